@@ -1,0 +1,195 @@
+"""The link over python-socketio's AsyncClient; the only client-side file that imports it.
+
+What is used of it is the transport, the handshake and the packets. Its acknowledgement table,
+its handler tasks and its reconnection are not: they lose requests when the link drops, hide
+failures and die silently. A fresh AsyncClient serves each link, and the end of its read loop,
+which it cannot miss, is the end of the link.
+
+Foreign private names used here (each has a test in ``tests/test_socketio_facts.py``):
+``_handle_event``, ``_handle_ack``, ``_handle_error``, ``_handle_disconnect``, ``packet_class``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import engineio.packet
+import socketio
+import socketio.exceptions
+import socketio.packet
+
+from alephscript import wire
+from alephscript.errors import ConnectionRefused, LinkLost, RequestError
+from alephscript.transport import Link, Receiver
+
+__all__ = ["SocketIOTransport"]
+
+_CLOSE_SECONDS = 2.0
+"""A stalled peer must not keep anybody from closing."""
+
+# python-socketio logs every payload at INFO; whoever wants that says so on this logger.
+_quiet = logging.getLogger("alephscript.socketio")
+_quiet.setLevel(logging.ERROR)
+
+
+class SocketIOTransport:
+    """Makes links by python-socketio.
+
+    Args:
+        url: The hub's address, ``http://127.0.0.1:3010``.
+        transports: ``websocket``, ``polling`` or both, tried polling first.
+    """
+
+    def __init__(self, url: str, *, transports: Sequence[str] = ("websocket",)) -> None:
+        self.url = url
+        self._transports = list(transports)
+
+    async def connect(
+        self, receiver: Receiver, *, namespace: str, auth: Mapping[str, Any] | None, timeout: float
+    ) -> Link:
+        """Open a link; see `alephscript.transport.Transport.connect`."""
+        client = _Client(receiver, namespace)
+        opening = asyncio.ensure_future(
+            client.connect(
+                self.url,
+                auth=dict(auth or {}),
+                transports=self._transports,
+                namespaces=[namespace],
+                wait_timeout=timeout,
+            )
+        )
+        # Not asyncio.timeout: python-engineio swallows cancellation in places.
+        try:
+            done, _ = await asyncio.wait({opening}, timeout=timeout)
+        except asyncio.CancelledError:
+            await client.abandon(opening)
+            raise
+        error = opening.exception() if done and not opening.cancelled() else None
+        if done and error is None:
+            return _SocketIOLink(client, namespace)
+        await client.abandon(opening)
+        if client.refusal is not None:
+            raise ConnectionRefused(self.url, client.refusal, fatal=True) from error
+        reason = str(error) if error else f"the hub was silent for {timeout:g} s"
+        raise ConnectionRefused(self.url, reason) from error
+
+
+class _Client(socketio.AsyncClient):  # type: ignore[misc]
+    """An AsyncClient that hands packets over instead of running handlers."""
+
+    def __init__(self, receiver: Receiver, namespace: str) -> None:
+        super().__init__(
+            reconnection=False,
+            handle_sigint=False,
+            logger=_quiet,
+            engineio_logger=_quiet,
+            serializer=_Packet,
+        )
+        self.receiver = receiver
+        self.namespace = namespace
+        self.refusal: str | None = None
+
+    async def _handle_event(self, namespace: str | None, id: int | None, data: Any) -> None:
+        if (
+            isinstance(data, list)
+            and data
+            and isinstance(data[0], str)
+            and (namespace or "/") == self.namespace
+        ):
+            self.receiver.received(data[0], data[1:], id)
+
+    async def _handle_ack(self, namespace: str | None, id: int, data: Any) -> None:
+        if (namespace or "/") == self.namespace:
+            self.receiver.acknowledged(id, data if isinstance(data, list) else [data])
+
+    async def _handle_error(self, namespace: str | None, data: Any) -> None:
+        message = data.get("message") if isinstance(data, dict) else data
+        self.refusal = str(message or "the hub refused the connection")
+        await super()._handle_error(namespace, data)
+
+    async def _handle_disconnect(self, _: str | None) -> None:
+        # The library ignores a kick that comes before its own connect() has returned.
+        await self.eio.disconnect()
+
+    async def abandon(self, opening: asyncio.Future[None]) -> None:
+        """End a connection attempt, whatever state it is in."""
+        opening.cancel()
+        await asyncio.wait({opening}, timeout=_CLOSE_SECONDS)
+        await self.end()
+
+    async def end(self) -> None:
+        """Close, in the given time at the most, and leave no task and no socket behind."""
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                if self.eio.state == "connected":
+                    # disconnect() closes the socket over what is still queued.
+                    await self.eio.queue.join()
+                await self.disconnect()
+        loops = {t for t in (self.eio.read_loop_task, self.eio.write_loop_task) if t}
+        for task in loops:
+            task.cancel()
+        if loops:
+            await asyncio.wait(loops, timeout=_CLOSE_SECONDS)
+        if self.eio.http is not None and not self.eio.http.closed:
+            await self.eio.http.close()
+
+
+class _SocketIOLink:
+    """See `alephscript.transport.Link`."""
+
+    def __init__(self, client: _Client, namespace: str) -> None:
+        self._client = client
+        self._namespace = namespace
+        self._closing = False
+        self._watch = asyncio.ensure_future(self._until_lost())
+
+    def send(self, event: str, args: Sequence[Any], ack: int | None = None) -> None:
+        if self._closing or self._client.eio.state != "connected":
+            raise LinkLost("the link to the hub is gone; nothing was sent")
+        self._put(socketio.packet.EVENT, [event, *args], ack)
+
+    def acknowledge(self, ack: int, answer: Mapping[str, Any]) -> None:
+        if self._client.eio.state == "connected":
+            self._put(socketio.packet.ACK, [answer], ack)
+
+    async def close(self) -> None:
+        self._closing = True
+        await self._client.end()
+        await self._watch
+
+    def _put(self, kind: int, data: list[Any], ack: int | None) -> None:
+        text = _Packet(kind, data, self._namespace, ack).encode()
+        packet = engineio.packet.Packet(engineio.packet.MESSAGE, data=text)
+        self._client.eio.queue.put_nowait(packet)
+
+    async def _until_lost(self) -> None:
+        loop = self._client.eio.read_loop_task
+        if loop is not None:
+            await asyncio.wait({loop})
+        self._client.receiver.lost("closed" if self._closing else "the connection to the hub ended")
+        if not self._closing:
+            await self._client.end()
+
+
+class _Codec:
+    """The mesh's JSON in the shape that python-socketio wants a JSON module in."""
+
+    @staticmethod
+    def dumps(value: Any, **_: Any) -> str:
+        return wire.dumps(value)
+
+    @staticmethod
+    def loads(text: str | bytes) -> Any:
+        try:
+            return wire.loads(text)
+        except RequestError:
+            return None  # what a hub sends unreadably is dropped, not fatal to the link
+
+
+class _Packet(socketio.packet.Packet):  # type: ignore[misc]
+    uses_binary_events = False
+    json = _Codec

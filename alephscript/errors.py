@@ -1,0 +1,341 @@
+"""Every way things go wrong, one class each.
+
+The tree::
+
+    AlephScriptError
+    ├── DeclarationError        a class was declared wrongly; raised at import
+    ├── StateError              a client, hub or mesh was used outside its life
+    ├── ContractError           a value does not fit its contract; raised locally, before sending
+    ├── ConnectionRefused       the hub, or its absence, refused the connection
+    └── RequestError            a request ended without a result; one subclass a code
+        ├── InvalidPayload      invalid_payload
+        ├── UnknownCapability   unknown_capability
+        ├── UnknownEvent        unknown_event
+        ├── NoMaster            no_master
+        ├── NotSubscribed       not_subscribed
+        ├── AmbiguousRoom       ambiguous_room
+        ├── DeadlineExceeded    deadline_exceeded   (also a TimeoutError)
+        ├── Cancelled           cancelled
+        ├── MasterLost          master_lost         (also a ConnectionError)
+        ├── Overloaded          overloaded
+        ├── PermissionDenied    permission_denied   (also a PermissionError)
+        ├── Conflict            conflict
+        ├── PayloadTooLarge     payload_too_large
+        ├── Internal            internal
+        ├── NotConnected        not_connected       (local; also a ConnectionError)
+        ├── LinkLost            link_lost           (local; also a ConnectionError)
+        ├── Closed              closed              (local; also a ConnectionError)
+        └── CapabilityError     whatever code the capability chose
+
+Errors hold data and build their text from it. Pure: no socket, no clock.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+__all__ = [
+    "AlephScriptError",
+    "AmbiguousRoom",
+    "Cancelled",
+    "CapabilityError",
+    "Closed",
+    "Conflict",
+    "ConnectionRefused",
+    "ContractError",
+    "DeadlineExceeded",
+    "DeclarationError",
+    "Internal",
+    "InvalidPayload",
+    "LinkLost",
+    "MasterLost",
+    "NoMaster",
+    "NotConnected",
+    "NotSubscribed",
+    "Overloaded",
+    "PayloadTooLarge",
+    "PermissionDenied",
+    "RequestError",
+    "StateError",
+    "UnknownCapability",
+    "UnknownEvent",
+    "error_from_answer",
+]
+
+
+class AlephScriptError(Exception):
+    """Root of everything this package raises on purpose."""
+
+
+class DeclarationError(AlephScriptError, TypeError):
+    """A class, capability or contract is declared in a way that can never work.
+
+    Raised while the class body runs, so that a mistake shows at import.
+    """
+
+
+class StateError(AlephScriptError, RuntimeError):
+    """A client, hub or mesh was used outside its life: not opened yet, opened twice, closed."""
+
+
+class ContractError(AlephScriptError, ValueError):
+    """A value does not fit its contract.
+
+    Attributes:
+        contract: Name of the contract.
+        problems: Every problem found, each ``{"path": "percepto.tipo", "message": "…"}``.
+    """
+
+    def __init__(self, contract: str, problems: Sequence[Mapping[str, str]]) -> None:
+        super().__init__(contract, problems)
+        self.contract = contract
+        self.problems = [dict(problem) for problem in problems]
+
+    def __str__(self) -> str:
+        listed = "; ".join(f"{p['path'] or 'payload'}: {p['message']}" for p in self.problems)
+        return f"not a valid {self.contract}: {listed}"
+
+
+class ConnectionRefused(AlephScriptError, ConnectionError):
+    """No session with the hub could be had.
+
+    Attributes:
+        url: The hub's address.
+        reason: What the hub, or the network, said.
+        fatal: Whether trying again is pointless (the hub said no, as opposed to not being there).
+    """
+
+    def __init__(self, url: str, reason: str, *, fatal: bool = False) -> None:
+        super().__init__(url, reason, fatal)
+        self.url = url
+        self.reason = reason
+        self.fatal = fatal
+
+    def __str__(self) -> str:
+        advice = (
+            "check the credentials and the namespace"
+            if self.fatal
+            else "is a hub running there? `alephscript hub` starts one"
+        )
+        return f"cannot connect to {self.url}: {self.reason}; {advice}"
+
+
+class RequestError(AlephScriptError):
+    """A request ended without a result.
+
+    Attributes:
+        code: Stable identifier of the reason, as on the wire.
+        message: One sentence for a person.
+        details: More about it, JSON values only.
+        retryable: Whether asking again, unchanged, may succeed.
+    """
+
+    code: str = ""
+    default_retryable: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        message: str = "",
+        details: Sequence[Any] = (),
+        *,
+        retryable: bool | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message or self.code.replace("_", " ")
+        self.details = list(details)
+        self.retryable = self.default_retryable if retryable is None else retryable
+
+    def __str__(self) -> str:
+        return f"{self.message} [{self.code}]"
+
+    def answer(self) -> dict[str, Any]:
+        """The failure as an acknowledgement carries it.
+
+        Returns:
+            ``{"success": False, "error", "code", "retryable", "details"}``.
+        """
+        return {
+            "success": False,
+            "error": self.message,
+            "code": self.code,
+            "retryable": self.retryable,
+            "details": self.details,
+        }
+
+
+class InvalidPayload(RequestError):
+    """The payload does not fit; ``details`` lists every problem with its path."""
+
+    code = "invalid_payload"
+
+
+class UnknownCapability(RequestError):
+    """The master that was asked has no such capability."""
+
+    code = "unknown_capability"
+
+
+class UnknownEvent(RequestError):
+    """The hub has no meaning for the event, or its name is reserved."""
+
+    code = "unknown_event"
+
+
+class NoMaster(RequestError):
+    """Nobody masters the room, or nobody offers the capability."""
+
+    code = "no_master"
+    default_retryable = True
+
+
+class NotSubscribed(RequestError):
+    """The hub wants the asker to be in the room first."""
+
+    code = "not_subscribed"
+
+
+class AmbiguousRoom(RequestError):
+    """Several rooms offer the capability; ``details`` names them. Pass ``room=``."""
+
+    code = "ambiguous_room"
+
+
+class DeadlineExceeded(RequestError, TimeoutError):
+    """The deadline passed before an answer came."""
+
+    code = "deadline_exceeded"
+    default_retryable = True
+
+
+class Cancelled(RequestError):
+    """The request was cancelled before it was answered."""
+
+    code = "cancelled"
+
+
+class MasterLost(RequestError, ConnectionError):
+    """The master's link went while it held the request.
+
+    ``details[0]["delivered"]`` says whether the request had been handed to it, that is
+    whether it may have run.
+    """
+
+    code = "master_lost"
+    default_retryable = True
+
+
+class Overloaded(RequestError):
+    """A queue on the way is full."""
+
+    code = "overloaded"
+    default_retryable = True
+
+
+class PermissionDenied(RequestError, PermissionError):
+    """The asker may not do this."""
+
+    code = "permission_denied"
+
+
+class Conflict(RequestError):
+    """What was asked contradicts the present state."""
+
+    code = "conflict"
+
+
+class PayloadTooLarge(RequestError):
+    """The payload is over a limit."""
+
+    code = "payload_too_large"
+
+
+class Internal(RequestError):
+    """The master failed; ``details[0]["incident"]`` finds the traceback in its log."""
+
+    code = "internal"
+
+
+class NotConnected(RequestError, ConnectionError):
+    """There is no link to the hub at the moment; nothing was sent."""
+
+    code = "not_connected"
+    default_retryable = True
+
+
+class LinkLost(RequestError, ConnectionError):
+    """The own link to the hub went after sending; the request may have run."""
+
+    code = "link_lost"
+    default_retryable = True
+
+
+class Closed(RequestError, ConnectionError):
+    """The client was closed while the request was waiting."""
+
+    code = "closed"
+
+
+class CapabilityError(RequestError):
+    """What a capability raises to fail in its own words; the asker sees it as written.
+
+    A subclass may fix the code; an answer with that code is then raised as that subclass
+    wherever it has been imported. What comes off the wire carries code, message, details
+    and retryable, not what the subclass' own constructor adds::
+
+        class SessionNotFound(CapabilityError, code="session_not_found"):
+            def __init__(self, session_id: str) -> None:
+                super().__init__(message=f"there is no session {session_id!r}")
+    """
+
+    def __init_subclass__(cls, code: str = "") -> None:
+        super().__init_subclass__()
+        if not code:
+            return
+        owner = _CLASSES.setdefault(code, cls)
+        if owner.__qualname__ != cls.__qualname__ or owner.__module__ != cls.__module__:
+            raise DeclarationError(f"error code {code!r} already belongs to {owner.__qualname__}")
+        cls.code = code
+
+    def __init__(
+        self,
+        code: str = "",
+        message: str = "",
+        details: Sequence[Any] = (),
+        *,
+        retryable: bool | None = None,
+    ) -> None:
+        self.code = code or self.code or "error"
+        super().__init__(message, details, retryable=retryable)
+
+
+_CLASSES: dict[str, type[RequestError]] = {
+    cls.code: cls for cls in RequestError.__subclasses__() if cls.code
+}
+
+
+def error_from_answer(answer: Mapping[str, Any]) -> RequestError:
+    """The exception that a failed answer stands for.
+
+    Args:
+        answer: A ``{"success": false, …}`` object from any peer; stock peers send only
+            ``error``, which becomes a `CapabilityError` of code ``error``.
+    """
+    code = answer.get("code")
+    message = answer.get("error")
+    details = answer.get("details")
+    retryable = answer.get("retryable")
+    code = code if isinstance(code, str) and code else "error"
+    cls = _CLASSES.get(code, CapabilityError)
+    # Not by cls(…): an application's subclass may want arguments that the wire does not have.
+    error = cls.__new__(cls)
+    error.code = code
+    RequestError.__init__(
+        error,
+        message if isinstance(message, str) else "",
+        details if isinstance(details, list) else (),
+        retryable=retryable if isinstance(retryable, bool) else None,
+    )
+    return error

@@ -1,0 +1,173 @@
+"""A mesh in memory, for tests of clients: the hub's own routing without sockets.
+
+::
+
+    async with InMemoryMesh() as mesh, MyBot(mesh) as bot, AlephScriptClient(mesh) as client:
+        assert await client.request("GREET", {"who": "you"}) == {"text": "hello you"}
+
+Everything that is sent passes through the wire's JSON, so what works here has a wire form.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+from alephscript import wire
+from alephscript.errors import ConnectionRefused, LinkLost, StateError
+from alephscript.hub.carrier import Carrier
+from alephscript.routing import Acknowledge, Effect, Emit, Mesh
+from alephscript.transport import Link, Receiver
+
+__all__ = ["InMemoryMesh"]
+
+T = TypeVar("T")
+
+
+class InMemoryMesh:
+    """A hub in memory; pass it to clients where they take the hub's address.
+
+    Args:
+        default_timeout: Seconds that a request may take when its asker names none.
+        require_subscription: Whether an asker has to be in the room that it asks.
+    """
+
+    def __init__(
+        self,
+        *,
+        default_timeout: float = wire.DEFAULT_TIMEOUT,
+        require_subscription: bool = False,
+    ) -> None:
+        self._carriers = {
+            namespace: _MemoryCarrier(
+                Mesh(
+                    namespace,
+                    default_timeout=default_timeout,
+                    require_subscription=require_subscription,
+                )
+            )
+            for namespace in wire.NAMESPACES
+        }
+        self._open = False
+        self._sids = itertools.count(1)
+
+    async def __aenter__(self) -> Self:
+        if self._open:
+            raise StateError("this mesh is open already")
+        self._open = True
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Take connections again after `stop`, with an empty mesh, as a restarted hub would."""
+        self._open = True
+
+    async def stop(self) -> None:
+        """Cut every link and take no more, as a hub that dies."""
+        self._open = False
+        self.cut()
+        await _turn()
+        for carrier in self._carriers.values():
+            carrier.close()
+
+    def cut(self) -> None:
+        """Cut every link; clients may connect again at once."""
+        for carrier in self._carriers.values():
+            for link in list(carrier.links.values()):
+                link.drop("the connection to the hub ended")
+
+    async def connect(
+        self,
+        receiver: Receiver,
+        *,
+        namespace: str,
+        auth: Mapping[str, Any] | None,  # noqa: ARG002 - nobody is refused in memory
+        timeout: float,  # noqa: ARG002 - nothing here takes time
+    ) -> Link:
+        """Open a link; see `alephscript.transport.Transport.connect`."""
+        if not self._open:
+            raise ConnectionRefused("memory", "the mesh is not open")
+        carrier = self._carriers.get(namespace)
+        if carrier is None:
+            raise ConnectionRefused("memory", "Invalid namespace", fatal=True)
+        return _MemoryLink(carrier, receiver, f"memory-{next(self._sids)}")
+
+
+class _MemoryCarrier(Carrier):
+    def __init__(self, mesh: Mesh) -> None:
+        super().__init__(mesh)
+        self.links: dict[str, _MemoryLink] = {}
+
+    def emit(self, effect: Emit) -> None:
+        text = wire.dumps(effect.args)
+        for sid in effect.to:
+            self.links[sid].later(
+                lambda receiver: receiver.received(effect.event, wire.loads(text), effect.request)
+            )
+
+    def acknowledge(self, effect: Acknowledge) -> None:
+        text = wire.dumps([effect.answer])
+        self.links[effect.sid].later(
+            lambda receiver: receiver.acknowledged(effect.ack, wire.loads(text))
+        )
+
+
+class _MemoryLink:
+    """See `alephscript.transport.Link`; each hop takes one turn of the loop and keeps order."""
+
+    def __init__(self, carrier: _MemoryCarrier, receiver: Receiver, sid: str) -> None:
+        self._receiver = receiver
+        self._carrier = carrier
+        self._sid = sid
+        carrier.links[sid] = self
+        carrier.carry(carrier.mesh.connected(sid))
+
+    def send(self, event: str, args: Sequence[Any], ack: int | None = None) -> None:
+        if not self._is_up():
+            raise LinkLost("the link to the hub is gone; nothing was sent")
+        text = wire.dumps(args)
+        self._to_mesh(lambda mesh: mesh.received(self._sid, event, wire.loads(text), ack))
+
+    def acknowledge(self, ack: int, answer: Mapping[str, Any]) -> None:
+        text = wire.dumps([answer])
+        self._to_mesh(lambda mesh: mesh.acknowledged(self._sid, ack, wire.loads(text)))
+
+    async def close(self) -> None:
+        await _turn()  # what was sent before goes out first
+        self.drop("closed")
+
+    def drop(self, reason: str) -> None:
+        """End the link from either side."""
+        if self._carrier.links.pop(self._sid, None) is not None:
+            self._carrier.carry(self._carrier.mesh.disconnected(self._sid))
+            self._receiver.lost(reason)
+
+    def later(self, deliver: Callable[[Receiver], None]) -> None:
+        """Deliver on the next turn of the loop, unless the link is gone by then."""
+        asyncio.get_running_loop().call_soon(self._if_up, deliver, self._receiver)
+
+    def _to_mesh(self, feed: Callable[[Mesh], Iterable[Effect]]) -> None:
+        asyncio.get_running_loop().call_soon(
+            self._if_up, lambda mesh: self._carrier.carry(feed(mesh)), self._carrier.mesh
+        )
+
+    def _if_up(self, act: Callable[[T], None], argument: T) -> None:
+        if self._is_up():
+            act(argument)
+
+    def _is_up(self) -> bool:
+        return self._carrier.links.get(self._sid) is self
+
+
+async def _turn() -> None:
+    await asyncio.sleep(0)

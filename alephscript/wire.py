@@ -1,0 +1,357 @@
+"""The wire: event, field and room names verbatim, and what each payload must look like.
+
+Three dialects share a hub. DOC peers send events directly and ask for acknowledgements; CORE
+peers put everything into ROOM_MESSAGE and never acknowledge; ZEUS peers are CORE peers with
+fewer events. Parsers here turn any JSON into a frozen message or raise `InvalidPayload`.
+
+Pure: no socket, no clock. Knows nothing of who is connected; that is `routing`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Any
+
+import attrs
+import msgspec
+
+from alephscript.errors import InvalidPayload, PayloadTooLarge, UnknownEvent
+
+__all__ = [
+    "DEFAULT_TIMEOUT",
+    "DEFAULT_URL",
+    "MAX_DEPTH",
+    "MAX_NAME",
+    "NAMESPACES",
+    "PROTOCOL",
+    "RESERVED",
+    "RUNTIME",
+    "Answer",
+    "Declaration",
+    "HubEvent",
+    "Registration",
+    "RoomMessage",
+    "Subscription",
+    "answer_event",
+    "capability_event",
+    "capability_name",
+    "check_event",
+    "declaration",
+    "dumps",
+    "is_failure",
+    "loads",
+    "normalised",
+    "registration",
+    "room_message",
+    "room_name",
+    "spread",
+    "subscription",
+    "success",
+]
+
+RUNTIME = "/runtime"
+NAMESPACES = (RUNTIME, "/")
+DEFAULT_URL = "http://127.0.0.1:3010"
+
+PROTOCOL = "alephscript/1"
+"""Announced as ``protocol`` in CLIENT_REGISTER and in the answer to it: this peer understands
+the meta object that travels as second argument of a direct GET_ event."""
+
+DEFAULT_TIMEOUT = 10.0
+"""Seconds that a hub waits for a master when the asker names no deadline."""
+
+MAX_NAME = 256
+"""Characters of an event, room, usuario or sesion."""
+
+MAX_DEPTH = 64
+"""Levels of nesting; deeper payloads break the JSON parsers of other peers."""
+
+Answer = dict[str, Any]
+"""``{"success": True, …}`` or ``{"success": False, "error", "code", …}``."""
+
+
+class HubEvent(StrEnum):
+    """Events that the hub itself understands or sends; members may be spelt right, values not."""
+
+    CLIENT_REGISTER = "CLIENT_REGISTER"
+    CLIENT_SUBSCRIBE = "CLIENT_SUSCRIBE"
+    CLIENT_UNSUBSCRIBE = "CLIENT_UNSUSCRIBE"
+    MAKE_MASTER = "MAKE_MASTER"
+    ROOM_MESSAGE = "ROOM_MESSAGE"
+    GET_SERVER_STATE = "GET_SERVER_STATE"
+    SET_SERVER_STATE = "SET_SERVER_STATE"
+    SUBSCRIBE_OK = "SUSCRIBE_OK"
+    ROOM_JOINED = "room_joined"
+    ROOM_LEFT = "room_left"
+
+
+RESERVED = frozenset(
+    {"connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"}
+)
+"""A JavaScript client that receives an event of such a name drops its connection."""
+
+
+@attrs.frozen
+class Registration:
+    """CLIENT_REGISTER: who a client says it is; ``extras`` are kept and shown to others."""
+
+    usuario: str
+    sesion: str
+    extras: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """What others see as ``requesterName``."""
+        return self.usuario + self.sesion
+
+    @property
+    def speaks_meta(self) -> bool:
+        """Whether the client announced `PROTOCOL`."""
+        return self.extras.get("protocol") == PROTOCOL
+
+
+@attrs.frozen
+class Subscription:
+    """CLIENT_SUSCRIBE; ``out`` leaves the room."""
+
+    room: str
+    out: bool
+
+
+@attrs.frozen
+class Declaration:
+    """MAKE_MASTER: the room and the capability names as declared."""
+
+    room: str
+    features: tuple[str, ...]
+
+
+@attrs.frozen
+class RoomMessage:
+    """ROOM_MESSAGE; ``extras`` are the envelope's further keys, passed on to a master."""
+
+    event: str
+    room: str
+    data: Any
+    extras: Mapping[str, Any]
+
+
+def capability_event(capability: str) -> str:
+    """The event that asks: ``X`` is asked as ``GET_X``, ``GET_X`` as itself."""
+    return capability if capability.startswith("GET_") else f"GET_{capability}"
+
+
+def capability_name(capability: str) -> str:
+    """One name for what may be declared as ``X`` or as ``GET_X``."""
+    return capability.removeprefix("GET_")
+
+
+def answer_event(event: str) -> str:
+    """The event that carries the answer where nothing is acknowledged: ``SET_X`` for ``GET_X``."""
+    return f"SET_{capability_name(event)}"
+
+
+def check_event(event: Any) -> str:
+    """An event name that any peer survives.
+
+    Raises:
+        UnknownEvent: It is no string, empty, too long, or reserved by Socket.IO or the hub.
+    """
+    if not isinstance(event, str) or not event or len(event) > MAX_NAME:
+        raise UnknownEvent(f"an event name is a string of 1 to {MAX_NAME} characters")
+    if event in RESERVED or event == HubEvent.SET_SERVER_STATE:
+        raise UnknownEvent(f"{event} is a reserved event name; choose another one")
+    return event
+
+
+def room_name(room: Any) -> str:
+    """A room name.
+
+    Raises:
+        InvalidPayload: It is no string, empty or too long.
+    """
+    return _name(room, "room")
+
+
+def registration(payload: Any) -> Registration:
+    """Parse CLIENT_REGISTER ``{usuario, sesion?, …}``.
+
+    Raises:
+        InvalidPayload: With every problem in ``details``.
+    """
+    fields = _object(payload)
+    sesion = fields.get("sesion")
+    if sesion is None or (isinstance(sesion, int | float) and not isinstance(sesion, bool)):
+        sesion = "" if sesion is None else str(sesion)
+    return Registration(
+        usuario=_name(fields.get("usuario"), "usuario"),
+        sesion=sesion if sesion == "" else _name(sesion, "sesion"),
+        extras={k: v for k, v in fields.items() if k not in ("usuario", "sesion")},
+    )
+
+
+def subscription(payload: Any) -> Subscription:
+    """Parse CLIENT_SUSCRIBE ``{room, out?}``.
+
+    Raises:
+        InvalidPayload: With every problem in ``details``.
+    """
+    fields = _object(payload)
+    return Subscription(room=room_name(fields.get("room")), out=fields.get("out") is True)
+
+
+def declaration(payload: Any, *, room: Any = None) -> Declaration:
+    """Parse MAKE_MASTER ``{room, features?}``; DevOps peers write ``capabilities`` instead.
+
+    Args:
+        payload: What arrived.
+        room: The envelope's room, where the declaration came in ROOM_MESSAGE.
+
+    Raises:
+        InvalidPayload: With every problem in ``details``.
+    """
+    fields = _object({} if payload is None and room is not None else payload)
+    features = fields.get("features")
+    if features is None:
+        features = fields.get("capabilities") or []
+    if not isinstance(features, list) or not all(isinstance(f, str) and f for f in features):
+        raise _invalid("features", "expected an array of capability names")
+    return Declaration(
+        room=room_name(fields.get("room") if room is None else room),
+        features=tuple(dict.fromkeys(features)),
+    )
+
+
+def room_message(payload: Any) -> RoomMessage:
+    """Parse ROOM_MESSAGE ``{event, room, data?}``; older peers write ``args`` for ``data``.
+
+    Raises:
+        InvalidPayload: No object, or no valid room.
+        UnknownEvent: The inner event's name is none or reserved.
+    """
+    fields = _object(payload)
+    event = check_event(fields.get("event"))
+    room = fields.get("room")
+    if event == HubEvent.GET_SERVER_STATE and room is None:
+        room = "*"
+    return RoomMessage(
+        event=event,
+        room=room_name(room),
+        data=fields["data"] if "data" in fields else fields.get("args"),
+        extras={k: v for k, v in fields.items() if k not in ("event", "room", "data", "args")},
+    )
+
+
+def success(fields: Any = None) -> Answer:
+    """An answer that says yes.
+
+    Args:
+        fields: An object's fields; anything else is put under ``result``.
+    """
+    if fields is None:
+        return {"success": True}
+    if isinstance(fields, Mapping):
+        return {"success": True, **fields}
+    return {"success": True, "result": fields}
+
+
+def normalised(args: Sequence[Any]) -> Answer:
+    """One answer object from whatever a master acknowledged with.
+
+    No argument, several, or no object: put under ``result``. An object without ``success``
+    succeeded unless it has an ``error``. A failure gets ``error`` and ``code`` if it lacks them.
+    """
+    value = args[0] if len(args) == 1 else (list(args) or None)
+    if not isinstance(value, dict):
+        return {"success": True, "result": value}
+    answer = {**value, "success": bool(value.get("success", "error" not in value))}
+    if is_failure(answer):
+        if not isinstance(answer.get("error"), str):
+            answer["error"] = "the master reported a failure"
+        if not isinstance(answer.get("code"), str):
+            answer["code"] = "error"
+    return answer
+
+
+def is_failure(answer: Mapping[str, Any]) -> bool:
+    """Whether an answer says no."""
+    return answer["success"] is not True
+
+
+def spread(data: Any) -> dict[str, Any]:
+    """What JavaScript's ``{...data}`` makes of a value; UIs rely on it for SET_ events."""
+    if isinstance(data, dict):
+        return data
+    if isinstance(data, list | str):
+        return {str(index): item for index, item in enumerate(data)}
+    return {}
+
+
+def loads(text: str | bytes) -> Any:
+    """JSON that every peer of the mesh would accept.
+
+    Raises:
+        InvalidPayload: Not JSON, or NaN, an infinity, a number out of range.
+        PayloadTooLarge: Nested deeper than `MAX_DEPTH`.
+    """
+    try:
+        value = msgspec.json.decode(text)
+    except RecursionError:
+        raise PayloadTooLarge(f"nested deeper than {MAX_DEPTH} levels") from None
+    except (msgspec.DecodeError, UnicodeError) as exc:
+        raise InvalidPayload(f"not valid JSON: {exc}") from None
+    check_depth(value)
+    return value
+
+
+def dumps(value: Any) -> str:
+    """The JSON text of a value, compact, refusing what has none.
+
+    Raises:
+        InvalidPayload: It holds NaN, an infinity, bytes or another thing that JSON cannot carry.
+        PayloadTooLarge: Nested deeper than `MAX_DEPTH`.
+    """
+    check_depth(value)
+    try:
+        text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        text.encode()  # a lone surrogate has no UTF-8
+    except (TypeError, ValueError) as exc:
+        raise InvalidPayload(f"no JSON form: {exc}") from None
+    return text
+
+
+def check_depth(value: Any) -> None:
+    """Refuse nesting that breaks other peers' parsers, without recursing itself.
+
+    Raises:
+        PayloadTooLarge: Nested deeper than `MAX_DEPTH`.
+    """
+    level = [value]
+    for _ in range(MAX_DEPTH + 1):
+        level = [
+            child
+            for node in level
+            if isinstance(node, dict | list | tuple)
+            for child in (node.values() if isinstance(node, dict) else node)
+        ]
+        if not level:
+            return
+    raise PayloadTooLarge(f"nested deeper than {MAX_DEPTH} levels")
+
+
+def _object(payload: Any) -> dict[str, Any]:
+    if not isinstance(payload, dict):
+        raise _invalid("", "expected an object")
+    return payload
+
+
+def _name(value: Any, path: str) -> str:
+    if not isinstance(value, str) or not value or len(value) > MAX_NAME:
+        raise _invalid(path, f"expected a string of 1 to {MAX_NAME} characters")
+    return value
+
+
+def _invalid(path: str, message: str) -> InvalidPayload:
+    return InvalidPayload(f"{path or 'payload'}: {message}", [{"path": path, "message": message}])
