@@ -45,6 +45,7 @@ from alephscript.errors import (
     UnknownCapability,
     UnknownEvent,
 )
+from alephscript.streams import EventStream
 
 __all__ = [
     "AlephScriptClient",
@@ -59,6 +60,7 @@ __all__ = [
     "DeadlineExceeded",
     "DeclarationError",
     "Event",
+    "EventStream",
     "Internal",
     "InvalidPayload",
     "LinkLost",

@@ -116,6 +116,7 @@ class Capability:
         rooms: Where it is offered; empty means the first room that the class masters.
         aliases: Further names under which it answers, not declared to the hub.
         timeout: Most seconds that one run may take, None for the asker's deadline alone.
+        announce: Whether the room is told the answer, too.
         payload: The type of its payload; None takes any JSON as it comes.
         reply: The contract that it returns, None if it returns JSON values or nothing.
         wants_request: Whether the method takes a `Request` rather than the payload.
@@ -128,6 +129,7 @@ class Capability:
     rooms: tuple[str, ...]
     aliases: tuple[str, ...]
     timeout: float | None
+    announce: bool
     payload: Any
     reply: Any
     wants_request: bool
@@ -193,6 +195,7 @@ def capability(
     room: str | Iterable[str] = (),
     aliases: Iterable[str] = (),
     timeout: float | None = None,
+    announce: bool = False,
 ) -> Callable[[F], F]: ...
 def capability(
     name: Any = None,
@@ -201,6 +204,7 @@ def capability(
     room: str | Iterable[str] = (),
     aliases: Iterable[str] = (),
     timeout: float | None = None,
+    announce: bool = False,
 ) -> Any:
     """Offer a method to the mesh.
 
@@ -214,26 +218,32 @@ def capability(
         room: Where it is offered; by default in the first room that the class masters.
         aliases: Further names under which it answers.
         timeout: Most seconds that one run may take.
+        announce: Tell the room each successful answer as ``SET_<name>``, for UIs that watch it.
 
     Raises:
         DeclarationError: What is decorated can never serve.
     """
     if callable(name):
-        return _capability(name, None, (), (), None)
+        return _capability(name, None)
     if name is not None and not (isinstance(name, str) and name):
         raise DeclarationError(f'{name!r} is no capability name; write @capability("NAME")')
     if timeout is not None and timeout <= 0:
         raise DeclarationError(f"a timeout of {timeout} s leaves no time to run")
     rooms = (room,) if isinstance(room, str) else tuple(room)
-    return lambda function: _capability(function, name, rooms, tuple(aliases), timeout)
+    others = tuple(aliases)
+    return lambda function: _capability(
+        function, name, rooms=rooms, aliases=others, timeout=timeout, announce=announce
+    )
 
 
 def _capability(
     function: F,
     name: str | None,
-    rooms: tuple[str, ...],
-    aliases: tuple[str, ...],
-    timeout: float | None,
+    *,
+    rooms: tuple[str, ...] = (),
+    aliases: tuple[str, ...] = (),
+    timeout: float | None = None,
+    announce: bool = False,
 ) -> F:
     annotation, takes_payload, reply = _signature(function)
     wants_request = typing.get_origin(annotation) is Request or annotation is Request
@@ -252,6 +262,7 @@ def _capability(
         rooms=rooms,
         aliases=aliases,
         timeout=timeout,
+        announce=announce,
         payload=_checked_type(payload, function),
         reply=reply if contracts.is_contract(typing.get_origin(reply) or reply) else None,
         wants_request=wants_request,

@@ -219,8 +219,7 @@ class AlephScriptClient:
             await session.close()
         if ending:
             await asyncio.wait(ending)
-        for stream in list(self._streams):
-            stream.close()
+        self._end_streams()
 
     async def run_forever(self) -> None:
         """Serve until closed, cancelled or refused for good; opens the client if it is new.
@@ -419,6 +418,10 @@ class AlephScriptClient:
             self._state = state
             self._changed.notify_all()
 
+    def _end_streams(self) -> None:
+        for stream in list(self._streams):
+            stream.close()
+
     def _ready_session(self) -> Session:
         if self._session is not None:
             return self._session
@@ -461,6 +464,7 @@ class AlephScriptClient:
                 opening = self._state is State.CONNECTING and not self._retry_open
                 if opening or (isinstance(error, ConnectionRefused) and error.fatal):
                     self._failure = error
+                    self._end_streams()
                     await self._become(State.CLOSED)
                     return
                 logger.debug("no session yet: %s", error)
@@ -546,9 +550,17 @@ class AlephScriptClient:
                 seconds=incoming.seconds,
             )
         try:
+            # A stock hub tells the room anyway: there, the answer is that event.
+            if capability and capability.announce and session.acknowledges:
+                self._announce(session, incoming, answer)
             session.answer(incoming, answer)
         except RequestError as error:
             logger.debug("the answer to %s found no link: %s", incoming.event, error)
+
+    def _announce(self, session: Session, incoming: Incoming, answer: Answer) -> None:
+        if incoming.room and not wire.is_failure(answer):
+            event = wire.answer_event(incoming.event)
+            session.broadcast(incoming.room, event, answer)
 
     async def _hear_in_order(self, listener: Listener) -> None:
         async with self.events(listener.room, listener.event) as stream:

@@ -328,17 +328,20 @@ def check_depth(value: Any) -> None:
     Raises:
         PayloadTooLarge: Nested deeper than `MAX_DEPTH`.
     """
-    level = [value]
-    for _ in range(MAX_DEPTH + 1):
+    level = [value] if isinstance(value, _CONTAINERS) else []
+    for _ in range(MAX_DEPTH):
         level = [
             child
             for node in level
-            if isinstance(node, dict | list | tuple)
             for child in (node.values() if isinstance(node, dict) else node)
+            if isinstance(child, _CONTAINERS)
         ]
         if not level:
             return
     raise PayloadTooLarge(f"nested deeper than {MAX_DEPTH} levels")
+
+
+_CONTAINERS = (dict, list, tuple)
 
 
 def _object(payload: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ effects straight to the send queues, with no task and no await in between, so th
 events are processed in order.
 
 Foreign private names used here (each has a test in ``tests/hub/test_socketio_facts.py``):
-``_handle_eio_message``, ``_handle_event``, ``_handle_ack``, ``packet_class``,
+``_handle_eio_message``, ``_handle_eio_disconnect``, ``_handle_event``, ``_handle_ack``, ``packet_class``,
 ``manager.eio_sid_from_sid``, ``eio.sockets``, ``queue``.
 """
 
@@ -92,6 +92,13 @@ class SocketIOServer(socketio.AsyncServer):  # type: ignore[misc]
                 await super()._handle_eio_message(eio_sid, data)
             except Exception as exc:  # noqa: BLE001 - no packet of a client may end its own task
                 logger.debug("dropped an unreadable packet of %s: %r", eio_sid, exc)
+
+    async def _handle_eio_disconnect(self, eio_sid: str, reason: str) -> None:
+        await super()._handle_eio_disconnect(eio_sid, reason)
+        socket = self.eio.sockets.get(eio_sid)
+        if socket is not None and not socket.upgraded:
+            # The library leaves the poll of a client that said goodbye open until it times out.
+            socket.queue.put_nowait(engineio.packet.Packet(engineio.packet.NOOP))
 
     async def _handle_event(
         self,

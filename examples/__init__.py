@@ -1,0 +1,1 @@
+"""Thin subclasses of the SDK, and what they drive."""

@@ -1,0 +1,77 @@
+"""Watch a room: every event that is said in it, a line each.
+
+Run it with ``python -m examples.watch_aaia_room [--url …] [--room AAIA_ROOM] [--json]``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from alephscript import AlephScriptClient, AlephScriptError, Event
+from alephscript.aaia import AAIA_ROOM
+from alephscript.transport import Transport
+from alephscript.wire import DEFAULT_URL
+
+Show = Callable[[Event[Any]], None]
+
+
+class Watcher(AlephScriptClient):
+    """Shows what is said in one room until it is interrupted; hubs may come and go meanwhile."""
+
+    def __init__(self, hub: str | Transport, *, room: str, show: Show, **options: Any) -> None:
+        super().__init__(hub, retry_open=True, **options)
+        self._room = room
+        self._show = show
+
+    async def run_forever(self) -> None:
+        """Show events until closed."""
+        async with self, self.events(self._room) as events:
+            await self.subscribe(self._room)
+            async for event in events:
+                self._show(event)
+
+
+def as_json(event: Event[Any]) -> None:
+    """One JSON object a line."""
+    line = {"room": event.room, "event": event.name, "sender": event.sender, "data": event.data}
+    print(json.dumps(line, ensure_ascii=False), flush=True)
+
+
+def readable(event: Event[Any]) -> None:
+    """One line for a person, coloured on a terminal."""
+    line = Text.assemble(
+        (time.strftime("%H:%M:%S "), "dim"),
+        (f"{event.name:<18}", "bold cyan"),
+        (json.dumps(event.data, ensure_ascii=False), ""),
+    )
+    Console(soft_wrap=True).print(line)
+
+
+def main() -> int:
+    """Watch until interrupted."""
+    parser = argparse.ArgumentParser(prog="python -m examples.watch_aaia_room", description=__doc__)
+    parser.add_argument("--url", default=DEFAULT_URL, help="the hub's address (%(default)s)")
+    parser.add_argument("--room", default=AAIA_ROOM, help="the room to watch (%(default)s)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object a line")
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
+    show = as_json if options.json else readable
+    try:
+        Watcher(options.url, room=options.room, show=show).run()
+    except AlephScriptError as error:
+        print(f"watch_aaia_room: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

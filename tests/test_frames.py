@@ -1,0 +1,175 @@
+"""Packets are read like python-socketio reads them, no further than needed, and never wrongly."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+import socketio.packet
+from hypothesis import given, strategies as st
+
+from alephscript import frames, wire
+from alephscript.errors import InvalidPayload, PayloadTooLarge, RequestError
+from alephscript.frames import Kind, ProtocolError
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(codec="utf-8")),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=8,
+)
+NAMESPACES = st.sampled_from(["/", "/runtime", "/a-b", "/ñ"])
+ACKS = st.none() | st.integers(0, 10**15 - 1)
+KINDS = st.sampled_from([Kind.CONNECT, Kind.DISCONNECT, Kind.EVENT, Kind.ACK, Kind.CONNECT_ERROR])
+
+
+def read(payload: bytes) -> list[Any]:
+    """The values of a payload, decoded."""
+    return [msgspec.json.decode(value) for value in frames.values(payload)]
+
+
+@given(KINDS, NAMESPACES, ACKS, st.lists(JSON, max_size=3))
+def test_a_packet_reads_as_it_was_written(
+    kind: Kind, namespace: str, ack: int | None, data: list[Any]
+) -> None:
+    """Head and payload survive the way there and back."""
+    payload = json.dumps(data).encode()
+    packet = frames.decode(frames.encode(kind, namespace, ack, payload)[1:])
+    assert packet == (kind, namespace, ack, payload)
+
+
+@given(NAMESPACES, ACKS, st.lists(JSON, min_size=1, max_size=3))
+def test_packets_are_python_socketios_to_the_byte(
+    namespace: str, ack: int | None, data: list[Any]
+) -> None:
+    """The same head, and a payload that reads the same, in both directions."""
+    theirs = socketio.packet.Packet(socketio.packet.EVENT, data, namespace, ack).encode()
+    assert frames.encode(Kind.EVENT, namespace, ack, _payload_of(theirs)) == b"4" + theirs.encode()
+    packet = frames.decode(theirs.encode())
+    assert (packet.namespace, packet.ack, read(packet.payload)) == (namespace, ack, data)
+
+
+def _payload_of(encoded: str) -> bytes:
+    return encoded[encoded.index("[") :].encode()
+
+
+@pytest.mark.parametrize(
+    ("message", "packet"),
+    [
+        (b"0", (Kind.CONNECT, "/", None, b"")),
+        (b'0/runtime,{"token":"x"}', (Kind.CONNECT, "/runtime", None, b'{"token":"x"}')),
+        (b"1/runtime,", (Kind.DISCONNECT, "/runtime", None, b"")),
+        (b"1/runtime", (Kind.DISCONNECT, "/runtime", None, b"")),
+        (b'2/runtime?a=b,7["E"]', (Kind.EVENT, "/runtime", 7, b'["E"]')),
+        (b'20["E"]', (Kind.EVENT, "/", 0, b'["E"]')),
+        (b"3/runtime,12[]", (Kind.ACK, "/runtime", 12, b"[]")),
+        (b'51-/runtime,7["E",{}]', (Kind.BINARY_EVENT, "/runtime", 7, b'["E",{}]')),
+        (b'61-7["E",{}]', (Kind.BINARY_ACK, "/", 7, b'["E",{}]')),
+        (b'2-["E"]', (Kind.EVENT, "/", None, b'-["E"]')),
+    ],
+)
+def test_heads_that_peers_send(message: bytes, packet: tuple[Any, ...]) -> None:
+    """Every part of a head is optional but the kind."""
+    assert frames.decode(message) == packet
+
+
+@pytest.mark.parametrize(
+    "message",
+    [b"", b"7", b"x", b"\xff", b"2" + b"9" * 16 + b"[]", b"2/" + b"n" * 300 + b',["E"]'],
+)
+def test_what_is_no_packet_is_a_protocol_error(message: bytes) -> None:
+    """There is nobody to answer and nothing to answer to."""
+    with pytest.raises(ProtocolError):
+        frames.decode(message)
+
+
+@given(st.binary(max_size=60))
+def test_arbitrary_bytes_raise_nothing_but_our_own(message: bytes) -> None:
+    """Head and payload of anything at all."""
+    try:
+        packet = frames.decode(message)
+        frames.values(packet.payload)
+    except (ProtocolError, RequestError):
+        pass
+
+
+@given(st.lists(JSON, max_size=4))
+def test_values_are_passed_on_unread(data: list[Any]) -> None:
+    """Splitting an array and joining it again changes no value."""
+    assert json.loads(frames.array(frames.values(json.dumps(data).encode()))) == data
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"{}",
+        b"null",
+        b"7",
+        b"[",
+        b"[1,]",
+        b'["E",NaN]',
+        b'["E",-Infinity]',
+        b'["E","\\ud800"]',
+        b'["E","\xff"]',
+        b'["E","\xed\xa0\x80"]',
+        b'["E"]x',
+    ],
+)
+def test_text_that_breaks_other_peers_is_an_invalid_payload(payload: bytes) -> None:
+    """What a JavaScript or Python peer could not parse is not passed on to it."""
+    with pytest.raises(InvalidPayload):
+        frames.values(payload)
+
+
+@pytest.mark.parametrize("depth", [wire.MAX_DEPTH + 1, 5000, 200_000])
+def test_deep_nesting_is_too_large(depth: int) -> None:
+    """Parsers of other peers give up, or worse, long before a message is full."""
+    with pytest.raises(PayloadTooLarge):
+        frames.values(b"[" * depth + b"]" * depth)
+
+
+def test_brackets_in_strings_are_no_nesting() -> None:
+    """The cheap bound errs on the safe side only."""
+    text = "[{" * 500
+    assert read(json.dumps([text]).encode()) == [text]
+
+
+def test_a_value_becomes_raw_once() -> None:
+    """What is raw already is not encoded again."""
+    value = frames.raw({"a": 1})
+    assert bytes(value) == b'{"a":1}'
+    assert frames.raw(value) is value
+
+
+def test_the_handshake_is_in_milliseconds() -> None:
+    """Engine.IO counts so."""
+    packet = frames.open_packet(
+        "sid", upgrades=["websocket"], ping_interval=25, ping_timeout=0.5, max_bytes=1000
+    )
+    assert packet[:1] == frames.OPEN
+    assert json.loads(packet[1:]) == {
+        "sid": "sid",
+        "upgrades": ["websocket"],
+        "pingInterval": 25000,
+        "pingTimeout": 500,
+        "maxPayload": 1000,
+    }
+
+
+def test_polling_bodies_split_as_they_were_joined() -> None:
+    """Messages of one body keep order and content."""
+    messages = [b"2", b'42["E"]', b"3"]
+    assert frames.split_polling(frames.join_polling(messages)) == messages
+
+
+@pytest.mark.parametrize("body", [b"", b"2\x1e", b"bAAAA", b"2\x1ebAAAA"])
+def test_polling_bodies_hold_no_binary_and_no_empty_message(body: bytes) -> None:
+    """Nothing of the mesh is binary."""
+    with pytest.raises(ProtocolError):
+        frames.split_polling(body)

@@ -1,0 +1,541 @@
+"""Routing, whatever arrives in whatever order.
+
+A `RuleBasedStateMachine` plays every kind of peer against one `Mesh` and keeps its own, much
+simpler books: which acknowledgements are owed, which requests are open, who is alive.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+import attrs
+from hypothesis import Phase, given, settings, strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from alephscript import wire
+from alephscript.routing import Acknowledge, Arm, Disarm, Effect, Emit, Mesh
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-3, 3)
+    | st.sampled_from([10**400, -(10**400)])
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=4), inner, max_size=3)
+    ),
+    max_leaves=5,
+)
+ROOMS = ("AAIA_ROOM", "B", "C")
+FEATURES = ("X", "Y", "GET_Z")
+ASKED = ("GET_X", "GET_Y", "GET_Z")
+EVENTS = (*wire.HubEvent, *ASKED, "GET_UNHEARD_OF", "GET_", "SET_X", "SET_", "FIA_STEP", "connect")
+IDS = ("q1", "q2")
+
+# Payloads that are almost right: every key that the hub reads, with anything in it.
+ALMOST = st.fixed_dictionaries(
+    {},
+    optional={
+        "usuario": JSON | st.just("u"),
+        "sesion": JSON | st.just("s"),
+        "protocol": JSON | st.just(wire.PROTOCOL),
+        "room": JSON | st.sampled_from(ROOMS),
+        "out": JSON,
+        "features": JSON | st.lists(st.sampled_from(FEATURES), max_size=3),
+        "event": JSON | st.sampled_from(EVENTS),
+        "data": JSON | st.fixed_dictionaries({"requestId": JSON | st.sampled_from(IDS)}),
+        "args": JSON,
+        "requestId": JSON | st.sampled_from(IDS),
+        "timeoutMs": JSON | st.sampled_from([0, -1, 1500, 1e308]),
+    },
+)
+
+
+@attrs.define
+class Question:
+    """A request as the machine knows it, from the effects alone."""
+
+    number: int
+    asker: str
+    ack: int | None
+    master: str
+    event: str
+    room: str | None
+    alone: bool
+    """Nobody else ever asks this event, so what is heard of it can only be about this one."""
+    set_seen: bool = False
+
+    @property
+    def answer_event(self) -> str:
+        """What a stock asker waits for."""
+        return wire.answer_event(self.event)
+
+
+def strings_in(thing: Any, seen: set[int]) -> Iterator[str]:
+    """Every string that can be reached from an object."""
+    if isinstance(thing, str):
+        yield str(thing)
+        return
+    if id(thing) in seen:
+        return
+    seen.add(id(thing))
+    inner: list[Any] = []
+    if isinstance(thing, dict):
+        inner = [*thing.keys(), *thing.values()]
+    elif isinstance(thing, list | tuple | set | frozenset):
+        inner = list(thing)
+    elif attrs.has(type(thing)):
+        inner = [getattr(thing, field.name) for field in attrs.fields(type(thing))]
+    elif isinstance(thing, Mesh):
+        inner = list(vars(thing).values())
+    else:  # a new kind of thing in the mesh has to be looked into as well
+        assert thing is None or isinstance(thing, int | float | Enum | itertools.count)
+    for part in inner:
+        yield from strings_in(part, seen)
+
+
+class Peers(RuleBasedStateMachine):
+    """Stock, DOC, CORE and our own peers, honest ones and others, around one mesh."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mesh = Mesh()
+        self.alive: dict[str, bool] = {}  # sid -> whether it announced our protocol
+        self.gone: set[str] = set()
+        self.owed: set[tuple[str, int]] = set()
+        self.open: dict[int, Question] = {}
+        self.born = 0
+        self.acks = 0
+
+    # The books
+
+    def check(self, effects: list[Effect]) -> tuple[list[Question], list[Question]]:
+        """What holds of any list of effects; the requests that were born and that ended."""
+        born = [e.request for e in effects if isinstance(e, Arm)]
+        asked = {e.request: e for e in effects if isinstance(e, Emit) and e.request is not None}
+        assert sorted(born) == sorted(asked)
+        ended: list[Question] = []
+        for effect in effects:
+            match effect:
+                case Emit():
+                    assert effect.to
+                    assert len(set(effect.to)) == len(effect.to)
+                    assert set(effect.to) <= self.alive.keys()
+                    assert effect.event not in wire.RESERVED
+                    assert effect.args
+                    if effect.event == "SET_SERVER_STATE":
+                        assert len(effect.to) == 1
+                case Acknowledge():
+                    self.owed.remove((effect.sid, effect.ack))
+                    assert type(effect.answer["success"]) is bool
+                    if not effect.answer["success"]:
+                        assert isinstance(effect.answer["error"], str)
+                        assert isinstance(effect.answer["code"], str)
+                case Arm():
+                    assert effect.request > self.born
+                    assert 0 < effect.seconds < math.inf
+                    self.born = effect.request
+                case Disarm():
+                    ended.append(self.open.pop(effect.request))
+        for question in ended:
+            if question.ack is not None:
+                assert (question.asker, question.ack) not in self.owed
+        return [self.question(asked[number]) for number in born], ended
+
+    @staticmethod
+    def question(asked: Emit) -> Question:
+        """What the effect says of a request; the rest is filled in by who sent it."""
+        assert asked.request is not None
+        (master,) = asked.to
+        return Question(asked.request, "", None, master, asked.event, None, alone=False)
+
+    def send(
+        self, sid: str, event: Any, args: Sequence[Any], *, ack: bool
+    ) -> tuple[list[Effect], list[Question]]:
+        """Send an event; every acknowledgement asked for is given at once or owed by a request."""
+        under = None
+        if ack:
+            under = self.acks
+            self.acks += 1
+            self.owed.add((sid, under))
+        effects = self.mesh.received(sid, event, args, under)
+        born, ended = self.check(effects)
+        for question in born:
+            question.asker, question.ack = sid, under
+            self.open[question.number] = question
+        if under is not None:
+            assert ((sid, under) in self.owed) == bool(born)
+        assert len(born) <= 1
+        return effects, ended
+
+    @staticmethod
+    def heard(effects: list[Effect], sid: str, event: str) -> int:
+        """How often a socket hears an event."""
+        return sum(
+            effect.event == event and sid in effect.to
+            for effect in effects
+            if isinstance(effect, Emit)
+        )
+
+    def told_by_the_hub(self, question: Question, effects: list[Effect]) -> None:
+        """The end of one request, other than by a SET_: its asker hears it exactly once."""
+        told = self.heard(effects, question.asker, question.answer_event)
+        if question.ack is not None:
+            assert told == 0
+        elif question.alone:
+            assert told == (not question.set_seen)
+        else:
+            assert told <= 1
+            assert told == 1 or question.set_seen
+
+    def somebody(self, data: st.DataObject) -> str:
+        """A living socket."""
+        return data.draw(st.sampled_from(sorted(self.alive)), label="sid")
+
+    def a_room(self, data: st.DataObject) -> str:
+        """A room, sometimes one called like a living socket."""
+        names = st.sampled_from(ROOMS)
+        if data.draw(st.integers(0, 4), label="spying?") == 0:
+            names = st.sampled_from(sorted(self.alive))
+        return data.draw(names, label="room")
+
+    # Life
+
+    @rule(kind=st.sampled_from(["unregistered", "stock", "ours"]), room=st.sampled_from(ROOMS))
+    @precondition(lambda self: len(self.alive) < 6)
+    def connects(self, kind: str, room: str) -> None:
+        """Somebody comes, registers, and mostly subscribes."""
+        sid = f"sid-{len(self.alive) + len(self.gone)}"
+        assert self.mesh.connected(sid, f"engine-of-{sid}") == []
+        self.alive[sid] = False
+        if kind != "unregistered":
+            self.registers(sid, ours=kind == "ours")
+            self.send(sid, "CLIENT_SUSCRIBE", [{"room": room}], ack=False)
+
+    def registers(self, sid: str, *, ours: bool) -> None:
+        """CLIENT_REGISTER, acknowledged."""
+        extras = {"protocol": wire.PROTOCOL} if ours else {"type": "ui"}
+        self.send(sid, "CLIENT_REGISTER", [{"usuario": "u", "sesion": "s", **extras}], ack=True)
+        self.alive[sid] = ours
+
+    @rule(data=st.data(), ours=st.booleans())
+    @precondition(lambda self: self.alive)
+    def registers_again(self, data: st.DataObject, ours: bool) -> None:  # noqa: FBT001
+        """Stock clients register at each connect, some twice."""
+        self.registers(self.somebody(data), ours=ours)
+
+    @rule(data=st.data(), ack=st.booleans(), event=st.sampled_from(["in", "out", "off"]))
+    @precondition(lambda self: self.alive)
+    def subscribes(self, data: st.DataObject, ack: bool, event: str) -> None:  # noqa: FBT001
+        """Joins or leaves, in both spellings."""
+        name = "CLIENT_UNSUSCRIBE" if event == "off" else "CLIENT_SUSCRIBE"
+        payload = {"room": self.a_room(data), "out": event == "out"}
+        self.send(self.somebody(data), name, [payload], ack=ack)
+
+    @rule(
+        data=st.data(),
+        ack=st.booleans(),
+        direct=st.booleans(),
+        features=st.lists(st.sampled_from(FEATURES), max_size=3),
+    )
+    @precondition(lambda self: self.alive)
+    def makes_master(
+        self,
+        data: st.DataObject,
+        ack: bool,  # noqa: FBT001
+        direct: bool,  # noqa: FBT001
+        features: list[str],
+    ) -> None:
+        """Declares, as DOC or as CORE do."""
+        sid, room = self.somebody(data), self.a_room(data)
+        declared: dict[str, Any] = {"room": room, "features": features}
+        if direct:
+            self.send(sid, "MAKE_MASTER", [declared], ack=ack)
+        else:
+            message = {"event": "MAKE_MASTER", "room": room, "data": declared}
+            self.send(sid, "ROOM_MESSAGE", [message], ack=ack)
+
+    @rule(data=st.data())
+    @precondition(lambda self: self.alive)
+    def disconnects(self, data: st.DataObject) -> None:
+        """Somebody goes: what it asked and what it was asked ends now."""
+        self.leaves(self.somebody(data))
+
+    def leaves(self, sid: str) -> None:
+        """Disconnect, and check what the others hear of it."""
+        del self.alive[sid]
+        self.gone.add(sid)
+        self.owed = {owed for owed in self.owed if owed[0] != sid}
+        concerned = {n for n, q in self.open.items() if sid in (q.asker, q.master)}
+        effects = self.mesh.disconnected(sid)
+        _, ended = self.check(effects)
+        assert {question.number for question in ended} == concerned
+        for question in ended:
+            if question.alone and question.asker != sid:
+                self.told_by_the_hub(question, effects)
+        self.no_trace_of_the_gone_stays()
+
+    # Questions
+
+    @rule(
+        data=st.data(),
+        ack=st.booleans(),
+        alone=st.booleans(),
+        event=st.sampled_from(ASKED),
+        own=st.none() | st.sampled_from(IDS),
+        payload=JSON,
+    )
+    @precondition(lambda self: self.alive)
+    def asks_by_envelope(
+        self,
+        data: st.DataObject,
+        ack: bool,  # noqa: FBT001
+        alone: bool,  # noqa: FBT001
+        event: str,
+        own: str | None,
+        payload: Any,
+    ) -> None:
+        """ROOM_MESSAGE GET_X."""
+        sid, room = self.somebody(data), self.a_room(data)
+        event = f"GET_ALONE_{self.acks}_{self.born}" if alone else event
+        message = {
+            "event": event,
+            "room": room,
+            "data": payload if own is None else {"requestId": own},
+            "requestId": own,
+        }
+        before = set(self.open)
+        effects, _ = self.send(sid, "ROOM_MESSAGE", [message], ack=ack)
+        born = set(self.open) - before
+        for number in born:
+            self.open[number].room = room
+            self.open[number].alone = alone
+            assert self.open[number].event == event
+        if not born and not ack and effects:
+            assert effects == [e for e in effects if isinstance(e, Emit) and e.to == (sid,)]
+            assert self.heard(effects, sid, wire.answer_event(event)) == 1
+
+    @rule(
+        data=st.data(),
+        ack=st.booleans(),
+        event=st.sampled_from(ASKED),
+        args=st.lists(JSON | ALMOST, max_size=3),
+        room=st.none() | st.sampled_from(ROOMS),
+    )
+    @precondition(lambda self: self.alive)
+    def asks_directly(
+        self,
+        data: st.DataObject,
+        ack: bool,  # noqa: FBT001
+        event: str,
+        args: list[Any],
+        room: str | None,
+    ) -> None:
+        """GET_X, sometimes with meta that names the room."""
+        sid = self.somebody(data)
+        if room is not None:
+            args = [{}, {"room": room}]
+        born_before = self.born
+        effects, _ = self.send(sid, event, args, ack=ack)
+        if self.born == born_before and not ack:
+            assert self.heard(effects, sid, wire.answer_event(event)) == 1
+            assert len(effects) == 1
+
+    # Answers
+
+    @rule(data=st.data(), args=st.lists(JSON, max_size=2))
+    @precondition(lambda self: self.open)
+    def the_master_acknowledges(self, data: st.DataObject, args: list[Any]) -> None:
+        """The end of the request, and of nothing else."""
+        number = data.draw(st.sampled_from(sorted(self.open)), label="request")
+        question = self.open[number]
+        effects = self.mesh.acknowledged(question.master, number, args)
+        assert self.check(effects) == ([], [question])
+        self.told_by_the_hub(question, effects)
+
+    @rule(data=st.data(), args=st.lists(JSON, max_size=2))
+    @precondition(lambda self: self.alive)
+    def a_wrong_acknowledgement_comes(self, data: st.DataObject, args: list[Any]) -> None:
+        """From another socket, too late, a second time, or of a number never given."""
+        sid = self.somebody(data)
+        number = data.draw(st.integers(-1, self.born + 2), label="request")
+        question = self.open.get(number)
+        if question is not None and question.master == sid:
+            return
+        late = self.mesh.late_answers
+        assert self.mesh.acknowledged(sid, number, args) == []
+        assert self.mesh.late_answers == late + 1
+
+    @rule(data=st.data(), to=st.sampled_from(["its", "any"]), echo=st.booleans(), payload=JSON)
+    @precondition(lambda self: self.open)
+    def somebody_says_set(
+        self,
+        data: st.DataObject,
+        to: str,
+        echo: bool,  # noqa: FBT001
+        payload: Any,
+    ) -> None:
+        """SET_X: by the master as answer, or by anybody, with an echoed id or without."""
+        question = self.open[data.draw(st.sampled_from(sorted(self.open)), label="request")]
+        sid = question.master if to == "its" else self.somebody(data)
+        room = question.room or self.a_room(data)
+        message: dict[str, Any] = {"event": question.answer_event, "room": room, "data": payload}
+        if echo:
+            message["requestId"] = str(data.draw(st.integers(0, self.born), label="echo"))
+        rivals = [
+            q
+            for q in self.open.values()
+            if (q.master, q.event) == (sid, question.event) and q.room in (room, None)
+        ]
+        effects, ended = self.send(sid, "ROOM_MESSAGE", [message], ack=data.draw(st.booleans()))
+        assert len(ended) <= 1
+        if ended:
+            assert not self.alive[sid]
+            assert ended[0] in rivals
+            if ended[0].ack is None and ended[0].asker != sid:
+                assert ended[0].set_seen or self.heard(
+                    effects, ended[0].asker, ended[0].answer_event
+                )
+        for other in self.alive:
+            assert self.heard(effects, other, question.answer_event) <= 1
+        for rival in rivals:
+            if echo and message["requestId"] != str(rival.number):
+                rival.alone = False  # whether it was meant is the mesh's guess
+            rival.set_seen = True
+
+    @rule(data=st.data())
+    @precondition(lambda self: self.born)
+    def a_deadline_passes(self, data: st.DataObject) -> None:
+        """Of an open request, or of one that has ended in the meantime."""
+        self.expires(data.draw(st.integers(1, self.born), label="request"))
+
+    def expires(self, number: int) -> None:
+        """Let a deadline pass."""
+        question = self.open.get(number)
+        effects = self.mesh.expired(number)
+        if question is None:
+            assert effects == []
+        else:
+            assert self.check(effects) == ([], [question])
+            self.told_by_the_hub(question, effects)
+
+    # Everything else
+
+    @rule(data=st.data(), ack=st.booleans(), payload=JSON, event=st.text(max_size=8))
+    @precondition(lambda self: self.alive)
+    def somebody_tells_a_room(
+        self,
+        data: st.DataObject,
+        ack: bool,  # noqa: FBT001
+        payload: Any,
+        event: str,
+    ) -> None:
+        """Any event to any room."""
+        message = {"event": event, "room": self.a_room(data), "data": payload}
+        self.send(self.somebody(data), "ROOM_MESSAGE", [message], ack=ack)
+
+    @rule(
+        data=st.data(),
+        ack=st.booleans(),
+        event=st.sampled_from(EVENTS) | JSON,
+        args=st.lists(JSON | ALMOST, max_size=3),
+    )
+    @precondition(lambda self: self.alive)
+    def nonsense_arrives(
+        self,
+        data: st.DataObject,
+        ack: bool,  # noqa: FBT001
+        event: Any,
+        args: list[Any],
+    ) -> None:
+        """Any JSON as event name and as arguments."""
+        sid = self.somebody(data)
+        if event != "CLIENT_REGISTER":  # what that does to the protocol is another rule's matter
+            self.send(sid, event, args, ack=ack)
+        for question in self.open.values():  # it may have been a SET_
+            question.alone = False
+            question.set_seen = True
+
+    @rule(data=st.data(), event=st.sampled_from(EVENTS), args=st.lists(ALMOST, max_size=2))
+    @precondition(lambda self: self.gone)
+    def the_gone_are_ignored(self, data: st.DataObject, event: str, args: list[Any]) -> None:
+        """What the shell still holds of a lost socket has no effect."""
+        sid = data.draw(st.sampled_from(sorted(self.gone)), label="sid")
+        assert self.mesh.received(sid, event, args, 0) == []
+        assert self.mesh.disconnected(sid) == []
+
+    # What always holds
+
+    @invariant()
+    def nothing_is_owed_but_by_open_requests(self) -> None:
+        """Everything else was answered at once; an open request has asker and master alive."""
+        waiting = [(q.asker, q.ack) for q in self.open.values() if q.ack is not None]
+        assert len(set(waiting)) == len(waiting)
+        assert set(waiting) == self.owed
+        for question in self.open.values():
+            assert {question.asker, question.master} <= self.alive.keys()
+
+    @invariant()
+    def no_trace_of_the_gone_stays(self) -> None:
+        """Nowhere in all that the mesh remembers."""
+        remembered = set(strings_in(self.mesh, set()))
+        assert not remembered & (self.gone | {f"engine-of-{sid}" for sid in self.gone})
+
+    def teardown(self) -> None:
+        """When all deadlines have passed nothing is owed; when all are gone nothing is left."""
+        for number in list(self.open):
+            self.expires(number)
+        assert not self.owed
+        for sid in list(self.alive):
+            self.leaves(sid)
+        assert not [
+            value for value in vars(self.mesh).values() if isinstance(value, dict) and value
+        ]
+
+
+TestPeers = Peers.TestCase
+TestPeers.settings = settings(
+    deadline=None,
+    max_examples=120,
+    stateful_step_count=40,
+    # Shrinking a whole life takes minutes: take this out to have it.
+    phases=[phase for phase in Phase if phase is not Phase.shrink],
+)
+
+
+@given(
+    event=st.sampled_from(EVENTS) | JSON,
+    args=st.lists(JSON | ALMOST, max_size=3),
+    ack=st.none() | st.integers(0, 3),
+    ours=st.booleans(),
+)
+@settings(deadline=None, max_examples=400)
+def test_any_json_is_answered_or_asked_on(
+    event: Any,
+    args: list[Any],
+    ack: int | None,
+    ours: bool,  # noqa: FBT001
+) -> None:
+    """One event into a mesh with masters: nothing is raised, no acknowledgement lost."""
+    mesh = Mesh()
+    for sid in ("asker", "master"):
+        mesh.connected(sid)
+        protocol = {"protocol": wire.PROTOCOL} if ours else {}
+        mesh.received(sid, "CLIENT_REGISTER", [{"usuario": sid, **protocol}])
+        mesh.received(sid, "CLIENT_SUSCRIBE", [{"room": ROOMS[0]}])
+    mesh.received("master", "MAKE_MASTER", [{"room": ROOMS[0], "features": list(FEATURES)}])
+    effects = mesh.received("asker", event, args, ack)
+    acknowledged = [e for e in effects if isinstance(e, Acknowledge)]
+    armed = [e for e in effects if isinstance(e, Arm)]
+    assert len(acknowledged) + len(armed) == (ack is not None) or (not acknowledged and ack is None)
+    for arm in armed:
+        ended = mesh.acknowledged("master", arm.request, args)
+        assert Disarm(arm.request) in ended
+        assert [e.ack for e in ended if isinstance(e, Acknowledge)] == [ack] * (ack is not None)
