@@ -2,11 +2,13 @@
 
 What is used of it is the transport, the handshake and the packets. Its acknowledgement table,
 its handler tasks and its reconnection are not: they lose requests when the link drops, hide
-failures and die silently. A fresh AsyncClient serves each link, and the end of its read loop,
-which it cannot miss, is the end of the link.
+failures and die silently. A fresh AsyncClient serves each link. The link has ended when its
+disconnect event comes or when its read loop ends, whichever is first: the event can be missing,
+and the loop can wait for a write loop that nobody wakes.
 
 Foreign private names used here (each has a test in ``tests/test_socketio_facts.py``):
-``_handle_event``, ``_handle_ack``, ``_handle_error``, ``_handle_disconnect``, ``packet_class``.
+``_handle_event``, ``_handle_ack``, ``_handle_error``, ``_handle_disconnect``,
+``_handle_eio_disconnect``, ``packet_class``.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ import socketio.exceptions
 import socketio.packet
 
 from alephscript import wire
-from alephscript.errors import ConnectionRefused, LinkLost, RequestError
+from alephscript.errors import ConnectionRefused, NotConnected, RequestError
 from alephscript.transport import Link, Receiver
 
 __all__ = ["SocketIOTransport"]
@@ -92,6 +94,7 @@ class _Client(socketio.AsyncClient):  # type: ignore[misc]
         self.receiver = receiver
         self.namespace = namespace
         self.refusal: str | None = None
+        self.ended = asyncio.Event()
 
     async def _handle_event(self, namespace: str | None, id: int | None, data: Any) -> None:
         if (
@@ -114,6 +117,18 @@ class _Client(socketio.AsyncClient):  # type: ignore[misc]
     async def _handle_disconnect(self, _: str | None) -> None:
         # The library ignores a kick that comes before its own connect() has returned.
         await self.eio.disconnect()
+
+    async def _handle_eio_disconnect(self, reason: str) -> None:
+        await super()._handle_eio_disconnect(reason)
+        self.ended.set()
+
+    async def until_ended(self) -> None:
+        """Wait for the end of an established link."""
+        signs = {asyncio.ensure_future(self.ended.wait())}
+        if self.eio.read_loop_task is not None:
+            signs.add(self.eio.read_loop_task)
+        await asyncio.wait(signs, return_when=asyncio.FIRST_COMPLETED)
+        self.ended.set()
 
     async def abandon(self, opening: asyncio.Future[None]) -> None:
         """End a connection attempt, whatever state it is in."""
@@ -149,7 +164,7 @@ class _SocketIOLink:
 
     def send(self, event: str, args: Sequence[Any], ack: int | None = None) -> None:
         if self._closing or self._client.eio.state != "connected":
-            raise LinkLost("the link to the hub is gone; nothing was sent")
+            raise NotConnected("the link to the hub is gone; nothing was sent")
         self._put(socketio.packet.EVENT, [event, *args], ack)
 
     def acknowledge(self, ack: int, answer: Mapping[str, Any]) -> None:
@@ -167,9 +182,7 @@ class _SocketIOLink:
         self._client.eio.queue.put_nowait(packet)
 
     async def _until_lost(self) -> None:
-        loop = self._client.eio.read_loop_task
-        if loop is not None:
-            await asyncio.wait({loop})
+        await self._client.until_ended()
         self._client.receiver.lost("closed" if self._closing else "the connection to the hub ended")
         if not self._closing:
             await self._client.end()

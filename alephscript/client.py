@@ -518,6 +518,8 @@ class AlephScriptClient:
         if incoming.event.startswith("GET_"):
             self._spawn(self._serve(session, incoming))
             return
+        if incoming.event in wire.CONFIRMATIONS:
+            return
         listeners = self.declarations.listeners.get(incoming.event, ())
         if incoming.ack is not None:
             known = listeners or self._streams

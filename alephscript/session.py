@@ -24,6 +24,7 @@ from alephscript.errors import (
     ConnectionRefused,
     DeadlineExceeded,
     LinkLost,
+    NotConnected,
     NotSubscribed,
     RequestError,
     error_from_answer,
@@ -131,7 +132,9 @@ class Session:
                     await self._settle()
         except BaseException as exc:
             await self.close()
-            if isinstance(exc, TimeoutError | LinkLost) and not isinstance(exc, ConnectionRefused):
+            if isinstance(exc, TimeoutError | LinkLost | NotConnected) and not isinstance(
+                exc, ConnectionRefused
+            ):
                 reason = "the hub did not finish the registration"
                 raise ConnectionRefused(_address(transport), reason) from exc
             raise

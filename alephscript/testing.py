@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from alephscript import wire
-from alephscript.errors import ConnectionRefused, LinkLost, StateError
+from alephscript.errors import ConnectionRefused, NotConnected, StateError
 from alephscript.hub.carrier import Carrier
 from alephscript.routing import Acknowledge, Effect, Emit, Mesh
 from alephscript.transport import Link, Receiver
@@ -134,7 +134,7 @@ class _MemoryLink:
 
     def send(self, event: str, args: Sequence[Any], ack: int | None = None) -> None:
         if not self._is_up():
-            raise LinkLost("the link to the hub is gone; nothing was sent")
+            raise NotConnected("the link to the hub is gone; nothing was sent")
         text = wire.dumps(args)
         self._to_mesh(lambda mesh: mesh.received(self._sid, event, wire.loads(text), ack))
 

@@ -40,7 +40,7 @@ class Link(Protocol):
         """Send an event, asking for acknowledgement under a number if one is given.
 
         Raises:
-            LinkLost: The link is gone.
+            NotConnected: The link is gone.
             InvalidPayload: An argument has no JSON form.
         """
         ...

@@ -20,6 +20,7 @@ import msgspec
 from alephscript.errors import InvalidPayload, PayloadTooLarge, UnknownEvent
 
 __all__ = [
+    "CONFIRMATIONS",
     "DEFAULT_TIMEOUT",
     "DEFAULT_URL",
     "MAX_DEPTH",
@@ -86,6 +87,16 @@ class HubEvent(StrEnum):
     ROOM_JOINED = "room_joined"
     ROOM_LEFT = "room_left"
 
+
+CONFIRMATIONS = frozenset(
+    {
+        HubEvent.SUBSCRIBE_OK,
+        HubEvent.ROOM_JOINED,
+        HubEvent.ROOM_LEFT,
+        HubEvent.SET_SERVER_STATE,
+    }
+)
+"""What a hub tells one client about itself; nothing that was said in a room."""
 
 RESERVED = frozenset(
     {"connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"}

@@ -12,6 +12,7 @@ from typing import Any, Generic, TypeVar
 
 import attrs
 import pytest
+from cattrs import StructureHandlerNotFoundError
 from hypothesis import given, settings, strategies as st
 
 from alephscript import aaia, wire
@@ -418,6 +419,8 @@ def test_a_contract_can_be_prepared_ahead_of_its_first_use() -> None:
     """So that a declaration that can never be read shows early."""
     prepare(Outer)
     prepare(list[StepFIA])
+    with pytest.raises(StructureHandlerNotFoundError, match="complex"):
+        prepare(list[complex])
     with pytest.raises(NameError, match="Nowhere"):
         prepare(attrs.frozen(type("Lost", (), {"__annotations__": {"x": "Nowhere"}})))
 

@@ -6,8 +6,8 @@ effects straight to the send queues, with no task and no await in between, so th
 events are processed in order.
 
 Foreign private names used here (each has a test in ``tests/hub/test_socketio_facts.py``):
-``_handle_eio_message``, ``_handle_eio_disconnect``, ``_handle_event``, ``_handle_ack``, ``packet_class``,
-``manager.eio_sid_from_sid``, ``eio.sockets``, ``queue``.
+``_handle_eio_message``, ``_handle_eio_disconnect``, ``_handle_event``, ``_handle_ack``,
+``packet_class``, ``manager.eio_sid_from_sid``, ``eio.sockets``, ``queue``.
 """
 
 from __future__ import annotations

@@ -120,12 +120,15 @@ class Hub:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        assert self._server is not None
-        assert self._socketio is not None
-        assert self._serving is not None
+        await self.close()
+
+    async def close(self) -> None:
+        """Close every connection and stop listening; closing twice is no error."""
+        serving, self._serving = self._serving, None
+        if serving is None or self._server is None or self._socketio is None:
+            return
         await self._socketio.stop()
         self._server.should_exit = True
-        serving, self._serving = self._serving, None
         await serving
 
     async def serve_forever(self) -> None:
@@ -164,7 +167,8 @@ class Hub:
 
     def _bind(self) -> socket.socket:
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
-        listener = socket.socket(family, socket.SOCK_STREAM)
+        # asyncio turns Nagle's delays off only where the protocol is named, here for all accepted.
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((self._host, self._port))

@@ -71,11 +71,10 @@ async def test_survives_a_hub_that_comes_back() -> None:
         port = int(first.url.rsplit(":", 1)[1])
         async with watcher("--url", first.url, "--json") as process:
             await say_until_seen(first, "AAIA_ROOM", process)
-            await first.__aexit__(None, None, None)
+            await first.close()
             async with Hub(port=port) as second:
                 assert await say_until_seen(second, "AAIA_ROOM", process)
                 assert process.returncode is None
-            await first.__aenter__()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
