@@ -156,8 +156,10 @@ def json_schema(cls: Any) -> dict[str, Any]:
         [cls], ref_template="#/$defs/{name}", schema_hook=_schema_of
     )
     definitions = {name: _with_wire_keys(part) for name, part in components.items()}
-    if "$ref" in schema and schema["$ref"].startswith("#/$defs/"):
-        schema = definitions.pop(schema["$ref"].removeprefix("#/$defs/"))
+    root = schema.get("$ref", "").removeprefix("#/$defs/")
+    # A class that holds itself is still referred to from within, and stays a definition.
+    if root and not any(_refers(part, schema["$ref"]) for part in definitions.values()):
+        schema = definitions.pop(root)
     return {**schema, "$defs": definitions} if definitions else dict(schema)
 
 
@@ -240,8 +242,13 @@ def _refuse(value: Any) -> Any:
 
 def _structure_union(value: Any, union: Any) -> Any:
     """Plain unions (``str | int``): the first member that takes the value."""
+    members = typing.get_args(union)
+    if value is None and type(None) in members:
+        return None
     complaints: list[str] = []
-    for member in typing.get_args(union):
+    for member in members:
+        if member is type(None):
+            continue
         try:
             return _converter().structure(value, member)
         except Exception as exc:  # noqa: BLE001
@@ -340,6 +347,12 @@ def _step(exc: BaseException) -> str:
         if isinstance(note, IterableValidationNote):
             return f"[{note.index}]" if isinstance(note.index, int) else f".{note.index}"
     return ""
+
+
+def _refers(schema: Any, target: str) -> bool:
+    if isinstance(schema, dict):
+        return schema.get("$ref") == target or any(_refers(v, target) for v in schema.values())
+    return isinstance(schema, list) and any(_refers(each, target) for each in schema)
 
 
 def _schema_of(cls: type) -> dict[str, Any]:

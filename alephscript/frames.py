@@ -44,6 +44,7 @@ __all__ = [
     "open_packet",
     "raw",
     "split_polling",
+    "text_frame",
     "values",
 ]
 
@@ -151,13 +152,8 @@ def values(payload: bytes) -> list[msgspec.Raw]:
 
 
 def raw(value: Any) -> msgspec.Raw:
-    """A JSON value as the bytes that stand for it.
-
-    Raises:
-        InvalidPayload: It has no JSON form.
-        PayloadTooLarge: It is nested too deeply.
-    """
-    return value if isinstance(value, msgspec.Raw) else msgspec.Raw(wire.dumps(value).encode())
+    """A value that came from the wire, or holds only such, as the bytes that stand for it."""
+    return value if isinstance(value, msgspec.Raw) else msgspec.Raw(msgspec.json.encode(value))
 
 
 def array(items: Iterable[msgspec.Raw]) -> bytes:
@@ -186,6 +182,16 @@ def open_packet(
             "maxPayload": max_bytes,
         }
     )
+
+
+def text_frame(message: bytes) -> bytes:
+    """A message as a server's websocket text frame: whole, unmasked (RFC 6455, section 5.2)."""
+    size = len(message)
+    if size < 126:  # noqa: PLR2004 - the RFC's own numbers
+        return bytes((0x81, size)) + message
+    if size < 1 << 16:
+        return b"\x81\x7e" + size.to_bytes(2) + message
+    return b"\x81\x7f" + size.to_bytes(8) + message
 
 
 def join_polling(messages: Iterable[bytes]) -> bytes:

@@ -37,8 +37,8 @@ Peers that announced `wire.PROTOCOL` get a meta object as second argument: of a 
 serve ``{id, room, caller, timeoutMs}``, of what is said in a room ``{room, sender}``. They may
 send one with a direct GET_: ``{room, timeoutMs}``.
 
-All mesh state changes here and nowhere else. Pure: no socket, no clock, no task; payloads are
-passed on, not looked into.
+All mesh state changes here and nowhere else. Pure: no socket, no clock, no task. Arguments may
+come unread (`msgspec.Raw`): what is only passed on stays so, what matters is read.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ from enum import Enum
 from typing import Any
 
 import attrs
+import msgspec
 
 from alephscript import wire
 from alephscript.errors import (
@@ -90,7 +91,7 @@ class Acknowledge:
 
     sid: str
     ack: int
-    answer: Answer
+    answer: Answer | msgspec.Raw
 
 
 @attrs.frozen
@@ -161,6 +162,9 @@ class _Request:
     answer_seen: bool = False
 
 
+_LONGEST_MS = 24 * 3600 * 1000
+"""JSON integers have no end, clocks have."""
+
 _Handler = Callable[["Mesh", _Peer, Sequence[Any], int | None], list[Effect]]
 
 
@@ -223,7 +227,7 @@ class Mesh:
         Args:
             sid: Who sent it; a socket that is not connected is ignored.
             event: What it sent as the event's name, of any type.
-            args: The arguments after the name, any JSON.
+            args: The arguments after the name, any JSON, read or unread.
             ack: The acknowledgement id it wants answered, None if it wants none.
         """
         peer = self._peers.get(sid)
@@ -254,7 +258,7 @@ class Mesh:
         if pending is None or pending.master.sid != sid:
             self.late_answers += 1
             return []
-        return self._end(pending, wire.normalised(args))
+        return self._end(pending, _answer(pending.master, args))
 
     def expired(self, request: int) -> list[Effect]:
         """The deadline of a request passed."""
@@ -299,8 +303,6 @@ class Mesh:
         wanted = wire.subscription(_first(args))
         if wanted.out:
             return self._unsubscribe(peer, args, ack)
-        if wanted.room in self._peers:
-            raise InvalidPayload("a socket's id is no room", [_at("room", "is a socket's id")])
         self._room(wanted.room).members[peer.sid] = None
         peer.rooms[wanted.room] = None
         told = {"room": wanted.room}
@@ -346,6 +348,9 @@ class Mesh:
             self._drop_if_empty(room)
 
     def _room(self, name: str) -> _Room:
+        if name in self._peers:
+            # Stock hubs let a spy join, or master, another socket's own room.
+            raise InvalidPayload("a socket's id is no room", [_at("room", "is a socket's id")])
         room = self._rooms.get(name)
         if room is None:
             room = self._rooms[name] = _Room(name)
@@ -365,9 +370,9 @@ class Mesh:
     # What is said in a room
 
     def _room_message(self, peer: _Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:
-        message = wire.room_message(_first(args))
+        message = wire.room_message(args[0] if args else None)
         if message.event == HubEvent.MAKE_MASTER:
-            declared = wire.declaration(message.data, room=message.room)
+            declared = wire.declaration(wire.value(message.data), room=message.room)
             return self._appoint(peer, declared, _Dialect.ENVELOPE, ack)
         if message.event == HubEvent.GET_SERVER_STATE:
             return self._server_state(peer, args, ack)
@@ -383,7 +388,8 @@ class Mesh:
         self, peer: _Peer, message: wire.RoomMessage, ack: int | None
     ) -> list[Effect]:
         others = [member for member in self._members(message.room) if member != peer.sid]
-        fields = wire.spread(message.data)
+        said = wire.value(message.data)
+        fields = wire.spread(said)
         answer = {**fields, "sender": peer.sid}
         told = self._tell(others, message, answer, peer)
         request, certain = self._answered(peer, message, fields)
@@ -393,31 +399,35 @@ class Mesh:
                 # Outside the room it would never see the answer that it waits for.
                 told += self._tell([request.asker.sid], message, answer, peer)
             if certain and not peer.speaks_meta:
-                told += self._end(request, wire.normalised([message.data]))
+                told += self._end(request, wire.normalised([said]))
         return told + _acknowledge(peer, ack, {"room": message.room, "members": len(others)})
 
     def _answered(
         self, peer: _Peer, message: wire.RoomMessage, fields: Mapping[str, Any]
     ) -> tuple[_Request | None, bool]:
         """The request that a SET_ of a room's master answers, and whether that is certain."""
-        open_requests = [
+        in_flight = [
             request
             for request in map(self._requests.__getitem__, peer.serving)
-            if request.room == message.room
-            and not request.answer_seen
-            and wire.answer_event(request.event) == message.event
+            if request.room == message.room and wire.answer_event(request.event) == message.event
         ]
-        named = message.extras.get("requestId")
+        named = wire.value(message.extras.get("requestId"))
+        if isinstance(named, str) and named.isdecimal():
+            # Ours, echoed with the envelope: that request, or one that has ended already.
+            return next((each for each in in_flight if str(each.number) == named), None), True
         own = fields.get("requestId")
-        for request in open_requests:
-            if named == str(request.number) or (own is not None and own == request.own_id):
-                return request, True
-        if not open_requests:
-            return None, False
+        if own is not None:
+            same = [each for each in in_flight if each.own_id == own]
+            if len(same) == 1:
+                return same[0], True
+            in_flight = same or [each for each in in_flight if each.own_id is None]
+        oldest = next((each for each in in_flight if not each.answer_seen), None)
         # A master that acknowledges answers in its own order: which of several requests its SET_
         # belongs to is a guess, and the acknowledgement will say.
-        oldest = open_requests[0]
-        return oldest, oldest.dialect is _Dialect.ENVELOPE or len(open_requests) == 1
+        certain = len(in_flight) == 1 or (
+            oldest is not None and oldest.dialect is _Dialect.ENVELOPE
+        )
+        return oldest, certain
 
     def _tell(
         self, to: Iterable[str], message: wire.RoomMessage, data: Any, sender: _Peer
@@ -445,7 +455,8 @@ class Mesh:
         self, peer: _Peer, event: str, args: Sequence[Any], ack: int | None
     ) -> list[Effect]:
         payload = args[0] if args else {}
-        meta = args[1] if len(args) > 1 and peer.speaks_meta and isinstance(args[1], dict) else {}
+        meta = wire.value(args[1]) if len(args) > 1 and peer.speaks_meta else {}
+        meta = meta if isinstance(meta, dict) else {}
         try:
             room = self._room_that_answers(peer, event, meta.get("room"))
         except RequestError as error:
@@ -521,8 +532,8 @@ class Mesh:
             return self._not_asked(peer, event, ack, error)
         number = next(self._numbers)
         request = _Request(number, peer, ack, master, room.name, event, room.dialect)
-        if isinstance(payload, dict):
-            request.own_id = payload.get("requestId")
+        if not master.speaks_meta and isinstance(read := wire.value(payload), dict):
+            request.own_id = read.get("requestId")
         self._requests[number] = request
         peer.asked[number] = master.serving[number] = None
         args: tuple[Any, ...]
@@ -546,7 +557,7 @@ class Mesh:
             args = (payload,)
         return [Emit((master.sid,), event, args, number), Arm(number, seconds)]
 
-    def _end(self, request: _Request, answer: Answer) -> list[Effect]:
+    def _end(self, request: _Request, answer: Answer | msgspec.Raw) -> list[Effect]:
         """Answer a request, in the way its asker can hear."""
         effects = self._forget(request)
         if request.ack is not None:
@@ -557,7 +568,7 @@ class Mesh:
                 heard.append(request.asker.sid)
             event = wire.answer_event(request.event)
             message = wire.RoomMessage(event, request.room, None, {})
-            fields = {**answer, "sender": request.master.sid}
+            fields = {**wire.value(answer), "sender": request.master.sid}
             effects += self._tell(heard, message, fields, request.master)
         return effects
 
@@ -635,7 +646,19 @@ def _acknowledge(peer: _Peer, ack: int | None, fields: Mapping[str, Any]) -> lis
 
 
 def _first(args: Sequence[Any]) -> Any:
-    return args[0] if args else None
+    return wire.value(args[0]) if args else None
+
+
+def _answer(master: _Peer, args: Sequence[Any]) -> Answer | msgspec.Raw:
+    """What a master answered, in the shape of answers; our own masters' has it already."""
+    if len(args) == 1 and isinstance(args[0], msgspec.Raw):
+        if master.speaks_meta and bytes(args[0]).startswith(b'{"success":'):
+            return args[0]
+        try:
+            return wire.normalised([wire.value(args[0])])
+        except RequestError as error:
+            return error.answer()
+    return wire.normalised([wire.value(each) for each in args])
 
 
 def _at(path: str, message: str) -> dict[str, str]:
@@ -645,4 +668,4 @@ def _at(path: str, message: str) -> dict[str, str]:
 def _seconds(milliseconds: Any, default: float) -> float:
     if type(milliseconds) not in (int, float):
         return default
-    return float(milliseconds) / 1000
+    return float(min(milliseconds, _LONGEST_MS)) / 1000

@@ -50,6 +50,7 @@ __all__ = [
     "spread",
     "subscription",
     "success",
+    "value",
 ]
 
 RUNTIME = "/runtime"
@@ -238,13 +239,15 @@ def declaration(payload: Any, *, room: Any = None) -> Declaration:
 def room_message(payload: Any) -> RoomMessage:
     """Parse ROOM_MESSAGE ``{event, room, data?}``; older peers write ``args`` for ``data``.
 
+    Of an unread payload (`msgspec.Raw`) only event and room are read.
+
     Raises:
         InvalidPayload: No object, or no valid room.
         UnknownEvent: The inner event's name is none or reserved.
     """
-    fields = _object(payload)
-    event = check_event(fields.get("event"))
-    room = fields.get("room")
+    fields = _fields(payload)
+    event = check_event(value(fields.get("event")))
+    room = value(fields.get("room"))
     if event == HubEvent.GET_SERVER_STATE and room is None:
         room = "*"
     return RoomMessage(
@@ -253,6 +256,16 @@ def room_message(payload: Any) -> RoomMessage:
         data=fields["data"] if "data" in fields else fields.get("args"),
         extras={k: v for k, v in fields.items() if k not in ("event", "room", "data", "args")},
     )
+
+
+def value(item: Any) -> Any:
+    """An argument as Python values, whether or not it was read yet.
+
+    Raises:
+        InvalidPayload: It was not, and cannot be.
+        PayloadTooLarge: It is nested too deeply.
+    """
+    return loads(item) if isinstance(item, msgspec.Raw) else item
 
 
 def success(fields: Any = None) -> Answer:
@@ -300,7 +313,7 @@ def spread(data: Any) -> dict[str, Any]:
     return {}
 
 
-def loads(text: str | bytes) -> Any:
+def loads(text: str | bytes | msgspec.Raw) -> Any:
     """JSON that every peer of the mesh would accept.
 
     Raises:
@@ -353,6 +366,21 @@ def check_depth(value: Any) -> None:
 
 
 _CONTAINERS = (dict, list, tuple)
+
+
+def _fields(payload: Any) -> dict[str, Any]:
+    """An object's fields, unread if it is."""
+    if not isinstance(payload, msgspec.Raw):
+        return _object(payload)
+    try:
+        return _unread_fields(payload)
+    except msgspec.ValidationError:
+        raise _invalid("", "expected an object") from None
+    except msgspec.DecodeError as exc:
+        raise InvalidPayload(f"not valid JSON: {exc}") from None
+
+
+_unread_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 def _object(payload: Any) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any, Generic, TypeVar
 import attrs
 import pytest
 from cattrs import StructureHandlerNotFoundError
-from hypothesis import given, settings, strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from alephscript import aaia, wire
 from alephscript.aaia import Percepto, RunState, SendPercepto, StepFIA, StepResult, TipoPercepto
@@ -31,7 +31,7 @@ from alephscript.errors import ContractError, DeclarationError
 
 T = TypeVar("T")
 
-relaxed = settings(deadline=None, max_examples=25)
+relaxed = settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 
 
 @attrs.frozen
@@ -233,7 +233,7 @@ def test_any_json_decodes_or_lists_its_problems(cls: type, data: st.DataObject) 
 
 
 @given(payload=JSON, kind=st.sampled_from([Outer, Loose, Node, Page[int], Picky, list[Inner]]))
-@settings(deadline=None, max_examples=200)
+@relaxed
 def test_any_json_into_any_kind_raises_only_contract_errors(payload: Any, kind: Any) -> None:
     """Also where the contract is an application's."""
     _, found = attempt(payload, kind)

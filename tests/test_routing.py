@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from alephscript import wire
@@ -740,6 +741,15 @@ def test_the_askers_loss_ends_it_silently(mesh: Mesh) -> None:
     assert mesh.late_answers == 1
 
 
+def test_what_has_been_answered_does_not_end_again(mesh: Mesh) -> None:
+    """Asker and master may go afterwards: nobody hears of it twice."""
+    direct_master(mesh)
+    n = number(mesh.received("R", STEP, [{}], ACK))
+    mesh.acknowledged("M", n, [{}])
+    assert mesh.disconnected("R") == []
+    assert mesh.disconnected("M") == []
+
+
 def test_who_asked_itself_and_goes_ends_it_once(mesh: Mesh) -> None:
     """Asker and master in one."""
     direct_master(mesh)
@@ -1131,6 +1141,120 @@ def test_an_id_serves_for_the_transports_where_none_is_given() -> None:
     mesh = Mesh()
     mesh.connected("R")
     assert mesh.state_for("R")["clientId"] == "R"
+
+
+# Arguments that the shell has not read
+
+
+def raw(value: Any) -> msgspec.Raw:
+    """An argument as it stands in the packet."""
+    return msgspec.Raw(wire.dumps(value).encode())
+
+
+UNREADABLE = [
+    pytest.param(b"{", id="broken"),
+    pytest.param(b'{"success":1e400}', id="out of range"),
+    pytest.param(b'{"success":true,"a":' + b"[" * 99 + b"]" * 99 + b"}", id="too deep"),
+    pytest.param(b'{"success":', id="truncated"),
+    pytest.param(b'{"success":true,}', id="comma"),
+]
+
+
+def test_what_is_only_passed_on_is_not_read(mesh: Mesh) -> None:
+    """Questions and room events leave as they came."""
+    direct_master(mesh)
+    payload = raw({"a": [1, 2]})
+    assert heard(mesh.received("R", STEP, [payload], ACK))["M"] == [(STEP, payload)]
+    message = raw(room_message("FIA_STEP", {"n": 1}))
+    ((event, data),) = heard(mesh.received("R", "ROOM_MESSAGE", [message]))["O"]
+    assert (event, bytes(data)) == ("FIA_STEP", b'{"n":1}')
+
+
+def test_unread_events_mean_the_same(mesh: Mesh) -> None:
+    """Registration, subscription, mastership, meta, question and both kinds of answer."""
+    enter(mesh, "P")
+    protocol = {"usuario": "P", "protocol": wire.PROTOCOL}
+    assert the_answer(mesh.received("P", "CLIENT_REGISTER", [raw(protocol)], ACK), "P")["success"]
+    mesh.received("P", "CLIENT_SUSCRIBE", [raw({"room": ROOM})])
+    declared = raw(room_message("MAKE_MASTER", {"features": ["X"]}))
+    assert the_answer(mesh.received("M", "ROOM_MESSAGE", [declared], ACK), "M")["features"] == ["X"]
+    meta = raw({"room": ROOM, "timeoutMs": 1500})
+    assert mesh.received("P", "GET_X", [raw({}), meta], ACK)[-1] == Arm(1, 1.5)
+    asked = raw(room_message(STEP, {"requestId": "q2"}, requestId="mine"))
+    n = number(mesh.received("R", "ROOM_MESSAGE", [asked], ACK))
+    said = raw(room_message(STEPPED, {"n": 2, "requestId": "q2"}))
+    effects = mesh.received("M", "ROOM_MESSAGE", [said])
+    assert ended(effects) == [n]
+    assert the_answer(effects) == {"success": True, "n": 2, "requestId": "q2"}
+    assert the_answer(mesh.acknowledged("M", 1, [raw({"error": "x"})]), "P")["code"] == "error"
+
+
+@pytest.mark.parametrize("event", ["CLIENT_REGISTER", "MAKE_MASTER", "ROOM_MESSAGE"])
+@pytest.mark.parametrize("text", [b"[]", b"null", b"{", b'{"room":'])
+def test_unread_nonsense_is_refused_as_any(mesh: Mesh, event: str, text: bytes) -> None:
+    """It is read where it matters."""
+    effects = mesh.received("R", event, [msgspec.Raw(text)], ACK)
+    assert the_failure(effects) == "invalid_payload"
+
+
+def test_an_answer_of_a_master_of_ours_is_passed_on_unread(mesh: Mesh) -> None:
+    """It has the shape of answers already; a stock master's is read and put in shape."""
+    enter(mesh, "P", ours=True)
+    direct_master(mesh, "P")
+    answer = raw({"success": True, "n": 1})
+    n = number(mesh.received("R", STEP, [{}], ACK))
+    assert mesh.acknowledged("P", n, [answer])[-1] == Acknowledge("R", ACK, answer)
+    n = number(mesh.received("R", STEP, [{}], ACK))
+    shaped = {"success": True, "result": 7}
+    assert mesh.acknowledged("P", n, [raw(7)])[-1] == Acknowledge("R", ACK, shaped)
+    direct_master(mesh, "M")
+    n = number(mesh.received("R", STEP, [{}], ACK))
+    assert the_answer(mesh.acknowledged("M", n, [answer])) == {"success": True, "n": 1}
+
+
+def test_an_unread_answer_becomes_one_set_event(mesh: Mesh) -> None:
+    """Then it has to be read."""
+    enter(mesh, "P", ours=True)
+    direct_master(mesh, "P")
+    n = number(say(mesh, "R", STEP, {}))
+    got = heard(mesh.acknowledged("P", n, [raw({"success": True, "n": 1})]))
+    assert got["R"] == [(STEPPED, {"success": True, "n": 1, "sender": "P"})]
+
+
+@pytest.mark.parametrize("text", UNREADABLE)
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("ours", [True, False])
+def test_an_unreadable_answer_is_a_failure_to_the_asker_without_callback(
+    mesh: Mesh, text: bytes, count: int, *, ours: bool
+) -> None:
+    """Nothing is raised, and the request is over."""
+    enter(mesh, "P", ours=ours)
+    direct_master(mesh, "P")
+    n = number(say(mesh, "R", STEP, {}))
+    effects = mesh.acknowledged("P", n, [msgspec.Raw(text)] * count)
+    assert ended(effects) == [n]
+    ((event, answer),) = heard(effects)["R"]
+    assert (event, answer["success"]) == (STEPPED, False)
+    assert answer["code"] in ("invalid_payload", "payload_too_large")
+
+
+@pytest.mark.parametrize("text", UNREADABLE)
+def test_an_unreadable_answer_of_a_stock_master_is_a_failure(mesh: Mesh, text: bytes) -> None:
+    """With a callback as without."""
+    direct_master(mesh)
+    n = number(say(mesh, "R", STEP, {}, ACK))
+    assert the_failure(mesh.acknowledged("M", n, [msgspec.Raw(text)])) in (
+        "invalid_payload",
+        "payload_too_large",
+    )
+
+
+@pytest.mark.parametrize("text", UNREADABLE)
+def test_an_unreadable_question_is_refused_or_passed_on(mesh: Mesh, text: bytes) -> None:
+    """One acknowledgement in the end, whoever finds out."""
+    direct_master(mesh)
+    effects = mesh.received("R", STEP, [msgspec.Raw(text)], ACK)
+    assert len(answers(effects)) + len([e for e in effects if isinstance(e, Arm)]) == 1
 
 
 # One client's events are processed in order (§4.11)

@@ -12,8 +12,9 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import attrs
-from hypothesis import Phase, given, settings, strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+import msgspec
+from hypothesis import HealthCheck, Phase, given, settings, strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from alephscript import wire
 from alephscript.routing import Acknowledge, Arm, Disarm, Effect, Emit, Mesh
@@ -78,6 +79,11 @@ class Question:
         return wire.answer_event(self.event)
 
 
+def unread(args: Sequence[Any]) -> list[msgspec.Raw]:
+    """Arguments as they stand in the packet."""
+    return [msgspec.Raw(wire.dumps(arg).encode()) for arg in args]
+
+
 def strings_in(thing: Any, seen: set[int]) -> Iterator[str]:
     """Every string that can be reached from an object."""
     if isinstance(thing, str):
@@ -134,10 +140,11 @@ class Peers(RuleBasedStateMachine):
                         assert len(effect.to) == 1
                 case Acknowledge():
                     self.owed.remove((effect.sid, effect.ack))
-                    assert type(effect.answer["success"]) is bool
-                    if not effect.answer["success"]:
-                        assert isinstance(effect.answer["error"], str)
-                        assert isinstance(effect.answer["code"], str)
+                    answer = wire.value(effect.answer)
+                    assert type(answer["success"]) is bool
+                    if not answer["success"]:
+                        assert isinstance(answer["error"], str)
+                        assert isinstance(answer["code"], str)
                 case Arm():
                     assert effect.request > self.born
                     assert 0 < effect.seconds < math.inf
@@ -148,6 +155,10 @@ class Peers(RuleBasedStateMachine):
             if question.ack is not None:
                 assert (question.asker, question.ack) not in self.owed
         return [self.question(asked[number]) for number in born], ended
+
+    def arrived(self, args: Sequence[Any]) -> Sequence[Any]:
+        """Arguments as the shell hands them over: read."""
+        return args
 
     @staticmethod
     def question(asked: Emit) -> Question:
@@ -165,7 +176,7 @@ class Peers(RuleBasedStateMachine):
             under = self.acks
             self.acks += 1
             self.owed.add((sid, under))
-        effects = self.mesh.received(sid, event, args, under)
+        effects = self.mesh.received(sid, event, self.arrived(args), under)
         born, ended = self.check(effects)
         for question in born:
             question.asker, question.ack = sid, under
@@ -201,12 +212,25 @@ class Peers(RuleBasedStateMachine):
 
     def a_room(self, data: st.DataObject) -> str:
         """A room, sometimes one called like a living socket."""
-        names = st.sampled_from(ROOMS)
+        names = st.sampled_from((*ROOMS, ROOMS[0], ROOMS[0]))
         if data.draw(st.integers(0, 4), label="spying?") == 0:
             names = st.sampled_from(sorted(self.alive))
         return data.draw(names, label="room")
 
     # Life
+
+    @initialize(
+        kinds=st.lists(st.booleans(), min_size=2, max_size=4),
+        direct=st.booleans(),
+        room=st.booleans(),
+    )
+    def begins(self, kinds: list[bool], direct: bool, room: bool) -> None:  # noqa: FBT001
+        """Most meshes have members and a master before anything interesting happens."""
+        for ours in kinds:
+            self.connects("ours" if ours else "stock", ROOMS[0])
+        self.declares(min(self.alive), ROOMS[0], list(FEATURES), direct=direct, ack=True)
+        if room:
+            self.declares(max(self.alive), ROOMS[1], list(FEATURES), direct=not direct, ack=False)
 
     @rule(kind=st.sampled_from(["unregistered", "stock", "ours"]), room=st.sampled_from(ROOMS))
     @precondition(lambda self: len(self.alive) < 6)
@@ -254,7 +278,12 @@ class Peers(RuleBasedStateMachine):
         features: list[str],
     ) -> None:
         """Declares, as DOC or as CORE do."""
-        sid, room = self.somebody(data), self.a_room(data)
+        self.declares(self.somebody(data), self.a_room(data), features, direct=direct, ack=ack)
+
+    def declares(
+        self, sid: str, room: str, features: list[str], *, direct: bool, ack: bool
+    ) -> None:
+        """MAKE_MASTER, by itself or in an envelope."""
         declared: dict[str, Any] = {"room": room, "features": features}
         if direct:
             self.send(sid, "MAKE_MASTER", [declared], ack=ack)
@@ -263,7 +292,7 @@ class Peers(RuleBasedStateMachine):
             self.send(sid, "ROOM_MESSAGE", [message], ack=ack)
 
     @rule(data=st.data())
-    @precondition(lambda self: self.alive)
+    @precondition(lambda self: len(self.alive) > 2 or self.open)
     def disconnects(self, data: st.DataObject) -> None:
         """Somebody goes: what it asked and what it was asked ends now."""
         self.leaves(self.somebody(data))
@@ -303,24 +332,25 @@ class Peers(RuleBasedStateMachine):
         payload: Any,
     ) -> None:
         """ROOM_MESSAGE GET_X."""
-        sid, room = self.somebody(data), self.a_room(data)
-        event = f"GET_ALONE_{self.acks}_{self.born}" if alone else event
-        message = {
-            "event": event,
-            "room": room,
-            "data": payload if own is None else {"requestId": own},
-            "requestId": own,
-        }
-        before = set(self.open)
-        effects, _ = self.send(sid, "ROOM_MESSAGE", [message], ack=ack)
-        born = set(self.open) - before
-        for number in born:
-            self.open[number].room = room
-            self.open[number].alone = alone
-            assert self.open[number].event == event
-        if not born and not ack and effects:
-            assert effects == [e for e in effects if isinstance(e, Emit) and e.to == (sid,)]
-            assert self.heard(effects, sid, wire.answer_event(event)) == 1
+        for sid in data.draw(st.lists(st.sampled_from(sorted(self.alive)), min_size=1, max_size=4)):
+            room = self.a_room(data)
+            name = f"GET_ALONE_{self.acks}_{self.born}" if alone else event
+            message = {
+                "event": name,
+                "room": room,
+                "data": payload if own is None else {"requestId": own},
+                "requestId": own,
+            }
+            before = set(self.open)
+            effects, _ = self.send(sid, "ROOM_MESSAGE", [message], ack=ack)
+            born = set(self.open) - before
+            for number in born:
+                self.open[number].room = room
+                self.open[number].alone = alone
+                assert self.open[number].event == name
+            if not born and not ack and effects:
+                assert effects == [e for e in effects if isinstance(e, Emit) and e.to == (sid,)]
+                assert self.heard(effects, sid, wire.answer_event(name)) == 1
 
     @rule(
         data=st.data(),
@@ -356,7 +386,7 @@ class Peers(RuleBasedStateMachine):
         """The end of the request, and of nothing else."""
         number = data.draw(st.sampled_from(sorted(self.open)), label="request")
         question = self.open[number]
-        effects = self.mesh.acknowledged(question.master, number, args)
+        effects = self.mesh.acknowledged(question.master, number, self.arrived(args))
         assert self.check(effects) == ([], [question])
         self.told_by_the_hub(question, effects)
 
@@ -370,10 +400,12 @@ class Peers(RuleBasedStateMachine):
         if question is not None and question.master == sid:
             return
         late = self.mesh.late_answers
-        assert self.mesh.acknowledged(sid, number, args) == []
+        assert self.mesh.acknowledged(sid, number, self.arrived(args)) == []
         assert self.mesh.late_answers == late + 1
 
-    @rule(data=st.data(), to=st.sampled_from(["its", "any"]), echo=st.booleans(), payload=JSON)
+    @rule(
+        data=st.data(), to=st.sampled_from(["its", "its", "any"]), echo=st.booleans(), payload=JSON
+    )
     @precondition(lambda self: self.open)
     def somebody_says_set(
         self,
@@ -459,9 +491,8 @@ class Peers(RuleBasedStateMachine):
         sid = self.somebody(data)
         if event != "CLIENT_REGISTER":  # what that does to the protocol is another rule's matter
             self.send(sid, event, args, ack=ack)
-        for question in self.open.values():  # it may have been a SET_
-            question.alone = False
-            question.set_seen = True
+        for question in self.open.values():
+            question.set_seen |= not question.alone  # it may have been a SET_ of a common name
 
     @rule(data=st.data(), event=st.sampled_from(EVENTS), args=st.lists(ALMOST, max_size=2))
     @precondition(lambda self: self.gone)
@@ -500,14 +531,26 @@ class Peers(RuleBasedStateMachine):
         ]
 
 
-TestPeers = Peers.TestCase
-TestPeers.settings = settings(
+class UnreadPeers(Peers):
+    """The same behind a shell that reads no more than it has to."""
+
+    def arrived(self, args: Sequence[Any]) -> Sequence[Any]:
+        """Arguments as the shell hands them over: text."""
+        return unread(args)
+
+
+lives = settings(
     deadline=None,
-    max_examples=120,
-    stateful_step_count=40,
+    max_examples=150,
+    stateful_step_count=50,
+    suppress_health_check=[HealthCheck.too_slow],  # of a busy machine, not of the strategies
     # Shrinking a whole life takes minutes: take this out to have it.
     phases=[phase for phase in Phase if phase is not Phase.shrink],
 )
+TestPeers = Peers.TestCase
+TestPeers.settings = lives
+TestUnreadPeers = UnreadPeers.TestCase
+TestUnreadPeers.settings = lives
 
 
 @given(
@@ -515,15 +558,18 @@ TestPeers.settings = settings(
     args=st.lists(JSON | ALMOST, max_size=3),
     ack=st.none() | st.integers(0, 3),
     ours=st.booleans(),
+    text=st.booleans(),
 )
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=400, suppress_health_check=[HealthCheck.too_slow])
 def test_any_json_is_answered_or_asked_on(
     event: Any,
     args: list[Any],
     ack: int | None,
     ours: bool,  # noqa: FBT001
+    text: bool,  # noqa: FBT001
 ) -> None:
     """One event into a mesh with masters: nothing is raised, no acknowledgement lost."""
+    args = unread(args) if text else args
     mesh = Mesh()
     for sid in ("asker", "master"):
         mesh.connected(sid)

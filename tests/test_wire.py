@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from alephscript import wire
 from alephscript.errors import InvalidPayload, PayloadTooLarge, RequestError, UnknownEvent
@@ -39,7 +40,7 @@ FIELDS = st.fixed_dictionaries(
 )
 LONG = "x" * (wire.MAX_NAME + 1)
 
-relaxed = settings(deadline=None, max_examples=80)
+relaxed = settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.too_slow])
 
 
 def nested(levels: int, core: Any = 0) -> Any:
@@ -50,6 +51,13 @@ def nested(levels: int, core: Any = 0) -> Any:
 
 
 # Names
+
+
+def test_confirmations_are_events_that_only_a_hub_sends() -> None:
+    """Of what a hub tells one client about itself."""
+    assert set(wire.CONFIRMATIONS) == {
+        *("SUSCRIBE_OK", "room_joined", "room_left", "SET_SERVER_STATE")
+    }
 
 
 def test_names_are_spelt_as_peers_spell_them() -> None:
@@ -427,6 +435,46 @@ def test_an_enveloped_declaration_raises_nothing_but_request_errors(
         return
     assert isinstance(declared.room, str)
     assert all(isinstance(feature, str) for feature in declared.features)
+
+
+# What has not been read yet
+
+
+def test_an_unread_value_is_read_where_it_is_looked_at() -> None:
+    """And a read one is itself."""
+    assert wire.value(msgspec.Raw(b'{"a":1}')) == {"a": 1}
+    assert wire.value({"a": 1}) == {"a": 1}
+    assert wire.value(None) is None
+
+
+def test_of_an_unread_room_message_event_and_room_are_read() -> None:
+    """The rest leaves as it came."""
+    got = wire.room_message(msgspec.Raw(b'{"event":"GET_X","room":"R","data":[1e400],"k":{}}'))
+    assert (got.event, got.room) == ("GET_X", "R")
+    assert (bytes(got.data), bytes(got.extras["k"])) == (b"[1e400]", b"{}")
+
+
+@pytest.mark.parametrize("text", [b"[]", b"null", b"7", b'"x"', b"{", b"", b'{"event":}', b"\xff"])
+def test_an_unread_room_message_that_is_none_is_refused(text: bytes) -> None:
+    """Not an object, or not even JSON."""
+    with pytest.raises(InvalidPayload):
+        wire.room_message(msgspec.Raw(text))
+
+
+@given(payload=JSON | FIELDS)
+@relaxed
+def test_an_unread_room_message_means_what_the_read_one_means(payload: Any) -> None:
+    """Same parts, or the same error."""
+
+    def parsed(value: Any) -> Any:
+        try:
+            got = wire.room_message(value)
+        except RequestError as error:
+            return error.answer()
+        extras = {key: wire.value(extra) for key, extra in got.extras.items()}
+        return got.event, got.room, wire.value(got.data), extras
+
+    assert parsed(msgspec.Raw(wire.dumps(payload).encode())) == parsed(payload)
 
 
 # Text

@@ -1,0 +1,417 @@
+"""The hub's own Engine.IO and Socket.IO session, above any websocket library and below the mesh.
+
+A `Connection` is one client, whatever its transport is at the moment. What is put to it waits
+until the end of the loop's turn and leaves in one write, to the websocket or to the poll that
+waits. A packet is handled in the call that brings it: no task, no queue, no timer of its own.
+
+Knows sockets by two words only: a `WebSocket` that takes framed bytes, and a waiting poll.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections import deque
+from collections.abc import Mapping
+from typing import Protocol
+
+import msgspec
+
+from alephscript import frames, wire
+from alephscript.errors import InvalidPayload, RequestError
+from alephscript.frames import Kind, ProtocolError
+from alephscript.hub.carrier import Carrier
+from alephscript.routing import Acknowledge, Emit, Mesh
+
+__all__ = ["Connection", "Engine", "Message", "WebSocket"]
+
+logger = logging.getLogger("alephscript.hub")
+
+_NOOP = frames.NOOP
+_PONG_PROBE = frames.PONG + frames.PROBE
+
+
+class Message:
+    """An Engine.IO message, framed for websockets at most once, however many it goes to."""
+
+    __slots__ = ("_frame", "data")
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self._frame: bytes | None = None
+
+    @property
+    def frame(self) -> bytes:
+        """The message as one unmasked websocket text frame."""
+        if self._frame is None:
+            self._frame = frames.text_frame(self.data)
+        return self._frame
+
+
+class WebSocket(Protocol):
+    """What the session needs of a websocket."""
+
+    def write(self, data: bytes) -> None:
+        """Send framed bytes, without waiting."""
+        ...
+
+    def backlog(self) -> int:
+        """Bytes written that the peer has not taken yet."""
+        ...
+
+    def close(self) -> None:
+        """Close it, at once if it is stuck."""
+        ...
+
+
+class Engine:
+    """All connections of a hub.
+
+    Args:
+        meshes: By namespace.
+        ping_interval: Seconds between heartbeats.
+        ping_timeout: Seconds that a client may take to answer one.
+        max_bytes: The largest message taken from a client.
+        max_backlog: Bytes that may wait for a client before it is cut off.
+    """
+
+    def __init__(
+        self,
+        meshes: Mapping[str, Mesh],
+        *,
+        ping_interval: float,
+        ping_timeout: float,
+        max_bytes: int,
+        max_backlog: int,
+    ) -> None:
+        self.max_bytes = max_bytes
+        self.max_backlog = max_backlog
+        self.ping_interval = ping_interval
+        self.ping_timeout = ping_timeout
+        self.connections: dict[str, Connection] = {}
+        self._carriers = {namespace: _Carrier(mesh) for namespace, mesh in meshes.items()}
+        self._dirty: list[Connection] = []
+        self._heart: asyncio.TimerHandle | None = None
+        self._to_ping: deque[tuple[float, Connection]] = deque()
+        self._to_hear: deque[tuple[float, Connection]] = deque()
+
+    def open(self, *, upgrades: tuple[str, ...] = ()) -> Connection:
+        """A new connection, its handshake waiting to be sent."""
+        connection = Connection(self, secrets.token_urlsafe(15))
+        self.connections[connection.id] = connection
+        connection.put(
+            Message(
+                frames.open_packet(
+                    connection.id,
+                    upgrades=upgrades,
+                    ping_interval=self.ping_interval,
+                    ping_timeout=self.ping_timeout,
+                    max_bytes=self.max_bytes,
+                )
+            )
+        )
+        loop = asyncio.get_running_loop()
+        self._to_ping.append((loop.time() + self.ping_interval, connection))
+        if self._heart is None:
+            self._heart = loop.call_later(self._beat_seconds(), self._beat)
+        return connection
+
+    def close(self) -> None:
+        """Close every connection; clients see a transport that went, and come again."""
+        if self._heart is not None:
+            self._heart.cancel()
+            self._heart = None
+        for connection in list(self.connections.values()):
+            connection.close("the hub is closing")
+        for carrier in self._carriers.values():
+            carrier.close()
+        self._to_ping.clear()
+        self._to_hear.clear()
+
+    def mark(self, connection: Connection) -> None:
+        """Remember a connection that has something to send at the end of this turn."""
+        if not self._dirty:
+            asyncio.get_running_loop().call_soon(self._flush)
+        self._dirty.append(connection)
+
+    def packet(self, connection: Connection, data: bytes) -> None:
+        """A Socket.IO packet came.
+
+        Raises:
+            ProtocolError: It is none.
+        """
+        packet = frames.decode(data)
+        carrier = self._carriers.get(packet.namespace)
+        if packet.kind is Kind.CONNECT:
+            self._connect(connection, packet.namespace, carrier)
+            return
+        sid = connection.sids.get(packet.namespace)
+        if carrier is None or sid is None:
+            return  # not connected there: as stock hubs do, nothing
+        match packet.kind:
+            case Kind.EVENT:
+                carrier.received(sid, packet)
+            case Kind.ACK:
+                carrier.acknowledged(sid, packet)
+            case Kind.DISCONNECT:
+                del connection.sids[packet.namespace]
+                carrier.left(sid)
+            case Kind.BINARY_EVENT:
+                carrier.refused(
+                    sid, packet.ack, InvalidPayload("binary payloads are not accepted; send JSON")
+                )
+            case Kind.BINARY_ACK:
+                carrier.acknowledged(sid, packet._replace(payload=b"[]"))
+            case _:
+                raise ProtocolError("a client sends no CONNECT_ERROR")
+
+    def gone(self, connection: Connection) -> None:
+        """A connection has ended: nothing of it stays."""
+        self.connections.pop(connection.id, None)
+        for namespace, sid in connection.sids.items():
+            self._carriers[namespace].left(sid)
+        connection.sids.clear()
+
+    def _connect(self, connection: Connection, namespace: str, carrier: _Carrier | None) -> None:
+        if carrier is None:
+            refusal = msgspec.json.encode({"message": "Invalid namespace"})
+            connection.put(Message(frames.encode(Kind.CONNECT_ERROR, namespace, payload=refusal)))
+        elif namespace not in connection.sids:
+            sid = connection.sids[namespace] = secrets.token_urlsafe(15)
+            accepted = msgspec.json.encode({"sid": sid})
+            connection.put(Message(frames.encode(Kind.CONNECT, namespace, payload=accepted)))
+            carrier.joined(sid, connection)
+
+    def _flush(self) -> None:
+        dirty, self._dirty = self._dirty, []
+        for connection in dirty:
+            connection.flush()
+
+    def _beat_seconds(self) -> float:
+        return min(1.0, self.ping_interval / 4, self.ping_timeout / 4)
+
+    def _beat(self) -> None:
+        """Ping whose turn it is, and end who did not answer; two queues in order of time."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        while self._to_hear and self._to_hear[0][0] <= now:
+            _, connection = self._to_hear.popleft()
+            if not connection.heard:
+                connection.close("the client does not answer its ping")
+        ping = Message(frames.PING)
+        while self._to_ping and self._to_ping[0][0] <= now:
+            _, connection = self._to_ping.popleft()
+            if connection.closed:
+                continue
+            connection.heard = False
+            connection.put(ping)
+            self._to_hear.append((now + self.ping_timeout, connection))
+            self._to_ping.append((now + self.ping_interval, connection))
+        self._heart = (
+            loop.call_later(self._beat_seconds(), self._beat) if self.connections else None
+        )
+
+
+class Connection:
+    """One client.
+
+    Attributes:
+        id: Engine.IO's id of it.
+        sids: Socket.IO's ids of it, by namespace.
+        closed: Whether it has ended.
+        heard: Whether it has answered the last ping.
+        upgraded: Whether it is on a websocket for good.
+    """
+
+    __slots__ = (
+        "_doomed",
+        "_engine",
+        "_out",
+        "_poll",
+        "_upgrading",
+        "_waiting",
+        "_websocket",
+        "closed",
+        "heard",
+        "id",
+        "sids",
+        "upgraded",
+    )
+
+    def __init__(self, engine: Engine, connection_id: str) -> None:
+        self.id = connection_id
+        self.sids: dict[str, str] = {}
+        self.closed = False
+        self.heard = True
+        self.upgraded = False
+        self._engine = engine
+        self._out: list[Message] = []
+        self._waiting = 0  # bytes in _out
+        self._websocket: WebSocket | None = None
+        self._poll: asyncio.Future[bytes] | None = None
+        self._upgrading = False
+        self._doomed = False
+
+    def put(self, message: Message) -> None:
+        """Send a message at the end of this turn; over the bound, the client is cut off."""
+        if self.closed or self._doomed:
+            return
+        if not self._out:
+            self._engine.mark(self)
+        self._out.append(message)
+        self._waiting += len(message.data)
+        if self._waiting > self._engine.max_backlog:
+            self._cut()
+
+    def flush(self) -> None:
+        """Hand over what waits, if there is a way to."""
+        if not self._out or self.closed or self._upgrading:
+            return
+        if self._websocket is not None:
+            out, self._out, self._waiting = self._out, [], 0
+            self._websocket.write(
+                out[0].frame if len(out) == 1 else b"".join([each.frame for each in out])
+            )
+            if self._websocket.backlog() > self._engine.max_backlog:
+                self._cut()
+        elif self._poll is not None and not self._poll.done():
+            self._poll.set_result(self._take())
+
+    def receive(self, message: bytes) -> None:
+        """An Engine.IO message came; what is none ends the connection."""
+        kind = message[:1]
+        if kind == frames.MESSAGE:
+            try:
+                self._engine.packet(self, message[1:])
+            except ProtocolError as error:
+                self.close(str(error))
+        elif kind == frames.PONG:
+            self.heard = True
+        elif kind == frames.PING:
+            self.put(Message(frames.PONG + message[1:]))
+        elif kind == frames.CLOSE:
+            self.close("the client closed it")
+        elif kind not in (frames.UPGRADE, frames.NOOP):
+            self.close(f"no Engine.IO message begins with {kind!r}")
+
+    def attach(self, websocket: WebSocket) -> None:
+        """Be on a websocket from now on."""
+        self._websocket = websocket
+        self.upgraded = True
+        self._upgrading = False
+        self._end_poll()
+        self.flush()
+
+    def probe(self) -> None:
+        """A websocket was tried out: hold what is to be sent until it is clear where to."""
+        self._upgrading = True
+        self._end_poll()
+
+    def unprobe(self) -> None:
+        """The try came to nothing: polling goes on."""
+        self._upgrading = False
+        self.flush()
+
+    async def poll(self, wait: float) -> bytes:
+        """The body of a poll: what waits, or what comes; a noop when the transport changes.
+
+        Raises:
+            ProtocolError: Another poll waits already.
+        """
+        if self._poll is not None:
+            self.close("two polls at once")
+            raise ProtocolError("another poll is waiting")
+        if self.upgraded or self._upgrading:
+            return _NOOP
+        if self._out:
+            return self._take()
+        self._poll = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(wait):
+                return await self._poll
+        except TimeoutError:
+            return _NOOP
+        finally:
+            self._poll = None
+
+    def close(self, reason: str) -> None:
+        """End it, from whichever side; safe to call twice."""
+        if self.closed:
+            return
+        self.closed = True
+        logger.debug("connection %s ended: %s", self.id, reason)
+        if self._poll is not None and not self._poll.done():
+            self._poll.set_result(frames.join_polling([*self._drain(), frames.CLOSE]))
+        self._out.clear()
+        if self._websocket is not None:
+            self._websocket.close()
+        self._engine.gone(self)
+
+    def _cut(self) -> None:
+        # On the next turn: whoever is sending just now may have more for it and for others.
+        if not self._doomed:
+            self._doomed = True
+            asyncio.get_running_loop().call_soon(self.close, "it reads too slowly")
+
+    def _take(self) -> bytes:
+        return frames.join_polling(self._drain())
+
+    def _drain(self) -> list[bytes]:
+        out, self._out, self._waiting = self._out, [], 0
+        return [each.data for each in out]
+
+    def _end_poll(self) -> None:
+        if self._poll is not None and not self._poll.done():
+            self._poll.set_result(self._take() if self._out else _NOOP)
+
+
+class _Carrier(Carrier):
+    """One namespace's mesh, on connections."""
+
+    def __init__(self, mesh: Mesh) -> None:
+        super().__init__(mesh)
+        self._connections: dict[str, Connection] = {}
+
+    def joined(self, sid: str, connection: Connection) -> None:
+        self._connections[sid] = connection
+        self.carry(self.mesh.connected(sid, connection.id))
+
+    def left(self, sid: str) -> None:
+        del self._connections[sid]
+        self.carry(self.mesh.disconnected(sid))
+
+    def received(self, sid: str, packet: frames.Packet) -> None:
+        try:
+            values = frames.values(packet.payload)
+            if not values:
+                raise InvalidPayload("an event is an array that begins with its name")
+            name = wire.value(values[0])
+        except RequestError as error:
+            self.refused(sid, packet.ack, error)
+        else:
+            self.carry(self.mesh.received(sid, name, values[1:], packet.ack))
+
+    def refused(self, sid: str, ack: int | None, error: RequestError) -> None:
+        self.carry(self.mesh.refused(sid, ack, error))
+
+    def acknowledged(self, sid: str, packet: frames.Packet) -> None:
+        if packet.ack is None:
+            return
+        try:
+            values = frames.values(packet.payload)
+        except RequestError as error:
+            values = [frames.raw(error.answer())]
+        self.carry(self.mesh.acknowledged(sid, packet.ack, values))
+
+    def emit(self, effect: Emit) -> None:
+        payload = frames.array([frames.raw(effect.event), *map(frames.raw, effect.args)])
+        message = Message(frames.encode(Kind.EVENT, self.mesh.namespace, effect.request, payload))
+        for sid in effect.to:
+            self._connections[sid].put(message)
+
+    def acknowledge(self, effect: Acknowledge) -> None:
+        payload = frames.array([frames.raw(effect.answer)])
+        self._connections[effect.sid].put(
+            Message(frames.encode(Kind.ACK, self.mesh.namespace, effect.ack, payload))
+        )
