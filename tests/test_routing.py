@@ -1212,6 +1212,23 @@ def test_an_answer_of_a_master_of_ours_is_passed_on_unread(mesh: Mesh) -> None:
     assert the_answer(mesh.acknowledged("M", n, [answer])) == {"success": True, "n": 1}
 
 
+@pytest.mark.parametrize(
+    ("said", "shaped"),
+    [
+        ({"success": 1, "n": 2}, {"success": True, "n": 2}),
+        ({"success": False, "error": "x"}, {"success": False, "error": "x", "code": "error"}),
+    ],
+)
+def test_an_answer_that_lacks_the_shape_is_put_in_shape_whoever_says_it(
+    mesh: Mesh, said: Any, shaped: Any
+) -> None:
+    """Announcing our protocol is no proof of keeping to it."""
+    enter(mesh, "P", ours=True)
+    direct_master(mesh, "P")
+    n = number(mesh.received("R", STEP, [{}], ACK))
+    assert the_answer(mesh.acknowledged("P", n, [raw(said)])) == shaped
+
+
 def test_an_unread_answer_becomes_one_set_event(mesh: Mesh) -> None:
     """Then it has to be read."""
     enter(mesh, "P", ours=True)

@@ -6,9 +6,9 @@ A carrier owns one `Mesh` and its clock. Subclasses send; they decide nothing.
 from __future__ import annotations
 
 import abc
-import asyncio
 from collections.abc import Iterable
 
+from alephscript.deadlines import Deadlines
 from alephscript.routing import Acknowledge, Arm, Disarm, Effect, Emit, Mesh
 
 __all__ = ["Carrier"]
@@ -23,7 +23,7 @@ class Carrier(abc.ABC):
 
     def __init__(self, mesh: Mesh) -> None:
         self.mesh = mesh
-        self._timers: dict[int, asyncio.TimerHandle] = {}
+        self._deadlines = Deadlines(self._expire)
 
     @abc.abstractmethod
     def emit(self, effect: Emit) -> None:
@@ -42,18 +42,13 @@ class Carrier(abc.ABC):
                 case Acknowledge():
                     self.acknowledge(effect)
                 case Arm(request, seconds):
-                    loop = asyncio.get_running_loop()
-                    self._timers[request] = loop.call_later(seconds, self._expire, request)
+                    self._deadlines.set(request, seconds)
                 case Disarm(request):
-                    timer = self._timers.pop(request, None)
-                    if timer is not None:  # none is left after close()
-                        timer.cancel()
+                    self._deadlines.forget(request)
 
     def close(self) -> None:
         """Forget all deadlines; nothing is sent any more."""
-        for timer in self._timers.values():
-            timer.cancel()
-        self._timers.clear()
+        self._deadlines.close()
 
     def _expire(self, request: int) -> None:
         self.carry(self.mesh.expired(request))

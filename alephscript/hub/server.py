@@ -5,26 +5,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
-import json
 import socket
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from alephscript import wire
 from alephscript.errors import AlephScriptError, StateError
+from alephscript.hub.engine import Engine
+from alephscript.hub.http import HubApp, admission
 from alephscript.routing import Mesh
 
 if TYPE_CHECKING:
     import uvicorn
 
-    from alephscript.hub._socketio import SocketIOServer
-
 __all__ = ["Hub", "HubError"]
-
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 class HubError(AlephScriptError, OSError):
@@ -49,6 +44,9 @@ class Hub:
         ping_interval: Seconds between heartbeats.
         ping_timeout: Seconds that a client may take to answer one.
         max_bytes: The largest message; a client that sends a larger one is disconnected.
+        max_backlog: Bytes that may wait for a client; one that reads too slowly is disconnected.
+        websockets: The library for them, ``picows`` or ``websockets``; None takes picows if it
+            is installed.
     """
 
     def __init__(
@@ -63,27 +61,29 @@ class Hub:
         ping_interval: float = 25.0,
         ping_timeout: float = 20.0,
         max_bytes: int = 1_000_000,
+        max_backlog: int = 4_000_000,
+        websockets: str | None = None,
     ) -> None:
         self._host = host
         self._port = port
         self._insecure = insecure
-        self._max_bytes = max_bytes
-        self._options: dict[str, Any] = {
-            "cors_origins": cors_origins,
-            "ping_interval": ping_interval,
-            "ping_timeout": ping_timeout,
-            "max_bytes": max_bytes,
-        }
-        self._meshes = {
-            namespace: Mesh(
-                namespace,
-                default_timeout=default_timeout,
-                require_subscription=require_subscription,
-            )
-            for namespace in wire.NAMESPACES
-        }
+        self._admit = admission(cors_origins)
+        self._websockets = websockets
+        self._engine = Engine(
+            {
+                namespace: Mesh(
+                    namespace,
+                    default_timeout=default_timeout,
+                    require_subscription=require_subscription,
+                )
+                for namespace in wire.NAMESPACES
+            },
+            ping_interval=ping_interval,
+            ping_timeout=ping_timeout,
+            max_bytes=max_bytes,
+            max_backlog=max_backlog,
+        )
         self._server: uvicorn.Server | None = None
-        self._socketio: SocketIOServer | None = None
         self._serving: asyncio.Task[None] | None = None
 
     @property
@@ -106,7 +106,7 @@ class Hub:
                 f"{self._host} is reachable by others and nobody is asked who they are; "
                 "listen on 127.0.0.1, or pass insecure=True (--insecure) if that is meant"
             )
-        server, self._socketio = self._make()
+        server = self._make()
         listener = self._bind()
         self._server = server
         self._serving = asyncio.ensure_future(server.serve(sockets=[listener]))
@@ -125,9 +125,9 @@ class Hub:
     async def close(self) -> None:
         """Close every connection and stop listening; closing twice is no error."""
         serving, self._serving = self._serving, None
-        if serving is None or self._server is None or self._socketio is None:
+        if serving is None or self._server is None:
             return
-        await self._socketio.stop()
+        self._engine.close()
         self._server.should_exit = True
         await serving
 
@@ -136,16 +136,18 @@ class Hub:
         assert self._serving is not None
         await asyncio.shield(self._serving)
 
-    def _make(self) -> tuple[uvicorn.Server, SocketIOServer]:
+    def _make(self) -> uvicorn.Server:
         # Only who starts a hub needs what serving needs.
         try:
-            import socketio
             import uvicorn
 
-            from alephscript.hub._socketio import SocketIOServer
+            from alephscript.hub.websocket import protocol_class
+
+            websockets = protocol_class(self._engine, self._admit, library=self._websockets)
         except ModuleNotFoundError as exc:
+            extra = "fast" if self._websockets == "picows" else "hub"
             raise HubError(
-                f"a hub needs {exc.name}; install it with `pip install 'alephscript[hub]'`"
+                f"a hub needs {exc.name}; install it with `pip install 'alephscript[{extra}]'`"
             ) from exc
 
         class Server(uvicorn.Server):  # type: ignore[misc]
@@ -153,17 +155,16 @@ class Hub:
             def capture_signals(self) -> Iterator[None]:
                 yield  # signals belong to the program, not to a hub inside it
 
-        shell = SocketIOServer(self._meshes, **self._options)
         config = uvicorn.Config(
-            socketio.ASGIApp(shell, other_asgi_app=self._http),
+            HubApp(self._engine, self._admit),
+            ws=websockets,
             lifespan="off",
             log_config=None,
             log_level="warning",
-            ws_max_size=self._max_bytes,
-            ws_per_message_deflate=False,
+            access_log=False,
             timeout_graceful_shutdown=2,
         )
-        return Server(config), shell
+        return Server(config)
 
     def _bind(self) -> socket.socket:
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
@@ -180,22 +181,6 @@ class Hub:
             ) from exc
         self._port = listener.getsockname()[1]
         return listener
-
-    async def _http(self, scope: Scope, _: Receive, send: Send) -> None:
-        if scope["type"] == "websocket":
-            await send({"type": "websocket.close", "code": 1000})
-            return
-        found = scope["path"] == "/healthz"
-        clients = sum(mesh.clients for mesh in self._meshes.values())
-        body = {"status": "ok", "clients": clients} if found else {"error": "there is no such page"}
-        await send(
-            {
-                "type": "http.response.start",
-                "status": 200 if found else 404,
-                "headers": [(b"content-type", b"application/json")],
-            }
-        )
-        await send({"type": "http.response.body", "body": json.dumps(body).encode()})
 
 
 def _is_loopback(host: str) -> bool:

@@ -1,0 +1,111 @@
+"""A websocket on the sans-I/O core of the websockets library, without ASGI in between."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from websockets.exceptions import InvalidState
+from websockets.frames import Frame, Opcode
+from websockets.http11 import Request
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+
+from alephscript.hub.engine import Engine
+from alephscript.hub.websocket import Admit, Handover
+
+__all__ = ["make_protocol"]
+
+_quiet = logging.getLogger("alephscript.hub.websocket")
+
+
+def make_protocol(server_state: Any, engine: Engine, admit: Admit) -> asyncio.Protocol:
+    """The protocol of one websocket."""
+    return _WebSocket(server_state.connections, engine, admit)
+
+
+class _WebSocket(asyncio.Protocol):
+    def __init__(self, connections: set[Any], engine: Engine, admit: Admit) -> None:
+        self._connections = connections
+        self._handover = Handover(engine, admit)
+        self._conn = ServerProtocol(max_size=engine.max_bytes, logger=_quiet)
+        self._parts: list[bytes] = []
+        self._open = False
+        self._transport: asyncio.Transport
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self._connections.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        self._conn.receive_data(data)
+        for event in self._conn.events_received():
+            if isinstance(event, Request):
+                self._shake_hands(event)
+            else:
+                self._frame(event)
+        self._send()
+
+    def eof_received(self) -> None:
+        self._conn.receive_eof()
+
+    def connection_lost(self, _: Exception | None) -> None:
+        self._connections.discard(self)
+        if self._open:
+            self._handover.closed()
+
+    # WebSocket
+
+    def write(self, data: bytes) -> None:
+        if self._conn.state is State.OPEN and not self._transport.is_closing():
+            self._transport.write(data)
+
+    def backlog(self) -> int:
+        return self._transport.get_write_buffer_size()
+
+    def close(self) -> None:
+        try:
+            self._conn.send_close(1000)
+            self._send()
+        except InvalidState:
+            pass
+        if self.backlog():
+            self._transport.abort()  # whoever does not read would keep it open for ever
+        else:
+            self._transport.close()
+
+    def shutdown(self) -> None:
+        """Uvicorn is stopping."""
+        self.close()
+
+    def _shake_hands(self, request: Request) -> None:
+        refusal = self._handover.refusal(
+            request.path, request.headers.get("Origin"), request.headers.get("Host")
+        )
+        if refusal is not None:
+            self._conn.send_response(self._conn.reject(400, refusal))
+            return
+        self._conn.send_response(self._conn.accept(request))
+        self._open = self._conn.state is State.OPEN
+        self._send()
+        if self._open:
+            self._handover.opened(self)
+
+    def _frame(self, frame: Any) -> None:
+        if not isinstance(frame, Frame):
+            return
+        if frame.opcode is Opcode.TEXT or (frame.opcode is Opcode.CONT and self._parts):
+            self._parts.append(bytes(frame.data))
+            if frame.fin:
+                message, self._parts = b"".join(self._parts), []
+                self._handover.text(self, message)
+        # Binary messages are attachments of what was refused; control frames are the library's.
+
+    def _send(self) -> None:
+        for data in self._conn.data_to_send():
+            if data:
+                self._transport.write(data)
+            elif not self._transport.is_closing():
+                self._transport.close()

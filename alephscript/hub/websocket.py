@@ -1,0 +1,132 @@
+"""The hub's websockets, as uvicorn's pluggable protocol: on picows where it is installed, else on
+the sans-I/O core of websockets. Both take a handshake that uvicorn has recognised, check it,
+and hand whole text messages to a `Connection`; framing out is the session's.
+
+Behaviour is the same on both, and the same tests run on both.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from alephscript import frames
+from alephscript.hub.engine import Connection, Engine
+
+__all__ = ["Admit", "Handover", "protocol_class"]
+
+_quiet = logging.getLogger("alephscript.hub.websocket")
+_quiet.setLevel(logging.ERROR)
+
+PATH = "/socket.io/"
+UPGRADE_SECONDS = 10.0
+"""How long a websocket that is tried out may take to become the transport."""
+
+Admit = Callable[[str | None, str | None], bool]
+"""Whether a browser of that Origin may connect to that Host."""
+
+
+class Handover:
+    """One websocket between its handshake and its connection.
+
+    Args:
+        engine: Where connections are.
+        admit: Who may connect.
+    """
+
+    def __init__(self, engine: Engine, admit: Admit) -> None:
+        self._engine = engine
+        self._admit = admit
+        self._connection: Connection | None = None
+        self._probing = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    def refusal(self, target: str, origin: str | None, host: str | None) -> str | None:
+        """Why a handshake is refused, None if it is welcome.
+
+        Args:
+            target: The request's path and query.
+            origin: Its Origin header.
+            host: Its Host header.
+        """
+        url = urlsplit(target)
+        query = parse_qs(url.query)
+        if url.path.rstrip("/") != PATH.rstrip("/") or query.get("transport") != ["websocket"]:
+            return "there is no websocket here"
+        if query.get("EIO") != ["4"]:
+            return "Engine.IO 4 is spoken here"
+        if not self._admit(origin, host):
+            return "not from that origin"
+        if "sid" in query:
+            self._connection = self._engine.connections.get(query["sid"][0])
+            if self._connection is None or self._connection.upgraded:
+                return "there is no such connection to upgrade"
+            self._probing = True
+        return None
+
+    def opened(self, websocket: Any) -> None:
+        """The handshake is done."""
+        if self._probing:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(UPGRADE_SECONDS, websocket.close)
+        else:
+            self._connection = self._engine.open()
+            self._connection.attach(websocket)
+
+    def text(self, websocket: Any, message: bytes) -> None:
+        """A whole text message came."""
+        assert self._connection is not None
+        if not self._probing:
+            self._connection.receive(message)
+        elif message == frames.PING + frames.PROBE:
+            websocket.write(frames.text_frame(frames.PONG + frames.PROBE))
+            self._connection.probe()
+        elif message == frames.UPGRADE and not self._connection.closed:
+            self._settle()
+            self._connection.attach(websocket)
+        else:
+            websocket.close()
+
+    def closed(self) -> None:
+        """The websocket is gone."""
+        if self._connection is None:
+            return
+        if self._probing:
+            self._settle()
+            self._connection.unprobe()
+        else:
+            self._connection.close("its websocket is gone")
+
+    def _settle(self) -> None:
+        self._probing = False
+        if self._timer is not None:
+            self._timer.cancel()
+
+
+def protocol_class(
+    engine: Engine, admit: Admit, *, library: str | None = None
+) -> Callable[..., asyncio.BaseProtocol]:
+    """What uvicorn makes of each websocket.
+
+    Args:
+        engine: Where connections are.
+        admit: Who may connect.
+        library: ``picows`` or ``websockets``; None takes picows if it is installed.
+
+    Raises:
+        ModuleNotFoundError: The library is not installed.
+    """
+    if library != "websockets":
+        try:
+            from alephscript.hub._picows import make_protocol as make
+        except ModuleNotFoundError:
+            if library == "picows":
+                raise
+        else:
+            return lambda server_state, **_: make(server_state, engine, admit)
+    from alephscript.hub._websockets import make_protocol
+
+    return lambda server_state, **_: make_protocol(server_state, engine, admit)
