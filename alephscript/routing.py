@@ -258,7 +258,7 @@ class Mesh:
         if pending is None or pending.master.sid != sid:
             self.late_answers += 1
             return []
-        return self._end(pending, _answer(pending.master, args))
+        return self._end(pending, _answer(pending, args))
 
     def expired(self, request: int) -> list[Effect]:
         """The deadline of a request passed."""
@@ -649,16 +649,19 @@ def _first(args: Sequence[Any]) -> Any:
     return wire.value(args[0]) if args else None
 
 
-def _answer(master: _Peer, args: Sequence[Any]) -> Answer | msgspec.Raw:
-    """What a master answered, in the shape of answers; our own masters' has it already."""
-    if len(args) == 1 and isinstance(args[0], msgspec.Raw):
-        if master.speaks_meta and bytes(args[0]).startswith(b'{"success":'):
-            return args[0]
-        try:
-            return wire.normalised([wire.value(args[0])])
-        except RequestError as error:
-            return error.answer()
-    return wire.normalised([wire.value(each) for each in args])
+def _answer(request: _Request, args: Sequence[Any]) -> Answer | msgspec.Raw:
+    """What a master answered, in the shape of answers; a success of our own has it already."""
+    if request.ack is not None and request.master.speaks_meta and len(args) == 1:
+        (only,) = args
+        if isinstance(only, msgspec.Raw) and bytes(only).startswith(_SHAPED):
+            return only
+    try:
+        return wire.normalised([wire.value(each) for each in args])
+    except RequestError as error:
+        return error.answer()
+
+
+_SHAPED = (b'{"success":true,', b'{"success":true}')
 
 
 def _at(path: str, message: str) -> dict[str, str]:

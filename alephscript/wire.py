@@ -173,7 +173,7 @@ def check_event(event: Any) -> str:
     """
     if not isinstance(event, str) or not event or len(event) > MAX_NAME:
         raise UnknownEvent(f"an event name is a string of 1 to {MAX_NAME} characters")
-    if event in RESERVED or event == HubEvent.SET_SERVER_STATE:
+    if event in RESERVED or event in CONFIRMATIONS:
         raise UnknownEvent(f"{event} is a reserved event name; choose another one")
     return event
 

@@ -29,7 +29,8 @@ __all__ = ["Connection", "Engine", "Message", "WebSocket"]
 logger = logging.getLogger("alephscript.hub")
 
 _NOOP = frames.NOOP
-_PONG_PROBE = frames.PONG + frames.PROBE
+_POLL_MESSAGES = 16
+"""A python-engineio client drops a body of more messages than this, all of it."""
 
 
 class Message:
@@ -342,7 +343,7 @@ class Connection:
         self.closed = True
         logger.debug("connection %s ended: %s", self.id, reason)
         if self._poll is not None and not self._poll.done():
-            self._poll.set_result(frames.join_polling([*self._drain(), frames.CLOSE]))
+            self._poll.set_result(frames.CLOSE)
         self._out.clear()
         if self._websocket is not None:
             self._websocket.close()
@@ -355,11 +356,10 @@ class Connection:
             asyncio.get_running_loop().call_soon(self.close, "it reads too slowly")
 
     def _take(self) -> bytes:
-        return frames.join_polling(self._drain())
-
-    def _drain(self) -> list[bytes]:
-        out, self._out, self._waiting = self._out, [], 0
-        return [each.data for each in out]
+        """What a poll's body holds of what waits; the next poll comes at once for the rest."""
+        out, self._out = self._out[:_POLL_MESSAGES], self._out[_POLL_MESSAGES:]
+        self._waiting = sum(len(each.data) for each in self._out)
+        return frames.join_polling([each.data for each in out])
 
     def _end_poll(self) -> None:
         if self._poll is not None and not self._poll.done():

@@ -128,7 +128,7 @@ class Hub:
         if serving is None or self._server is None:
             return
         self._engine.close()
-        self._server.should_exit = True
+        self._stopping.set()
         await serving
 
     async def serve_forever(self) -> None:
@@ -150,10 +150,15 @@ class Hub:
                 f"a hub needs {exc.name}; install it with `pip install 'alephscript[{extra}]'`"
             ) from exc
 
+        stopping = self._stopping = asyncio.Event()
+
         class Server(uvicorn.Server):  # type: ignore[misc]
             @contextlib.contextmanager
             def capture_signals(self) -> Iterator[None]:
                 yield  # signals belong to the program, not to a hub inside it
+
+            async def main_loop(self) -> None:
+                await stopping.wait()  # uvicorn's own wakes ten times a second
 
         config = uvicorn.Config(
             HubApp(self._engine, self._admit),
@@ -162,6 +167,8 @@ class Hub:
             log_config=None,
             log_level="warning",
             access_log=False,
+            date_header=False,
+            server_header=False,
             timeout_graceful_shutdown=2,
         )
         return Server(config)
