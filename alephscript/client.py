@@ -205,9 +205,6 @@ class AlephScriptClient:
 
     async def close(self) -> None:
         """Leave the mesh: running capabilities are cancelled, waiting requests end as closed."""
-        if self._state in (State.NEW, State.CLOSED) and not self._jobs and not self._supervisor:
-            await self._become(State.CLOSED)
-            return
         await self._become(State.CLOSED)
         me = asyncio.current_task()
         ending = [t for t in (self._supervisor, *self._jobs) if t is not None and t is not me]

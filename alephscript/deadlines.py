@@ -47,7 +47,7 @@ class Deadlines(Generic[K]):
     def forget(self, key: K) -> None:
         """Do not call back for a key; one that is not known is no error."""
         grain = self._grain_of.pop(key, None)
-        if grain is not None:
+        if grain is not None and grain in self._grains:  # it is not while its keys are called
             self._grains[grain].pop(key, None)
 
     def close(self) -> None:

@@ -542,7 +542,7 @@ def test_a_request_may_be_derived_from_another() -> None:
     ("value", "expected"),
     [(StepFIA, True), (int, False), (StepFIA("s", 0), False), (None, False), (list[int], False)],
 )
-def test_a_contract_is_an_attrs_class(value: Any, expected: bool) -> None:  # noqa: FBT001
+def test_a_contract_is_an_attrs_class(value: Any, expected: bool) -> None:
     """Not its instances, nor anything else."""
     assert is_contract(value) is expected
 

@@ -230,7 +230,7 @@ def test_a_contract_error_lists_every_problem() -> None:
 @pytest.mark.parametrize(
     ("fatal", "advice"), [(False, "is a hub running there"), (True, "check the credentials")]
 )
-def test_a_refused_connection_says_what_to_do(fatal: bool, advice: str) -> None:  # noqa: FBT001
+def test_a_refused_connection_says_what_to_do(fatal: bool, advice: str) -> None:
     """A hub that is not there wants another remedy than one that says no."""
     error = ConnectionRefused("http://127.0.0.1:3010", "unauthorized", fatal=fatal)
     assert (error.url, error.reason, error.fatal) == (

@@ -224,7 +224,7 @@ class Peers(RuleBasedStateMachine):
         direct=st.booleans(),
         room=st.booleans(),
     )
-    def begins(self, kinds: list[bool], direct: bool, room: bool) -> None:  # noqa: FBT001
+    def begins(self, kinds: list[bool], direct: bool, room: bool) -> None:
         """Most meshes have members and a master before anything interesting happens."""
         for ours in kinds:
             self.connects("ours" if ours else "stock", ROOMS[0])
@@ -251,13 +251,13 @@ class Peers(RuleBasedStateMachine):
 
     @rule(data=st.data(), ours=st.booleans())
     @precondition(lambda self: self.alive)
-    def registers_again(self, data: st.DataObject, ours: bool) -> None:  # noqa: FBT001
+    def registers_again(self, data: st.DataObject, ours: bool) -> None:
         """Stock clients register at each connect, some twice."""
         self.registers(self.somebody(data), ours=ours)
 
     @rule(data=st.data(), ack=st.booleans(), event=st.sampled_from(["in", "out", "off"]))
     @precondition(lambda self: self.alive)
-    def subscribes(self, data: st.DataObject, ack: bool, event: str) -> None:  # noqa: FBT001
+    def subscribes(self, data: st.DataObject, ack: bool, event: str) -> None:
         """Joins or leaves, in both spellings."""
         name = "CLIENT_UNSUSCRIBE" if event == "off" else "CLIENT_SUSCRIBE"
         payload = {"room": self.a_room(data), "out": event == "out"}
@@ -273,8 +273,8 @@ class Peers(RuleBasedStateMachine):
     def makes_master(
         self,
         data: st.DataObject,
-        ack: bool,  # noqa: FBT001
-        direct: bool,  # noqa: FBT001
+        ack: bool,
+        direct: bool,
         features: list[str],
     ) -> None:
         """Declares, as DOC or as CORE do."""
@@ -325,8 +325,8 @@ class Peers(RuleBasedStateMachine):
     def asks_by_envelope(
         self,
         data: st.DataObject,
-        ack: bool,  # noqa: FBT001
-        alone: bool,  # noqa: FBT001
+        ack: bool,
+        alone: bool,
         event: str,
         own: str | None,
         payload: Any,
@@ -363,7 +363,7 @@ class Peers(RuleBasedStateMachine):
     def asks_directly(
         self,
         data: st.DataObject,
-        ack: bool,  # noqa: FBT001
+        ack: bool,
         event: str,
         args: list[Any],
         room: str | None,
@@ -411,7 +411,7 @@ class Peers(RuleBasedStateMachine):
         self,
         data: st.DataObject,
         to: str,
-        echo: bool,  # noqa: FBT001
+        echo: bool,
         payload: Any,
     ) -> None:
         """SET_X: by the master as answer, or by anybody, with an echoed id or without."""
@@ -465,7 +465,7 @@ class Peers(RuleBasedStateMachine):
     def somebody_tells_a_room(
         self,
         data: st.DataObject,
-        ack: bool,  # noqa: FBT001
+        ack: bool,
         payload: Any,
         event: str,
     ) -> None:
@@ -483,7 +483,7 @@ class Peers(RuleBasedStateMachine):
     def nonsense_arrives(
         self,
         data: st.DataObject,
-        ack: bool,  # noqa: FBT001
+        ack: bool,
         event: Any,
         args: list[Any],
     ) -> None:
@@ -565,8 +565,8 @@ def test_any_json_is_answered_or_asked_on(
     event: Any,
     args: list[Any],
     ack: int | None,
-    ours: bool,  # noqa: FBT001
-    text: bool,  # noqa: FBT001
+    ours: bool,
+    text: bool,
 ) -> None:
     """One event into a mesh with masters: nothing is raised, no acknowledgement lost."""
     args = unread(args) if text else args

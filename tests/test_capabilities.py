@@ -1,0 +1,258 @@
+"""What a class declares is collected by name, and what can never work fails at import."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import pytest
+
+from alephscript import AlephScriptClient, Event, Request, RequestFor, capability, observe, on
+from alephscript.capabilities import Room, collect
+from alephscript.errors import DeclarationError
+
+
+@attrs.frozen
+class Sum:
+    """An answer."""
+
+    total: int
+
+
+@attrs.frozen
+class Add(RequestFor[Sum], capability="ADD"):
+    """A request."""
+
+    left: int
+    right: int
+
+
+class Adder(AlephScriptClient):
+    """Offers one capability, listens to one event."""
+
+    rooms = ("SUMS",)
+
+    @capability
+    async def add(self, request: Add) -> Sum:
+        """Add."""
+        return Sum(total=request.left + request.right)
+
+    @on("RESET", room="SUMS")
+    def reset(self, event: Event[dict[str, Any]]) -> None:
+        """Hear."""
+
+
+def test_a_decorated_method_stays_the_method_it_was() -> None:
+    """It can be called in a unit test, without a mesh."""
+    assert Adder.add.__name__ == "add"
+    coroutine = Adder("http://127.0.0.1:1").add(Add(left=1, right=2))
+    with pytest.raises(StopIteration) as ended:
+        coroutine.send(None)
+    assert ended.value.value == Sum(total=3)
+
+
+def test_a_bare_capability_takes_its_name_from_the_request() -> None:
+    """The contract names the capability and its reply."""
+    record = Adder.declarations.capabilities["ADD"]
+    assert (record.name, record.attribute, record.payload, record.reply) == ("ADD", "add", Add, Sum)
+    assert not record.blocking
+
+
+def test_a_plain_function_runs_in_a_thread() -> None:
+    """Only coroutine functions run on the loop."""
+    [listener] = Adder.declarations.listeners["RESET"]
+    assert (listener.blocking, listener.room, listener.ordered) == (True, "SUMS", True)
+
+
+def test_get_names_are_declared_as_they_are_and_found_either_way() -> None:
+    """GET_LIST_OF_THREADS is asked as itself, not as GET_GET_LIST_OF_THREADS."""
+
+    class Lister(AlephScriptClient):
+        @capability("GET_LIST", aliases=("ALL",))
+        async def list(self) -> list[int]:
+            """List."""
+            return []
+
+    assert set(Lister.declarations.capabilities) == {"LIST", "ALL"}
+    assert Lister.declarations.features("ANY") == ("GET_LIST",)
+
+
+def test_subclasses_inherit_replace_and_withdraw() -> None:
+    """A re-marked override replaces a capability, an unmarked one withdraws it."""
+
+    class Louder(Adder):
+        @capability("ADD_LOUDLY")
+        async def add(self, request: Add) -> Sum:
+            """Add."""
+            return await super().add(request)
+
+    class Silent(Adder):
+        async def add(self, request: Add) -> Sum:
+            """Add."""
+            return await super().add(request)
+
+        rooms = observe("SUMS")
+
+    assert set(Louder.declarations.capabilities) == {"ADD_LOUDLY"}
+    assert set(Silent.declarations.capabilities) == set()
+    assert set(Silent.declarations.listeners) == {"RESET"}
+
+
+def test_a_method_is_bound_under_the_name_it_has_in_the_class() -> None:
+    """Assigning a decorated function gives it another attribute."""
+
+    class Renamed(AlephScriptClient):
+        plus = Adder.add
+
+    assert Renamed.declarations.capabilities["ADD"].attribute == "plus"
+
+
+def test_capabilities_live_in_the_first_mastered_room_unless_they_say() -> None:
+    """Others name their rooms; rooms taken at run time get what names none."""
+
+    class Many(AlephScriptClient):
+        rooms = ("A", "B", "C", *observe("D"))
+
+        @capability("HOME")
+        async def home(self) -> None:
+            """Serve."""
+
+        @capability("AWAY", room="B")
+        async def away(self) -> None:
+            """Serve."""
+
+        @capability("BOTH", room=("B", "C"))
+        async def both(self) -> None:
+            """Serve."""
+
+    declared = Many.declarations
+    assert [declared.features(room) for room in "ABC"] == [("HOME",), ("AWAY", "BOTH"), ("BOTH",)]
+    assert declared.features("TAKEN LATER") == ("HOME",)
+    assert declared.rooms[-1] == Room("D", mastered=False)
+
+
+def test_a_handler_may_take_the_whole_request() -> None:
+    """Request[Payload] hands over caller, room and deadline with the payload."""
+
+    class Curious(AlephScriptClient):
+        @capability
+        async def add(self, request: Request[Add]) -> Sum:
+            """Add."""
+            return Sum(total=0)
+
+        @capability("RAW")
+        async def raw(self, request: Request[dict[str, Any]]) -> None:
+            """Take."""
+
+        @capability("PLAIN")
+        async def plain(self, request: Any) -> None:
+            """Take."""
+
+    records = Curious.declarations.capabilities
+    assert (records["ADD"].wants_request, records["ADD"].payload) == (True, Add)
+    assert records["RAW"].wants_request
+    assert (records["PLAIN"].wants_request, records["PLAIN"].payload) == (False, None)
+
+
+def declare(**members: Any) -> type:
+    """A client class made of these members, inside one that is named in complaints."""
+    return type("Declared", (AlephScriptClient,), members)
+
+
+async def method(self: Any, request: dict[str, Any]) -> None:
+    """A fitting method."""
+
+
+async def nothing(self: Any) -> None:
+    """A method without argument."""
+
+
+async def too_many(self: Any, one: int, two: int) -> None:
+    """A method with one too many."""
+
+
+async def keyword_only(self: Any, *, one: int) -> None:
+    """A method that cannot be called by position."""
+
+
+async def generator(self: Any) -> Any:
+    """An async generator."""
+    yield 1
+
+
+async def unreadable(self: Any, request: object) -> None:
+    """Takes what JSON cannot say."""
+
+
+async def unknown_name(self: Any, request: NotDefinedAnywhere) -> None:  # type: ignore[name-defined]  # noqa: F821
+    """Names a type that is not there."""
+
+
+async def no_event(self: Any, event: int) -> None:
+    """A listener that takes no Event."""
+
+
+@pytest.mark.parametrize(
+    ("make", "complaint"),
+    [
+        (lambda: capability("")(method), "no capability name"),
+        (lambda: capability(7)(method), "no capability name"),  # type: ignore[call-overload]
+        (lambda: capability(method), "name the capability"),
+        (lambda: capability("X", timeout=0)(method), "leaves no time"),
+        (lambda: capability("x" * 300)(method), "1 to 256 characters"),
+        (lambda: capability("X")(too_many), "more than self and one"),
+        (lambda: capability("X")(keyword_only), "more than self and one"),
+        (lambda: capability("X")(generator), "generator"),
+        (lambda: capability("X")(staticmethod(nothing)), "no method"),
+        (lambda: capability("X")(unreadable), "cannot be read from JSON"),
+        (lambda: capability("X")(unknown_name), "NotDefinedAnywhere is not known"),
+        (lambda: on("connect")(method), "reserved"),
+        (lambda: on(method), "name of an event"),  # type: ignore[arg-type]
+        (lambda: on("E")(nothing), "takes no argument"),
+        (lambda: on("E")(no_event), "Event"),
+        (
+            lambda: declare(
+                one=capability("X")(lambda self: None), two=capability("X")(lambda self: None)
+            ),
+            r"two.*one.*both offer X",
+        ),
+        (lambda: declare(rooms="A"), "write a tuple"),
+        (lambda: declare(rooms=Room("A", mastered=True)), "write a tuple"),
+        (lambda: declare(rooms=("",)), "rooms"),
+        (lambda: declare(rooms=("A",)), r"offers nothing there.*observe\('A'\)"),
+        (
+            lambda: declare(
+                rooms=("A",),
+                one=capability("X")(lambda self: None),
+                two=capability("Y", room="B")(lambda self: None),
+            ),
+            "offered in B",
+        ),
+    ],
+)
+def test_what_can_never_work_is_said_at_import(make: Any, complaint: str) -> None:
+    """The class body is where the mistake is, so that is where it shows."""
+    with pytest.raises(DeclarationError, match=complaint):
+        make()
+
+
+def test_a_request_must_say_what_it_asks_and_what_it_gets() -> None:
+    """Half a contract helps nobody."""
+    with pytest.raises(DeclarationError, match="does not say what it asks"):
+
+        class Nameless(RequestFor[Sum]):
+            """No capability."""
+
+    from alephscript.contracts import reply_type
+
+    class Replyless(RequestFor, capability="X"):  # type: ignore[type-arg]
+        """No reply."""
+
+    with pytest.raises(DeclarationError, match="does not say its reply"):
+        reply_type(Replyless)
+
+
+def test_collecting_a_class_without_declarations_finds_none() -> None:
+    """The base client offers nothing."""
+    declared = collect(AlephScriptClient)
+    assert (declared.rooms, dict(declared.capabilities), dict(declared.listeners)) == ((), {}, {})

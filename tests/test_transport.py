@@ -1,0 +1,58 @@
+"""Pending acknowledgements end once each, whoever ends them."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from alephscript.errors import LinkLost
+from alephscript.transport import Pending
+
+pytestmark = pytest.mark.anyio
+
+
+async def test_an_acknowledgement_resolves_its_own_future() -> None:
+    """Numbers are never given out twice."""
+    pending = Pending()
+    (first, one), (second, two) = pending.open(), pending.open()
+    assert first != second
+    pending.resolve(second, ["b"])
+    pending.resolve(first, ["a"])
+    assert (await one, await two) == (["a"], ["b"])
+    assert len(pending) == 0
+
+
+async def test_late_unknown_and_duplicate_ones_are_counted() -> None:
+    """They have nobody to go to."""
+    pending = Pending()
+    number, future = pending.open()
+    pending.resolve(number, [])
+    pending.resolve(number, ["again"])
+    pending.resolve(999, [])
+    given_up, cancelled = pending.open()
+    cancelled.cancel()
+    pending.resolve(given_up, [])
+    assert await future == []
+    assert pending.late == 3
+
+
+async def test_failing_ends_all_with_exceptions_of_their_own() -> None:
+    """One traceback must not be shared by many tasks."""
+    pending = Pending()
+    futures = [pending.open()[1] for _ in range(3)]
+    futures[0].cancel()
+    pending.fail(LinkLost, "gone")
+    ended = await asyncio.gather(*futures[1:], return_exceptions=True)
+    assert [type(each) for each in ended] == [LinkLost, LinkLost]
+    assert ended[0] is not ended[1]
+    assert len(pending) == 0
+
+
+async def test_who_gives_up_leaves_nothing_behind() -> None:
+    """Cancelled requests are not leaked."""
+    pending = Pending()
+    number, _ = pending.open()
+    pending.discard(number)
+    pending.discard(number)
+    assert len(pending) == 0

@@ -1,0 +1,52 @@
+"""The API as users write it; checked by mypy and pyright, never run."""
+
+from __future__ import annotations
+
+from typing import Any, assert_type
+
+import attrs
+
+from alephscript import AlephScriptClient, Event, Request, RequestFor, capability, observe, on
+from alephscript.aaia import FIAStep, StepFIA, StepResult
+from alephscript.hub import Hub
+from alephscript.testing import InMemoryMesh
+
+
+@attrs.frozen
+class Greeting:
+    text: str
+
+
+@attrs.frozen
+class Greet(RequestFor[Greeting], capability="GREET"):
+    who: str
+
+
+class Greeter(AlephScriptClient):
+    rooms = ("LOBBY", *observe("STREET"))
+
+    @capability
+    async def greet(self, request: Greet) -> Greeting:
+        return Greeting(text=request.who)
+
+    @capability("COUNT", timeout=3, aliases=("NUMBER",))
+    def count(self, request: Request[Greet]) -> int:
+        assert_type(request.payload, Greet)
+        assert_type(request.time_remaining(), float)
+        return 1
+
+    @on("FIA_STEP", room="STREET")
+    async def stepped(self, event: Event[FIAStep]) -> None:
+        assert_type(event.data.fia_index, int)
+
+
+async def use(mesh: InMemoryMesh) -> None:
+    async with Hub(port=0) as hub, Greeter(hub.url) as greeter, Greeter(mesh):
+        assert_type(greeter, Greeter)
+        assert_type(await greeter.greet(Greet(who="you")), Greeting)
+        assert_type(await greeter.request(Greet(who="you"), timeout=1), Greeting)
+        assert_type(await greeter.request(StepFIA(session_id="", fia_index=0)), StepResult)
+        assert_type(await greeter.request("GREET", {"who": "you"}), dict[str, Any])
+        assert_type(await greeter.request("GREET", reply=Greeting, timeout=None), Greeting)
+        async for event in greeter.events("LOBBY", "GREETED"):
+            assert_type(event, Event[Any])
