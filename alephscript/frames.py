@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from enum import IntEnum
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
@@ -37,12 +37,10 @@ __all__ = [
     "Kind",
     "Packet",
     "ProtocolError",
-    "array",
     "decode",
     "encode",
     "join_polling",
     "open_packet",
-    "raw",
     "split_polling",
     "text_frame",
     "values",
@@ -149,16 +147,6 @@ def values(payload: bytes) -> list[msgspec.Raw]:
         raise PayloadTooLarge(f"nested deeper than {wire.MAX_DEPTH} levels") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as exc:
         raise InvalidPayload(f"not a JSON array: {exc}") from None
-
-
-def raw(value: Any) -> msgspec.Raw:
-    """A value that came from the wire, or holds only such, as the bytes that stand for it."""
-    return value if isinstance(value, msgspec.Raw) else msgspec.Raw(msgspec.json.encode(value))
-
-
-def array(items: Iterable[msgspec.Raw]) -> bytes:
-    """Unread values as one JSON array."""
-    return b"[%b]" % b",".join(map(bytes, items))
 
 
 def open_packet(

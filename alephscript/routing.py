@@ -46,7 +46,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum
-from typing import Any
+from typing import Any, NamedTuple
 
 import attrs
 import msgspec
@@ -68,8 +68,7 @@ from alephscript.wire import Answer, HubEvent
 __all__ = ["Acknowledge", "Arm", "Disarm", "Effect", "Emit", "Mesh"]
 
 
-@attrs.frozen
-class Emit:
+class Emit(NamedTuple):
     """Send an event.
 
     Attributes:
@@ -85,8 +84,7 @@ class Emit:
     request: int | None = None
 
 
-@attrs.frozen
-class Acknowledge:
+class Acknowledge(NamedTuple):
     """Answer the event that ``sid`` sent with acknowledgement id ``ack``."""
 
     sid: str
@@ -94,16 +92,14 @@ class Acknowledge:
     answer: Answer | msgspec.Raw
 
 
-@attrs.frozen
-class Arm:
+class Arm(NamedTuple):
     """Call `Mesh.expired` with this request after so many seconds."""
 
     request: int
     seconds: float
 
 
-@attrs.frozen
-class Disarm:
+class Disarm(NamedTuple):
     """The request has ended; its deadline means nothing any more."""
 
     request: int
@@ -124,6 +120,7 @@ class _Peer:
     sid: str
     engine_id: str
     registration: wire.Registration | None = None
+    speaks_meta: bool = False
     rooms: dict[str, None] = attrs.Factory(dict)
     masters: dict[str, None] = attrs.Factory(dict)
     asked: dict[int, None] = attrs.Factory(dict)
@@ -132,10 +129,6 @@ class _Peer:
     @property
     def name(self) -> str:
         return self.registration.name if self.registration else "--"
-
-    @property
-    def speaks_meta(self) -> bool:
-        return self.registration is not None and self.registration.speaks_meta
 
 
 @attrs.define(eq=False)
@@ -297,6 +290,7 @@ class Mesh:
 
     def _register(self, peer: _Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:
         peer.registration = wire.registration(_first(args))
+        peer.speaks_meta = peer.registration.speaks_meta
         return _acknowledge(peer, ack, {"protocol": wire.PROTOCOL, "socketId": peer.sid})
 
     def _subscribe(self, peer: _Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:

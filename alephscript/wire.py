@@ -265,7 +265,10 @@ def value(item: Any) -> Any:
         InvalidPayload: It was not, and cannot be.
         PayloadTooLarge: It is nested too deeply.
     """
-    return loads(item) if isinstance(item, msgspec.Raw) else item
+    if not isinstance(item, msgspec.Raw):
+        return item
+    # A short text has no room for deep nesting; most that is read here is a name or a meta.
+    return _decoded(item) if len(bytes(item)) <= 2 * MAX_DEPTH else loads(item)
 
 
 def success(fields: Any = None) -> Answer:
@@ -320,14 +323,21 @@ def loads(text: str | bytes | msgspec.Raw) -> Any:
         InvalidPayload: Not JSON, or NaN, an infinity, a number out of range.
         PayloadTooLarge: Nested deeper than `MAX_DEPTH`.
     """
+    value = _decoded(text)
+    check_depth(value)
+    return value
+
+
+def _decoded(text: str | bytes | msgspec.Raw) -> Any:
     try:
-        value = msgspec.json.decode(text)
+        return _decode(text)
     except RecursionError:
         raise PayloadTooLarge(f"nested deeper than {MAX_DEPTH} levels") from None
     except (msgspec.DecodeError, UnicodeError) as exc:
         raise InvalidPayload(f"not valid JSON: {exc}") from None
-    check_depth(value)
-    return value
+
+
+_decode = msgspec.json.Decoder().decode
 
 
 def dumps(value: Any) -> str:

@@ -101,7 +101,8 @@ def test_arbitrary_bytes_raise_nothing_but_our_own(message: bytes) -> None:
 @given(st.lists(JSON, max_size=4))
 def test_values_are_passed_on_unread(data: list[Any]) -> None:
     """Splitting an array and joining it again changes no value."""
-    assert json.loads(frames.array(frames.values(json.dumps(data).encode()))) == data
+    values = frames.values(json.dumps(data).encode())
+    assert json.loads(msgspec.json.encode(values)) == data
 
 
 @pytest.mark.parametrize(
@@ -138,13 +139,6 @@ def test_brackets_in_strings_are_no_nesting() -> None:
     """The cheap bound errs on the safe side only."""
     text = "[{" * 500
     assert read(json.dumps([text]).encode()) == [text]
-
-
-def test_a_value_becomes_raw_once() -> None:
-    """What is raw already is not encoded again."""
-    value = frames.raw({"a": 1})
-    assert bytes(value) == b'{"a":1}'
-    assert frames.raw(value) is value
 
 
 def test_the_handshake_is_in_milliseconds() -> None:

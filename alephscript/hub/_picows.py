@@ -6,7 +6,7 @@ import asyncio
 import logging
 from typing import Any
 
-from picows import WSAutoPingStrategy, WSFrame, WSListener, WSMsgType, WSTransport
+from picows import WSAutoPingStrategy, WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 from picows.common import WSUpgradeResponse, WSUpgradeResponseWithListener
 from picows.picows import WSProtocol  # type: ignore[attr-defined]  # not in its stub
 
@@ -102,6 +102,7 @@ class _Listener(WSListener):  # type: ignore[misc]
         elif kind is WSMsgType.TEXT or (kind is WSMsgType.CONTINUATION and self._parts):
             self._part(frame)
         elif kind is WSMsgType.CLOSE:
+            transport.send_close(WSCloseCode.OK)
             transport.disconnect()
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:  # noqa: ARG002 - picows' signature
@@ -115,7 +116,7 @@ class _Listener(WSListener):  # type: ignore[misc]
         if self.backlog():
             self._raw.abort()
         else:
-            self._transport.send_close()
+            self._transport.send_close(WSCloseCode.OK)  # its default is no code that may be sent
             self._transport.disconnect()
 
     def _part(self, frame: WSFrame) -> None:

@@ -9,7 +9,7 @@ import abc
 from collections.abc import Iterable
 
 from alephscript.deadlines import Deadlines
-from alephscript.routing import Acknowledge, Arm, Disarm, Effect, Emit, Mesh
+from alephscript.routing import Acknowledge, Arm, Effect, Emit, Mesh
 
 __all__ = ["Carrier"]
 
@@ -36,15 +36,14 @@ class Carrier(abc.ABC):
     def carry(self, effects: Iterable[Effect]) -> None:
         """Carry out effects."""
         for effect in effects:
-            match effect:
-                case Emit():
-                    self.emit(effect)
-                case Acknowledge():
-                    self.acknowledge(effect)
-                case Arm(request, seconds):
-                    self._deadlines.set(request, seconds)
-                case Disarm(request):
-                    self._deadlines.forget(request)
+            if isinstance(effect, Emit):
+                self.emit(effect)
+            elif isinstance(effect, Acknowledge):
+                self.acknowledge(effect)
+            elif isinstance(effect, Arm):
+                self._deadlines.set(effect.request, effect.seconds)
+            else:
+                self._deadlines.forget(effect.request)
 
     def close(self) -> None:
         """Forget all deadlines; nothing is sent any more."""

@@ -144,28 +144,27 @@ class Engine:
         """
         packet = frames.decode(data)
         carrier = self._carriers.get(packet.namespace)
-        if packet.kind is Kind.CONNECT:
+        kind = packet.kind
+        if kind is Kind.CONNECT:
             self._connect(connection, packet.namespace, carrier)
             return
         sid = connection.sids.get(packet.namespace)
         if carrier is None or sid is None:
             return  # not connected there: as stock hubs do, nothing
-        match packet.kind:
-            case Kind.EVENT:
-                carrier.received(sid, packet)
-            case Kind.ACK:
-                carrier.acknowledged(sid, packet)
-            case Kind.DISCONNECT:
-                del connection.sids[packet.namespace]
-                carrier.left(sid)
-            case Kind.BINARY_EVENT:
-                carrier.refused(
-                    sid, packet.ack, InvalidPayload("binary payloads are not accepted; send JSON")
-                )
-            case Kind.BINARY_ACK:
-                carrier.acknowledged(sid, packet._replace(payload=b"[]"))
-            case _:
-                raise ProtocolError("a client sends no CONNECT_ERROR")
+        if kind is Kind.EVENT:
+            carrier.received(sid, packet)
+        elif kind is Kind.ACK:
+            carrier.acknowledged(sid, packet)
+        elif kind is Kind.DISCONNECT:
+            del connection.sids[packet.namespace]
+            carrier.left(sid)
+        elif kind is Kind.BINARY_EVENT:
+            error = InvalidPayload("binary payloads are not accepted; send JSON")
+            carrier.refused(sid, packet.ack, error)
+        elif kind is Kind.BINARY_ACK:
+            carrier.acknowledged(sid, packet._replace(payload=b"[]"))
+        else:
+            raise ProtocolError("a client sends no CONNECT_ERROR")
 
     def gone(self, connection: Connection) -> None:
         """A connection has ended: nothing of it stays."""
@@ -196,18 +195,17 @@ class Engine:
         """Ping whose turn it is, and end who did not answer; two queues in order of time."""
         loop = asyncio.get_running_loop()
         now = loop.time()
-        while self._to_hear and self._to_hear[0][0] <= now:
-            _, connection = self._to_hear.popleft()
-            if not connection.heard:
+        while self._to_hear and self._to_hear[0][0] + self.ping_timeout <= now:
+            pinged_at, connection = self._to_hear.popleft()
+            if connection.heard_at < pinged_at:
                 connection.close("the client does not answer its ping")
         ping = Message(frames.PING)
         while self._to_ping and self._to_ping[0][0] <= now:
             _, connection = self._to_ping.popleft()
             if connection.closed:
                 continue
-            connection.heard = False
             connection.put(ping)
-            self._to_hear.append((now + self.ping_timeout, connection))
+            self._to_hear.append((now, connection))
             self._to_ping.append((now + self.ping_interval, connection))
         self._heart = (
             loop.call_later(self._beat_seconds(), self._beat) if self.connections else None
@@ -221,7 +219,7 @@ class Connection:
         id: Engine.IO's id of it.
         sids: Socket.IO's ids of it, by namespace.
         closed: Whether it has ended.
-        heard: Whether it has answered the last ping.
+        heard_at: When it last answered a ping, in the loop's time.
         upgraded: Whether it is on a websocket for good.
     """
 
@@ -234,7 +232,7 @@ class Connection:
         "_waiting",
         "_websocket",
         "closed",
-        "heard",
+        "heard_at",
         "id",
         "sids",
         "upgraded",
@@ -244,7 +242,7 @@ class Connection:
         self.id = connection_id
         self.sids: dict[str, str] = {}
         self.closed = False
-        self.heard = True
+        self.heard_at = 0.0
         self.upgraded = False
         self._engine = engine
         self._out: list[Message] = []
@@ -281,6 +279,8 @@ class Connection:
 
     def receive(self, message: bytes) -> None:
         """An Engine.IO message came; what is none ends the connection."""
+        if self.closed:
+            return  # it came in one segment with a goodbye; whoever joined now would never leave
         kind = message[:1]
         if kind == frames.MESSAGE:
             try:
@@ -288,7 +288,7 @@ class Connection:
             except ProtocolError as error:
                 self.close(str(error))
         elif kind == frames.PONG:
-            self.heard = True
+            self.heard_at = asyncio.get_running_loop().time()
         elif kind == frames.PING:
             self.put(Message(frames.PONG + message[1:]))
         elif kind == frames.CLOSE:
@@ -401,17 +401,20 @@ class _Carrier(Carrier):
         try:
             values = frames.values(packet.payload)
         except RequestError as error:
-            values = [frames.raw(error.answer())]
+            values = [msgspec.Raw(_encode(error.answer()))]
         self.carry(self.mesh.acknowledged(sid, packet.ack, values))
 
     def emit(self, effect: Emit) -> None:
-        payload = frames.array([frames.raw(effect.event), *map(frames.raw, effect.args)])
+        payload = _encode([effect.event, *effect.args])
         message = Message(frames.encode(Kind.EVENT, self.mesh.namespace, effect.request, payload))
         for sid in effect.to:
             self._connections[sid].put(message)
 
     def acknowledge(self, effect: Acknowledge) -> None:
-        payload = frames.array([frames.raw(effect.answer)])
-        self._connections[effect.sid].put(
-            Message(frames.encode(Kind.ACK, self.mesh.namespace, effect.ack, payload))
-        )
+        payload = _encode([effect.answer])
+        message = Message(frames.encode(Kind.ACK, self.mesh.namespace, effect.ack, payload))
+        self._connections[effect.sid].put(message)
+
+
+# What is unread stays the bytes it came as; all values here came from the wire, so are its own.
+_encode = msgspec.json.Encoder().encode

@@ -67,16 +67,15 @@ class HubApp:
         """Answer one request."""
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
         origin = headers.get(b"origin")
-        if scope["path"].rstrip("/") == "/socket.io":
-            if self._admit(origin, headers.get(b"host")):
-                status, kind, body = await self._polling(scope, receive)
-            else:
-                status, kind, body = _refused(_FORBIDDEN)
-                origin = None
-        else:
+        admitted = self._admit(origin, headers.get(b"host"))
+        if scope["path"].rstrip("/") != "/socket.io":
             status, kind, body = self._page(scope["path"])
+        elif admitted:
+            status, kind, body = await self._polling(scope, receive)
+        else:
+            status, kind, body = _refused(_FORBIDDEN)
         answer = [(b"content-type", kind), (b"cache-control", b"no-store")]
-        if origin is not None:
+        if origin is not None and admitted:
             answer += [
                 (b"access-control-allow-origin", origin.encode("latin-1")),
                 (b"access-control-allow-credentials", b"true"),

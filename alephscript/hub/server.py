@@ -130,6 +130,7 @@ class Hub:
         self._engine.close()
         self._stopping.set()
         await serving
+        self._engine.close()  # of who came in between
 
     async def serve_forever(self) -> None:
         """Serve until cancelled."""
@@ -180,6 +181,10 @@ class Hub:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((self._host, self._port))
+            listener.listen()  # now: of two hubs that start at once, one must hear of it
+        except OverflowError:
+            listener.close()
+            raise HubError(f"{self._port} is no port; ports are 0 to 65535") from None
         except OSError as exc:
             listener.close()
             raise HubError(

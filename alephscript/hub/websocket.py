@@ -81,10 +81,12 @@ class Handover:
         assert self._connection is not None
         if not self._probing:
             self._connection.receive(message)
+        elif self._connection.closed or self._connection.upgraded:
+            websocket.close()  # it is gone, or another websocket was first
         elif message == frames.PING + frames.PROBE:
             websocket.write(frames.text_frame(frames.PONG + frames.PROBE))
             self._connection.probe()
-        elif message == frames.UPGRADE and not self._connection.closed:
+        elif message == frames.UPGRADE:
             self._settle()
             self._connection.attach(websocket)
         else:

@@ -21,10 +21,10 @@ export const ROOM = "AAIA_ROOM";
 export class AAIAError extends Error {
   name = "AAIAError";
 
-  constructor(message, code = "error", details = []) {
+  constructor(message, code, details) {
     super(message);
-    this.code = code;
-    this.details = details;
+    this.code = code ?? "error";
+    this.details = details ?? [];
   }
 }
 

@@ -30,6 +30,11 @@ async function main() {
     show.event(event, data);
     arrivals.emit("event");
   });
+  let gone; // why the link went, once it has
+  client.socket.on("disconnect", (reason) => {
+    gone = reason;
+    arrivals.emit("event");
+  });
 
   /** Ask, show the answer and hand it on. */
   async function ask(capability, data) {
@@ -42,6 +47,7 @@ async function main() {
   async function told(event, sessionId) {
     const signal = AbortSignal.timeout(STEP_MS);
     while (!seen.some((one) => one.event === event && one.data?.sessionId === sessionId)) {
+      if (gone) throw new Error(`the link went before ${event} came: ${gone}`);
       await once(arrivals, "event", { signal }).catch(() => {
         throw new Error(`the answer came, but no ${event} in ${ROOM} within ${STEP_MS} ms`);
       });
@@ -53,7 +59,8 @@ async function main() {
     show.note(`connected to ${url}, subscribed to ${ROOM}`);
 
     const { session } = await ask("AAIA_CREATE_SESSION", { appId: "demo-logica" });
-    const { sessionId } = session;
+    const sessionId = session?.sessionId;
+    if (!sessionId) throw new Error("the answer to AAIA_CREATE_SESSION names no session");
     await told("SESSION_CREATED", sessionId);
 
     const percepto = {
@@ -113,5 +120,6 @@ function fail({ message }) {
   process.exit(1);
 }
 
-setTimeout(() => fail(new Error(`not finished after ${TOTAL_MS} ms`)), TOTAL_MS).unref();
-main().catch(fail);
+// Not unref'd: without it a process whose link is gone could end early, and with 0.
+const guard = setTimeout(() => fail(new Error(`not finished after ${TOTAL_MS} ms`)), TOTAL_MS);
+main().catch(fail).finally(() => clearTimeout(guard));

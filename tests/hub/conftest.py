@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -32,6 +32,20 @@ async def hub(library: str) -> AsyncIterator[Hub]:
         yield hub
 
 
+@pytest.fixture(autouse=True)
+def errors_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Nothing that a peer does is an error of the hub: a test that logs one fails."""
+    yield
+    said = [
+        each.getMessage()
+        for when in ("setup", "call", "teardown")
+        for each in caplog.get_records(when)
+        if each.levelno >= logging.ERROR
+    ]
+    # picows calls it an error that a peer sends no websocket frame.
+    assert [each for each in said if not each.startswith("WS parser error")] == []
+
+
 class Raw:
     """A websocket that speaks Socket.IO by hand."""
 
@@ -42,12 +56,19 @@ class Raw:
         """Send one frame."""
         await self.websocket.send(frame)
 
+    def send_at_once(self, *frames: str) -> None:
+        """Send frames in one segment."""
+        for frame in frames:
+            self.websocket.protocol.send_text(frame.encode())
+        self.websocket.transport.write(b"".join(self.websocket.protocol.data_to_send()))
+
     async def recv(self) -> str:
         """The next frame that is no Engine.IO ping."""
         async with asyncio.timeout(5):
             while True:
                 frame = await self.websocket.recv(decode=None)
                 if frame != "2":
+                    assert "Traceback" not in str(frame)
                     return str(frame)
 
     async def until_closed(self) -> None:

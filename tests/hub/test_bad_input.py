@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -33,6 +34,25 @@ RESERVED = [
     "removeListener",
     "SET_SERVER_STATE",
 ]
+
+
+@pytest.fixture(scope="module")
+def anyio_backend() -> str:
+    """One event loop for the module."""
+    return "asyncio"
+
+
+@pytest.fixture(scope="module", params=["picows", "websockets"])
+def library(request: pytest.FixtureRequest) -> str:
+    """The library that the hub's websockets are on."""
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+async def hub(library: str) -> AsyncIterator[Hub]:
+    """One hub that takes all of it."""
+    async with Hub(port=0, websockets=library) as hub:
+        yield hub
 
 
 def check_shape(answer: Any) -> None:
@@ -74,11 +94,15 @@ async def test_reserved_names_are_refused_and_disconnect_nobody(
     hub: Hub, raw: Raw, name: str, inside: bool
 ) -> None:
     """A JavaScript member that received one would drop its connection."""
+    await raw.ask("CLIENT_REGISTER", {"usuario": "raw"})
     await raw.ask("CLIENT_SUSCRIBE", {"room": "R"})
     args = ("ROOM_MESSAGE", {"event": name, "room": "R"}) if inside else (name, {"reason": "x"})
     answer = await raw.ask(*args)
     assert (answer["success"], answer["code"]) == (False, "unknown_event")
     await check_alive(hub, raw)
+    state = await raw.ask("GET_SERVER_STATE")
+    assert [each["usuario"] for each in state["miembros"]] == ["raw"]
+    assert [each["usuario"] for each in state["rooms"][0]["miembros"]] == ["raw"]
 
 
 @pytest.mark.parametrize("room", ["", "x" * 300, "MY OWN SID"])
@@ -99,6 +123,9 @@ UNREADABLE = {
     "no JSON": '["GET_X",{]',
     "cut off": '["GET_X"',
     "deep": '["GET_X",' + "[" * 5000 + "]" * 5000 + "]",
+    "half a surrogate pair in a room": '["CLIENT_SUSCRIBE",{"room":"\\udc00"}]',
+    "nested in an object": '["GET_X",' + '{"a":' * 5000 + "1" + "}" * 5000 + "]",
+    "unclosed nesting": '["GET_X",' + "[" * 5000,
     "a little too deep": '["GET_X",' + "[" * 70 + "]" * 70 + "]",
     "empty array": "[]",
     "object": '{"0":"GET_X"}',
@@ -119,6 +146,46 @@ async def test_unreadable_events_are_answered_under_their_id(
     check_shape(answer)
     assert answer["code"] in ("invalid_payload", "payload_too_large", "unknown_event")
     await check_alive(hub, raw)
+
+
+@pytest.mark.parametrize(
+    "payload",
+    ['["ROOM_MESSAGE",{"event":"E","room":"R","data":%s}]', '["MAKE_MASTER",%s]', '["GET_X",%s]'],
+)
+@pytest.mark.parametrize("data", ["NaN", "[" * 70 + "]" * 70, '"\\ud800"', '{"a":Infinity}'])
+async def test_what_breaks_other_peers_reaches_none(
+    hub: Hub, raw: Raw, payload: str, data: str
+) -> None:
+    """One NaN disconnects every JavaScript member that gets it."""
+    async with raw_peer(hub) as member:
+        await member.ask("CLIENT_SUSCRIBE", {"room": "R"})
+        await member.ask("MAKE_MASTER", {"room": "R", "features": ["X"]})
+        await raw.send("42/runtime,5" + payload % data)
+        answer = await raw.answer(5)
+        check_shape(answer)
+        assert answer["code"] in ("invalid_payload", "payload_too_large")
+        await raw.ask("ROOM_MESSAGE", {"event": "MARK", "room": "R"})
+        assert await member.recv() == '42/runtime,["MARK",null]'
+
+
+async def test_text_that_is_no_utf8_is_answered_or_ends_its_sender(hub: Hub, raw: Raw) -> None:
+    """Websocket libraries may leave that check to us."""
+    await raw.websocket.send(b'42/runtime,5["GET_X","\xff\xfe"]', text=True)
+    answer = await raw.answer(5)
+    assert (answer["success"], answer["code"]) == (False, "invalid_payload")
+    await check_alive(hub, raw)
+
+
+async def test_nothing_is_heard_after_a_goodbye(hub: Hub) -> None:
+    """A socket that joins behind its own close packet, in one segment, would stay for ever."""
+    async with raw_peer(hub, None) as sender:
+        before = set(hub._engine.connections)
+        sender.send_at_once("1", "40/runtime,", '42/runtime,["CLIENT_SUSCRIBE",{"room":"GHOST"}]')
+        await sender.until_closed()
+    await check_alive(hub)
+    assert not set(hub._engine.connections) & before
+    assert hub._engine._carriers["/runtime"].mesh.clients == 0
+    assert "GHOST" not in hub._engine._carriers["/runtime"].mesh._rooms
 
 
 async def test_a_number_out_of_range_in_a_master_is_the_masters_business(

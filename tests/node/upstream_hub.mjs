@@ -2,9 +2,9 @@
 //
 //   node upstream_hub.mjs [--port 0] [--dialect core|zeus] [--token SECRET] [--rooms A,B]
 //
-// Prints "listening <port>" when ready, ends on SIGTERM. Each "stock:" comment names a
-// behaviour that is reproduced on purpose. What would end a stock hub's process (a null
-// payload, an inner event that is no string or is reserved) is ignored here.
+// Prints "listening <port>" when ready, ends on SIGTERM. Each "protocol:" comment names a
+// behaviour of the stock hubs' wire that is reproduced on purpose. What would end a stock hub's
+// process (a null payload, an inner event that is no string or is reserved) is ignored here.
 //
 // core: namespaces /runtime and /.  zeus: /runtime alone, no requesterName, no rebroadcast of
 // unknown events, no server state. --token asks for {token, room, user} in the handshake;
@@ -17,13 +17,13 @@ import { Server } from "socket.io";
 
 const DIALECTS = {
   core: { namespaces: ["/runtime", "/"], requesterName: true, rebroadcast: true, state: true },
-  // stock: "/" can be connected to (Socket.IO always has it) but nobody listens there.
+  // protocol: "/" can be connected to (Socket.IO always has it) but nobody listens there.
   zeus: { namespaces: ["/runtime"], requesterName: false, rebroadcast: false, state: false },
 };
 const SYSTEM_EVENTS = new Set(["CLIENT_REGISTER", "CLIENT_SUSCRIBE", "ROOM_MESSAGE"]);
 
 class UpstreamHub {
-  // stock: one set of tables for all namespaces, while delivery stays inside one. A master in
+  // protocol: one set of tables for all namespaces, while delivery stays inside one. A master in
   // "/" therefore swallows what is asked in "/runtime".
   #users = new Map(); // socket id -> what it registered, plus `name`
   #masters = new Map(); // room -> socket id
@@ -41,7 +41,7 @@ class UpstreamHub {
   }
 
   #serve(socket) {
-    // stock: no handler looks at an acknowledgement, so no callback is ever called.
+    // protocol: no handler looks at an acknowledgement, so no callback is ever called.
     const on = (event, handler) =>
       socket.on(event, (payload) => {
         if (payload !== null && typeof payload === "object") handler(payload);
@@ -53,9 +53,9 @@ class UpstreamHub {
 
     if (this.traits.rebroadcast) {
       socket.onAny((event, ...args) => {
-        // stock: a direct GET_X or SET_X is dropped in silence …
+        // protocol: a direct GET_X or SET_X is dropped in silence …
         if (SYSTEM_EVENTS.has(event) || /^[GS]ET_/.test(event)) return;
-        // stock: … and any other unknown event, MAKE_MASTER included, reaches the whole
+        // protocol: … and any other unknown event, MAKE_MASTER included, reaches the whole
         // namespace with its arguments packed into one array, the callback as null.
         socket.broadcast.emit(event, args);
       });
@@ -64,25 +64,25 @@ class UpstreamHub {
 
   #register(socket, user) {
     const usuario = user.usuario || socket.data.grant?.user;
-    // stock: plain concatenation, a missing sesion gives "Rundefined".
+    // protocol: plain concatenation, a missing sesion gives "Rundefined".
     this.#users.set(socket.id, { ...user, usuario, name: usuario + user.sesion });
   }
 
   #subscribe(socket, { room, out }) {
-    // stock: leaving is never checked.
+    // protocol: leaving is never checked.
     if (!out && !isAllowed(socket, room, "subscribe")) return;
     const members = this.#members.get(room) ?? [];
     if (out) {
       socket.leave(room);
-      // stock: somebody who subscribed twice stays listed once.
+      // protocol: somebody who subscribed twice stays listed once.
       if (members.includes(socket.id)) members.splice(members.indexOf(socket.id), 1);
     } else {
-      // stock: any name will do, another socket's id too, which then shares its mail.
+      // protocol: any name will do, another socket's id too, which then shares its mail.
       socket.join(room);
-      // stock: subscribing twice lists the member twice.
+      // protocol: subscribing twice lists the member twice.
       this.#members.set(room, [...members, socket.id]);
     }
-    // stock: no SUSCRIBE_OK, no room_joined, no room_left.
+    // protocol: no SUSCRIBE_OK, no room_joined, no room_left.
   }
 
   #route(socket, message) {
@@ -93,19 +93,19 @@ class UpstreamHub {
     if (event === "GET_SERVER_STATE") {
       if (this.traits.state) socket.emit("SET_SERVER_STATE", this.#state(socket));
     } else if (event === "SET_SERVER_STATE") {
-      // stock: ignored.
+      // protocol: ignored.
     } else if (event.startsWith("GET_")) {
       this.#forwardRequest(socket, message);
     } else if (event.startsWith("SET_")) {
-      // stock: from anybody, to everybody in the room but the sender; `requester` is dropped,
+      // protocol: from anybody, to everybody in the room but the sender; `requester` is dropped,
       // an asker outside the room gets nothing. Spreading turns arrays and strings into
       // objects with index keys, and null, numbers and booleans into {sender}.
       socket.to(room).emit(event, { ...data, sender: socket.id });
     } else if (event === "MAKE_MASTER") {
-      // stock: the last one wins in silence, members or not; features are not looked at.
+      // protocol: the last one wins in silence, members or not; features are not looked at.
       this.#masters.set(room, socket.id);
     } else {
-      // stock: the sender gets it too, RELEASE_MASTER is nothing special, and missing data
+      // protocol: the sender gets it too, RELEASE_MASTER is nothing special, and missing data
       // arrives as null.
       socket.nsp.to(room).emit(event, data);
     }
@@ -113,27 +113,27 @@ class UpstreamHub {
 
   #forwardRequest(socket, message) {
     const master = this.#masters.get(message.room);
-    if (!master) return; // stock: dropped, the asker learns nothing.
+    if (!master) return; // protocol: dropped, the asker learns nothing.
     const request = {
-      ...message, // stock: the whole envelope, unknown keys included …
+      ...message, // protocol: the whole envelope, unknown keys included …
       namespace: socket.nsp.name.slice(1),
-      requester: socket.id, // stock: … but forged hub fields are overridden.
+      requester: socket.id, // protocol: … but forged hub fields are overridden.
     };
     if (this.traits.requesterName) {
       request.requesterName = this.#users.get(socket.id)?.name || "--";
     }
-    // stock: a master that asks its own room gets nothing, since `to` leaves the sender out.
+    // protocol: a master that asks its own room gets nothing, since `to` leaves the sender out.
     socket.to(master).emit(message.event, request);
   }
 
   #forget(socket) {
     for (const [room, master] of this.#masters) {
       if (master !== socket.id) continue;
-      // stock: nobody is told, and the room is no longer listed although its members stay.
+      // protocol: nobody is told, and the room is no longer listed although its members stay.
       this.#masters.delete(room);
       this.#members.delete(room);
     }
-    // stock: the ids of ordinary members stay in #members for ever.
+    // protocol: the ids of ordinary members stay in #members for ever.
     this.#users.delete(socket.id);
   }
 
@@ -183,7 +183,7 @@ function authorise(socket, secret, rooms, next) {
 
 function refusalOf(token, room, secret, rooms) {
   if (!token) return "unauthorized";
-  if (!room) return "room required"; // stock: said before the token is compared, …
+  if (!room) return "room required"; // protocol: said before the token is compared, …
   if (rooms && !rooms.includes(room)) return "room not allowed"; // … and so is this.
   return token === secret ? undefined : "unauthorized";
 }
@@ -205,7 +205,7 @@ function isAllowed(socket, room, action) {
 export async function startHub({ port = 0, ...options } = {}) {
   const http = createServer();
   const io = new Server(http, {
-    cors: { origin: true, credentials: true }, // stock: any origin, reflected, with credentials
+    cors: { origin: true, credentials: true }, // protocol: any origin, reflected, with credentials
   });
   new UpstreamHub(io, options);
   await new Promise((resolve, reject) => {

@@ -1,0 +1,352 @@
+"""Engine.IO over plain HTTP, the upgrade to a websocket, and who may use either."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import msgspec
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+
+from alephscript.hub import Hub, websocket
+
+from .conftest import Raw, raw_peer
+
+pytestmark = pytest.mark.anyio
+
+SEPARATOR = "\x1e"
+
+
+class Poller:
+    """A polling client that speaks Engine.IO by hand."""
+
+    def __init__(self, http: aiohttp.ClientSession, url: str) -> None:
+        self.http = http
+        self.url = url
+        self.query = {"EIO": "4", "transport": "polling"}
+
+    async def request(
+        self, method: str, body: str | bytes | None = None, **query: str
+    ) -> tuple[int, str]:
+        """One request; a query value of "" takes the key out."""
+        merged = {key: value for key, value in {**self.query, **query}.items() if value}
+        async with self.http.request(
+            method, f"{self.url}/socket.io/", params=merged, data=body
+        ) as answer:
+            return answer.status, await answer.text()
+
+    async def open(self) -> dict[str, Any]:
+        """The handshake."""
+        status, body = await self.request("GET")
+        assert (status, body[0]) == (200, "0")
+        shaken: dict[str, Any] = msgspec.json.decode(body[1:])
+        self.query["sid"] = shaken["sid"]
+        return shaken
+
+    async def join(self) -> None:
+        """The handshake, and /runtime."""
+        await self.open()
+        await self.post("40/runtime,")
+        assert (await self.get())[0].startswith("40/runtime,")
+
+    async def get(self) -> list[str]:
+        """The messages of one poll."""
+        status, body = await self.request("GET")
+        assert status == 200
+        return body.split(SEPARATOR)
+
+    async def post(self, *messages: str) -> None:
+        """Send messages."""
+        assert await self.request("POST", SEPARATOR.join(messages)) == (200, "ok")
+
+    def upgrade_url(self) -> str:
+        """Where it may change to a websocket."""
+        where = self.url.replace("http", "ws")
+        return f"{where}/socket.io/?EIO=4&transport=websocket&sid={self.query['sid']}"
+
+
+@pytest.fixture
+async def poller(hub: Hub) -> AsyncIterator[Poller]:
+    """A polling client that has not begun yet."""
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as http:
+        yield Poller(http, hub.url)
+
+
+async def test_the_handshake_says_what_clients_must_know(poller: Poller) -> None:
+    """In Engine.IO's words, milliseconds and bytes."""
+    shaken = await poller.open()
+    assert shaken == {
+        "sid": shaken["sid"],
+        "upgrades": ["websocket"],
+        "pingInterval": 25_000,
+        "pingTimeout": 20_000,
+        "maxPayload": 1_000_000,
+    }
+
+
+async def test_several_messages_travel_in_one_body(poller: Poller) -> None:
+    """Both ways."""
+    await poller.join()
+    await poller.post('42/runtime,1["NONE"]', "2", '42/runtime,2["NONE"]')
+    first, second, third = await poller.get()
+    assert first.startswith("43/runtime,1[")
+    assert second == "3"
+    assert third.startswith("43/runtime,2[")
+
+
+async def test_a_poll_waits_for_what_comes(hub: Hub, poller: Poller) -> None:
+    """It ends as soon as there is something."""
+    await poller.join()
+    await poller.post('42/runtime,1["CLIENT_SUSCRIBE",{"room":"R"}]')
+    assert len(await poller.get()) == 3
+    waiting = asyncio.ensure_future(poller.get())
+    async with raw_peer(hub) as sender:
+        await sender.ask("ROOM_MESSAGE", {"event": "E", "room": "R"})
+    assert await waiting == ['42/runtime,["E",null]']
+
+
+async def test_an_idle_poll_ends_with_a_ping(library: str) -> None:
+    """Before any proxy loses patience."""
+    async with (
+        Hub(port=0, websockets=library, ping_interval=0.1, ping_timeout=5) as hub,
+        aiohttp.ClientSession() as http,
+    ):
+        poller = Poller(http, hub.url)
+        await poller.open()
+        assert await poller.get() == ["2"]
+        await poller.post("3")
+        assert await poller.get() == ["2"]
+
+
+async def test_a_poller_that_falls_silent_is_given_up(library: str) -> None:
+    """Its last poll is told so, and its id is forgotten."""
+    async with (
+        Hub(port=0, websockets=library, ping_interval=0.1, ping_timeout=0.1) as hub,
+        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as http,
+    ):
+        poller = Poller(http, hub.url)
+        await poller.open()
+        heard = []
+        while "1" not in heard:  # never a pong
+            heard += await poller.get()
+        assert heard[0] == "2"
+        assert await poller.request("GET") == (400, '{"code":1,"message":"Session ID unknown"}')
+
+
+REFUSED = [
+    ("GET", {"EIO": "3"}, 5, "Unsupported protocol version"),
+    ("GET", {"EIO": ""}, 5, "Unsupported protocol version"),
+    ("GET", {"transport": "carrier pigeon"}, 0, "Transport unknown"),
+    ("GET", {"sid": "nobody"}, 1, "Session ID unknown"),
+    ("POST", {"sid": "nobody"}, 1, "Session ID unknown"),
+    ("POST", {}, 3, "Bad request"),
+    ("PUT", {}, 3, "Bad request"),
+]
+
+
+@pytest.mark.parametrize(("method", "query", "code", "message"), REFUSED)
+async def test_what_is_no_engine_io_is_refused_in_its_words(
+    hub: Hub, poller: Poller, method: str, query: dict[str, str], code: int, message: str
+) -> None:
+    """Stock clients show these."""
+    status, body = await poller.request(method, **query)
+    assert (status, msgspec.json.decode(body)) == (400, {"code": code, "message": message})
+    assert not hub._engine.connections
+
+
+@pytest.mark.parametrize("body", ["", "x", SEPARATOR, "2\x1e", "bAAEC", "4999", "y" * 1_000_001])
+async def test_a_body_that_is_none_ends_its_sender_only(
+    hub: Hub, poller: Poller, body: str
+) -> None:
+    """Empty, binary, no packet, over the limit."""
+    await poller.join()
+    status, answer = await poller.request("POST", body)
+    assert (status, answer) in [(200, "ok"), (400, '{"code":3,"message":"Bad request"}')]
+    assert (await poller.request("GET"))[0] == 400
+    assert not hub._engine.connections
+    assert hub._engine._carriers["/runtime"].mesh.clients == 0
+    async with raw_peer(hub) as another:
+        await another.fence()
+
+
+async def test_a_goodbye_ends_the_body(hub: Hub, poller: Poller) -> None:
+    """What stands behind it would join nobody."""
+    await poller.open()
+    await poller.post("1", "40/runtime,", '42/runtime,["CLIENT_SUSCRIBE",{"room":"GHOST"}]')
+    assert hub._engine._carriers["/runtime"].mesh.clients == 0
+    assert (await poller.request("GET"))[0] == 400
+
+
+async def test_two_polls_at_once_end_the_connection(poller: Poller) -> None:
+    """As every Engine.IO server has it: one of them would steal the other's messages."""
+    await poller.join()
+    polls = [asyncio.ensure_future(poller.request("GET")) for _ in range(2)]
+    answers = sorted([await each for each in polls])
+    assert answers[0] == (200, "1")
+    assert answers[1][0] == 400
+
+
+async def upgraded(poller: Poller, socket: Raw) -> None:
+    """Do what a client does to change over."""
+    await socket.send("2probe")
+    assert await socket.recv() == "3probe"
+    await socket.send("5")
+
+
+async def test_the_upgrade_ends_the_poll_and_keeps_the_socket(hub: Hub, poller: Poller) -> None:
+    """Rooms and socket id stay; polls and further websockets have no say any more."""
+    await poller.join()
+    await poller.post('42/runtime,1["GET_SERVER_STATE"]')
+    before = await poller.get()
+    waiting = asyncio.ensure_future(poller.get())
+    async with connect(poller.upgrade_url(), compression=None) as websocket:
+        peer = Raw(websocket)
+        await upgraded(poller, peer)
+        assert await waiting == ["6"]
+        assert (await peer.ask("GET_SERVER_STATE"))["socketId"] in before[0]
+        assert await poller.get() == ["6"]
+        with pytest.raises(InvalidStatus):
+            await connect(poller.upgrade_url(), compression=None)
+        assert len(hub._engine.connections) == 1
+    async with raw_peer(hub) as another:
+        assert (await another.ask("GET_SERVER_STATE"))["clients"] == 1
+
+
+async def test_what_is_said_during_the_upgrade_waits_for_its_end(hub: Hub, poller: Poller) -> None:
+    """A probe that fails gives it to the next poll, one that succeeds to the websocket."""
+    await poller.join()
+    await poller.post('42/runtime,["CLIENT_SUSCRIBE",{"room":"R"}]')
+    await poller.get()
+    async with raw_peer(hub) as sender:
+        for succeeds in (False, True):
+            async with connect(poller.upgrade_url(), compression=None) as websocket:
+                peer = Raw(websocket)
+                await peer.send("2probe")
+                assert await peer.recv() == "3probe"
+                await sender.ask("ROOM_MESSAGE", {"event": "E", "room": "R", "data": succeeds})
+                assert await poller.get() == ["6"]
+                if succeeds:
+                    await peer.send("5")
+                    assert await peer.recv() == '42/runtime,["E",true]'
+            if not succeeds:
+                assert await poller.get() == ['42/runtime,["E",false]']
+
+
+async def test_of_two_websockets_tried_out_the_first_wins(hub: Hub, poller: Poller) -> None:
+    """The other is closed and takes nothing with it."""
+    await poller.join()
+    async with (
+        connect(poller.upgrade_url(), compression=None) as one,
+        connect(poller.upgrade_url(), compression=None) as two,
+    ):
+        first, second = Raw(one), Raw(two)
+        await upgraded(poller, first)
+        await first.fence()
+        await second.send("2probe")
+        await second.send("5")
+        await second.until_closed()
+        await first.fence()
+        assert len(hub._engine.connections) == 1
+
+
+@pytest.mark.parametrize("frame", ["40/runtime,", "2", "x", "1"])
+async def test_a_websocket_that_is_tried_out_may_say_nothing_else(
+    hub: Hub, poller: Poller, frame: str
+) -> None:
+    """It is closed; polling goes on."""
+    await poller.join()
+    async with connect(poller.upgrade_url(), compression=None) as socket:
+        peer = Raw(socket)
+        await peer.send(frame)
+        await peer.until_closed()
+    await poller.post("2")
+    assert await poller.get() == ["3"]
+
+
+async def test_a_websocket_that_is_never_used_is_closed(
+    poller: Poller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After some seconds, here fewer."""
+    monkeypatch.setattr(websocket, "UPGRADE_SECONDS", 0.05)
+    await poller.join()
+    async with connect(poller.upgrade_url(), compression=None) as socket:
+        await Raw(socket).until_closed()
+    await poller.post("2")
+    assert await poller.get() == ["3"]
+
+
+async def test_a_poller_that_went_cannot_be_upgraded(poller: Poller) -> None:
+    """Not even a websocket that was there before it went."""
+    await poller.join()
+    async with connect(poller.upgrade_url(), compression=None) as socket:
+        await poller.post("1")
+        peer = Raw(socket)
+        await peer.send("5")
+        await peer.until_closed()
+    with pytest.raises(InvalidStatus):
+        await connect(poller.upgrade_url(), compression=None)
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/",
+        "/elsewhere/?EIO=4&transport=websocket",
+        "/socket.io/?EIO=4&transport=polling",
+        "/socket.io/?EIO=4",
+        "/socket.io/?EIO=3&transport=websocket",
+        "/socket.io/?EIO=4&transport=websocket&sid=nobody",
+    ],
+)
+async def test_websockets_that_are_none_of_ours_are_refused(hub: Hub, target: str) -> None:
+    """With an HTTP answer, before they are one."""
+    with pytest.raises(InvalidStatus) as info:
+        await connect(hub.url.replace("http", "ws") + target, compression=None)
+    assert info.value.response.status_code == 400
+    assert not hub._engine.connections
+
+
+ORIGINS = [
+    ((), "http://evil.example", False),
+    ((), "null", False),
+    ((), "OWN", True),
+    (("http://good.example",), "http://good.example", True),
+    (("http://good.example",), "http://evil.example", False),
+    ("http://good.example", "http://good.example", True),
+    ("*", "http://any.example", True),
+]
+
+
+@pytest.mark.parametrize(("origins", "origin", "welcome"), ORIGINS)
+async def test_browsers_connect_from_welcome_origins_only(
+    library: str, origins: tuple[str, ...] | str, origin: str, welcome: bool
+) -> None:
+    """Over either transport; a forged X-Forwarded-Host changes nothing."""
+    async with (
+        Hub(port=0, websockets=library, cors_origins=origins) as hub,
+        aiohttp.ClientSession() as http,
+    ):
+        origin = hub.url if origin == "OWN" else origin
+        headers = {"Origin": origin, "X-Forwarded-Host": "evil.example"}
+        shake = f"{hub.url}/socket.io/?EIO=4&transport=polling"
+        async with http.get(shake, headers=headers) as answer:
+            assert answer.status == (200 if welcome else 400)
+            assert answer.headers.get("access-control-allow-origin") == (
+                origin if welcome else None
+            )
+        async with http.options(shake, headers=headers) as answer:
+            assert answer.status == (204 if welcome else 400)
+        async with http.get(f"{hub.url}/healthz", headers=headers) as answer:
+            assert ("access-control-allow-origin" in answer.headers) == welcome
+        url = shake.replace("http", "ws", 1).replace("polling", "websocket")
+        opening = connect(url, additional_headers=headers, compression=None)
+        if welcome:
+            async with opening as socket:
+                assert str(await socket.recv())[0] == "0"
+        else:
+            with pytest.raises(InvalidStatus):
+                await opening

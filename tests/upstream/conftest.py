@@ -1,0 +1,63 @@
+"""A stock Node hub, which acknowledges nothing, and stock Node peers, each a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PEERS = Path(__file__).parents[1] / "node"
+
+
+@asynccontextmanager
+async def node_process(node: str, script: str, *arguments: str) -> AsyncIterator[Any]:
+    """A script of tests/node, ended when the block ends."""
+    process = await asyncio.create_subprocess_exec(
+        node, str(PEERS / script), *arguments, stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        async with asyncio.timeout(10):
+            await process.communicate()
+
+
+async def line_of(process: Any) -> str:
+    """The next line that a process prints."""
+    async with asyncio.timeout(10):
+        return str((await process.stdout.readline()).decode().strip())
+
+
+async def json_of(process: Any, *, until: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """The next JSON line that a process prints and that fits."""
+    while True:
+        found: dict[str, Any] = json.loads(await line_of(process))
+        if until(found):
+            return found
+
+
+StartHub = Callable[..., Awaitable[str]]
+
+
+@pytest.fixture
+async def processes() -> AsyncIterator[AsyncExitStack]:
+    """Ends what the test started."""
+    async with AsyncExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture(params=["core", "zeus"])
+async def stock_hub(request: pytest.FixtureRequest, node: str, processes: AsyncExitStack) -> str:
+    """The address of a stock hub of either dialect."""
+    arguments = ("--port", "0", "--dialect", request.param)
+    process = await processes.enter_async_context(
+        node_process(node, "upstream_hub.mjs", *arguments)
+    )
+    return f"http://127.0.0.1:{(await line_of(process)).removeprefix('listening ')}"
