@@ -7,8 +7,9 @@ import asyncio
 import contextlib
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
+from alephscript import loops
 from alephscript.errors import AlephScriptError
 from alephscript.hub import Hub
 
@@ -26,21 +27,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     try:
-        with asyncio.Runner(loop_factory=_fast_loop()) as runner:
-            runner.run(_hub(options.host, options.port, insecure=options.insecure))
+        loops.run(_hub(options.host, options.port, insecure=options.insecure))
     except AlephScriptError as error:
         print(f"alephscript: {error}", file=sys.stderr)
         return 1
     return 0
-
-
-def _fast_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop's, where the ``[fast]`` extra is installed."""
-    try:
-        import uvloop
-    except ModuleNotFoundError:
-        return None
-    return uvloop.new_event_loop
 
 
 def _parser() -> argparse.ArgumentParser:

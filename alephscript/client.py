@@ -21,7 +21,7 @@ from typing import Any, ClassVar, Self, TypeVar, overload
 
 import attrs
 
-from alephscript import contracts, serving, wire
+from alephscript import contracts, loops, serving, wire
 from alephscript.capabilities import Declarations, Event, Listener, Room, collect
 from alephscript.errors import (
     AlephScriptError,
@@ -248,7 +248,7 @@ class AlephScriptClient:
             with contextlib.suppress(asyncio.CancelledError):
                 await serving_task
 
-        asyncio.run(main())
+        loops.run(main())
 
     # Asking
 
@@ -500,6 +500,12 @@ class AlephScriptClient:
     def _transport(self) -> Transport:
         if not isinstance(self._hub, str):
             return self._hub
+        # Imported here: heavy, and memory needs none of it.
+        if self._transports == ("websocket",):
+            with contextlib.suppress(ModuleNotFoundError):
+                from alephscript._picows import PicowsTransport
+
+                return PicowsTransport(self._hub)
         from alephscript._socketio import SocketIOTransport
 
         return SocketIOTransport(self._hub, transports=self._transports)

@@ -14,6 +14,7 @@ Pure: no socket, no clock.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Sequence
 from enum import IntEnum
@@ -40,6 +41,7 @@ __all__ = [
     "decode",
     "encode",
     "join_polling",
+    "masked_text_frame",
     "open_packet",
     "split_polling",
     "text_frame",
@@ -180,6 +182,19 @@ def text_frame(message: bytes) -> bytes:
     if size < 1 << 16:
         return b"\x81\x7e" + size.to_bytes(2) + message
     return b"\x81\x7f" + size.to_bytes(8) + message
+
+
+def masked_text_frame(message: bytes) -> bytes:
+    """A message as a client's websocket text frame: whole and masked (RFC 6455, section 5.3)."""
+    size = len(message)
+    key = os.urandom(4)
+    mask = int.from_bytes((key * (size // 4 + 1))[:size])
+    masked = (int.from_bytes(message) ^ mask).to_bytes(size)
+    if size < 126:  # noqa: PLR2004 - the RFC's own numbers
+        return bytes((0x81, 0x80 | size)) + key + masked
+    if size < 1 << 16:
+        return b"\x81\xfe" + size.to_bytes(2) + key + masked
+    return b"\x81\xff" + size.to_bytes(8) + key + masked
 
 
 def join_polling(messages: Iterable[bytes]) -> bytes:

@@ -347,13 +347,20 @@ def dumps(value: Any) -> str:
         InvalidPayload: It holds NaN, an infinity, bytes or another thing that JSON cannot carry.
         PayloadTooLarge: Nested deeper than `MAX_DEPTH`.
     """
-    check_depth(value)
     try:
-        text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        text = _encode(value)
         text.encode()  # a lone surrogate has no UTF-8
+    except RecursionError:
+        raise PayloadTooLarge(f"nested deeper than {MAX_DEPTH} levels") from None
     except (TypeError, ValueError) as exc:
         raise InvalidPayload(f"no JSON form: {exc}") from None
+    if text.count("[") + text.count("{") > MAX_DEPTH:
+        check_depth(value)
     return text
+
+
+# Not msgspec's: it writes null for NaN, and base64 for bytes, in silence.
+_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
 
 
 def check_depth(value: Any) -> None:
