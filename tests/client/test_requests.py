@@ -9,7 +9,14 @@ from typing import Any
 import attrs
 import pytest
 
-from alephscript import AlephScriptClient, Request, RequestFor, capability
+from alephscript import (
+    AlephScriptClient,
+    AmbiguousRoom,
+    CapabilityError,
+    Request,
+    RequestFor,
+    capability,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -153,3 +160,112 @@ async def test_each_of_fifty_askers_gets_its_own_answer(mesh: Any) -> None:
             *(askers[n % 2].request("DOUBLE", Work(n)) for n in range(50))
         )
     assert answers == [{"double": n * 2} for n in range(50)]
+
+
+class Tower(AlephScriptClient):
+    """Asks others while it serves; a base, without a room of its own."""
+
+    async def pass_on(self, name: str, request: Request[dict[str, Any]]) -> dict[str, Any]:
+        """Ask the other tower, until the count is down."""
+        count = request.payload["count"]
+        if count == 0:
+            return {"remaining": [request.time_remaining()]}
+        answer = await self.request(name, {"count": count - 1}, timeout=60)
+        return {"remaining": [request.time_remaining(), *answer["remaining"]]}
+
+
+class East(Tower):
+    """Asks the west."""
+
+    rooms = ("EAST",)
+
+    @capability("EAST")
+    async def east(self, request: Request[dict[str, Any]]) -> dict[str, Any]:
+        """Pass on to the west."""
+        return await self.pass_on("WEST", request)
+
+
+class West(Tower):
+    """Asks the east."""
+
+    rooms = ("WEST",)
+
+    @capability("WEST")
+    async def west(self, request: Request[dict[str, Any]]) -> dict[str, Any]:
+        """Pass on to the east."""
+        return await self.pass_on("EAST", request)
+
+
+async def test_towers_that_ask_each_other_do_not_block_each_other(mesh: Any) -> None:
+    """A asks B, which asks A, which asks B, all of them waiting."""
+    await mesh.open(West)
+    east = await mesh.open(East)
+    async with asyncio.timeout(5):
+        answer = await east.request("WEST", {"count": 4})
+    assert len(answer["remaining"]) == 5
+
+
+async def test_what_is_asked_meanwhile_gets_at_most_what_remains(mesh: Any) -> None:
+    """The first asker's three seconds bound every request down the line, whatever they ask for."""
+    await mesh.open(West)
+    await mesh.open(East)
+    client = await mesh.open()
+    answer = await client.request("WEST", {"count": 3}, timeout=3)
+    assert all(0 < remaining <= 3 for remaining in answer["remaining"])
+
+
+async def test_the_room_says_whose_capability_is_asked(mesh: Any) -> None:
+    """Two rooms offer one name: the asker has to say which."""
+
+    class There(AlephScriptClient):
+        rooms = ("THERE",)
+
+        @capability("GREET")
+        async def greet(self) -> dict[str, Any]:
+            return {"text": "from there"}
+
+    await mesh.open(Desk)
+    await mesh.open(There)
+    client = await mesh.open()
+    assert await client.request("GREET", room="THERE") == {"text": "from there"}
+    assert await client.request("GREET", {"who": "x"}, room="DESK") == {"text": "hello x"}
+    with pytest.raises(AmbiguousRoom) as caught:
+        await client.request("GREET")
+    assert sorted(map(str, caught.value.details)) != []
+
+
+async def test_an_announced_answer_is_told_to_the_room(mesh: Any) -> None:
+    """Who watches the room hears SET_; a failure is the asker's alone."""
+
+    class Crier(AlephScriptClient):
+        rooms = ("SQUARE",)
+
+        @capability("NEWS", announce=True)
+        async def news(self, what: dict[str, Any]) -> dict[str, Any]:
+            if not what:
+                raise CapabilityError("no_news", "there is none")
+            return {"told": what["what"]}
+
+    await mesh.open(Crier)
+    client = await mesh.open()
+    watcher = await mesh.open()
+    await watcher.subscribe("SQUARE")
+    async with asyncio.timeout(5), watcher.events() as heard:
+        with pytest.raises(CapabilityError):
+            await client.request("NEWS")
+        assert await client.request("NEWS", {"what": "peace"}) == {"told": "peace"}
+        event = await anext(heard)
+    assert (event.room, event.name, event.data["told"]) == ("SQUARE", "SET_NEWS", "peace")
+
+
+async def test_what_an_override_does_is_what_is_asked(mesh: Any) -> None:
+    """A decorated override replaces the base's method; options are the client's own."""
+
+    class Polite(Desk):
+        @capability("GREET")
+        async def greet(self, request: dict[str, Any]) -> dict[str, Any]:
+            return {"text": f"good day {request['who']}"}
+
+    await mesh.open(Polite)
+    client = await mesh.open()
+    assert await client.request("GREET", {"who": "you"}) == {"text": "good day you"}
