@@ -149,6 +149,11 @@ class _Client(socketio.AsyncClient):  # type: ignore[misc]
             task.cancel()
         if loops:
             await asyncio.wait(loops, timeout=_CLOSE_SECONDS)
+        # The library forgets the websocket where a ping was missed or a namespace refused.
+        if self.eio.ws is not None and not self.eio.ws.closed:
+            with contextlib.suppress(Exception):
+                async with asyncio.timeout(_CLOSE_SECONDS):
+                    await self.eio.ws.close()
         if self.eio.http is not None and not self.eio.http.closed:
             await self.eio.http.close()
 

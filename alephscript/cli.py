@@ -49,11 +49,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 async def _hub(host: str, port: int, *, insecure: bool) -> None:
-    loop = asyncio.get_running_loop()
-    async with Hub(host=host, port=port, insecure=insecure) as hub:
-        print(f"alephscript hub listening on {hub.url}", file=sys.stderr, flush=True)
-        serving = asyncio.ensure_future(hub.serve_forever())
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, serving.cancel)
-        with contextlib.suppress(asyncio.CancelledError):
-            await serving
+    this = asyncio.current_task()
+    assert this is not None
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, this.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        async with Hub(host=host, port=port, insecure=insecure) as hub:
+            print(f"alephscript hub listening on {hub.url}", file=sys.stderr, flush=True)
+            await hub.serve_forever()

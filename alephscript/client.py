@@ -28,7 +28,9 @@ from alephscript.errors import (
     Closed,
     ConnectionRefused,
     DeadlineExceeded,
+    InvalidPayload,
     NotConnected,
+    PayloadTooLarge,
     RequestError,
     StateError,
     UnknownCapability,
@@ -156,6 +158,7 @@ class AlephScriptClient:
         self._streams: dict[EventStream, None] = {}
         self._jobs: set[asyncio.Task[None]] = set()
         self._supervisor: asyncio.Task[None] | None = None
+        self._closing: asyncio.Task[None] | None = None
         self._changed = asyncio.Condition()
 
     # Life
@@ -205,9 +208,14 @@ class AlephScriptClient:
 
     async def close(self) -> None:
         """Leave the mesh: running capabilities are cancelled, waiting requests end as closed."""
+        if self._closing is None:
+            # A task of its own, because who closes from within may be cancelled by the closing.
+            self._closing = asyncio.create_task(self._close(asyncio.current_task()))
+        await asyncio.shield(self._closing)
+
+    async def _close(self, closer: asyncio.Task[Any] | None) -> None:
         await self._become(State.CLOSED)
-        me = asyncio.current_task()
-        ending = [t for t in (self._supervisor, *self._jobs) if t is not None and t is not me]
+        ending = [t for t in (self._supervisor, *self._jobs) if t is not None and t is not closer]
         self._supervisor = None
         session, self._session = self._session, None
         for task in ending:
@@ -336,9 +344,9 @@ class AlephScriptClient:
         Raises:
             RequestError: The hub refused it.
         """
-        self.usuario, self._extras = usuario, extras
-        self.sesion = sesion or self.sesion
-        await self._ready_session().register(self._registration())
+        sesion = sesion or self.sesion
+        await self._ready_session().register(_registration(usuario, sesion, extras))
+        self.usuario, self.sesion, self._extras = usuario, sesion, extras
 
     async def subscribe(self, room: str) -> None:
         """Be in a room, on every connection from now on.
@@ -439,14 +447,6 @@ class AlephScriptClient:
             raise DeadlineExceeded(f"no time is left to ask {event}", [{"delivered": False}])
         return remaining if own is None else min(own, remaining)
 
-    def _registration(self) -> dict[str, Any]:
-        return {
-            **self._extras,
-            "usuario": self.usuario,
-            "sesion": self.sesion,
-            "protocol": wire.PROTOCOL,
-        }
-
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._jobs.add(task)
@@ -461,8 +461,8 @@ class AlephScriptClient:
                 opening = self._state is State.CONNECTING and not self._retry_open
                 if opening or (isinstance(error, ConnectionRefused) and error.fatal):
                     self._failure = error
-                    self._end_streams()
                     await self._become(State.CLOSED)
+                    self._end_streams()
                     return
                 logger.debug("no session yet: %s", error)
             else:
@@ -485,16 +485,22 @@ class AlephScriptClient:
         except Exception as exc:
             logger.exception("the auth provider failed")
             raise ConnectionRefused(str(self._hub), "the auth provider failed") from exc
-        await session.open(
-            transport,
-            namespace=self._namespace,
-            auth=auth,
-            registration=self._registration(),
-            rooms=list(self._rooms),
-            masters=dict(self._masters),
-            timeout=self._connect_timeout,
-            acknowledges=self._acknowledges,
-        )
+        try:
+            await session.open(
+                transport,
+                namespace=self._namespace,
+                auth=auth,
+                registration=_registration(self.usuario, self.sesion, self._extras),
+                rooms=list(self._rooms),
+                masters=dict(self._masters),
+                timeout=self._connect_timeout,
+                acknowledges=self._acknowledges,
+            )
+        except AlephScriptError:
+            raise
+        except Exception as exc:
+            logger.exception("the transport failed")
+            raise ConnectionRefused(str(self._hub), f"the transport failed: {exc!r}") from exc
         return session
 
     def _transport(self) -> Transport:
@@ -514,7 +520,7 @@ class AlephScriptClient:
         if self._auth is None or isinstance(self._auth, Mapping):
             return self._auth
         given = self._auth()
-        return await given if inspect.isawaitable(given) else given
+        return dict((await given if inspect.isawaitable(given) else given) or {})
 
     def _take(self, session: Session, incoming: Incoming) -> None:
         """Give what came in to whom it concerns; on the loop, in order of arrival."""
@@ -555,10 +561,13 @@ class AlephScriptClient:
                 seconds=incoming.seconds,
             )
         try:
-            # A stock hub tells the room anyway: there, the answer is that event.
-            if capability and capability.announce and session.acknowledges:
-                self._announce(session, incoming, answer)
-            session.answer(incoming, answer)
+            try:
+                # A stock hub tells the room anyway: there, the answer is that event.
+                if capability and capability.announce and session.acknowledges:
+                    self._announce(session, incoming, answer)
+                session.answer(incoming, answer)
+            except (InvalidPayload, PayloadTooLarge) as error:  # a text or a detail without JSON
+                session.answer(incoming, serving.internal(name, error))
         except RequestError as error:
             logger.debug("the answer to %s found no link: %s", incoming.event, error)
 
@@ -573,6 +582,7 @@ class AlephScriptClient:
                 await self._hear(listener, event)
 
     async def _hear(self, listener: Listener, event: Event[Any]) -> None:
+        serving.deadline.set(float("inf"))  # not that of whoever said it while serving
         try:
             if listener.data is not None:
                 event = attrs.evolve(event, data=contracts.decode(event.data, listener.data))
@@ -580,3 +590,7 @@ class AlephScriptClient:
             await serving.in_thread_or_loop(method, event, blocking=listener.blocking)
         except Exception:
             logger.exception("%s.%s failed on an event", self.usuario, listener.attribute)
+
+
+def _registration(usuario: str, sesion: str, extras: Mapping[str, Any]) -> dict[str, Any]:
+    return {**extras, "usuario": usuario, "sesion": sesion, "protocol": wire.PROTOCOL}

@@ -91,10 +91,20 @@ async def serve(
 
 
 async def in_thread_or_loop(function: Callable[..., Any], *args: Any, blocking: bool) -> Any:
-    """Call a plain function in a worker thread, a coroutine function here."""
-    if blocking:
-        return await anyio.to_thread.run_sync(function, *args, abandon_on_cancel=True)
-    return await function(*args)
+    """Call a plain function in a worker thread, a coroutine function here.
+
+    Raises:
+        RuntimeError: Something that it awaited was cancelled, while it was not.
+    """
+    try:
+        if blocking:
+            return await anyio.to_thread.run_sync(function, *args, abandon_on_cancel=True)
+        return await function(*args)
+    except asyncio.CancelledError as exc:
+        task = asyncio.current_task()
+        if task is None or task.cancelling():
+            raise
+        raise RuntimeError("what it waited for was cancelled") from exc
 
 
 def internal(name: str, exc: BaseException) -> Answer:

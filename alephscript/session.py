@@ -208,12 +208,12 @@ class Session:
 
     def answer(self, request: Incoming, answer: Answer) -> None:
         """Answer a request that came in on this session."""
+        if request.own_id is not None:
+            answer = {**answer, "requestId": request.own_id}
         if request.ack is not None:
             assert self._link is not None
             self._link.acknowledge(request.ack, answer)
             return
-        if request.own_id is not None:
-            answer = {**answer, "requestId": request.own_id}
         self.broadcast(request.room, wire.answer_event(request.event), answer)
 
     # Receiver
@@ -252,16 +252,18 @@ class Session:
             await self.register(registration)
             return
         try:
-            await self._acknowledged(HubEvent.CLIENT_REGISTER, (registration,), _SILENCE)
+            await self._tell(HubEvent.CLIENT_REGISTER, registration, _SILENCE)
         except DeadlineExceeded:
             logger.info("the hub acknowledges nothing: speaking the stock dialect")
             self.acknowledges = False
 
-    async def _tell(self, event: str, message: Mapping[str, Any]) -> None:
+    async def _tell(
+        self, event: str, message: Mapping[str, Any], timeout: float = wire.DEFAULT_TIMEOUT
+    ) -> None:
         if not self.acknowledges:
             self._send(event, message)
             return
-        answer = await self._acknowledged(event, (message,), wire.DEFAULT_TIMEOUT)
+        answer = await self._acknowledged(event, (message,), timeout)
         if wire.is_failure(answer):
             raise error_from_answer(answer)
 

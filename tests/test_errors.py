@@ -135,9 +135,9 @@ def test_a_stock_failure_is_a_capability_error() -> None:
 
 def test_an_unknown_code_is_a_capability_error_of_that_code() -> None:
     """The asker need not know the master's classes."""
-    error = error_from_answer({"success": False, "error": "no", "code": "fia_not_found"})
+    error = error_from_answer({"success": False, "error": "no", "code": "nobody_has_it"})
     assert type(error) is CapabilityError
-    assert error.code == "fia_not_found"
+    assert error.code == "nobody_has_it"
 
 
 @pytest.mark.parametrize(

@@ -110,8 +110,12 @@ class Hub:
         listener = self._bind()
         self._server = server
         self._serving = asyncio.ensure_future(server.serve(sockets=[listener]))
-        while not server.started and not self._serving.done():  # noqa: ASYNC110 - uvicorn has no event
-            await asyncio.sleep(0.005)
+        try:
+            while not server.started and not self._serving.done():  # noqa: ASYNC110 - it has no event
+                await asyncio.sleep(0.005)
+        except BaseException:
+            await self.close()  # interrupted while opening: nothing may stay behind
+            raise
         return self
 
     async def __aexit__(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import copy
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 
 from alephscript.aaia import AppFIA, AppInfo, MundoConfig
 from examples.aaia_runtime.errors import AppNotFound
@@ -11,13 +13,12 @@ from examples.aaia_runtime.logica import FIALogica
 from examples.aaia_runtime.sbr import FIASBR
 from examples.aaia_runtime.situada import FIASituada
 
-__all__ = ["DEMOS", "AppsService"]
+__all__ = ["DEMOS", "FIA_CLASSES", "AppsService"]
 
-_CLASSES: dict[str, type[FIA]] = {
-    "FIALogica": FIALogica,
-    "FIASBR": FIASBR,
-    "FIASituada": FIASituada,
-}
+FIA_CLASSES: Mapping[str, type[FIA]] = MappingProxyType(
+    {"FIALogica": FIALogica, "FIASBR": FIASBR, "FIASituada": FIASituada}
+)
+"""What a catalogue's ``clase`` may name."""
 
 _LOGICA = AppFIA(
     nombre="LogicaFIA",
@@ -92,16 +93,31 @@ DEMOS = (
 class AppsService:
     """Knows the apps.
 
+    What it takes and gives is copied: nobody changes the catalogue, or another's session.
+
     Args:
         apps: The catalogue; the four demos by default.
+        classes: What their FIAs are made of, by ``clase``.
+
+    Raises:
+        ValueError: An app names a class that is not there.
     """
 
-    def __init__(self, apps: Iterable[AppInfo] = DEMOS) -> None:
-        self._apps = {app.id: app for app in apps}
+    def __init__(
+        self,
+        apps: Iterable[AppInfo] = DEMOS,
+        classes: Mapping[str, type[FIA]] = FIA_CLASSES,
+    ) -> None:
+        self._apps = {app.id: copy.deepcopy(app) for app in apps}
+        self._classes = dict(classes)
+        for app in self._apps.values():
+            for fia in app.fias:
+                if fia.clase not in self._classes:
+                    raise ValueError(f"app {app.id}: there is no FIA class {fia.clase}")
 
     def list_apps(self) -> list[AppInfo]:
         """All of them."""
-        return list(self._apps.values())
+        return copy.deepcopy(list(self._apps.values()))
 
     def app(self, app_id: str) -> AppInfo:
         """One of them.
@@ -110,10 +126,10 @@ class AppsService:
             AppNotFound: There is none of that id.
         """
         try:
-            return self._apps[app_id]
+            return copy.deepcopy(self._apps[app_id])
         except KeyError:
             raise AppNotFound(app_id) from None
 
     def make_fias(self, app: AppInfo) -> list[FIA]:
         """Fresh FIAs for a session."""
-        return [_CLASSES[each.clase](index, each) for index, each in enumerate(app.fias)]
+        return [self._classes[each.clase](index, each) for index, each in enumerate(app.fias)]

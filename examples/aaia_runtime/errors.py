@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from alephscript import CapabilityError
 
-__all__ = ["AppNotFound", "FIANotFound", "InvalidState", "PathNotFound", "SessionNotFound"]
+__all__ = [
+    "AppNotFound",
+    "FIANotFound",
+    "InvalidState",
+    "PathNotFound",
+    "PerceptoTooDeep",
+    "PerceptoTooLarge",
+    "SessionNotFound",
+    "TooManySessions",
+]
 
 
 class AppNotFound(CapabilityError, code="app_not_found"):
@@ -40,3 +49,39 @@ class InvalidState(CapabilityError, code="invalid_state"):
 
     def __init__(self, reason: str) -> None:
         super().__init__(message=reason)
+
+
+class PerceptoTooDeep(CapabilityError):
+    """A percepto is nested so deeply that the mundo that keeps it could not be sent.
+
+    The code is the mesh's own ``invalid_payload``: to the asker it is one more of those.
+    """
+
+    def __init__(self, levels: int) -> None:
+        message = f"nested deeper than {levels} levels"
+        super().__init__(
+            "invalid_payload",
+            f"not a valid Percepto: payload: {message}",
+            [{"path": "percepto.payload", "message": message}],
+        )
+
+
+class PerceptoTooLarge(CapabilityError):
+    """A percepto is so large that the mundo that keeps it could not be sent.
+
+    The code is the mesh's own ``payload_too_large``.
+    """
+
+    def __init__(self, limit: int) -> None:
+        super().__init__("payload_too_large", f"a percepto may have {limit} bytes of JSON")
+
+
+class TooManySessions(CapabilityError):
+    """There is no room for another session until one has ended.
+
+    The code is the mesh's own ``overloaded``.
+    """
+
+    def __init__(self, limit: int) -> None:
+        message = f"there are {limit} sessions already; destroy one first"
+        super().__init__("overloaded", message, retryable=True)

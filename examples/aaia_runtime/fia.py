@@ -44,7 +44,8 @@ class FIA(abc.ABC):
     def reason(self, mundo: Mundo, aferencia: Percepto | None) -> Eferencia:
         """One step: what this FIA puts out, given the mundo and what reached it.
 
-        Runs in a worker thread, one step of a session at a time.
+        Runs in a worker thread, one step of a session at a time. The mundo is this step's own
+        copy; what is changed in its modelo becomes the session's when the step is through.
         """
 
     def info(self) -> FIAInfo:

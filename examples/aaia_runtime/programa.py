@@ -15,6 +15,9 @@ __all__ = ["Atom", "Clause", "ProgramError", "Variable", "parse_clause", "parse_
 
 _MAX_LENGTH = 10_000
 _MAX_NESTING = 50
+_MAX_NUMBER = 100
+"""Characters; a number of so many is finite as a float, and int() reads it."""
+
 _TOKEN = re.compile(
     r"\s*(?:(?P<rule>:=)|(?P<mark>[(),.])|(?P<number>-?\d+(?:\.\d+)?)|(?P<quoted>'[^']*'|\"[^\"]*\")"
     r"|(?P<word>[^\W\d]\w*)|(?P<bad>\S))"
@@ -119,6 +122,8 @@ class _Reader:
     def _term(self, depth: int) -> Any:
         kind, word = self._next()
         if kind == "number":
+            if len(word) > _MAX_NUMBER:
+                raise ProgramError(f"a number of more than {_MAX_NUMBER} characters")
             return float(word) if "." in word else int(word)
         if kind == "quoted":
             return word[1:-1]

@@ -1,62 +1,45 @@
-"""`Runtime`: one method a capability of the AAIA contract, and the pulse that runs PLAY.
+"""`Runtime`: one method a capability of the AAIA contract.
 
-The states of a FIA. It begins in STOP. PLAY runs it at each pulse of its mundo; PAUSE holds it;
-STOP ends its run, and it may be played again. A single step is made in PLAY_STEP and leaves the
-FIA in PAUSE, unless it was in PLAY, where it stays. When the mundo's last day is over, all its
-FIAs stand in STOP for good.
-
-Days pass only while a FIA is in PLAY. The steps of one session are made one by one, in a worker
-thread; sessions do not wait for each other.
+What the states of a FIA mean, and what a step and a pulse are, is in `running`.
 """
 
 from __future__ import annotations
 
-import functools
-import logging
-import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable, Mapping
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import anyio
-import anyio.abc
-import anyio.to_thread
+from anyio.abc import TaskGroup
 
-from alephscript import aaia
+from alephscript import StateError, aaia
 from alephscript.aaia import AppInfo, RunState
 from alephscript.contracts import encode
-from examples.aaia_runtime.apps import DEMOS, AppsService
-from examples.aaia_runtime.errors import InvalidState
+from examples.aaia_runtime.apps import DEMOS, FIA_CLASSES, AppsService
 from examples.aaia_runtime.fia import FIA
+from examples.aaia_runtime.mundo import look_up
+from examples.aaia_runtime.running import FIAService, Ticker
 from examples.aaia_runtime.sessions import Now, SessionService, SessionState, utc_now
+from examples.aaia_runtime.telling import RoomChange, Tell, Teller
 
-__all__ = ["RoomChange", "Runtime", "Tell"]
-
-RoomChange = (
-    aaia.SessionCreated
-    | aaia.SessionDestroyed
-    | aaia.FIAStep
-    | aaia.EferenciaEmitted
-    | aaia.MundoChanged
-    | aaia.PerceptoSent
-)
-"""What the room is told."""
-
-Tell = Callable[[RoomChange], Awaitable[None]]
-Ticker = Callable[[float], Awaitable[None]]
-
-logger = logging.getLogger("aaia")
+__all__ = ["RoomChange", "Runtime", "Tell", "Ticker"]
 
 _SWEEP = 60.0
-"""Seconds between two looks for idle sessions."""
+"""Seconds between two looks for idle sessions when nobody asks for anything."""
 
 
 class Runtime:
     """Apps, sessions and their FIAs; use it as an async context manager.
 
+    Leaving it stops everything in it; the room is not told of that. A session that is not there
+    is a SessionNotFound in every method that takes one, and a FIA a FIANotFound.
+
     Args:
-        tell: Called with everything that the room should know, in order.
+        tell: Called with everything that the room should know, in order. Answers wait for it,
+            so it must not wait for the runtime.
         apps: The catalogue.
+        classes: What FIAs are made of, by the catalogue's ``clase``.
+        modelo: What every mundo's model begins with, over the app's own: ``pulso``, ``muerte`` …
         now: The clock of sessions.
         ticker: Waits so many seconds; the heart of the pulse.
     """
@@ -66,20 +49,25 @@ class Runtime:
         *,
         tell: Tell,
         apps: Iterable[AppInfo] = DEMOS,
+        classes: Mapping[str, type[FIA]] = FIA_CLASSES,
+        modelo: Mapping[str, Any] | None = None,
         now: Now = utc_now,
         ticker: Ticker = anyio.sleep,
     ) -> None:
         self._tell = tell
-        self._apps = AppsService(apps)
-        self._sessions = SessionService(now)
+        self._apps = AppsService(apps, classes)
+        self._sessions = SessionService(now, modelo)
         self._now = now
         self._ticker = ticker
-        self._tasks: anyio.abc.TaskGroup | None = None
+        self._open: _Open | None = None
 
     async def __aenter__(self) -> Self:
-        self._tasks = anyio.create_task_group()
-        await self._tasks.__aenter__()
-        self._tasks.start_soon(self._sweep)
+        if self._open is not None:
+            raise StateError("the runtime is open already")
+        tasks = anyio.create_task_group()
+        await tasks.__aenter__()
+        self._open = _Open(tasks, self._tell, self._now, self._ticker)
+        tasks.start_soon(self._sweep)
         return self
 
     async def __aexit__(
@@ -88,10 +76,12 @@ class Runtime:
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        assert self._tasks is not None
-        self._tasks.cancel_scope.cancel()
+        opened, self._open = self._opened, None
+        opened.tasks.cancel_scope.cancel()
+        for session in self._sessions.all():
+            self._sessions.end(session)
         # Not told of the exception: a task group would wrap it.
-        await self._tasks.__aexit__(None, None, None)
+        await opened.tasks.__aexit__(None, None, None)
 
     async def list_apps(self) -> aaia.Apps:
         """The apps that sessions can be made of."""
@@ -102,43 +92,44 @@ class Runtime:
         """Make a session, its FIAs in STOP.
 
         Raises:
-            AppNotFound: There is no such app.
+            AppNotFound, TooManySessions: There is no such app, or no room for its session.
         """
-        assert self._tasks is not None, "use `async with Runtime(…)`"
+        opened = self._opened
+        self.collect_idle()
         app = self._apps.app(app_id)
         session = self._sessions.create(app, self._apps.make_fias(app))
-        self._tasks.start_soon(self._live, session)
-        count = len(session.fias)
-        await self._tell(
-            aaia.SessionCreated(
-                session_id=session.id, app_id=app.id, timestamp=self._now(), fias_count=count
-            )
+        opened.tasks.start_soon(opened.fias.live, session)
+        answer = aaia.SessionOpened(
+            session=session.info(),
+            session_id=session.id,
+            app_id=app.id,
+            fias_count=len(session.fias),
         )
-        return aaia.SessionOpened(
-            session=session.info(), session_id=session.id, app_id=app.id, fias_count=count
+        created = aaia.SessionCreated(
+            session_id=session.id,
+            app_id=app.id,
+            timestamp=self._now(),
+            fias_count=len(session.fias),
         )
+        await opened.teller.tell(created).wait()
+        return answer
 
     async def list_sessions(self) -> aaia.Sessions:
         """The sessions there are."""
+        self.collect_idle()
         sessions = [each.meta(self._now()) for each in self._sessions.all()]
         return aaia.Sessions(sessions=sessions, count=len(sessions))
 
     async def destroy_session(self, session_id: str) -> aaia.SessionGone:
-        """End a session and its pulse.
-
-        Raises:
-            SessionNotFound: There is no such session.
-        """
-        await self._destroy(self._sessions.get(session_id))
+        """End a session and its pulse."""
+        session = self._session(session_id)
+        self._sessions.end(session)
+        await self._tell_destroyed(session).wait()
         return aaia.SessionGone(session_id=session_id, message="Session destroyed")
 
     async def list_fias(self, session_id: str) -> aaia.FIAs:
-        """The FIAs of a session.
-
-        Raises:
-            SessionNotFound: There is no such session.
-        """
-        fias = [fia.info() for fia in self._sessions.get(session_id).fias]
+        """The FIAs of a session."""
+        fias = [fia.info() for fia in self._session(session_id).fias]
         return aaia.FIAs(fias=fias, count=len(fias))
 
     async def play_fia(self, session_id: str, fia_index: int) -> aaia.StateChange:
@@ -164,25 +155,14 @@ class Runtime:
         return await self._change(session_id, fia_index, RunState.STOP)
 
     async def step_fia(self, session_id: str, fia_index: int) -> aaia.StepResult:
-        """One reasoning step.
+        """One reasoning step, made in PLAY_STEP; it leaves the FIA in PAUSE.
 
         Raises:
+            SessionNotFound: Also if it was destroyed meanwhile.
             InvalidState: The mundo is over.
         """
-        session = self._sessions.get(session_id)
-        fia = session.fia(fia_index)
-        async with session.lock:
-            session.require_life()
-            before = fia.run_state
-            if before is not RunState.PLAY:
-                fia.run_state = RunState.PLAY_STEP
-            made_in = fia.run_state
-            try:
-                return await self._step(session, fia)
-            finally:
-                # Whoever changed the state while the step was made has the last word.
-                if fia.run_state is made_in is RunState.PLAY_STEP:
-                    fia.run_state = RunState.PAUSE
+        session = self._session(session_id)
+        return await self._opened.fias.step(session, session.fia(fia_index))
 
     async def send_percepto(
         self, session_id: str, percepto: aaia.Percepto
@@ -191,43 +171,32 @@ class Runtime:
 
         Raises:
             InvalidState: The mundo is over.
+            PerceptoTooDeep, PerceptoTooLarge: The room could not be told of it.
         """
-        session = self._sessions.get(session_id)
-        async with session.lock:
-            session.require_life()
-            session.mundo.perceive(percepto)
-            for fia in session.fias:
-                fia.aferencia = percepto
-            reached = [fia.index for fia in session.fias]
-            await self._tell(
-                aaia.PerceptoSent(
-                    session_id=session_id,
-                    percepto=percepto,
-                    processed_by=reached,
-                    timestamp=self._now(),
-                )
-            )
-            await self._tell_mundo(session)
-        return aaia.PerceptoProcessed(processed_by=reached)
+        session = self._session(session_id)
+        return aaia.PerceptoProcessed(
+            processed_by=await self._opened.fias.perceive(session, percepto)
+        )
 
     async def get_eferencia(self, session_id: str, fia_index: int) -> aaia.EferenciaOf:
         """The last output of a FIA, None before its first step."""
-        return aaia.EferenciaOf(eferencia=self._sessions.get(session_id).fia(fia_index).ultima)
+        return aaia.EferenciaOf(eferencia=self._session(session_id).fia(fia_index).ultima)
 
     async def query_mundo(self, session_id: str, query: str | None = None) -> aaia.QueryResult:
-        """A mundo, and what stands at a dotted path in it.
+        """A mundo, and what stands at a dotted path in it, ``*`` for all of it.
 
         Raises:
             PathNotFound: Nothing stands there.
         """
-        session = self._sessions.get(session_id)
-        state = session.mundo_state()
-        result = session.mundo.query(query, encode(state)) if query else None
-        return aaia.QueryResult(mundo=state, result=result)
+        state = self._session(session_id).mundo_state()
+        return aaia.QueryResult(
+            mundo=state, result=look_up(encode(state), query) if query else None
+        )
 
     async def list_threads(self) -> aaia.Threads:
-        """Every FIA of every session, counted in order of creation."""
-        fias = [(each, fia) for each in self._sessions.all() for fia in each.fias]
+        """Every FIA of every session, counted in the order of their creation."""
+        self.collect_idle()
+        fias = [(session, fia) for session in self._sessions.all() for fia in session.fias]
         return aaia.Threads(
             threads=[
                 aaia.ThreadInfo(
@@ -241,104 +210,40 @@ class Runtime:
             ]
         )
 
+    def collect_idle(self) -> None:
+        """Destroy the sessions that nobody used for an hour."""
+        for session in self._sessions.collect_idle():
+            self._tell_destroyed(session)
+
+    @property
+    def _opened(self) -> _Open:
+        if self._open is None:
+            raise StateError("the runtime is not open; use `async with Runtime(…)`")
+        return self._open
+
+    def _session(self, session_id: str) -> SessionState:
+        self.collect_idle()
+        return self._sessions.get(session_id)
+
     async def _change(self, session_id: str, fia_index: int, state: RunState) -> aaia.StateChange:
-        session = self._sessions.get(session_id)
-        fia = session.fia(fia_index)
-        if state is not RunState.STOP:
-            session.require_life()
-        if state is RunState.PAUSE and fia.run_state is RunState.STOP:
-            raise InvalidState(f"{fia.nombre} is stopped; there is nothing to hold")
-        before, fia.run_state = fia.run_state, state
-        if state is RunState.PLAY:
-            session.playing.set()
-        if before is not state:
-            await self._tell_mundo(session)
-        return aaia.StateChange(fia_index=fia_index, previous_state=before, new_state=state)
+        session = self._session(session_id)
+        return await self._opened.fias.change(session, session.fia(fia_index), state)
 
-    async def _live(self, session: SessionState) -> None:
-        """Beat for one session until its mundo or itself is over."""
-        with anyio.CancelScope() as session.pulse:
-            while session.mundo.vivo:
-                await session.playing.wait()
-                await self._ticker(session.mundo.pulso)
-                if not any(fia.run_state is RunState.PLAY for fia in session.fias):
-                    session.playing = anyio.Event()
-                    continue
-                session.last_used_at = self._now()
-                await self._pulse(session)
-
-    async def _pulse(self, session: SessionState) -> None:
-        async with session.lock:
-            session.mundo.dawn()
-            for fia in session.fias:
-                if fia.run_state is RunState.PLAY:
-                    try:
-                        await self._step(session, fia)
-                    except Exception:
-                        logger.exception("%s failed at a pulse and is held", fia.nombre)
-                        fia.run_state = RunState.PAUSE
-            if not session.mundo.vivo:
-                for fia in session.fias:
-                    fia.run_state, fia.aferencia = RunState.STOP, None
-                await self._tell_mundo(session)
-
-    async def _step(self, session: SessionState, fia: FIA) -> aaia.StepResult:
-        """Reason once and tell of it; the caller holds the session's lock."""
-        aferencia, fia.aferencia = fia.aferencia, None
-        made_in, began = fia.run_state, time.perf_counter()
-        eferencia = await anyio.to_thread.run_sync(
-            functools.partial(fia.reason, session.mundo, aferencia)
+    def _tell_destroyed(self, session: SessionState) -> anyio.Event:
+        return self._opened.teller.tell(
+            aaia.SessionDestroyed(session_id=session.id, timestamp=self._now())
         )
-        took = (time.perf_counter() - began) * 1000
-        fia.cycles += 1
-        fia.ultima = eferencia
-        session.mundo.receive(eferencia)
-        now = self._now()
-        await self._tell(
-            aaia.FIAStep(
-                session_id=session.id,
-                fia_index=fia.index,
-                eferencia=eferencia,
-                run_state=made_in,
-                ciclo=session.mundo.modelo["ciclo"],
-                timestamp=now,
-            )
-        )
-        await self._tell(
-            aaia.EferenciaEmitted(
-                session_id=session.id, fia_index=fia.index, eferencia=eferencia, timestamp=now
-            )
-        )
-        await self._tell_mundo(session)
-        return aaia.StepResult(
-            fia_index=fia.index,
-            run_state=made_in,
-            cycles=fia.cycles,
-            eferencia=eferencia,
-            execution_time_ms=round(took, 3),
-        )
-
-    async def _tell_mundo(self, session: SessionState) -> None:
-        await self._tell(
-            aaia.MundoChanged(
-                session_id=session.id, mundo=session.mundo_state(), timestamp=self._now()
-            )
-        )
-
-    async def _destroy(self, session: SessionState) -> None:
-        self._sessions.remove(session.id)
-        if session.pulse is not None:
-            session.pulse.cancel()
-        for fia in session.fias:
-            fia.run_state = RunState.STOP
-        await self._tell(aaia.SessionDestroyed(session_id=session.id, timestamp=self._now()))
 
     async def _sweep(self) -> None:
         while True:
             await anyio.sleep(_SWEEP)
-            await self.collect_idle()
+            self.collect_idle()
 
-    async def collect_idle(self) -> None:
-        """Destroy the sessions that nobody used for an hour."""
-        for session in self._sessions.idle():
-            await self._destroy(session)
+
+class _Open:
+    """What an open runtime has, and a closed one has not."""
+
+    def __init__(self, tasks: TaskGroup, tell: Tell, now: Now, ticker: Ticker) -> None:
+        self.tasks = tasks
+        self.teller = Teller(tasks, tell)
+        self.fias = FIAService(tasks, self.teller, now, ticker)

@@ -2,22 +2,35 @@
 
 from __future__ import annotations
 
+import copy
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import anyio
+import attrs
 
 from alephscript import aaia
 from alephscript.aaia import AppInfo, RunState
-from examples.aaia_runtime.errors import FIANotFound, InvalidState, SessionNotFound
+from examples.aaia_runtime.errors import (
+    FIANotFound,
+    InvalidState,
+    SessionNotFound,
+    TooManySessions,
+)
 from examples.aaia_runtime.fia import FIA
 from examples.aaia_runtime.mundo import Mundo
 
-__all__ = ["IDLE", "Now", "SessionService", "SessionState", "utc_now"]
+__all__ = ["IDLE", "MAX_SESSIONS", "Now", "SessionService", "SessionState", "utc_now"]
 
 IDLE = timedelta(hours=1)
-"""How long a session may go unused."""
+"""How long a session may go unused; a day of its mundo is a use."""
+
+MAX_SESSIONS = 1000
+"""At once: the list of them is one message."""
+
+_LAST = ("ultimoPercepto", "ultimaEferencia")
 
 _LIVELIEST = (RunState.PLAY, RunState.PLAY_STEP, RunState.PAUSE)
 
@@ -30,17 +43,26 @@ def utc_now() -> datetime:
 
 
 class SessionState:
-    """One session: its mundo, its FIAs, and a lock, because its steps are made one by one."""
+    """One session: its mundo and its FIAs.
 
-    def __init__(self, app: AppInfo, fias: list[FIA], now: datetime) -> None:
+    Attributes:
+        turn: Held by whoever changes the mundo: its steps are made one by one. Not a lock,
+            because one task takes it and another gives it back.
+        playing: Set while a FIA may be in PLAY.
+        life: The scope of its pulse.
+        over: Whether it has been destroyed.
+    """
+
+    def __init__(self, app: AppInfo, fias: list[FIA], mundo: Mundo, now: datetime) -> None:
         self.id = str(uuid.uuid4())
         self.app_id = app.id
         self.fias = fias
-        self.mundo = Mundo(app.mundo_config)
+        self.mundo = mundo
         self.created_at = self.last_used_at = now
-        self.lock = anyio.Lock()
+        self.turn = anyio.Semaphore(1)
         self.playing = anyio.Event()
-        self.pulse: anyio.CancelScope | None = None
+        self.life = anyio.CancelScope()
+        self.over = False
 
     def fia(self, index: int) -> FIA:
         """One of its FIAs.
@@ -53,13 +75,25 @@ class SessionState:
         return self.fias[index]
 
     def require_life(self) -> None:
-        """Refuse what a dead mundo cannot do.
+        """Refuse what a session or mundo that is over cannot do.
 
         Raises:
+            SessionNotFound: The session has been destroyed meanwhile.
             InvalidState: The mundo's last day is over.
         """
+        if self.over:
+            raise SessionNotFound(self.id)
         if not self.mundo.vivo:
             raise InvalidState("the mundo is over; create another session")
+
+    def any_playing(self) -> bool:
+        """Whether a FIA is run by the pulse."""
+        return any(fia.run_state is RunState.PLAY for fia in self.fias)
+
+    def stop(self) -> None:
+        """Stop its FIAs; nothing reaches them any more."""
+        for fia in self.fias:
+            fia.run_state, fia.aferencia = RunState.STOP, None
 
     def mundo_state(self) -> aaia.MundoState:
         """The mundo as the wire shows it."""
@@ -68,7 +102,7 @@ class SessionState:
             nombre=self.mundo.nombre,
             vivo=self.mundo.vivo,
             run_state=next((each for each in _LIVELIEST if each in states), RunState.STOP),
-            modelo=dict(self.mundo.modelo),
+            modelo=copy.deepcopy(self.mundo.modelo),
             fias_count=len(self.fias),
             renderer=self.mundo.renderer,
         )
@@ -85,7 +119,12 @@ class SessionState:
         )
 
     def meta(self, now: datetime) -> aaia.SessionMeta:
-        """The session as a list shows it."""
+        """The session as a list shows it: the model without its last percepto and eferencia.
+
+        Those are nine tenths of a model, and a list of many sessions is one message.
+        """
+        state = self.mundo_state()
+        modelo = {key: value for key, value in state.modelo.items() if key not in _LAST}
         return aaia.SessionMeta(
             session_id=self.id,
             app_id=self.app_id,
@@ -93,7 +132,7 @@ class SessionState:
             last_used_at=self.last_used_at,
             age_minutes=round((now - self.created_at).total_seconds() / 60, 2),
             fias_count=len(self.fias),
-            mundo_state=self.mundo_state(),
+            mundo_state=attrs.evolve(state, modelo=modelo),
         )
 
 
@@ -102,15 +141,23 @@ class SessionService:
 
     Args:
         now: The clock that idleness is measured with.
+        modelo: What every mundo's model begins with, over the app's own.
     """
 
-    def __init__(self, now: Now = utc_now) -> None:
+    def __init__(self, now: Now = utc_now, modelo: Mapping[str, Any] | None = None) -> None:
         self._now = now
+        self._modelo = copy.deepcopy(dict(modelo or {}))
         self._sessions: dict[str, SessionState] = {}
 
     def create(self, app: AppInfo, fias: list[FIA]) -> SessionState:
-        """A fresh session."""
-        session = SessionState(app, fias, self._now())
+        """A fresh session.
+
+        Raises:
+            TooManySessions: There are `MAX_SESSIONS` already.
+        """
+        if len(self._sessions) >= MAX_SESSIONS:
+            raise TooManySessions(MAX_SESSIONS)
+        session = SessionState(app, fias, Mundo(app.mundo_config, self._modelo), self._now())
         self._sessions[session.id] = session
         return session
 
@@ -130,11 +177,21 @@ class SessionService:
         """All of them, the oldest first."""
         return list(self._sessions.values())
 
-    def remove(self, session_id: str) -> None:
-        """Forget one."""
-        self._sessions.pop(session_id, None)
+    def end(self, session: SessionState) -> None:
+        """Forget one and stop what runs in it."""
+        self._sessions.pop(session.id, None)
+        session.over = True
+        session.life.cancel()
+        session.stop()
 
-    def idle(self) -> list[SessionState]:
-        """Those that nobody used for too long."""
+    def collect_idle(self) -> list[SessionState]:
+        """End those that nobody used for too long.
+
+        Returns:
+            The sessions that were ended.
+        """
         limit = self._now() - IDLE
-        return [each for each in self._sessions.values() if each.last_used_at <= limit]
+        idle = [each for each in self._sessions.values() if each.last_used_at <= limit]
+        for session in idle:
+            self.end(session)
+        return idle

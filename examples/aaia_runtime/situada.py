@@ -20,7 +20,8 @@ class FIASituada(FIA):
     """Takes the modelo's ``estado`` as its own, makes a transition and feeds it back.
 
     ``config`` has ``estados`` and ``transiciones`` ``[{trigger, source, dest}]``. The trigger is
-    the percepto's ``payload.evento``, ``pulso`` when nothing reached it.
+    the percepto's ``payload.evento``, ``pulso`` when nothing reached it. A mundo in a state that
+    the automaton does not know is taken to be in its first.
     """
 
     paradigma = "situada"
@@ -29,8 +30,10 @@ class FIASituada(FIA):
     def __init__(self, index: int, described: AppFIA) -> None:
         super().__init__(index, described)
         self._states = list(self.config["estados"])
+        self._situation = _Situation()
         self._machine = Machine(
-            model=None,
+            model=self._situation,
+            model_attribute="estado",
             states=self._states,
             initial=self._states[0],
             transitions=[dict(each) for each in self.config["transiciones"]],
@@ -43,10 +46,10 @@ class FIASituada(FIA):
         if before not in self._states:
             before = self._states[0]
         trigger = aferencia.payload.get("evento", TICK) if aferencia else TICK
-        after = self._destination(trigger, before)
-        moved = after is not None
-        mundo.modelo["estado"] = after if moved else before
-        transition = {"transicion": trigger, "antes": before, "despues": mundo.modelo["estado"]}
+        self._machine.set_state(before, self._situation)
+        moved = self._fire(trigger, before)
+        mundo.modelo["estado"] = self._situation.estado
+        transition = {"transicion": trigger, "antes": before, "despues": self._situation.estado}
         return Eferencia(
             tipo=TipoEferencia.ACCION if moved else TipoEferencia.NOOP,
             payload=self.report(
@@ -58,8 +61,15 @@ class FIASituada(FIA):
             ),
         )
 
-    def _destination(self, trigger: Any, source: str) -> str | None:
-        if not isinstance(trigger, str):
-            return None
-        found = self._machine.get_transitions(trigger, source)
-        return str(found[0].dest) if found else None
+    def _fire(self, trigger: Any, source: str) -> bool:
+        event = self._machine.events.get(trigger) if isinstance(trigger, str) else None
+        # Asked first: a machine that is told to ignore such a trigger logs a warning each time.
+        if event is None or not self._machine.get_transitions(trigger, source):
+            return False
+        return bool(event.trigger(self._situation))
+
+
+class _Situation:
+    """What the machine moves."""
+
+    estado: str

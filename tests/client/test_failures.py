@@ -358,3 +358,76 @@ async def test_every_failure_is_an_alephscript_error(mesh: Any) -> None:
     client = await mesh.open()
     with pytest.raises(AlephScriptError):
         await client.request("STEAL")
+
+
+@pytest.mark.parametrize(
+    "kind", ["surrogate", "keys", "details", "deep details", "raise surrogate", "raise object"]
+)
+async def test_what_json_refuses_only_at_the_last_moment_is_internal_too(
+    mesh: Any, kind: str
+) -> None:
+    """Whether in a result or in an error's details, the asker is not left waiting."""
+
+    class Odd(AlephScriptClient):
+        rooms = ("ODD",)
+
+        @capability("ODD", announce=True)
+        async def odd(self, what: dict[str, Any]) -> Any:
+            if what["kind"] == "surrogate":
+                return {"x": "\ud800"}
+            if what["kind"] == "keys":
+                return {"x": {(1, 2): 3}}
+            message = "\ud800" if what["kind"] == "raise surrogate" else "x"
+            details = {"details": math.nan, "deep details": nested(80), "raise object": object()}
+            raise CapabilityError("odd", message, [details.get(what["kind"])])
+
+    await mesh.open(Odd)
+    client = await mesh.open()
+    async with asyncio.timeout(5):
+        with pytest.raises(Internal) as caught:
+            await client.request("ODD", {"kind": kind}, timeout=60)
+    assert caught.value.details[0]["incident"]
+
+
+async def test_a_capability_whose_own_waiting_was_cancelled_is_internal(mesh: Any) -> None:
+    """Nobody cancelled the request, so it is answered."""
+
+    class Waiter(AlephScriptClient):
+        rooms = ("WAIT",)
+
+        @capability("WAIT")
+        async def wait(self) -> None:
+            inner = asyncio.get_running_loop().create_future()
+            inner.cancel()
+            await inner
+
+    await mesh.open(Waiter)
+    client = await mesh.open()
+    async with asyncio.timeout(5):
+        with pytest.raises(Internal):
+            await client.request("WAIT", timeout=60)
+
+
+async def test_who_has_no_time_left_asks_nobody(mesh: Any) -> None:
+    """A capability that is out of time may clean up, but not by asking others."""
+    found: list[BaseException] = []
+
+    class Late(AlephScriptClient):
+        rooms = ("LATE",)
+
+        @capability("LATE", timeout=0.05)
+        async def late(self) -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                try:
+                    await self.request("LATE")
+                except DeadlineExceeded as error:
+                    found.append(error)
+
+    await mesh.open(Late)
+    client = await mesh.open()
+    async with asyncio.timeout(5):
+        with pytest.raises(DeadlineExceeded):
+            await client.request("LATE")
+    assert "no time is left" in str(found[0])

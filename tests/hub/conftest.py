@@ -169,6 +169,17 @@ class Stock:
 
         self.sio.on(f"GET_{capability}", handler, namespace=self.namespace)
 
+    async def leave(self) -> None:
+        """Disconnect, and leave no task and no socket behind."""
+        async with asyncio.timeout(10):
+            await self.sio.disconnect()
+            for task in (self.sio.eio.read_loop_task, self.sio.eio.write_loop_task):
+                if task is not None:
+                    task.cancel()
+                    await asyncio.wait({task})
+            if self.sio.eio.http is not None:
+                await self.sio.eio.http.close()
+
 
 Join = Callable[..., Awaitable[Stock]]
 
@@ -186,21 +197,10 @@ async def join(hub: Hub) -> AsyncIterator[Join]:
         ) -> Stock:
             peer = Stock(namespace)
             await peer.sio.connect(hub.url, namespaces=[namespace], transports=list(transports))
-            stack.push_async_callback(_leave, peer)
+            stack.push_async_callback(peer.leave)
             await peer.call("CLIENT_REGISTER", {"usuario": usuario, "sesion": "-1"})
             for room in rooms:
                 await peer.call("CLIENT_SUSCRIBE", {"room": room})
             return peer
 
         yield enter
-
-
-async def _leave(peer: Stock) -> None:
-    async with asyncio.timeout(10):
-        await peer.sio.disconnect()
-        for task in (peer.sio.eio.read_loop_task, peer.sio.eio.write_loop_task):
-            if task is not None:
-                task.cancel()
-                await asyncio.wait({task})
-        if peer.sio.eio.http is not None:
-            await peer.sio.eio.http.close()

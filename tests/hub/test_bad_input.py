@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
@@ -36,10 +37,10 @@ RESERVED = [
 ]
 
 
-@pytest.fixture(scope="module")
-def anyio_backend() -> str:
-    """One event loop for the module."""
-    return "asyncio"
+@pytest.fixture(scope="module", params=[False, True], ids=["asyncio", "uvloop"])
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
+    """One event loop for the module, of each kind that hubs run on."""
+    return "asyncio", {"use_uvloop": request.param}
 
 
 @pytest.fixture(scope="module", params=["picows", "websockets"])
@@ -49,8 +50,10 @@ def library(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-async def hub(library: str) -> AsyncIterator[Hub]:
+async def hub(library: str, anyio_backend: tuple[str, dict[str, bool]]) -> AsyncIterator[Hub]:
     """One hub that takes all of it."""
+    on_uvloop = type(asyncio.get_running_loop()).__module__.startswith("uvloop")
+    assert on_uvloop is anyio_backend[1]["use_uvloop"]
     async with Hub(port=0, websockets=library) as hub:
         yield hub
 

@@ -6,50 +6,28 @@ import asyncio
 import os
 import re
 import signal
+import socket
 import sys
-from collections.abc import AsyncIterator
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from importlib.metadata import version
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pytest
 
 from alephscript import cli
-from alephscript.hub import Hub
 
-from .conftest import Stock, raw_peer
+from .conftest import Stock
 
 COMMAND = Path(sys.executable).with_name("alephscript")
 LISTENING = re.compile(r"alephscript hub listening on (http://127\.0\.0\.1:[0-9]+)\n")
-
-
-class Running:
-    """A hub as a process of its own."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self.process = process
-        self.url = ""
-
-    async def until_listening(self) -> None:
-        """Wait for its address, the first line on stderr."""
-        assert self.process.stderr is not None
-        async with asyncio.timeout(20):  # an interpreter starts, on a slow machine
-            line = (await self.process.stderr.readline()).decode()
-        found = LISTENING.fullmatch(line)
-        assert found is not None, line
-        self.url = found[1]
-
-    async def ended(self) -> tuple[int | None, str, str]:
-        """Its exit code, and the rest of what it printed."""
-        async with asyncio.timeout(20):
-            out, errors = await self.process.communicate()
-        return self.process.returncode, out.decode(), errors.decode()
+SIGNALS = [signal.SIGINT, signal.SIGTERM]
 
 
 @asynccontextmanager
-async def command(*arguments: str) -> AsyncIterator[Running]:
-    """Run `alephscript` with arguments, and leave no process behind."""
+async def command(*arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Run `alephscript` as a process of its own, and leave none behind."""
     process = await asyncio.create_subprocess_exec(
         COMMAND,
         *arguments,
@@ -58,32 +36,149 @@ async def command(*arguments: str) -> AsyncIterator[Running]:
         stderr=asyncio.subprocess.PIPE,
     )
     try:
-        yield Running(process)
+        yield process
     finally:
         if process.returncode is None:
             process.kill()
-            await process.wait()
+        await process.communicate()
+
+
+async def until_listening(process: asyncio.subprocess.Process) -> str:
+    """The address that it prints first."""
+    assert process.stderr is not None
+    async with asyncio.timeout(20):  # an interpreter starts, on a slow machine
+        line = (await process.stderr.readline()).decode()
+    found = LISTENING.fullmatch(line)
+    assert found is not None, line
+    return found[1]
+
+
+async def ended(process: asyncio.subprocess.Process) -> tuple[int | None, str, str]:
+    """Its exit code, and what it printed on stdout and (further) on stderr."""
+    async with asyncio.timeout(20):
+        out, errors = await process.communicate()
+    return process.returncode, out.decode(), errors.decode()
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """A port that somebody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
+@pytest.mark.parametrize("number", SIGNALS, ids=["SIGINT", "SIGTERM"])
 async def test_a_signal_ends_it_well_while_clients_are_connected(number: signal.Signals) -> None:
-    """Exit code 0, soon, with nothing but its address printed; clients notice."""
-    async with command("hub", "--port", "0") as running, AsyncExitStack() as clients:
-        await running.until_listening()
-        at = Hub()
-        at._port = urlsplit(running.url).port or 0
-        peers = []
-        for transport in ("websocket", "polling"):
-            peer = Stock("/runtime")
+    """Exit code 0, soon, nothing but its address printed; the clients notice."""
+    async with command("hub", "--port", "0") as process, AsyncExitStack() as clients:
+        url = await until_listening(process)
+        peers = [Stock("/runtime"), Stock("/runtime")]
+        for peer, transport in zip(peers, ("websocket", "polling"), strict=True):
             await peer.sio.connect(
-                running.url, namespaces=["/runtime"], transports=[transport], wait_timeout=5
+                url, namespaces=["/runtime"], transports=[transport], wait_timeout=5
             )
             clients.push_async_callback(peer.leave)
             assert (await peer.call("CLIENT_SUSCRIBE", {"room": "R"}))["success"]
-            peers.append(peer)
-        running.process.send_signal(number)
-        assert await running.ended() == (0, "", "")
+        process.send_signal(number)
         async with asyncio.timeout(5):
+            assert await ended(process) == (0, "", "")
             for peer in peers:
                 await peer.gone.wait()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("number", SIGNALS, ids=["SIGINT", "SIGTERM"])
+async def test_a_signal_right_after_the_address_ends_it_well(number: signal.Signals) -> None:
+    """Whoever reads the address may rely on it."""
+    async with command("hub", "--port", "0") as process:
+        await until_listening(process)
+        process.send_signal(number)
+        assert await ended(process) == (0, "", "")
+
+
+@pytest.mark.anyio
+async def test_a_second_signal_does_no_harm() -> None:
+    """Impatient people press Ctrl+C twice."""
+    async with command("hub", "--port", "0") as process:
+        await until_listening(process)
+        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGINT)
+        assert await ended(process) == (0, "", "")
+
+
+@pytest.mark.anyio
+async def test_what_cannot_be_done_is_one_sentence_on_stderr(taken: int) -> None:
+    """No traceback, nothing on stdout, exit code 1."""
+    for arguments, said in (
+        (("--port", str(taken)), f"cannot listen on 127.0.0.1:{taken}"),
+        (("--host", "0.0.0.0", "--port", "0"), "--insecure"),
+    ):
+        async with command("hub", *arguments) as process:
+            code, out, errors = await ended(process)
+        assert (code, out) == (1, "")
+        assert errors.startswith("alephscript: ")
+        assert errors.count("\n") == 1
+        assert said in errors
+
+
+def test_the_same_without_a_process(taken: int, capsys: pytest.CaptureFixture[str]) -> None:
+    """The function behind the command returns the exit code."""
+    assert cli.main(["hub", "--port", str(taken)]) == 1
+    assert cli.main(["hub", "--host", "192.0.2.1"]) == 1
+    assert cli.main(["hub", "--port", "65536"]) == 1
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    lines = printed.err.splitlines()
+    assert [line.partition(":")[0] for line in lines] == ["alephscript"] * 3
+
+
+@pytest.mark.parametrize("number", SIGNALS, ids=["SIGINT", "SIGTERM"])
+def test_a_signal_ends_the_function_too(
+    number: signal.Signals, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """In the main thread, where Python delivers signals."""
+
+    def ignored(*_: object) -> None:
+        """What there was before; a signal that comes too early must not end this test run."""
+
+    def interrupt() -> None:
+        for _ in range(500):
+            if signal.getsignal(number) is not ignored:
+                os.kill(os.getpid(), number)
+                return
+            time.sleep(0.01)
+
+    before = signal.signal(number, ignored)
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    try:
+        assert cli.main(["hub", "--port", "0"]) == 0
+    finally:
+        thread.join()
+        signal.signal(number, before)
+    printed = capfd.readouterr()
+    assert printed.out == ""
+    # Nothing is said of a hub that was interrupted before it was open.
+    assert printed.err == "" or LISTENING.fullmatch(printed.err)
+
+
+@pytest.mark.parametrize("arguments", [[], ["hub", "--port", "many"], ["spoke"]], ids=str)
+def test_what_is_no_command_line_is_explained(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By argparse, with its exit code."""
+    with pytest.raises(SystemExit) as info:
+        cli.main(arguments)
+    assert info.value.code == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("usage: alephscript")
+
+
+def test_help_is_data_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+    """It was asked for."""
+    with pytest.raises(SystemExit) as info:
+        cli.main(["hub", "--help"])
+    assert info.value.code == 0
+    assert "--insecure" in capsys.readouterr().out

@@ -279,6 +279,18 @@ async def test_a_websocket_that_is_never_used_is_closed(
     assert await poller.get() == ["3"]
 
 
+async def test_closing_the_hub_ends_a_websocket_that_is_tried_out(hub: Hub, poller: Poller) -> None:
+    """It is nobody's transport yet."""
+    await poller.join()
+    async with connect(poller.upgrade_url(), compression=None) as socket:
+        peer = Raw(socket)
+        await peer.send("2probe")
+        assert await peer.recv() == "3probe"
+        async with asyncio.timeout(5):
+            await hub.close()
+        await peer.until_closed()
+
+
 async def test_a_poller_that_went_cannot_be_upgraded(poller: Poller) -> None:
     """Not even a websocket that was there before it went."""
     await poller.join()

@@ -24,6 +24,13 @@ from .conftest import Join, raw_peer
 pytestmark = pytest.mark.anyio
 
 
+on_both_loops = pytest.mark.parametrize(
+    "anyio_backend",
+    [("asyncio", {"use_uvloop": False}), ("asyncio", {"use_uvloop": True})],
+    ids=["asyncio", "uvloop"],
+)
+
+
 async def test_a_hub_that_is_not_open_has_no_url() -> None:
     """Neither before nor after."""
     hub = Hub(port=0)
@@ -62,6 +69,7 @@ async def test_a_port_in_use_is_said_in_a_sentence(hub: Hub) -> None:
         await peer.fence()
 
 
+@on_both_loops
 async def test_of_two_hubs_that_open_at_once_one_gets_the_port() -> None:
     """The other does not pretend to be open."""
     with socket.socket() as probe:
@@ -108,18 +116,12 @@ async def test_loopback_goes_by_several_names(host: str) -> None:
 
 async def test_healthz_counts_clients(hub: Hub) -> None:
     """As JSON, not cached."""
-    async with aiohttp.ClientSession() as http:
-        for clients in (0, 1):
-            async with http.get(f"{hub.url}/healthz") as answer:
-                assert answer.status == 200
-                assert answer.content_type == "application/json"
-                assert answer.headers["cache-control"] == "no-store"
-                assert await answer.json() == {"status": "ok", "clients": clients}
-            if clients:
-                break
-            async with raw_peer(hub), http.get(f"{hub.url}/healthz") as answer:
-                assert await answer.json() == {"status": "ok", "clients": 1}
-            break
+    async with aiohttp.ClientSession() as http, http.get(f"{hub.url}/healthz") as answer:
+        assert (answer.status, answer.content_type) == (200, "application/json")
+        assert answer.headers["cache-control"] == "no-store"
+        assert await answer.json() == {"status": "ok", "clients": 0}
+        async with raw_peer(hub), http.get(f"{hub.url}/healthz") as later:
+            assert await later.json() == {"status": "ok", "clients": 1}
 
 
 @pytest.mark.parametrize("path", ["/", "/admin", "/socket.io.js", "/healthz/more", "/%00"])
@@ -203,6 +205,7 @@ async def test_a_client_that_answers_no_ping_is_given_up(library: str) -> None:
             assert (await another.ask("GET_X"))["code"] == "no_master"
 
 
+@on_both_loops
 async def test_a_client_that_reads_too_slowly_is_cut_off(library: str) -> None:
     """The others hear everything meanwhile."""
     url = "/socket.io/?EIO=4&transport=websocket"
@@ -230,6 +233,7 @@ async def test_a_client_that_reads_too_slowly_is_cut_off(library: str) -> None:
         assert len(hub._engine.connections) == 2
 
 
+@on_both_loops
 async def test_a_burst_over_the_backlog_is_cut_off_too(library: str) -> None:
     """What waits for the end of the loop's turn counts as well."""
     async with (
@@ -263,6 +267,7 @@ async def waiting_poll(hub: Hub) -> AsyncIterator[asyncio.StreamReader]:
         await writer.wait_closed()
 
 
+@on_both_loops
 async def test_closing_lets_everybody_know(hub: Hub, join: Join) -> None:
     """Websockets, a waiting poll, a request under way: all end at once."""
     master, asker = await join("M"), await join("A")
@@ -293,6 +298,7 @@ async def test_closing_lets_everybody_know(hub: Hub, join: Join) -> None:
         assert not carrier._deadlines._timers
 
 
+@on_both_loops
 async def test_closing_waits_for_nobody_who_does_not_read(library: str) -> None:
     """A stuck client is aborted."""
     url = "/socket.io/?EIO=4&transport=websocket"
@@ -312,6 +318,7 @@ async def test_closing_waits_for_nobody_who_does_not_read(library: str) -> None:
             await hub.close()
 
 
+@on_both_loops
 async def test_who_comes_while_it_closes_does_not_stay(hub: Hub) -> None:
     """A handshake that was read, but not yet dealt with."""
     url = urlsplit(hub.url)
@@ -330,6 +337,26 @@ async def test_who_comes_while_it_closes_does_not_stay(hub: Hub) -> None:
     await writer.wait_closed()
 
 
+@on_both_loops
+@pytest.mark.parametrize("how", ["reset", "half-closed"])
+async def test_a_line_that_is_cut_is_noticed_at_once(hub: Hub, how: str) -> None:
+    """Without a close frame, too: the requests end, the rooms forget."""
+    async with raw_peer(hub) as master, raw_peer(hub) as asker:
+        await master.ask("CLIENT_SUSCRIBE", {"room": "R"})
+        await master.ask("MAKE_MASTER", {"room": "R", "features": ["X"]})
+        await asker.send('42/runtime,5["GET_X",{}]')
+        assert "GET_X" in await master.recv()
+        if how == "reset":
+            master.websocket.transport.abort()
+        else:
+            master.websocket.transport.write_eof()
+        answer = await asker.answer(5)
+        assert (answer["success"], answer["code"]) == (False, "master_lost")
+        state = await asker.ask("GET_SERVER_STATE")
+        assert (state["clients"], state["rooms"]) == (1, [])
+
+
+@on_both_loops
 async def test_a_websockets_goodbye_is_answered(hub: Hub) -> None:
     """With a close frame, whoever begins; JavaScript peers see an error else."""
     async with raw_peer(hub) as peer:
