@@ -62,6 +62,9 @@ class PicowsTransport:
                     max_frame_size=_MAX_BYTES,
                     logger_name=_quiet,
                 )
+                if not link.is_open:
+                    # picows says nothing when the peer hangs up before the handshake is through.
+                    raise ConnectionResetError("the hub hung up during the handshake")  # noqa: TRY301
                 refusal = await link.joined
         except TimeoutError:
             link.abort()
@@ -96,6 +99,11 @@ class _PicowsLink(WSListener):  # type: ignore[misc]
         self._patience = 0.0
         self._heard = 0.0
         self._watch: asyncio.TimerHandle | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the websocket's handshake was completed."""
+        return self._transport is not None
 
     # Link
 

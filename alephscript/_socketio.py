@@ -3,8 +3,8 @@
 What is used of it is the transport, the handshake and the packets. Its acknowledgement table,
 its handler tasks and its reconnection are not: they lose requests when the link drops, hide
 failures and die silently. A fresh AsyncClient serves each link. The link has ended when its
-disconnect event comes or when its read loop ends, whichever is first: the event can be missing,
-and the loop can wait for a write loop that nobody wakes.
+disconnect event comes or when one of its loops ends, whichever is first: the event can be missing,
+and a loop can wait for the other in vain.
 
 Foreign private names used here (each has a test in ``tests/test_socketio_facts.py``):
 ``_handle_event``, ``_handle_ack``, ``_handle_error``, ``_handle_disconnect``,
@@ -64,20 +64,29 @@ class SocketIOTransport:
                 wait_timeout=timeout,
             )
         )
+        # The library waits for a namespace even when the connection under it is gone.
+        ended = asyncio.ensure_future(client.ended.wait())
         # Not asyncio.timeout: python-engineio swallows cancellation in places.
         try:
-            done, _ = await asyncio.wait({opening}, timeout=timeout)
+            await asyncio.wait(
+                {opening, ended}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED
+            )
         except asyncio.CancelledError:
             await client.abandon(opening)
             raise
-        error = opening.exception() if done and not opening.cancelled() else None
+        finally:
+            ended.cancel()
+        done = opening.done() and not opening.cancelled()
+        error = opening.exception() if done else None
+        hung_up = client.ended.is_set()
         if done and error is None:
             return _SocketIOLink(client, namespace)
         await client.abandon(opening)
         if client.refusal is not None:
             raise ConnectionRefused(self.url, client.refusal, fatal=True) from error
-        reason = str(error) if error else f"the hub was silent for {timeout:g} s"
-        raise ConnectionRefused(self.url, reason) from error
+        silence = f"the hub was silent for {timeout:g} s"
+        reason = error or ("the hub closed the connection" if hung_up else silence)
+        raise ConnectionRefused(self.url, str(reason)) from error
 
 
 class _Client(socketio.AsyncClient):  # type: ignore[misc]
@@ -124,10 +133,11 @@ class _Client(socketio.AsyncClient):  # type: ignore[misc]
 
     async def until_ended(self) -> None:
         """Wait for the end of an established link."""
-        signs = {asyncio.ensure_future(self.ended.wait())}
-        if self.eio.read_loop_task is not None:
-            signs.add(self.eio.read_loop_task)
-        await asyncio.wait(signs, return_when=asyncio.FIRST_COMPLETED)
+        # Without its write loop, which a POST that fails ends, polling goes on in silence.
+        loops = (self.eio.read_loop_task, self.eio.write_loop_task)
+        if all(loops):
+            signs = {asyncio.ensure_future(self.ended.wait()), *loops}
+            await asyncio.wait(signs, return_when=asyncio.FIRST_COMPLETED)
         self.ended.set()
 
     async def abandon(self, opening: asyncio.Future[None]) -> None:

@@ -102,21 +102,23 @@ async def test_refusal_silence_and_absence_are_told_apart(make: Make) -> None:
     with pytest.raises(ConnectionRefused) as absent:
         await make(hub_of_nobody()).connect(Noting(), namespace="/", auth=None, timeout=5)
     assert not absent.value.fatal
+    left = asyncio.Event()
+
+    async def be_silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()  # everything, until the peer gives up
+        writer.close()
+        await writer.wait_closed()
+        left.set()
+
     server = await asyncio.start_server(be_silent, "127.0.0.1", 0)
-    async with server:
+    async with server, asyncio.timeout(10):
         port = server.sockets[0].getsockname()[1]
         with pytest.raises(ConnectionRefused, match="silent") as silent:
             await make(f"http://127.0.0.1:{port}").connect(
                 Noting(), namespace="/", auth=None, timeout=0.2
             )
+        await left.wait()
     assert not silent.value.fatal
-
-
-async def be_silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Take everything and say nothing, until the peer gives up."""
-    await reader.read()
-    writer.close()
-    await writer.wait_closed()
 
 
 def hub_of_nobody() -> str:

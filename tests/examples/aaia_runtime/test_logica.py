@@ -24,6 +24,12 @@ KNOWN = [
 ]
 
 
+@pytest.fixture(autouse=True)
+def _unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow the machine is, what ends a search is another bound than its time."""
+    monkeypatch.setattr(logica, "MAX_SECONDS", 600.0)
+
+
 def make(programa: list[str]) -> FIALogica:
     """A FIA with that program."""
     config = {"programa": programa}
@@ -198,11 +204,8 @@ DOUBLE = ["double(X,f(X,X)).", "same(X,X)."]
         "many leaves",
     ],
 )
-def test_a_search_without_end_ends_in_an_error(
-    programa: list[str], query: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_search_without_end_ends_in_an_error(programa: list[str], query: str) -> None:
     """What would take for ever, or all memory, is given up, however slow the machine is."""
-    monkeypatch.setattr(logica, "MAX_SECONDS", 600.0)
     assert "the search takes more than" in complaint(programa, query)
 
 
@@ -229,10 +232,9 @@ def test_a_term_that_is_too_deep_to_spell_is_an_error() -> None:
     ids=["long texts", "long numbers", "long names"],
 )
 def test_solutions_that_fill_a_message_are_shown_as_far_as_they_fit(
-    programa: list[str], query: str, monkeypatch: pytest.MonkeyPatch
+    programa: list[str], query: str
 ) -> None:
     """The rest is said to be there; the room can be told."""
-    monkeypatch.setattr(logica, "MAX_SECONDS", 600.0)
     payload = tell(make(programa), query=query).payload
     assert payload["errores"] == [f"the solutions take more than {logica.MAX_ANSWER} bytes"]
     shown = len(json.dumps(payload["acciones"], ensure_ascii=False).encode())

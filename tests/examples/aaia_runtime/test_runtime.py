@@ -230,6 +230,23 @@ class TestIdleness:
         destroyed = [each for each in told if isinstance(each, aaia.SessionDestroyed)]
         assert [each.session_id for each in destroyed] == [session_id]
 
+    async def test_it_is_destroyed_even_if_nobody_asks_for_anything(
+        self, clock: Clock, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The runtime looks for such sessions by itself."""
+        monkeypatch.setattr("examples.aaia_runtime.runtime._SWEEP", 0.0)
+        destroyed = asyncio.Event()
+
+        async def tell(change: RoomChange) -> None:
+            if isinstance(change, aaia.SessionDestroyed):
+                destroyed.set()
+
+        async with Runtime(tell=tell, now=clock, ticker=never) as runtime:
+            await runtime.create_session("demo-logica")
+            clock.advance(minutes=60)
+            async with asyncio.timeout(5):
+                await destroyed.wait()
+
     async def test_every_use_counts(self, runtime: Runtime, clock: Clock) -> None:
         """An hour after the last one."""
         session_id = (await runtime.create_session("demo-logica")).session_id
