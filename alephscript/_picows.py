@@ -93,6 +93,7 @@ class _PicowsLink(WSListener):  # type: ignore[misc]
         self._gone = self._loop.create_future()
         self._is_up = False
         self._closing = False
+        self._is_given_up = False
         self._out: list[bytes] = []
         self._parts: list[bytes] = []
         self._transport: WSTransport | None = None
@@ -131,7 +132,8 @@ class _PicowsLink(WSListener):  # type: ignore[misc]
             self.abort()
 
     def abort(self) -> None:
-        """End it at once."""
+        """End it at once, or as soon as there is something to end."""
+        self._is_given_up = True
         if self._transport is not None and not self._gone.done():
             self._transport.underlying_transport.abort()
 
@@ -140,6 +142,9 @@ class _PicowsLink(WSListener):  # type: ignore[misc]
     def on_ws_connected(self, transport: WSTransport) -> None:
         self._transport = transport
         self._write = transport.underlying_transport.write
+        if self._is_given_up:
+            # picows goes on with a handshake whose ws_connect was cancelled.
+            transport.underlying_transport.abort()
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         kind = frame.msg_type
@@ -163,7 +168,9 @@ class _PicowsLink(WSListener):  # type: ignore[misc]
         if self._watch is not None:
             self._watch.cancel()
         self._gone.set_result(None)
-        if not self.joined.done():
+        if self._is_given_up:
+            self.joined.cancel()  # nobody waits
+        elif not self.joined.done():
             self.joined.set_exception(ConnectionResetError("the hub closed the connection"))
         if was_up:
             self._receiver.lost("closed" if self._closing else "the connection to the hub ended")

@@ -104,6 +104,7 @@ class _Client(socketio.AsyncClient):  # type: ignore[misc]
         self.namespace = namespace
         self.refusal: str | None = None
         self.ended = asyncio.Event()
+        self._ending: asyncio.Future[None] | None = None
 
     async def _handle_event(self, namespace: str | None, id: int | None, data: Any) -> None:
         if (
@@ -148,6 +149,12 @@ class _Client(socketio.AsyncClient):  # type: ignore[misc]
 
     async def end(self) -> None:
         """Close, in the given time at the most, and leave no task and no socket behind."""
+        if self._ending is None:
+            # Once: a second one would cancel what the first waits for.
+            self._ending = asyncio.ensure_future(self._end())
+        await asyncio.shield(self._ending)
+
+    async def _end(self) -> None:
         with contextlib.suppress(Exception):
             async with asyncio.timeout(_CLOSE_SECONDS):
                 if self.eio.state == "connected":

@@ -541,7 +541,8 @@ class AlephScriptClient:
         for stream in list(self._streams):
             stream.offer(event)
         for listener in listeners:
-            if not listener.ordered and listener.room in (None, event.room):
+            # A stock hub does not say the room: then any may be meant, as in streams.
+            if not listener.ordered and (not event.room or listener.room in (None, event.room)):
                 self._spawn(self._hear(listener, event))
 
     async def _serve(self, session: Session, incoming: Incoming) -> None:

@@ -84,6 +84,23 @@ async def test_of_two_hubs_that_open_at_once_one_gets_the_port() -> None:
         await asyncio.gather(*[each.close() for each in hubs], return_exceptions=True)
 
 
+@on_both_loops
+async def test_a_hub_that_is_interrupted_while_opening_leaves_nothing_behind() -> None:
+    """Neither its port nor its server."""
+    hub = Hub(port=0)
+    before = asyncio.all_tasks()
+    opening = asyncio.ensure_future(hub.__aenter__())
+    await asyncio.sleep(0)  # it has bound its port, and waits for its server
+    opening.cancel()
+    await asyncio.wait({opening}, timeout=5)
+    assert opening.cancelled()
+    with pytest.raises(StateError, match="not open"):
+        _ = hub.url
+    assert asyncio.all_tasks() == before
+    async with Hub(port=hub._port) as another, raw_peer(another) as peer:
+        await peer.fence()
+
+
 @pytest.mark.parametrize("port", [-1, 65536])
 async def test_a_port_that_is_none_is_said_in_a_sentence(port: int) -> None:
     """Not by an OverflowError."""

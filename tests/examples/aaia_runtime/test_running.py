@@ -607,7 +607,8 @@ class TestCancellation:
             ]
             await anyio.wait_all_tasks_blocked()
             await runtime.destroy_session(session_id)
-        outcomes = await asyncio.gather(step, *late, return_exceptions=True)
+        with anyio.fail_after(5):
+            outcomes = await asyncio.gather(step, *late, return_exceptions=True)
         assert [type(outcome) for outcome in outcomes] == [SessionNotFound] * 3
 
     async def test_leaving_the_runtime_waits_for_the_thread_and_tells_nothing(
