@@ -317,7 +317,7 @@ class GetApps(RequestFor[Apps], capability="AAIA_GET_APPS"):
 
 @attrs.frozen
 class CreateSession(RequestFor[SessionOpened], capability="AAIA_CREATE_SESSION"):
-    """Make a session of an app. Codes: ``app_not_found``."""
+    """Make a session of an app. Codes: ``app_not_found``, ``overloaded``."""
 
     app_id: str
 
@@ -383,7 +383,10 @@ class PauseFIA(RequestFor[StateChange], capability="AAIA_PAUSE_FIA"):
 
 @attrs.frozen
 class SendPercepto(RequestFor[PerceptoProcessed], capability="AAIA_SEND_PERCEPTO"):
-    """Stimulate a session's mundo. Codes: ``session_not_found``."""
+    """Stimulate a session's mundo.
+
+    Codes: ``session_not_found``, ``invalid_state``, ``invalid_payload``, ``payload_too_large``.
+    """
 
     session_id: str
     percepto: Percepto
