@@ -240,8 +240,8 @@ class _PicowsLink(WSListener):  # type: ignore[misc]
         left = self._heard + self._patience - self._loop.time()
         if left > 0:
             self._watch = self._loop.call_later(left, self._check)
-        else:
-            self.abort()
+        elif self._transport is not None:
+            self._transport.underlying_transport.abort()
 
 
 def _values(payload: bytes) -> list[Any]:

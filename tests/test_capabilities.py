@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import attrs
 import pytest
+from hypothesis import given, strategies as st
 
 from alephscript import AlephScriptClient, Event, Request, RequestFor, capability, observe, on
 from alephscript.capabilities import Room, collect
@@ -234,6 +236,127 @@ def test_what_can_never_work_is_said_at_import(make: Any, complaint: str) -> Non
     """The class body is where the mistake is, so that is where it shows."""
     with pytest.raises(DeclarationError, match=complaint):
         make()
+
+
+class Left:
+    """A mixin, which need not be a client."""
+
+    @capability("X")
+    async def left(self) -> None:
+        """Serve."""
+
+
+class Right:
+    """Another."""
+
+    @capability("GET_X")
+    async def right(self) -> None:
+        """Serve."""
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: declare(left=Left.left, right=Right.right),
+        lambda: type("Declared", (Left, Right, AlephScriptClient), {}),
+        lambda: type("Declared", (Left, AlephScriptClient), {"right": Right.right}),
+        lambda: declare(
+            left=capability("A", aliases=("B",))(lambda self: None),
+            right=capability("B")(lambda self: None),
+        ),
+        lambda: declare(
+            left=capability("A", aliases=("C",))(lambda self: None),
+            right=capability("B", aliases=("GET_C",))(lambda self: None),
+        ),
+    ],
+    ids=["X and GET_X", "two bases", "base and class", "alias and name", "two aliases"],
+)
+def test_two_methods_that_claim_one_name_are_both_named(make: Any) -> None:
+    """However they came by it, whoever reads it knows where to look."""
+    with pytest.raises(DeclarationError, match="both offer") as caught:
+        make()
+    assert {"left", "right"} <= set(re.split(r"\W+", str(caught.value)))
+
+
+def test_the_nearest_declaration_of_a_method_is_the_one_that_counts() -> None:
+    """An override is no rival of what it overrides, in whichever order the bases come."""
+
+    class Nearer(Left):
+        @capability("X", timeout=3)
+        async def left(self) -> None:
+            """Serve."""
+
+    class Both(Nearer, Left, AlephScriptClient):
+        """Inherits it twice."""
+
+    class Without(Nearer, AlephScriptClient):
+        left = None  # type: ignore[assignment]
+
+    assert Both.declarations.capabilities["X"].timeout == 3
+    assert dict(Without.declarations.capabilities) == {}
+
+
+def test_one_method_may_offer_and_hear_several_things() -> None:
+    """Each decorator adds a record; an unmarked override withdraws them all."""
+
+    class Many(AlephScriptClient):
+        @capability("A")
+        @capability("B")
+        async def do(self, what: Any) -> None:
+            """Do."""
+
+        @on("E")
+        @on("F", ordered=False)
+        async def hear(self, event: Event[Any]) -> None:
+            """Hear."""
+
+    class Quiet(Many):
+        async def do(self, what: Any) -> None:
+            """Do."""
+
+        async def hear(self, event: Event[Any]) -> None:
+            """Hear."""
+
+    assert set(Many.declarations.capabilities) == {"A", "B"}
+    assert set(Many.declarations.listeners) == {"E", "F"}
+    assert not Quiet.declarations.capabilities
+    assert not Quiet.declarations.listeners
+
+
+def test_a_name_given_twice_by_one_method_is_no_conflict() -> None:
+    """X is asked as GET_X anyway."""
+
+    class Doubly(AlephScriptClient):
+        @capability("X", aliases=("GET_X", "X"))
+        async def do(self) -> None:
+            """Do."""
+
+    assert Doubly.declarations.features("R") == ("X",)
+
+
+@given(
+    rooms=st.lists(st.sampled_from("ABCD"), min_size=1, unique=True),
+    offers=st.lists(st.lists(st.sampled_from("ABCD"), unique=True), min_size=1, max_size=6),
+)
+def test_every_capability_is_declared_where_it_is_offered(
+    rooms: list[str], offers: list[list[str]]
+) -> None:
+    """In the rooms that it names, else in the first; in the order of the class body."""
+    members = {
+        f"m{n}": capability(f"N{n}", room=where)(lambda self: None)
+        for n, where in enumerate(offers)
+    }
+    expected = {
+        room: tuple(f"N{n}" for n, where in enumerate(offers) if room in (where or [rooms[0]]))
+        for room in rooms
+    }
+    strays = {room for where in offers for room in where} - set(rooms)
+    if strays or not all(expected.values()):
+        with pytest.raises(DeclarationError):
+            declare(rooms=tuple(rooms), **members)
+    else:
+        declared = declare(rooms=tuple(rooms), **members).declarations  # type: ignore[attr-defined]
+        assert {room: declared.features(room) for room in rooms} == expected
 
 
 def test_a_request_must_say_what_it_asks_and_what_it_gets() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
+from websockets.asyncio.server import ServerConnection, serve
 
 from alephscript import (
     AlephScriptClient,
@@ -395,6 +396,24 @@ async def test_a_link_that_hears_but_cannot_speak_is_given_up(mesh: Any) -> None
         relay.posts = True
         await client.through(2)
     await relay.close()
+
+
+@pytest.mark.parametrize("transport", [PicowsTransport, SocketIOTransport])
+async def test_a_hub_that_falls_silent_before_it_lets_one_in_is_refused(transport: Any) -> None:
+    """Its own word on how often it pings counts, before the time for connecting is over."""
+
+    async def greet(websocket: ServerConnection) -> None:
+        await websocket.send(
+            '0{"sid":"x","upgrades":[],"pingInterval":100,"pingTimeout":100,"maxPayload":1000}'
+        )
+        await websocket.wait_closed()
+
+    async with serve(greet, "127.0.0.1", 0) as server, asyncio.timeout(5):
+        port = next(iter(server.sockets)).getsockname()[1]
+        client = AlephScriptClient(transport(f"http://127.0.0.1:{port}"), connect_timeout=60)
+        with pytest.raises(ConnectionRefused) as caught:
+            await client.__aenter__()
+    assert not caught.value.fatal
 
 
 async def test_opening_without_a_hub_leaves_nothing(mesh: Any) -> None:
