@@ -137,8 +137,13 @@ class Hub:
         self._engine.close()  # of who came in between
 
     async def serve_forever(self) -> None:
-        """Serve until cancelled."""
-        assert self._serving is not None
+        """Serve until cancelled.
+
+        Raises:
+            StateError: It is not open.
+        """
+        if self._serving is None:
+            raise StateError("this hub is not open; use `async with Hub(…) as hub`")
         await asyncio.shield(self._serving)
 
     def _make(self) -> uvicorn.Server:

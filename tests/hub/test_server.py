@@ -85,6 +85,18 @@ async def test_of_two_hubs_that_open_at_once_one_gets_the_port() -> None:
 
 
 @on_both_loops
+async def test_a_hub_that_is_not_open_serves_nobody() -> None:
+    """Neither before it was opened nor after it was closed."""
+    hub = Hub(port=0)
+    with pytest.raises(StateError, match="not open"):
+        await hub.serve_forever()
+    async with hub:
+        pass
+    with pytest.raises(StateError, match="not open"):
+        await hub.serve_forever()
+
+
+@on_both_loops
 async def test_a_hub_that_is_interrupted_while_opening_leaves_nothing_behind() -> None:
     """Neither its port nor its server."""
     hub = Hub(port=0)
