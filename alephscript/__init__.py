@@ -6,15 +6,18 @@ Subclass `AlephScriptClient`, decorate methods with `capability` and `on`, run i
 """
 
 from alephscript.capabilities import (
+    GAP,
     Event,
+    Gap,
+    Progress,
     Request,
     capability,
+    master,
     observe,
     on,
 )
 from alephscript.client import (
     AlephScriptClient,
-    State,
 )
 from alephscript.contracts import (
     RequestFor,
@@ -45,9 +48,12 @@ from alephscript.errors import (
     UnknownCapability,
     UnknownEvent,
 )
+from alephscript.lifecycle import State
 from alephscript.streams import EventStream
+from alephscript.wire import Position
 
 __all__ = [
+    "GAP",
     "AlephScriptClient",
     "AlephScriptError",
     "AmbiguousRoom",
@@ -61,6 +67,7 @@ __all__ = [
     "DeclarationError",
     "Event",
     "EventStream",
+    "Gap",
     "Internal",
     "InvalidPayload",
     "LinkLost",
@@ -71,6 +78,8 @@ __all__ = [
     "Overloaded",
     "PayloadTooLarge",
     "PermissionDenied",
+    "Position",
+    "Progress",
     "Request",
     "RequestError",
     "RequestFor",
@@ -79,6 +88,7 @@ __all__ = [
     "UnknownCapability",
     "UnknownEvent",
     "capability",
+    "master",
     "observe",
     "on",
 ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,7 +17,7 @@ import picows
 from picows import WSFrame, WSListener, WSMsgType, WSTransport
 
 from alephscript import frames, wire
-from alephscript.errors import ConnectionRefused, NotConnected, RequestError
+from alephscript.errors import ConnectionRefused, NotConnected, PayloadTooLarge
 from alephscript.frames import Kind, ProtocolError
 from alephscript.transport import Link, Receiver
 
@@ -28,6 +28,12 @@ _CLOSE_SECONDS = 2.0
 
 _MAX_BYTES = 16_000_000
 """The largest message taken from a hub, which takes 1 MB itself but may gather."""
+
+_BATCH = 8
+"""Messages that are written at once: with one write a turn of the loop, the processes of a mesh
+work by turns, not side by side."""
+
+_TEXT = WSMsgType.TEXT
 
 _quiet = logging.getLogger("alephscript.picows")
 _quiet.setLevel(logging.CRITICAL)
@@ -97,6 +103,7 @@ class _PicowsLink(WSListener):  # type: ignore[misc]
         self._out: list[bytes] = []
         self._parts: list[bytes] = []
         self._transport: WSTransport | None = None
+        self._max_bytes = _MAX_BYTES
         self._patience = 0.0
         self._heard = 0.0
         self._watch: asyncio.TimerHandle | None = None
@@ -108,16 +115,14 @@ class _PicowsLink(WSListener):  # type: ignore[misc]
 
     # Link
 
-    def send(self, event: str, args: Sequence[Any], ack: int | None = None) -> None:
+    def send(self, payload: bytes, ack: int | None = None) -> None:
         if not self._is_up or self._closing:
             raise NotConnected("the link to the hub is gone; nothing was sent")
-        payload = wire.dumps([event, *args]).encode()
-        self._put(frames.encode(Kind.EVENT, self._namespace, ack, payload))
+        self._put_packet(Kind.EVENT, payload, ack)
 
-    def acknowledge(self, ack: int, answer: Mapping[str, Any]) -> None:
-        payload = wire.dumps([answer]).encode()
+    def acknowledge(self, ack: int, payload: bytes) -> None:
         if self._is_up:
-            self._put(frames.encode(Kind.ACK, self._namespace, ack, payload))
+            self._put_packet(Kind.ACK, payload, ack)
 
     async def close(self) -> None:
         if self._is_up and not self._closing:
@@ -148,20 +153,15 @@ class _PicowsLink(WSListener):  # type: ignore[misc]
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         kind = frame.msg_type
-        if kind is WSMsgType.CLOSE:
-            transport.disconnect()
-        elif kind is WSMsgType.TEXT or (kind is WSMsgType.CONTINUATION and self._parts):
-            message = frame.get_payload_as_bytes()
-            if not frame.fin or self._parts:
-                self._parts.append(message)
-                if not frame.fin:
-                    return
+        if kind is _TEXT and frame.fin:
+            self._whole(frame.get_payload_as_bytes())
+        elif kind is _TEXT or (kind is WSMsgType.CONTINUATION and self._parts):
+            self._parts.append(frame.get_payload_as_bytes())
+            if frame.fin:
                 message, self._parts = b"".join(self._parts), []
-            try:
-                self._message(message)
-            except (ProtocolError, msgspec.DecodeError) as error:
-                logger.warning("the hub sent what is no packet (%s); reconnecting", error)
-                transport.disconnect()
+                self._whole(message)
+        elif kind is WSMsgType.CLOSE:
+            transport.disconnect()
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:  # noqa: ARG002 - picows' signature
         was_up, self._is_up = self._is_up, False
@@ -177,6 +177,14 @@ class _PicowsLink(WSListener):  # type: ignore[misc]
 
     # Packets
 
+    def _whole(self, message: bytes) -> None:
+        try:
+            self._message(message)
+        except (ProtocolError, msgspec.DecodeError) as error:
+            logger.warning("the hub sent what is no packet (%s); reconnecting", error)
+            if self._transport is not None:
+                self._transport.disconnect()
+
     def _message(self, message: bytes) -> None:
         kind = message[:1]
         if kind == frames.MESSAGE:
@@ -187,48 +195,47 @@ class _PicowsLink(WSListener):  # type: ignore[misc]
         elif kind == frames.OPEN:
             opened = msgspec.json.decode(message[1:])
             self._patience = (opened["pingInterval"] + opened["pingTimeout"]) / 1000
+            self._max_bytes = opened.get("maxPayload", _MAX_BYTES)
             self._heard = self._loop.time()
             self._watch = self._loop.call_later(self._patience, self._check)
-            auth = wire.dumps(dict(self._auth)).encode() if self._auth else b""
+            auth = wire.dumps(dict(self._auth)) if self._auth else b""
             self._put(frames.encode(Kind.CONNECT, self._namespace, payload=auth))
         elif kind == frames.CLOSE and self._transport is not None:
             self._transport.disconnect()
 
     def _packet(self, packet: frames.Packet) -> None:
-        if packet.namespace != self._namespace:
+        kind, namespace, ack, payload = packet
+        if namespace != self._namespace:
             return
-        if packet.kind is Kind.EVENT:
-            self._event(packet)
-        elif packet.kind is Kind.ACK:
-            if packet.ack is not None:
-                args = _values(packet.payload)
-                self._receiver.acknowledged(packet.ack, args)
-        elif packet.kind is Kind.CONNECT:
+        if kind is Kind.EVENT:
+            self._receiver.received(payload, ack)
+        elif kind is Kind.ACK:
+            if ack is not None:
+                self._receiver.acknowledged(ack, payload)
+        elif kind is Kind.CONNECT:
             self._is_up = True
             if not self.joined.done():
                 self.joined.set_result(None)
-        elif packet.kind is Kind.CONNECT_ERROR:
-            said = msgspec.json.decode(packet.payload or b"null")
+        elif kind is Kind.CONNECT_ERROR:
+            said = msgspec.json.decode(payload or b"null")
             message = said.get("message") if isinstance(said, dict) else said
             if not self.joined.done():
                 self.joined.set_result(str(message or "the hub refused the connection"))
-        elif packet.kind is Kind.DISCONNECT and self._transport is not None:
+        elif kind is Kind.DISCONNECT and self._transport is not None:
             self._transport.disconnect()
 
-    def _event(self, packet: frames.Packet) -> None:
-        try:
-            values = wire.loads(packet.payload)
-        except RequestError as error:
-            if packet.ack is not None:
-                self.acknowledge(packet.ack, error.answer())
-            return
-        if isinstance(values, list) and values and isinstance(values[0], str):
-            self._receiver.received(values[0], values[1:], packet.ack)
+    def _put_packet(self, kind: Kind, payload: bytes, ack: int | None) -> None:
+        message = frames.encode(kind, self._namespace, ack, payload)
+        if len(message) > self._max_bytes:
+            raise PayloadTooLarge(f"the hub takes messages of {self._max_bytes} bytes at most")
+        self._put(message)
 
     def _put(self, message: bytes) -> None:
         if not self._out:
             self._loop.call_soon(self._flush)
         self._out.append(frames.masked_text_frame(message))
+        if len(self._out) >= _BATCH:
+            self._flush()
 
     def _flush(self) -> None:
         out, self._out = self._out, []
@@ -242,11 +249,3 @@ class _PicowsLink(WSListener):  # type: ignore[misc]
             self._watch = self._loop.call_later(left, self._check)
         elif self._transport is not None:
             self._transport.underlying_transport.abort()
-
-
-def _values(payload: bytes) -> list[Any]:
-    try:
-        values = wire.loads(payload)
-    except RequestError as error:
-        return [error.answer()]
-    return values if isinstance(values, list) else [values]

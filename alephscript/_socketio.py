@@ -24,8 +24,9 @@ import socketio
 import socketio.exceptions
 import socketio.packet
 
-from alephscript import wire
+from alephscript import frames, wire
 from alephscript.errors import ConnectionRefused, NotConnected, RequestError
+from alephscript.frames import Kind
 from alephscript.transport import Link, Receiver
 
 __all__ = ["SocketIOTransport"]
@@ -107,17 +108,12 @@ class _Client(socketio.AsyncClient):  # type: ignore[misc]
         self._ending: asyncio.Future[None] | None = None
 
     async def _handle_event(self, namespace: str | None, id: int | None, data: Any) -> None:
-        if (
-            isinstance(data, list)
-            and data
-            and isinstance(data[0], str)
-            and (namespace or "/") == self.namespace
-        ):
-            self.receiver.received(data[0], data[1:], id)
+        if (namespace or "/") == self.namespace:
+            self.receiver.received(wire.dumps(data), id)
 
     async def _handle_ack(self, namespace: str | None, id: int, data: Any) -> None:
         if (namespace or "/") == self.namespace:
-            self.receiver.acknowledged(id, data if isinstance(data, list) else [data])
+            self.receiver.acknowledged(id, wire.dumps(data))
 
     async def _handle_error(self, namespace: str | None, data: Any) -> None:
         message = data.get("message") if isinstance(data, dict) else data
@@ -184,23 +180,24 @@ class _SocketIOLink:
         self._closing = False
         self._watch = asyncio.ensure_future(self._until_lost())
 
-    def send(self, event: str, args: Sequence[Any], ack: int | None = None) -> None:
+    def send(self, payload: bytes, ack: int | None = None) -> None:
         if self._closing or self._client.eio.state != "connected":
             raise NotConnected("the link to the hub is gone; nothing was sent")
-        self._put(socketio.packet.EVENT, [event, *args], ack)
+        self._put(Kind.EVENT, payload, ack)
 
-    def acknowledge(self, ack: int, answer: Mapping[str, Any]) -> None:
+    def acknowledge(self, ack: int, payload: bytes) -> None:
         if self._client.eio.state == "connected":
-            self._put(socketio.packet.ACK, [answer], ack)
+            self._put(Kind.ACK, payload, ack)
 
     async def close(self) -> None:
         self._closing = True
         await self._client.end()
         await self._watch
 
-    def _put(self, kind: int, data: list[Any], ack: int | None) -> None:
-        text = _Packet(kind, data, self._namespace, ack).encode()
-        packet = engineio.packet.Packet(engineio.packet.MESSAGE, data=text)
+    def _put(self, kind: Kind, payload: bytes, ack: int | None) -> None:
+        message = frames.encode(kind, self._namespace, ack, payload)
+        # The library writes Engine.IO's 4 itself. It keeps no maxPayload to hold this against.
+        packet = engineio.packet.Packet(engineio.packet.MESSAGE, data=message[1:].decode())
         self._client.eio.queue.put_nowait(packet)
 
     async def _until_lost(self) -> None:
@@ -215,7 +212,7 @@ class _Codec:
 
     @staticmethod
     def dumps(value: Any, **_: Any) -> str:
-        return wire.dumps(value)
+        return wire.dumps(value).decode()
 
     @staticmethod
     def loads(text: str | bytes) -> Any:

@@ -8,11 +8,12 @@ Pure: no socket, no clock. Running a handler is the client's business.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import types
 import typing
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, Generic, Literal, TypeVar, overload
 
 import attrs
 
@@ -20,20 +21,30 @@ from alephscript import contracts, wire
 from alephscript.errors import DeclarationError, RequestError
 
 __all__ = [
+    "GAP",
     "Capability",
     "Declarations",
     "Event",
+    "Gap",
+    "Group",
     "Listener",
+    "Mastery",
+    "Progress",
     "Request",
     "Room",
     "capability",
     "collect",
+    "master",
     "observe",
     "on",
+    "summary",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
 P = TypeVar("P")
+
+Group = Literal["single", "standby", "shared"]
+OnAskerLost = Literal["cancel", "finish"]
 
 _RECORDS = "__alephscript_records__"
 
@@ -45,10 +56,32 @@ class Room:
     Attributes:
         name: The room's name.
         mastered: Whether the class is its master, or merely there.
+        group: How it shares the room with other masters.
     """
 
     name: str
     mastered: bool
+    group: Group = "single"
+
+
+def master(*rooms: str, group: Group = "single") -> tuple[Room, ...]:
+    """Rooms to master together with others.
+
+    ::
+
+        class Worker(AlephScriptClient):
+            rooms = master("WORK", group="shared")
+
+    Args:
+        rooms: Their names.
+        group: ``single``, ``standby`` or ``shared``; see `AlephScriptClient.make_master`.
+
+    Raises:
+        DeclarationError: There is no such group.
+    """
+    if group not in typing.get_args(Group):
+        raise DeclarationError(f'a group is "single", "standby" or "shared", not {group!r}')
+    return tuple(Room(name, mastered=True, group=group) for name in rooms)
 
 
 def observe(*rooms: str) -> tuple[Room, ...]:
@@ -74,6 +107,7 @@ class Request(Generic[P]):
         id: The request's number at the hub, empty where there is none.
         deadline: When the asker stops waiting, on `clock`; infinite if it does not say.
         clock: What `deadline` is measured with, seconds.
+        report: What `progress` passes on to the asker.
     """
 
     payload: P
@@ -83,10 +117,48 @@ class Request(Generic[P]):
     id: str
     deadline: float
     clock: Callable[[], float] = attrs.field(repr=False)
+    report: Callable[[dict[str, Any]], None] = attrs.field(repr=False)
+
+    def progress(self, fraction: float, message: str = "") -> None:
+        """Tell the asker how far the work is; askers that do not listen miss nothing.
+
+        Args:
+            fraction: What is done, 0 to 1.
+            message: One sentence for a person.
+        """
+        self.report({"fraction": float(fraction), "message": message})
 
     def time_remaining(self) -> float:
         """Seconds until nobody waits for the answer any more, never below zero."""
         return max(0.0, self.deadline - self.clock())
+
+
+@attrs.frozen
+class Progress:
+    """How far a request is.
+
+    Attributes:
+        fraction: What is done, 0 to 1.
+        message: One sentence for a person.
+    """
+
+    fraction: float
+    message: str = ""
+
+
+GAP = "GAP"
+"""Name of the event that a client tells itself when something was said that it did not hear."""
+
+
+@attrs.frozen
+class Gap:
+    """Data of a `GAP` event.
+
+    Attributes:
+        missed: How many events are lost, None if that cannot be known.
+    """
+
+    missed: int | None
 
 
 @attrs.frozen
@@ -117,11 +189,18 @@ class Capability:
         aliases: Further names under which it answers, not declared to the hub.
         timeout: Most seconds that one run may take, None for the asker's deadline alone.
         announce: Whether the room is told the answer, too.
+        idempotent: Whether running twice does no harm, so that it is asked again of the next
+            master when one is lost.
+        on_asker_lost: ``cancel`` or ``finish``, when the asker's link is lost.
+        max_in_flight: Most runs at once; None leaves it to the client's bound.
+        queue: Most requests that wait for their turn; over it, they are refused.
+        streams: Whether the method is a generator, its parts sent as they come.
         payload: The type of its payload; None takes any JSON as it comes.
         reply: The contract that it returns, None if it returns JSON values or nothing.
         wants_request: Whether the method takes a `Request` rather than the payload.
         takes_payload: Whether the method takes an argument at all.
         blocking: Whether it is a plain function, to be run in a worker thread.
+        doc: The method's docstring.
     """
 
     name: str
@@ -130,11 +209,44 @@ class Capability:
     aliases: tuple[str, ...]
     timeout: float | None
     announce: bool
+    idempotent: bool
+    on_asker_lost: OnAskerLost
+    max_in_flight: int | None
+    queue: int
+    streams: bool
     payload: Any
     reply: Any
     wants_request: bool
     takes_payload: bool
     blocking: bool
+    doc: str = ""
+
+    def description(self) -> dict[str, Any]:
+        """What its master tells of it, as it stands on the wire."""
+        told = {
+            "summary": summary(self.doc),
+            "request": _schema(self.payload),
+            "reply": _schema(self.reply),
+            "timeoutMs": None if self.timeout is None else round(self.timeout * 1000),
+            "idempotent": self.idempotent,
+            "streams": self.streams,
+        }
+        return {key: value for key, value in told.items() if value}
+
+
+def summary(docstring: str | None) -> str:
+    """A docstring's first paragraph, in one line."""
+    return " ".join(inspect.cleandoc(docstring or "").split("\n\n")[0].split())
+
+
+@functools.cache
+def _schema(declared: Any) -> dict[str, Any] | None:
+    if declared is None:
+        return None
+    try:
+        return contracts.json_schema(declared)
+    except (DeclarationError, TypeError, NameError):  # it can be read, but not described
+        return None
 
 
 @attrs.frozen
@@ -159,6 +271,21 @@ class Listener:
 
 
 @attrs.frozen
+class Mastery:
+    """What a master declares to a room.
+
+    Attributes:
+        features: Names of the capabilities.
+        group: How it shares the room with other masters.
+        descriptions: By capability, what a hub of this package wants to know of it.
+    """
+
+    features: tuple[str, ...]
+    group: Group
+    descriptions: Mapping[str, Mapping[str, Any]]
+
+
+@attrs.frozen
 class Declarations:
     """Everything that a class declares.
 
@@ -174,15 +301,26 @@ class Declarations:
 
     def features(self, room: str) -> tuple[str, ...]:
         """Names of the capabilities offered in a room, in order of declaration."""
+        return tuple(self._offered(room))
+
+    def offered(self, room: str) -> tuple[Capability, ...]:
+        """The capabilities offered in a room, in order of declaration."""
+        return tuple(self._offered(room).values())
+
+    def mastery(self, room: str, group: Group) -> Mastery:
+        """What to declare to a room."""
+        offered = self._offered(room)
+        told = {name: each.description() for name, each in offered.items()}
+        return Mastery(tuple(offered), group, told)
+
+    def _offered(self, room: str) -> dict[str, Capability]:
         mastered = [each.name for each in self.rooms if each.mastered]
         is_home = room not in mastered or room == mastered[0]
-        return tuple(
-            dict.fromkeys(
-                each.name
-                for each in self.capabilities.values()
-                if room in each.rooms or (not each.rooms and is_home)
-            )
-        )
+        return {
+            each.name: each
+            for each in self.capabilities.values()
+            if room in each.rooms or (not each.rooms and is_home)
+        }
 
 
 @overload
@@ -196,6 +334,10 @@ def capability(
     aliases: Iterable[str] = (),
     timeout: float | None = None,
     announce: bool = False,
+    idempotent: bool = False,
+    on_asker_lost: OnAskerLost = "cancel",
+    max_in_flight: int | None = None,
+    queue: int = 1024,
 ) -> Callable[[F], F]: ...
 def capability(
     name: Any = None,
@@ -205,12 +347,18 @@ def capability(
     aliases: Iterable[str] = (),
     timeout: float | None = None,
     announce: bool = False,
+    idempotent: bool = False,
+    on_asker_lost: OnAskerLost = "cancel",
+    max_in_flight: int | None = None,
+    queue: int = 1024,
 ) -> Any:
     """Offer a method to the mesh.
 
     The method takes the payload (an attrs class, decoded and checked; or any JSON if it is not
     annotated), or a `Request` of it, or nothing. It returns a contract, a JSON object, any
-    JSON value (sent as ``result``) or None. A plain ``def`` runs in a worker thread.
+    JSON value (sent as ``result``) or None. A plain ``def`` runs in a worker thread. An async
+    generator answers in parts, each sent as it is yielded, to askers that use
+    `AlephScriptClient.stream`; others get them all as the list ``result``.
 
     Args:
         name: As declared to the hub, asked as ``GET_<name>``. May be left out, together with
@@ -219,32 +367,40 @@ def capability(
         aliases: Further names under which it answers.
         timeout: Most seconds that one run may take.
         announce: Tell the room each successful answer as ``SET_<name>``, for UIs that watch it.
+        idempotent: Running it twice does no harm: when its master is lost, the next one of the
+            room is asked instead of failing with `MasterLost`.
+        on_asker_lost: Whether a run is cancelled or finished when its asker's link is lost. An
+            asker that cancels always cancels.
+        max_in_flight: Most runs at once; None leaves it to the client's own bound.
+        queue: Most requests that wait for their turn; over it they are `Overloaded` at once.
 
     Raises:
         DeclarationError: What is decorated can never serve.
     """
     if callable(name):
-        return _capability(name, None)
+        return capability()(name)
     if name is not None and not (isinstance(name, str) and name):
         raise DeclarationError(f'{name!r} is no capability name; write @capability("NAME")')
     if timeout is not None and timeout <= 0:
         raise DeclarationError(f"a timeout of {timeout} s leaves no time to run")
-    rooms = (room,) if isinstance(room, str) else tuple(room)
-    others = tuple(aliases)
-    return lambda function: _capability(
-        function, name, rooms=rooms, aliases=others, timeout=timeout, announce=announce
-    )
+    if on_asker_lost not in typing.get_args(OnAskerLost):
+        raise DeclarationError(f'on_asker_lost is "cancel" or "finish", not {on_asker_lost!r}')
+    if (max_in_flight is not None and max_in_flight < 1) or queue < 0:
+        raise DeclarationError("max_in_flight is 1 or more, queue 0 or more")
+    options = {
+        "rooms": (room,) if isinstance(room, str) else tuple(room),
+        "aliases": tuple(aliases),
+        "timeout": timeout,
+        "announce": announce,
+        "idempotent": idempotent,
+        "on_asker_lost": on_asker_lost,
+        "max_in_flight": max_in_flight,
+        "queue": queue,
+    }
+    return lambda function: _capability(function, name, options)
 
 
-def _capability(
-    function: F,
-    name: str | None,
-    *,
-    rooms: tuple[str, ...] = (),
-    aliases: tuple[str, ...] = (),
-    timeout: float | None = None,
-    announce: bool = False,
-) -> F:
+def _capability(function: F, name: str | None, options: dict[str, Any]) -> F:
     annotation, takes_payload, reply = _signature(function)
     wants_request = typing.get_origin(annotation) is Request or annotation is Request
     payload = (typing.get_args(annotation) or (None,))[0] if wants_request else annotation
@@ -254,20 +410,25 @@ def _capability(
             raise DeclarationError(
                 f"{function.__qualname__}: name the capability, or take a RequestFor that does"
             )
-    for each in (name, *aliases):
-        _check_name(wire.capability_event(each), function)
+    for each in (name, *options["aliases"]):
+        event = wire.capability_event(each)
+        _check_name(event, function)
+        if event in wire.ANSWERED_BY_HUB:
+            raise DeclarationError(f"{function.__qualname__}: {event} is answered by the hub")
+    streams = inspect.isasyncgenfunction(function)
+    if streams:
+        reply = (typing.get_args(reply) or (None,))[0]  # AsyncIterator[Part]
     record = Capability(
         name=name,
         attribute=function.__name__,
-        rooms=rooms,
-        aliases=aliases,
-        timeout=timeout,
-        announce=announce,
+        doc=function.__doc__ or "",
+        streams=streams,
         payload=_checked_type(payload, function),
         reply=reply if contracts.is_contract(typing.get_origin(reply) or reply) else None,
         wants_request=wants_request,
         takes_payload=takes_payload,
-        blocking=not inspect.iscoroutinefunction(function),
+        blocking=not streams and not inspect.iscoroutinefunction(function),
+        **options,
     )
     return _attach(function, record)
 
@@ -291,6 +452,10 @@ def on(event: str, /, *, room: str | None = None, ordered: bool = True) -> Calla
 
     def decorate(function: F) -> F:
         _check_name(event, function)
+        if inspect.isasyncgenfunction(function):
+            raise DeclarationError(
+                f"{function.__qualname__} is a generator; listeners answer nothing"
+            )
         annotation, takes_event, _ = _signature(function)
         if not takes_event:
             raise DeclarationError(f"{function.__qualname__} takes no argument: it gets an Event")
@@ -408,8 +573,10 @@ def _signature(function: Callable[..., Any]) -> tuple[Any, bool, Any]:
     """Annotation of the argument after self, whether there is one, and of the result."""
     if isinstance(function, staticmethod | classmethod) or not inspect.isfunction(function):
         raise DeclarationError(f"{function!r} is no method; decorate a def or async def")
-    if inspect.isasyncgenfunction(function) or inspect.isgeneratorfunction(function):
-        raise DeclarationError(f"{function.__qualname__} is a generator; return one result")
+    if inspect.isgeneratorfunction(function):
+        raise DeclarationError(
+            f"{function.__qualname__} is a generator; return one result, or make it async"
+        )
     parameters = list(inspect.signature(function).parameters.values())[1:]
     required = [p for p in parameters if p.default is p.empty and p.kind not in _VARIADIC]
     if len(required) > 1 or any(p.kind is p.KEYWORD_ONLY for p in required):

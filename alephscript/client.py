@@ -1,8 +1,7 @@
 """`AlephScriptClient`: subclass it, decorate methods, run it.
 
-A client owns one session at a time and replaces it when it is lost: connect, register,
-subscribe, make master, and only then READY. Requests and events that come in are given to the
-class's capabilities and listeners; what a method does with them costs nobody else anything.
+Thin: `lifecycle` keeps a session open, `serving` runs the class's capabilities, `listening` its
+listeners, `session` speaks to the hub. Here they are put together, and asking and saying begin.
 """
 
 from __future__ import annotations
@@ -11,53 +10,54 @@ import asyncio
 import contextlib
 import inspect
 import logging
-import random
 import signal
 import uuid
-from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from enum import Enum
 from types import TracebackType
-from typing import Any, ClassVar, Self, TypeVar, overload
+from typing import Any, ClassVar, Literal, Self, TypeVar, cast, overload
 
 import attrs
 
-from alephscript import contracts, loops, serving, wire
-from alephscript.capabilities import Declarations, Event, Listener, Room, collect
+from alephscript import contracts, loops, members, serving, wire
+from alephscript.capabilities import (
+    GAP,
+    Declarations,
+    Event,
+    Gap,
+    Group,
+    Progress,
+    Room,
+    collect,
+    summary,
+)
+from alephscript.discovery import MasterChange, MemberStats, Offer, Survey
 from alephscript.errors import (
     AlephScriptError,
-    Closed,
     ConnectionRefused,
     DeadlineExceeded,
-    InvalidPayload,
     NotConnected,
-    PayloadTooLarge,
-    RequestError,
+    Overloaded,
     StateError,
-    UnknownCapability,
     UnknownEvent,
     error_from_answer,
 )
-from alephscript.session import Incoming, Session
-from alephscript.streams import EventStream
+from alephscript.lifecycle import Lifecycle, State, full_jitter
+from alephscript.listening import Listening
+from alephscript.proxies import Proxy, methods_of
+from alephscript.session import Incoming, Question, Session
+from alephscript.streams import EventStream, Streams
 from alephscript.transport import Transport
-from alephscript.wire import Answer
+from alephscript.wire import HubEvent, Position
 
-__all__ = ["AlephScriptClient", "State", "full_jitter"]
+__all__ = ["AlephScriptClient"]
 
 logger = logging.getLogger("alephscript.client")
 
 R = TypeVar("R")
+T = TypeVar("T")
 Auth = Mapping[str, Any] | Callable[[], Mapping[str, Any] | Awaitable[Mapping[str, Any]]]
-
-
-class State(Enum):
-    """Where a client is in its life."""
-
-    NEW = "new"
-    CONNECTING = "connecting"
-    READY = "ready"
-    RECONNECTING = "reconnecting"
-    CLOSED = "closed"
 
 
 class _Unset(Enum):
@@ -66,13 +66,8 @@ class _Unset(Enum):
 
 _UNSET = _Unset.UNSET
 
-
-def full_jitter(*, first: float = 0.2, most: float = 20.0) -> Iterator[float]:
-    """Delays between attempts to reconnect, in seconds, spread so that clients come back apart."""
-    ceiling = first
-    while True:
-        yield random.uniform(0, ceiling)  # noqa: S311 - not a secret
-        ceiling = min(most, ceiling * 2)
+_DRAIN_SECONDS = 10.0
+"""What `run` lets requests finish in after a SIGTERM."""
 
 
 class AlephScriptClient:
@@ -105,14 +100,22 @@ class AlephScriptClient:
             instead of raising.
         acknowledges: Whether the hub acknowledges; None finds out.
         backoff: Makes the delays between attempts to reconnect.
+        when_offline: What is asked or said while there is no link: ``fail`` at once with
+            `NotConnected`, or ``wait`` for the link: requests until their deadline, broadcasts
+            in a buffer.
+        offline_buffer: Broadcasts that wait for the link at most; over it they are `Overloaded`.
+        max_in_flight: Requests that its capabilities serve at once, at the most.
 
     Attributes:
         rooms: Where instances are on every connection. A name is subscribed to and mastered;
             `observe` only subscribes.
+        says: What instances say in their first room, by event: the contract of its data. It is
+            for who reads about the class (`alephscript.asyncapi`); saying is `broadcast`.
         declarations: What the class offers and listens to.
     """
 
     rooms: ClassVar[tuple[str | Room, ...]] = ()
+    says: ClassVar[Mapping[str, Any]] = {}
     declarations: ClassVar[Declarations] = Declarations((), {}, {})
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -134,6 +137,9 @@ class AlephScriptClient:
         retry_open: bool = False,
         acknowledges: bool | None = None,
         backoff: Callable[[], Iterator[float]] = full_jitter,
+        when_offline: Literal["fail", "wait"] = "fail",
+        offline_buffer: int = 1024,
+        max_in_flight: int = 1024,
     ) -> None:
         self.usuario = usuario or type(self).__name__
         self.sesion = sesion or uuid.uuid4().hex[:8]
@@ -146,37 +152,57 @@ class AlephScriptClient:
         self._connect_timeout = connect_timeout
         self._retry_open = retry_open
         self._acknowledges = acknowledges
-        self._backoff = backoff
+        self._when_offline = when_offline
+        self._offline_buffer = offline_buffer
+        self._offline: deque[tuple[str, str, bytes]] = deque()
+        self._max_in_flight = max_in_flight
         declared = self.declarations
         self._rooms = dict.fromkeys(room.name for room in declared.rooms)
         self._masters = {
-            room.name: declared.features(room.name) for room in declared.rooms if room.mastered
+            room.name: declared.mastery(room.name, room.group)
+            for room in declared.rooms
+            if room.mastered
         }
-        self._state = State.NEW
-        self._session: Session | None = None
-        self._failure: AlephScriptError | None = None
-        self._streams: dict[EventStream, None] = {}
-        self._jobs: set[asyncio.Task[None]] = set()
-        self._supervisor: asyncio.Task[None] | None = None
+        self._life = Lifecycle(
+            self._establish,
+            began=self._began,
+            ended=self._ended,
+            backoff=backoff,
+            retry_open=retry_open,
+        )
+        self._streams = Streams()
+        self._positions: dict[str, Position] = {}
+        self._service: serving.Service | None = None
+        self._listening: Listening | None = None
         self._closing: asyncio.Task[None] | None = None
-        self._changed = asyncio.Condition()
 
     # Life
 
     @property
+    def _session(self) -> Session | None:
+        return self._life.session
+
+    @property
     def state(self) -> State:
         """Where it is in its life."""
-        return self._state
+        return self._life.state
+
+    def states(self) -> AsyncIterator[State]:
+        """Where it is, and each change from then on, until it is closed."""
+        return self._life.states()
 
     async def __aenter__(self) -> Self:
-        if self._state is not State.NEW:
-            raise StateError(f"this client is {self._state.value} already; make another one")
-        await self._become(State.CONNECTING)
-        for listeners in self.declarations.listeners.values():
-            for listener in listeners:
-                if listener.ordered:
-                    self._spawn(self._hear_in_order(listener))
-        self._supervisor = asyncio.create_task(self._supervise())
+        self._life.open()
+        self._opened = asyncio.get_running_loop().time()
+        self._service = serving.Service(
+            self,
+            self.declarations.capabilities,
+            name=self.usuario,
+            max_in_flight=self._max_in_flight,
+        )
+        listeners = [each for group in self.declarations.listeners.values() for each in group]
+        self._listening = Listening(self, listeners, name=self.usuario)
+        self._listening.open(self._streams)
         try:
             await self.ready()
         except BaseException:
@@ -199,12 +225,7 @@ class AlephScriptClient:
             ConnectionRefused: The hub refused it, for good.
             StateError: It is not open.
         """
-        if self._state is State.NEW:
-            raise StateError("this client is not open; use `async with`, or run()")
-        async with self._changed:
-            await self._changed.wait_for(lambda: self._state in (State.READY, State.CLOSED))
-        if self._state is State.CLOSED:
-            raise self._failure or StateError("this client is closed; make another one")
+        await self._life.ready()
 
     async def close(self) -> None:
         """Leave the mesh: running capabilities are cancelled, waiting requests end as closed."""
@@ -214,17 +235,34 @@ class AlephScriptClient:
         await asyncio.shield(self._closing)
 
     async def _close(self, closer: asyncio.Task[Any] | None) -> None:
-        await self._become(State.CLOSED)
-        ending = [t for t in (self._supervisor, *self._jobs) if t is not None and t is not closer]
-        self._supervisor = None
-        session, self._session = self._session, None
-        for task in ending:
-            task.cancel()
-        if session is not None:
-            await session.close()
-        if ending:
-            await asyncio.wait(ending)
-        self._end_streams()
+        # Whoever waits for the link is told, whoever asks from now on, too.
+        closing = asyncio.ensure_future(self._life.close())
+        await asyncio.sleep(0)
+        if self._service is not None:
+            await self._service.close(spare=closer)
+        if self._listening is not None:
+            await self._listening.close(spare=closer)
+        await closing
+        self._streams.close()
+
+    async def drain(self, timeout: float | None = None) -> None:
+        """Leave the mesh in peace: take no more requests, finish those that run, then close.
+
+        Args:
+            timeout: Seconds that they may take, None for as long as it needs; what has not
+                finished by then is cancelled.
+        """
+        session = self._life.session
+        masters, self._masters = self._masters, {}
+        with contextlib.suppress(AlephScriptError):
+            if session is not None:
+                for room in masters:
+                    await session.resign(room)
+        if self._service is not None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(timeout):
+                    await self._service.drain()
+        await self.close()
 
     async def run_forever(self) -> None:
         """Serve until closed, cancelled or refused for good; opens the client if it is new.
@@ -232,17 +270,18 @@ class AlephScriptClient:
         Raises:
             ConnectionRefused: The hub refused it, for good.
         """
-        if self._state is State.NEW:
+        if self.state is State.NEW:
             async with self:
                 await self.run_forever()
             return
-        async with self._changed:
-            await self._changed.wait_for(lambda: self._state is State.CLOSED)
-        if self._failure is not None:
-            raise self._failure
+        await self._life.until(State.CLOSED)
+        if self._life.failure is not None:
+            raise self._life.failure
 
     def run(self) -> None:
-        """Serve until SIGINT or SIGTERM, from a script: owns the event loop and the signals.
+        """Serve from a script until SIGINT, or SIGTERM, which lets requests finish (10 s).
+
+        Owns the event loop and both signals.
 
         Raises:
             ConnectionRefused: There is no hub, or it refused the client.
@@ -250,11 +289,16 @@ class AlephScriptClient:
 
         async def main() -> None:
             loop = asyncio.get_running_loop()
-            serving_task = asyncio.ensure_future(self.run_forever())
-            for number in (signal.SIGINT, signal.SIGTERM):
-                loop.add_signal_handler(number, serving_task.cancel)
+            running = asyncio.ensure_future(self.run_forever())
+            draining: set[asyncio.Future[None]] = set()
+
+            def drain() -> None:
+                draining.add(asyncio.ensure_future(self.drain(_DRAIN_SECONDS)))
+
+            loop.add_signal_handler(signal.SIGINT, running.cancel)
+            loop.add_signal_handler(signal.SIGTERM, drain)
             with contextlib.suppress(asyncio.CancelledError):
-                await serving_task
+                await running
 
         loops.run(main())
 
@@ -268,6 +312,8 @@ class AlephScriptClient:
         *,
         room: str | None = None,
         timeout: float | _Unset | None = _UNSET,
+        wait_for_master: bool = False,
+        on_progress: Callable[[Progress], None] | None = None,
     ) -> R: ...
     @overload
     async def request(
@@ -278,6 +324,8 @@ class AlephScriptClient:
         *,
         room: str | None = None,
         timeout: float | _Unset | None = _UNSET,
+        wait_for_master: bool = False,
+        on_progress: Callable[[Progress], None] | None = None,
         reply: type[R],
     ) -> R: ...
     @overload
@@ -289,6 +337,8 @@ class AlephScriptClient:
         *,
         room: str | None = None,
         timeout: float | _Unset | None = _UNSET,
+        wait_for_master: bool = False,
+        on_progress: Callable[[Progress], None] | None = None,
     ) -> dict[str, Any]: ...
     async def request(
         self,
@@ -298,9 +348,14 @@ class AlephScriptClient:
         *,
         room: str | None = None,
         timeout: float | _Unset | None = _UNSET,
+        wait_for_master: bool = False,
+        on_progress: Callable[[Progress], None] | None = None,
         reply: Any = None,
     ) -> Any:
         """Ask a capability and wait for its answer.
+
+        It ends by the first of: the answer; no master; the deadline; the loss of the master or
+        of the own link; the cancellation of the task that asks, which travels to the master.
 
         Args:
             request: Name of the capability, or a typed request that names it.
@@ -308,6 +363,9 @@ class AlephScriptClient:
             room: The room to ask; by default one that offers the capability.
             timeout: Seconds to wait, None for as long as the hub does. Inside a capability, at
                 most what remains of the request that is being served.
+            wait_for_master: Whether to wait, until the deadline, for somebody who offers it,
+                instead of ending with `NoMaster` at once. Needs a hub of this package.
+            on_progress: Called with what the capability reports by `Request.progress`.
             reply: With a name: the contract to decode the answer to.
 
         Returns:
@@ -317,24 +375,174 @@ class AlephScriptClient:
             RequestError: The request failed; the subclass and ``code`` say why.
             ContractError: The payload has no wire form, or the answer does not fit the reply.
         """
-        if isinstance(request, str):
-            event, payload = wire.capability_event(request), {} if payload is None else payload
-        else:
-            event, payload = wire.capability_event(request.capability), request
+        if not isinstance(request, str):
             reply = contracts.reply_type(type(request))
-        wire.check_event(event)
-        data = contracts.encode(payload)
-        seconds = self._seconds(event, timeout)
-        answer = await self._ready_session().ask(event, data, room=room, timeout=seconds)
+        question = self._question(request, payload, room, timeout, on_progress)
+        if wait_for_master:
+            question = question._replace(meta={**question.meta, "wait": True})
+        session = self._life.session
+        if session is None:
+            session, question = await self._session_for(question)
+        answer = await session.ask(question)
         if wire.is_failure(answer):
             raise error_from_answer(answer)
-        fields = {key: value for key, value in answer.items() if key != "success"}
-        return fields if reply is None else contracts.decode(fields, reply)
+        del answer["success"]
+        return answer if reply is None else contracts.decode(answer, reply)
+
+    @overload
+    def stream(
+        self,
+        request: contracts.RequestFor[R],
+        /,
+        *,
+        room: str | None = None,
+        timeout: float | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> AsyncIterator[R]: ...
+    @overload
+    def stream(
+        self,
+        capability: str,
+        payload: Any = None,
+        /,
+        *,
+        room: str | None = None,
+        timeout: float | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+        reply: type[R],
+    ) -> AsyncIterator[R]: ...
+    @overload
+    def stream(
+        self,
+        capability: str,
+        payload: Any = None,
+        /,
+        *,
+        room: str | None = None,
+        timeout: float | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> AsyncIterator[Any]: ...
+    async def stream(
+        self,
+        request: str | contracts.RequestFor[Any],
+        payload: Any = None,
+        /,
+        *,
+        room: str | None = None,
+        timeout: float | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+        reply: Any = None,
+    ) -> AsyncIterator[Any]:
+        """Ask a capability that answers in parts; leaving the loop cancels it.
+
+        ::
+
+            async for part in client.stream("AAIA_PLAY_FIA", {"sessionId": sid, "fiaIndex": 0}):
+                ...
+
+        The master sends no more than 64 parts ahead of what was read. A capability that answers
+        at once gives one part, its answer.
+
+        Args:
+            request: Name of the capability, or a typed request that names it.
+            payload: With a name: a JSON value, or a contract.
+            room: The room to ask; by default one that offers the capability.
+            timeout: Seconds until the last part, None for a day.
+            on_progress: Called with what the capability reports by `Request.progress`.
+            reply: With a name: the contract to decode each part to.
+
+        Yields:
+            The parts; with a typed request or ``reply``, of that type.
+
+        Raises:
+            RequestError: The request failed; the subclass and ``code`` say why.
+            ContractError: The payload has no wire form, or a part does not fit the reply.
+        """
+        if not isinstance(request, str):
+            reply = contracts.reply_type(type(request))
+        timeout = wire.LONGEST_TIMEOUT if timeout is None else timeout
+        question = self._question(request, payload, room, timeout, on_progress)
+        session, question = await self._session_for(question)
+        async with contextlib.aclosing(session.stream(question)) as parts:
+            async for part in parts:
+                yield part if reply is None else contracts.decode(part, reply)
+
+    def proxy(
+        self, cls: type[T], *, room: str | None = None, timeout: float | _Unset | None = _UNSET
+    ) -> T:
+        """A master's methods, to be called as if it were here.
+
+        ::
+
+            bot = client.proxy(PersefonBot)
+            step = await bot.step_fia(StepFIA(session_id=sid, fia_index=0))  # a StepResult
+
+        Args:
+            cls: The master's class, or a Protocol with some of its methods; a method that takes a
+                `Request` or is a plain ``def`` is better declared in a Protocol, by what it takes
+                and gives from afar.
+            room: The room to ask; by default one that offers the capability.
+            timeout: Seconds to wait, as in `request`.
+
+        Raises:
+            DeclarationError: The class offers nothing.
+        """
+        options: dict[str, Any] = {"room": room}
+        if timeout is not _UNSET:
+            options["timeout"] = timeout
+        return cast("T", Proxy(self, cls.__qualname__, methods_of(cls), options))
 
     async def server_state(self) -> dict[str, Any]:
         """Who is where and who masters what, as SET_SERVER_STATE tells it."""
-        answer = await self._ready_session().server_state(self._timeout or wire.DEFAULT_TIMEOUT)
+        answer = await self._life.present_session().server_state(
+            self._timeout or wire.DEFAULT_TIMEOUT
+        )
         return {key: value for key, value in answer.items() if key != "success"}
+
+    # Finding out
+
+    async def discover(
+        self, *, room: str | None = None, capability: str | None = None
+    ) -> list[Offer]:
+        """Who offers what, with the schemas of what it takes and gives.
+
+        Masters of other packages appear with the names that they declared.
+
+        Args:
+            room: Only this room.
+            capability: Only this capability.
+
+        Raises:
+            UnknownEvent: It is a stock hub, which does not say.
+        """
+        name = None if capability is None else wire.capability_name(capability)
+        wanted = {"room": room, "capability": name}
+        session, timeout = self._life.present_session(), self._timeout or wire.DEFAULT_TIMEOUT
+        told = await members.read(session, HubEvent.GET_CAPABILITIES, wanted, timeout)
+        return contracts.decode(told["offers"], list[Offer])
+
+    async def watch_masters(self) -> AsyncIterator[MasterChange]:
+        """Each change, in any room, of who serves there; from now on and across reconnections."""
+        with contextlib.closing(self.events(None, HubEvent.MASTER_CHANGED)) as stream:
+            if wire.EVERY_ROOM not in self._rooms:
+                await self.subscribe(wire.EVERY_ROOM)
+            async for event in stream:
+                yield contracts.decode(event.data, MasterChange)
+
+    async def survey(
+        self, what: members.What = "info", *, room: str | None = None, timeout: float = 2.0
+    ) -> Survey:
+        """Ask every member of this package's at once what it is, or how it does.
+
+        Args:
+            what: ``ping``; ``info``, a `MemberInfo` each; ``stats``, a `MemberStats` each.
+            room: Only who is in this room.
+            timeout: Seconds after which who has not answered is missing.
+
+        Raises:
+            UnknownEvent: It is a stock hub, which does not say who there is.
+        """
+        return await members.survey(self._life.present_session(), what, room, timeout)
 
     # Being somewhere
 
@@ -345,36 +553,68 @@ class AlephScriptClient:
             RequestError: The hub refused it.
         """
         sesion = sesion or self.sesion
-        await self._ready_session().register(_registration(usuario, sesion, extras))
+        await self._life.present_session().register(_registration(usuario, sesion, extras))
         self.usuario, self.sesion, self._extras = usuario, sesion, extras
 
-    async def subscribe(self, room: str) -> None:
+    async def subscribe(self, room: str, *, since: Position | None = None) -> None:
         """Be in a room, on every connection from now on.
+
+        Where the hub keeps a history, what was said while the link was lost comes after the
+        reconnection, in order; what it no longer has is told as a `GAP` event.
+
+        Args:
+            room: The room.
+            since: Hear first what was said since then; `position` says where one is.
 
         Raises:
             RequestError: The hub refused it.
         """
-        await self._ready_session().subscribe(wire.room_name(room))
+        if since is not None:
+            self._positions[wire.room_name(room)] = attrs.evolve(since)
+        await self._life.present_session().subscribe(wire.room_name(room))
         self._rooms[room] = None
+
+    def position(self, room: str) -> Position | None:
+        """How far a room was heard, to be passed to `subscribe`; None without a history."""
+        position = self._positions.get(room)
+        return None if position is None else attrs.evolve(position)
 
     async def unsubscribe(self, room: str) -> None:
         """Leave a room; what the client masters, it goes on mastering."""
         self._rooms.pop(room, None)
-        await self._ready_session().unsubscribe(wire.room_name(room))
+        self._positions.pop(room, None)
+        await self._life.present_session().unsubscribe(wire.room_name(room))
 
-    async def make_master(self, room: str, features: tuple[str, ...] | None = None) -> None:
-        """Become the master of a room, on every connection from now on.
+    async def make_master(
+        self, room: str, features: tuple[str, ...] | None = None, *, group: Group = "single"
+    ) -> None:
+        """Become the master of a room, or one of its masters, on every connection.
 
         Args:
             room: The room.
             features: What to declare; by default the class's capabilities for that room.
+            group: ``single``: whoever mastered it before is displaced. ``standby``: the first of
+                those who stand by serves, the next takes over when it goes. ``shared``: each
+                request goes to the one with the fewest in flight. The last declaration decides
+                which of these a room is; masters of another group are displaced.
 
         Raises:
             RequestError: The hub refused it.
         """
-        offered = self.declarations.features(room) if features is None else features
-        await self._ready_session().make_master(wire.room_name(room), offered)
-        self._masters[room] = offered
+        mastery = self.declarations.mastery(wire.room_name(room), group)
+        if features is not None:
+            mastery = attrs.evolve(mastery, features=features)
+        await self._life.present_session().make_master(room, mastery)
+        self._masters[room] = mastery
+
+    async def resign(self, room: str) -> None:
+        """Master a room no more, on every connection; requests that run are still answered.
+
+        Raises:
+            RequestError: The hub refused it.
+        """
+        self._masters.pop(room, None)
+        await self._life.present_session().resign(wire.room_name(room))
 
     # Saying and hearing
 
@@ -394,8 +634,16 @@ class AlephScriptClient:
             room = next(iter(self._rooms), None)
             if room is None:
                 raise StateError("this client is in no room; say which one: broadcast(…, room=…)")
-        name = wire.check_event(event)
-        self._ready_session().broadcast(wire.room_name(room), name, contracts.encode(data))
+        said = (wire.room_name(room), wire.check_event(event), contracts.dumps(data))
+        try:
+            self._life.present_session().broadcast(*said)
+        except NotConnected:
+            if self._when_offline == "fail":
+                raise
+            if len(self._offline) >= self._offline_buffer:
+                waiting = f"{len(self._offline)} broadcasts wait for the link already"
+                raise Overloaded(waiting, [{"delivered": False}]) from None
+            self._offline.append(said)
 
     def events(self, room: str | None = None, *names: str, buffer: int = 1024) -> EventStream:
         """What is said, as an async iterator, from now on and across reconnections.
@@ -405,81 +653,84 @@ class AlephScriptClient:
             names: Only events of these names; none for all.
             buffer: How many unread events are kept before the oldest are dropped.
         """
-        stream = EventStream(
-            room=room,
-            names=frozenset(names),
-            buffer=buffer,
-            on_close=lambda closed: self._streams.pop(closed, None),
-        )
-        self._streams[stream] = None
-        if self._state is State.CLOSED:
-            stream.close()
-        return stream
+        return self._streams.open(room, frozenset(names), buffer)
 
     # Inside
 
-    async def _become(self, state: State) -> None:
-        async with self._changed:
-            self._state = state
-            self._changed.notify_all()
+    def _question(
+        self,
+        request: str | contracts.RequestFor[Any],
+        payload: Any,
+        room: str | None,
+        timeout: float | _Unset | None,
+        on_progress: Callable[[Progress], None] | None,
+    ) -> Question:
+        if isinstance(request, str):
+            capability, payload = request, {} if payload is None else payload
+        else:
+            capability, payload = request.capability, request
+        event = wire.asking_event(capability)
+        seconds = self._timeout if timeout is _UNSET else timeout
+        work = serving.current.get()
+        meta: Mapping[str, Any] = _NOTHING
+        if work is not None:
+            remaining = work.ends - asyncio.get_running_loop().time()
+            if remaining <= 0:
+                raise DeadlineExceeded(f"no time is left to ask {event}", _NOT_DELIVERED)
+            seconds = remaining if seconds is None else min(seconds, remaining)
+            meta = {"chain": work.chain}
+        if seconds is not None and seconds > wire.LONGEST_TIMEOUT:
+            seconds = wire.LONGEST_TIMEOUT
+        report = None
+        if on_progress is not None:
+            report = _reporter(on_progress)
+        return Question(event, contracts.dumps(payload), room, seconds, meta, report)
 
-    def _end_streams(self) -> None:
-        for stream in list(self._streams):
-            stream.close()
+    async def _session_for(self, question: Question) -> tuple[Session, Question]:
+        """The session to ask on, and the question with the time that is left by then."""
+        if self._when_offline == "fail" or self._life.session is not None:
+            return self._life.present_session(), question
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        try:
+            async with asyncio.timeout(question.timeout):
+                await self._life.until(State.READY)
+        except TimeoutError:
+            message = f"no link to the hub within {question.timeout:g} s"
+            raise DeadlineExceeded(message, _NOT_DELIVERED) from None
+        session = self._life.present_session()
+        if question.timeout is None:
+            return session, question
+        left = max(0.001, question.timeout - (clock() - began))
+        return session, question._replace(timeout=left)
 
-    def _ready_session(self) -> Session:
-        if self._session is not None:
-            return self._session
-        if self._state is State.NEW:
-            raise StateError("this client is not open; use `async with`, or run()")
-        if self._state is State.CLOSED:
-            raise Closed("this client is closed; make another one")
-        raise NotConnected("there is no link to the hub at the moment; nothing was sent")
+    def _began(self, session: Session) -> None:
+        logger.info("%s is ready on %s", self.usuario, self._namespace)
+        while self._offline:
+            session.broadcast(*self._offline.popleft())
+        session.release()
 
-    def _seconds(self, event: str, timeout: float | _Unset | None) -> float | None:
-        """What a request may take: its own limit, or what remains of the one being served."""
-        own = self._timeout if isinstance(timeout, _Unset) else timeout
-        ends = serving.deadline.get()
-        if ends == float("inf"):
-            return own
-        remaining = ends - asyncio.get_running_loop().time()
-        if remaining <= 0:
-            raise DeadlineExceeded(f"no time is left to ask {event}", [{"delivered": False}])
-        return remaining if own is None else min(own, remaining)
+    def _ended(self, session: Session) -> None:
+        logger.info("%s lost its link to the hub", self.usuario)
+        if self._service is not None:
+            self._service.lost(session)
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._jobs.add(task)
-        task.add_done_callback(self._jobs.discard)
-
-    async def _supervise(self) -> None:
-        delays = self._backoff()
-        while True:
-            try:
-                session = await self._establish()
-            except AlephScriptError as error:
-                opening = self._state is State.CONNECTING and not self._retry_open
-                if opening or (isinstance(error, ConnectionRefused) and error.fatal):
-                    self._failure = error
-                    await self._become(State.CLOSED)
-                    self._end_streams()
-                    return
-                logger.debug("no session yet: %s", error)
-            else:
-                logger.info("%s is ready on %s", self.usuario, self._namespace)
-                delays = self._backoff()
-                self._session = session
-                session.release()
-                await self._become(State.READY)
-                await session.gone.wait()
-                self._session = None
-                logger.info("%s lost its link to the hub; reconnecting", self.usuario)
-                await self._become(State.RECONNECTING)
-            await asyncio.sleep(next(delays))
+    def _about_itself(self, event: str) -> dict[str, Any]:
+        assert self._service is not None
+        if event == "GET_MEMBER_INFO":
+            uptime = asyncio.get_running_loop().time() - self._opened
+            offered, told = self.declarations.capabilities, summary(type(self).__doc__)
+            about: Any = members.info(self.usuario, self.sesion, offered, told, uptime)
+        elif event == "GET_MEMBER_STATS":
+            about = MemberStats(self.usuario, self.sesion, self._service.stats())
+        else:
+            return {}
+        return dict(contracts.encode(about))
 
     async def _establish(self) -> Session:
+        assert self._service is not None
         transport = self._transport()
-        session = Session(self._take)
+        session = Session(_Inbox(self, self._service, self._streams), self._positions)
         try:
             auth = await self._credentials()
         except Exception as exc:
@@ -522,75 +773,60 @@ class AlephScriptClient:
         given = self._auth()
         return dict((await given if inspect.isawaitable(given) else given) or {})
 
-    def _take(self, session: Session, incoming: Incoming) -> None:
-        """Give what came in to whom it concerns; on the loop, in order of arrival."""
-        if incoming.event.startswith("GET_"):
-            self._spawn(self._serve(session, incoming))
-            return
-        if incoming.event in wire.CONFIRMATIONS:
-            return
-        listeners = self.declarations.listeners.get(incoming.event, ())
-        if incoming.ack is not None:
-            known = listeners or self._streams
-            answer = wire.success() if known else UnknownEvent("nobody listens").answer()
-            session.answer(incoming, answer)
-        data = incoming.data
-        if incoming.event.startswith("SET_") and isinstance(data, dict):
-            data = {key: value for key, value in data.items() if key != "sender"}
-        event = Event(incoming.room, incoming.event, data, incoming.sender)
-        for stream in list(self._streams):
-            stream.offer(event)
-        for listener in listeners:
-            # A stock hub does not say the room: then any may be meant, as in streams.
-            if not listener.ordered and (not event.room or listener.room in (None, event.room)):
-                self._spawn(self._hear(listener, event))
 
-    async def _serve(self, session: Session, incoming: Incoming) -> None:
-        name = wire.capability_name(incoming.event)
-        capability = self.declarations.capabilities.get(name)
-        answer: Answer
-        if capability is None:
-            answer = UnknownCapability(f"{self.usuario} has no capability {name}").answer()
+class _Inbox:
+    """Gives what a session brings to whom it concerns; on the loop, in order of arrival."""
+
+    def __init__(
+        self, client: AlephScriptClient, service: serving.Service, streams: Streams
+    ) -> None:
+        self._client = client
+        self._service = service
+        self.cancelled = service.cancelled
+        self.wanted = service.wanted
+        self._streams = streams
+
+    def asked(self, session: Session, request: Incoming) -> None:
+        """See `alephscript.session.Inbox`."""
+        if request.event in wire.MEMBER_EVENTS:
+            about = self._client._about_itself(request.event)  # noqa: SLF001
+            session.answer(request, contracts.dumps({"success": True, **about}))
         else:
-            answer = await serving.serve(
-                capability,
-                getattr(self, capability.attribute),
-                incoming.data,
-                room=incoming.room,
-                caller=incoming.sender,
-                id=incoming.id,
-                seconds=incoming.seconds,
-            )
+            self._service.take(session, request)
+
+    def told(self, session: Session, incoming: Incoming) -> None:
+        """See `alephscript.session.Inbox`."""
+        name = incoming.event
+        if name in wire.CONFIRMATIONS:
+            return
+        streams = self._streams.listening(name)
+        if incoming.ack is not None:
+            answer = wire.success() if streams else UnknownEvent("nobody listens").answer()
+            session.answer(incoming, wire.dumps(answer))
+        if not streams:
+            return
+        data = incoming.data
+        if name == GAP:
+            data = Gap(data["missed"])
+        elif name.startswith("SET_") and isinstance(data, dict):
+            data.pop("sender", None)
+        event = Event(incoming.room, name, data, incoming.sender)
+        for stream in streams:
+            stream.offer(event)
+
+
+def _reporter(on_progress: Callable[[Progress], None]) -> Callable[[Any], None]:
+    def report(data: Any) -> None:
         try:
-            try:
-                # A stock hub tells the room anyway: there, the answer is that event.
-                if capability and capability.announce and session.acknowledges:
-                    self._announce(session, incoming, answer)
-                session.answer(incoming, answer)
-            except (InvalidPayload, PayloadTooLarge) as error:  # a text or a detail without JSON
-                session.answer(incoming, serving.internal(name, error))
-        except RequestError as error:
-            logger.debug("the answer to %s found no link: %s", incoming.event, error)
-
-    def _announce(self, session: Session, incoming: Incoming, answer: Answer) -> None:
-        if incoming.room and not wire.is_failure(answer):
-            event = wire.answer_event(incoming.event)
-            session.broadcast(incoming.room, event, answer)
-
-    async def _hear_in_order(self, listener: Listener) -> None:
-        async with self.events(listener.room, listener.event) as stream:
-            async for event in stream:
-                await self._hear(listener, event)
-
-    async def _hear(self, listener: Listener, event: Event[Any]) -> None:
-        serving.deadline.set(float("inf"))  # not that of whoever said it while serving
-        try:
-            if listener.data is not None:
-                event = attrs.evolve(event, data=contracts.decode(event.data, listener.data))
-            method = getattr(self, listener.attribute)
-            await serving.in_thread_or_loop(method, event, blocking=listener.blocking)
+            on_progress(contracts.decode(data, Progress))
         except Exception:
-            logger.exception("%s.%s failed on an event", self.usuario, listener.attribute)
+            logger.exception("a callback for progress failed")
+
+    return report
+
+
+_NOTHING: Mapping[str, Any] = {}
+_NOT_DELIVERED = [{"delivered": False}]
 
 
 def _registration(usuario: str, sesion: str, extras: Mapping[str, Any]) -> dict[str, Any]:

@@ -34,11 +34,13 @@ from cattrs.cols import (
 )
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
+from alephscript import wire
 from alephscript.errors import ContractError, DeclarationError
 
 __all__ = [
     "RequestFor",
     "decode",
+    "dumps",
     "encode",
     "is_contract",
     "json_schema",
@@ -88,11 +90,18 @@ def reply_type(cls: type[RequestFor[T]]) -> type[T]:
     Raises:
         DeclarationError: `RequestFor` was subclassed without its ``[Reply]``.
     """
+    known = _reply_types.get(cls)
+    if known is not None:
+        return cast("type[T]", known)
     for owner in cls.__mro__:
         for base in owner.__dict__.get("__orig_bases__", ()):
             if typing.get_origin(base) is RequestFor:
-                return cast("type[T]", typing.get_args(base)[0])
+                found = _reply_types[cls] = typing.get_args(base)[0]
+                return cast("type[T]", found)
     raise DeclarationError(f"{cls.__qualname__} does not say its reply: subclass RequestFor[Reply]")
+
+
+_reply_types: dict[type, Any] = {}
 
 
 def is_contract(cls: object) -> bool:
@@ -118,6 +127,17 @@ def encode(value: Any) -> Any:
     except Exception as exc:
         message = str(exc) if isinstance(exc, _NoJSONForm) else f"cannot be encoded: {exc!r}"
         raise ContractError(type(value).__name__, [{"path": "", "message": message}]) from exc
+
+
+def dumps(value: Any) -> bytes:
+    """The JSON text of a contract, or of anything made of contracts and JSON values.
+
+    Raises:
+        ContractError: A part of it has no JSON form.
+        InvalidPayload: As `alephscript.wire.dumps`.
+        PayloadTooLarge: It is nested too deeply.
+    """
+    return wire.dumps_plain(value if wire.is_plain(value) else encode(value))
 
 
 def decode(payload: Any, cls: type[T]) -> T:
@@ -277,6 +297,12 @@ def _strict(kind: type, name: str, factory: Callable[..., Any]) -> Callable[...,
     return strict_factory
 
 
+def _mapping_structure_factory(cls: Any, conv: cattrs.Converter) -> Callable[[Any, Any], Any]:
+    if typing.get_args(cls) in ((), (str, Any)):
+        return lambda value, _: value  # what JSON gave has no other keys
+    return mapping_structure_factory(cls, conv)
+
+
 def _structure_contract(cls: Any, conv: cattrs.Converter) -> Callable[[Any, Any], Any]:
     keys: Any = {a.name: override(rename=wire_key(a.name)) for a in _fields(cls)}
     return make_dict_structure_fn(cls, conv, **keys)
@@ -288,6 +314,12 @@ def _unstructure_contract(cls: Any, conv: cattrs.Converter) -> Callable[[Any], A
         for a in _fields(cls)
     }
     return make_dict_unstructure_fn(cls, conv, **keys)
+
+
+def _unless_plain(general: Callable[[Any], Callable[[Any], Any]], cls: Any) -> Callable[[Any], Any]:
+    """Leave alone what is JSON already: most containers are."""
+    hook = general(cls)
+    return lambda value: value if wire.is_plain(value) else hook(value)
 
 
 def _fields(cls: Any) -> tuple[Any, ...]:
@@ -308,7 +340,7 @@ def _converter() -> cattrs.Converter:
     for matches, kind, name, factory in (
         (is_sequence, list, "an array", homogenous_tuple_structure_factory),
         (is_mutable_sequence, list, "an array", list_structure_factory),
-        (is_mapping, dict, "an object", mapping_structure_factory),
+        (is_mapping, dict, "an object", _mapping_structure_factory),
         (_is_contract_type, dict, "an object", _structure_contract),
     ):
         conv.register_structure_hook_factory(matches, _strict(kind, name, factory))
@@ -320,6 +352,11 @@ def _converter() -> cattrs.Converter:
     conv.register_unstructure_hook(bytes, _refuse)
     conv.register_unstructure_hook_func(is_any_set, _refuse)
     conv.register_unstructure_hook_factory(_is_contract_type, _unstructure_contract)
+    for matches, general in (
+        (is_mapping, conv.gen_unstructure_mapping),
+        (is_mutable_sequence, conv.gen_unstructure_iterable),
+    ):
+        conv.register_unstructure_hook_factory(matches, functools.partial(_unless_plain, general))
     return conv
 
 

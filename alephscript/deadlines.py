@@ -36,19 +36,25 @@ class Deadlines(Generic[K]):
         """Call back for a key after so many seconds; a key has one deadline."""
         loop = asyncio.get_running_loop()
         grain = int((loop.time() + seconds) / _GRAIN) + 1
-        self.forget(key)
-        self._grain_of[key] = grain
+        if key in self._grain_of:
+            self.forget(key)
         keys = self._grains.get(grain)
         if keys is None:
             keys = self._grains[grain] = {}
             self._timers[grain] = loop.call_at(grain * _GRAIN, self._ring, grain)
         keys[key] = None
+        self._grain_of[key] = grain
 
     def forget(self, key: K) -> None:
         """Do not call back for a key; one that is not known is no error."""
         grain = self._grain_of.pop(key, None)
         if grain is not None and grain in self._grains:  # it is not while its keys are called
             self._grains[grain].pop(key, None)
+
+    def remaining(self, key: K) -> float:
+        """Seconds until a key's deadline, never below zero; none at all if it has none."""
+        grain = self._grain_of.get(key, 0)
+        return max(0.0, grain * _GRAIN - asyncio.get_running_loop().time())
 
     def close(self) -> None:
         """Forget them all."""

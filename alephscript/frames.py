@@ -14,6 +14,7 @@ Pure: no socket, no clock.
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Iterable, Sequence
@@ -94,6 +95,9 @@ class Packet(NamedTuple):
 
 _HEAD = re.compile(rb"([0-6])(?:(?<=[56])[0-9]{1,10}-)?(?:(/[^,?]*)(?:[?][^,]*)?(?:,|\Z))?([0-9]*)")
 _KINDS = {b"%d" % kind: kind for kind in Kind}
+_KNOWN_HEADS = {b"%d%b," % (kind, wire.RUNTIME.encode()): kind for kind in (Kind.EVENT, Kind.ACK)}
+"""Heads of nearly all packets: those of the usual namespace are found by one lookup."""
+_LONGEST_HEAD = max(map(len, _KNOWN_HEADS))
 
 
 def decode(message: bytes) -> Packet:
@@ -105,6 +109,15 @@ def decode(message: bytes) -> Packet:
     Raises:
         ProtocolError: There is no packet of that kind, or its head is longer than any.
     """
+    comma = message.find(b",", 0, _LONGEST_HEAD) + 1
+    known = _KNOWN_HEADS.get(message[:comma])
+    if known is not None:
+        body = message.find(b"[", comma, comma + MAX_ACK_DIGITS + 1)
+        if body == comma:
+            return Packet(known, wire.RUNTIME, None, message[body:])
+        digits = message[comma:body]
+        if body > 0 and digits.isdigit():
+            return Packet(known, wire.RUNTIME, int(digits), message[body:])
     head = _HEAD.match(message)
     if head is None:
         raise ProtocolError(f"no Socket.IO packet begins with {message[:1]!r}")
@@ -121,9 +134,15 @@ def decode(message: bytes) -> Packet:
 
 def encode(kind: Kind, namespace: str, ack: int | None = None, payload: bytes = b"") -> bytes:
     """A packet as an Engine.IO message, ``4`` included."""
+    if ack is None:
+        return _head(kind, namespace) + payload
+    return b"%b%d%b" % (_head(kind, namespace), ack, payload)
+
+
+@functools.lru_cache
+def _head(kind: Kind, namespace: str) -> bytes:
     where = b"" if namespace == "/" else b"%b," % namespace.encode()
-    number = b"" if ack is None else b"%d" % ack
-    return b"4%d%b%b%b" % (kind, where, number, payload)
+    return b"4%d%b" % (kind, where)
 
 
 _split = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -140,10 +159,14 @@ def values(payload: bytes) -> list[msgspec.Raw]:
         PayloadTooLarge: It is nested too deeply.
     """
     # Brackets inside strings count too: this bound is cheap, and passing it is the rule.
-    if payload.count(b"[") + payload.count(b"{") > wire.MAX_DEPTH:
+    if (
+        len(payload) > 2 * wire.MAX_DEPTH
+        and payload.count(b"[") + payload.count(b"{") > wire.MAX_DEPTH
+    ):
         wire.loads(payload)
     try:
-        payload.decode()
+        if not payload.isascii():
+            payload.decode()
         return _split(payload)
     except RecursionError:
         raise PayloadTooLarge(f"nested deeper than {wire.MAX_DEPTH} levels") from None
@@ -186,15 +209,29 @@ def text_frame(message: bytes) -> bytes:
 
 def masked_text_frame(message: bytes) -> bytes:
     """A message as a client's websocket text frame: whole and masked (RFC 6455, section 5.3)."""
+    if not _keys:
+        _keys.extend(memoryview(os.urandom(4096)).cast("I"))
+    key = _keys.pop()
     size = len(message)
-    key = os.urandom(4)
-    mask = int.from_bytes((key * (size // 4 + 1))[:size])
-    masked = (int.from_bytes(message) ^ mask).to_bytes(size)
+    words = size // 4 + 1
+    # A key times 1 in every word is the key repeated; a quarter of the time of joining bytes.
+    ones = _ONES[words] if words < len(_ONES) else _ones(words)
+    mixed = int.from_bytes(message, "little") ^ key * ones
+    masked = mixed.to_bytes(words * 4, "little")[:size]
     if size < 126:  # noqa: PLR2004 - the RFC's own numbers
-        return bytes((0x81, 0x80 | size)) + key + masked
-    if size < 1 << 16:
-        return b"\x81\xfe" + size.to_bytes(2) + key + masked
-    return b"\x81\xff" + size.to_bytes(8) + key + masked
+        return b"\x81%c%b%b" % (0x80 | size, key.to_bytes(4, "little"), masked)
+    length = size.to_bytes(2) if size < 1 << 16 else size.to_bytes(8)
+    mark = 0xFE if size < 1 << 16 else 0xFF
+    return b"\x81%c%b%b%b" % (mark, length, key.to_bytes(4, "little"), masked)
+
+
+def _ones(words: int) -> int:
+    return int.from_bytes(b"\1\0\0\0" * words, "little")
+
+
+_ONES = [_ones(words) for words in range(256)]
+_keys: list[int] = []
+"""Masking keys from the system's randomness, fetched many at a time."""
 
 
 def join_polling(messages: Iterable[bytes]) -> bytes:

@@ -1,41 +1,32 @@
 """The mesh as a state machine: one input in, a list of effects out.
 
 Theory of operation. A `Mesh` is one namespace of one hub. It knows its peers (by the socket id
-that the shell gave them), their rooms, each room's master and every request that waits for an
-answer. A shell feeds it what happens and carries out what it returns, in order:
+that the shell gave them), their rooms, each room's masters and every request that waits for an
+answer. A shell feeds it what happens and carries out the `effects` that it returns, in order:
 
 ===================  ==========================================================
 input                what it means
 ===================  ==========================================================
 `connected`          a socket joined the namespace
 `received`           a socket sent an event, perhaps asking for acknowledgement
-`acknowledged`       a socket acknowledged an `Emit` that carried a request
-`expired`            a deadline that `Arm` asked for has passed
+`acknowledged`       a socket acknowledged an `Ask`
+`expired`            a deadline that `Ask` or `Arm` set has passed
 `disconnected`       a socket is gone, however it went
 ===================  ==========================================================
 
-=============  ================================================================
-effect         what the shell does
-=============  ================================================================
-`Emit`         sends an event to one or many sockets; with ``request``, asks for an
-               acknowledgement under that number
-`Acknowledge`  answers an event that asked for acknowledgement, exactly once each
-`Arm`          calls `expired` with the request's number after so many seconds
-`Disarm`       forgets that
-=============  ================================================================
-
 A request is born by a GET_ event, direct or inside ROOM_MESSAGE, and ends by the first of: the
 master's acknowledgement; for stock masters a SET_ of the same name from the master's socket; its
-deadline; the loss of its master or its asker. What comes later is counted and dropped.
+deadline; its cancellation; the loss of its asker; the loss or displacement of its master, unless
+the capability is idempotent and somebody else serves it. One that may wait for a master waits
+here, unasked. What comes later is counted and dropped.
 
 Whoever masters a room declared itself in one of two dialects and is spoken to in that one: after
 a direct MAKE_MASTER it gets ``GET_X payload`` and acknowledges; after a ROOM_MESSAGE it gets the
 whole envelope and may answer with a SET_X to the room. An asker that wants no acknowledgement
 sees the answer as one SET_X event.
 
-Peers that announced `wire.PROTOCOL` get a meta object as second argument: of a GET_ that they
-serve ``{id, room, caller, timeoutMs}``, of what is said in a room ``{room, sender}``. They may
-send one with a direct GET_: ``{room, timeoutMs}``.
+Peers that announced `wire.PROTOCOL` get a meta object as second argument, may send one with a
+direct GET_, cancel, stream and report (docs/reference/protocol.md, "Meta").
 
 All mesh state changes here and nowhere else. Pure: no socket, no clock, no task. Arguments may
 come unread (`msgspec.Raw`): what is only passed on stays so, what matters is read.
@@ -43,122 +34,31 @@ come unread (`msgspec.Raw`): what is only passed on stays so, what matters is re
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from enum import Enum
-from typing import Any, NamedTuple
-
-import attrs
-import msgspec
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from alephscript import wire
-from alephscript.errors import (
-    AmbiguousRoom,
-    DeadlineExceeded,
-    InvalidPayload,
-    MasterLost,
-    NoMaster,
-    NotSubscribed,
-    RequestError,
-    StateError,
-    UnknownEvent,
+from alephscript.effects import Acknowledge, Effect, Emit
+from alephscript.errors import DeadlineExceeded, RequestError, StateError, UnknownEvent
+from alephscript.history import History
+from alephscript.masters import Master
+from alephscript.requests import (
+    NO_META,
+    Request,
+    Requests,
+    answer_of,
+    asked,
+    cancellation,
+    is_count,
+    meta_of,
 )
-from alephscript.wire import Answer, HubEvent
+from alephscript.rooms import Peer, Room, Rooms
+from alephscript.wire import HubEvent
 
-__all__ = ["Acknowledge", "Arm", "Disarm", "Effect", "Emit", "Mesh"]
-
-
-class Emit(NamedTuple):
-    """Send an event.
-
-    Attributes:
-        to: Socket ids, at least one.
-        event: Name of the event.
-        args: Its arguments; a single None is an argument too.
-        request: Number to ask an acknowledgement under (then ``to`` is one socket), or None.
-    """
-
-    to: tuple[str, ...]
-    event: str
-    args: tuple[Any, ...]
-    request: int | None = None
+__all__ = ["Mesh"]
 
 
-class Acknowledge(NamedTuple):
-    """Answer the event that ``sid`` sent with acknowledgement id ``ack``."""
-
-    sid: str
-    ack: int
-    answer: Answer | msgspec.Raw
-
-
-class Arm(NamedTuple):
-    """Call `Mesh.expired` with this request after so many seconds."""
-
-    request: int
-    seconds: float
-
-
-class Disarm(NamedTuple):
-    """The request has ended; its deadline means nothing any more."""
-
-    request: int
-
-
-Effect = Emit | Acknowledge | Arm | Disarm
-
-
-class _Dialect(Enum):
-    """How a master declared itself, hence how it is asked."""
-
-    DIRECT = "direct"
-    ENVELOPE = "envelope"
-
-
-@attrs.define(eq=False)
-class _Peer:
-    sid: str
-    engine_id: str
-    registration: wire.Registration | None = None
-    speaks_meta: bool = False
-    rooms: dict[str, None] = attrs.Factory(dict)
-    masters: dict[str, None] = attrs.Factory(dict)
-    asked: dict[int, None] = attrs.Factory(dict)
-    serving: dict[int, None] = attrs.Factory(dict)
-
-    @property
-    def name(self) -> str:
-        return self.registration.name if self.registration else "--"
-
-
-@attrs.define(eq=False)
-class _Room:
-    name: str
-    members: dict[str, None] = attrs.Factory(dict)
-    master: _Peer | None = None
-    dialect: _Dialect = _Dialect.DIRECT
-    features: tuple[str, ...] = ()
-
-
-@attrs.define(eq=False)
-class _Request:
-    """A question on its way; ``ack`` is the asker's acknowledgement id, None if it wants none."""
-
-    number: int
-    asker: _Peer
-    ack: int | None
-    master: _Peer
-    room: str
-    event: str
-    dialect: _Dialect
-    own_id: Any = None
-    answer_seen: bool = False
-
-
-_LONGEST_MS = 24 * 3600 * 1000
-"""JSON integers have no end, clocks have."""
-
-_Handler = Callable[["Mesh", _Peer, Sequence[Any], int | None], list[Effect]]
+_Handler = Callable[["Mesh", Peer, Sequence[Any], int | None], list[Effect]]
 
 
 class Mesh:
@@ -168,8 +68,13 @@ class Mesh:
         namespace: Its name, ``/runtime`` or ``/``.
         default_timeout: Seconds that a request may take when its asker names none.
         require_subscription: Whether an asker has to be in the room that it asks.
+        history: Events of each room that are kept for who was away; 0 keeps none.
+        history_bytes: How many bytes of them, of each room.
+        incarnation: Names this hub's histories, so that numbers of another one are known as such.
 
     Attributes:
+        rooms: Who is where.
+        requests: What waits for an answer.
         late_answers: Answers dropped because their request had ended, or never was theirs.
     """
 
@@ -179,16 +84,18 @@ class Mesh:
         *,
         default_timeout: float = wire.DEFAULT_TIMEOUT,
         require_subscription: bool = False,
+        history: int = 0,
+        history_bytes: int = 1_000_000,
+        incarnation: str = "",
     ) -> None:
         self.namespace = namespace
         self.late_answers = 0
-        self._default_timeout = default_timeout
-        self._require_subscription = require_subscription
-        self._peers: dict[str, _Peer] = {}
-        self._rooms: dict[str, _Room] = {}
-        self._offers: dict[str, dict[str, None]] = {}  # capability -> rooms that offer it
-        self._requests: dict[int, _Request] = {}
-        self._numbers = itertools.count(1)  # never 0: an ack id 0 confuses stock peers
+        self.rooms = Rooms(
+            require_subscription=require_subscription, history=history, history_bytes=history_bytes
+        )
+        self.requests = Requests(self.rooms, namespace=namespace, default_timeout=default_timeout)
+        self._incarnation = incarnation
+        self._peers = self.rooms.peers
 
     @property
     def clients(self) -> int:
@@ -209,7 +116,7 @@ class Mesh:
         """
         if sid in self._peers:
             raise StateError(f"socket {sid} is connected already")
-        self._peers[sid] = _Peer(sid, engine_id or sid)
+        self._peers[sid] = Peer(sid, engine_id or sid)
         return []
 
     def received(
@@ -227,10 +134,11 @@ class Mesh:
         if peer is None:
             return []
         try:
+            if type(event) is str:
+                handler = _HANDLERS.get(event)
+                if handler is not None:
+                    return handler(self, peer, args, ack)
             name = wire.check_event(event)
-            handler = _HANDLERS.get(name)
-            if handler is not None:
-                return handler(self, peer, args, ack)
             if name.startswith("GET_"):
                 return self._asked_directly(peer, name, args, ack)
             raise UnknownEvent(
@@ -246,24 +154,25 @@ class Mesh:
         return [Acknowledge(sid, ack, error.answer())]
 
     def acknowledged(self, sid: str, request: int, args: Sequence[Any] = ()) -> list[Effect]:
-        """A socket answered an `Emit` that carried a request; answers of others are dropped."""
-        pending = self._requests.get(request)
-        if pending is None or pending.master.sid != sid:
+        """A socket answered an `Ask`; answers of others are dropped."""
+        pending = self.requests.get(request)
+        if pending is None or pending.master is None or pending.master.peer.sid != sid:
             self.late_answers += 1
             return []
-        return self._end(pending, _answer(pending, args))
+        return self.requests.end(pending, answer_of(pending, args))
 
     def expired(self, request: int) -> list[Effect]:
         """The deadline of a request passed."""
-        pending = self._requests.get(request)
+        pending = self.requests.get(request)
         if pending is None:
             return []
-        return self._end(
-            pending,
-            DeadlineExceeded(
-                f"{pending.room} did not answer {pending.event} in time", [{"delivered": True}]
-            ).answer(),
-        )
+        if pending.master is None:
+            message = f"nobody came in time to answer {pending.event}"
+        else:
+            message = f"{pending.room} did not answer {pending.event} in time"
+        delivered = [{"delivered": pending.master is not None}]
+        effects = cancellation(pending, "deadline")
+        return effects + self.requests.end(pending, DeadlineExceeded(message, delivered).answer())
 
     def disconnected(self, sid: str) -> list[Effect]:
         """A socket is gone: its requests end, its rooms forget it, nothing of it stays."""
@@ -271,138 +180,150 @@ class Mesh:
         if peer is None:
             return []
         effects: list[Effect] = []
-        for number in list(peer.asked):
-            effects += self._forget(self._requests[number])
-        for room in list(peer.rooms):
-            self._leave(peer, room)
-        for room in list(peer.masters):
-            self._withdraw(self._rooms[room])
-        for number in list(peer.serving):
-            pending = self._requests[number]
-            lost = MasterLost(
-                f"the master of {pending.room} is gone; {pending.event} may have run",
-                [{"delivered": True}],
-            )
-            effects += self._end(pending, lost.answer())
+        for request in list(peer.asked.values()):
+            if request.master is not None and request.master.peer is not peer:
+                effects += cancellation(request, "asker_lost")
+            effects += self.requests.forget(request)
+        for name in list(peer.rooms):
+            self.rooms.leave(peer, name)
+        rooms = [room for name in peer.masters if (room := self.rooms.get(name))]
+        for room in rooms:
+            effects += self.rooms.withdraw(peer, room)
+        for request in list(peer.serving.values()):
+            effects += self.requests.lost(request, f"the master of {request.room} is gone")
+        for room in rooms:
+            self.rooms.drop_if_empty(room)
         return effects
 
     # Who is there
 
-    def _register(self, peer: _Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:
+    def _register(self, peer: Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:
         peer.registration = wire.registration(_first(args))
+        peer.name = peer.registration.name
         peer.speaks_meta = peer.registration.speaks_meta
         return _acknowledge(peer, ack, {"protocol": wire.PROTOCOL, "socketId": peer.sid})
 
-    def _subscribe(self, peer: _Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:
+    def _subscribe(self, peer: Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:
         wanted = wire.subscription(_first(args))
         if wanted.out:
             return self._unsubscribe(peer, args, ack)
-        self._room(wanted.room).members[peer.sid] = None
-        peer.rooms[wanted.room] = None
+        room = self.rooms.made(wanted.room)
         told = {"room": wanted.room}
-        return [
+        effects: list[Effect] = [
             Emit((peer.sid,), HubEvent.SUBSCRIBE_OK, (told,)),
             Emit((peer.sid,), HubEvent.ROOM_JOINED, (told,)),
-            *_acknowledge(peer, ack, told),
         ]
+        answer: dict[str, Any] = dict(told)
+        if room.history is not None and peer.speaks_meta:
+            answer |= {"history": self._incarnation, "number": room.history.last}
+            if wanted.since is not None and peer.sid not in room.members:
+                missed, replayed = self._replay(peer, room, room.history, wanted.since)
+                answer["missed"] = missed
+                effects += replayed
+        elif wanted.since is not None:
+            answer["missed"] = None
+        room.members[peer.sid] = None
+        peer.rooms[wanted.room] = None
+        return effects + _acknowledge(peer, ack, answer)
 
-    def _unsubscribe(self, peer: _Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:
+    def _replay(
+        self, peer: Peer, room: Room, history: History, since: wire.Position
+    ) -> tuple[int | None, list[Effect]]:
+        """How many events cannot be had any more, None if that is not known; and the others."""
+        if since.history != self._incarnation or since.number > history.last:
+            return None, []
+        told: list[Effect] = [
+            Emit(
+                (peer.sid,),
+                said.event,
+                (said.data, {"room": room.name, "sender": said.sender, "number": said.number}),
+            )
+            for said in history.since(since.number)
+        ]
+        return history.missed(since.number), told
+
+    def _unsubscribe(self, peer: Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:
         told = {"room": wire.subscription(_first(args)).room}
-        self._leave(peer, told["room"])
+        self.rooms.leave(peer, told["room"])
         return [
             Emit((peer.sid,), HubEvent.ROOM_LEFT, (told,)),
             *_acknowledge(peer, ack, told),
         ]
 
-    def _make_master(self, peer: _Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:
-        return self._appoint(peer, wire.declaration(_first(args)), _Dialect.DIRECT, ack)
+    def _make_master(self, peer: Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:
+        return self._appoint(peer, wire.declaration(_first(args)), ack, by_envelope=False)
 
     def _appoint(
-        self, peer: _Peer, declared: wire.Declaration, dialect: _Dialect, ack: int | None
+        self, peer: Peer, declared: wire.Declaration, ack: int | None, *, by_envelope: bool
     ) -> list[Effect]:
-        # The last declaration wins: a restarted bot takes over before its dead socket is noticed.
-        room = self._room(declared.room)
-        self._withdraw(room, keep=True)
-        room.master, room.dialect, room.features = peer, dialect, declared.features
-        peer.masters[room.name] = None
-        for feature in declared.features:
-            self._offers.setdefault(wire.capability_name(feature), {})[room.name] = None
-        return _acknowledge(peer, ack, {"room": room.name, "features": list(declared.features)})
+        if declared.out:
+            return self._resign(peer, declared.room, ack)
+        room = self.rooms.made(declared.room)
+        told, displaced = self.rooms.declare(room, Master(peer, declared, by_envelope))
+        answer = {
+            "room": room.name,
+            "features": list(declared.features),
+            "epoch": room.masters.epoch,
+        }
+        effects = _acknowledge(peer, ack, answer) + told
+        for each in displaced:
+            for request in [it for it in each.serving.values() if it.room == room.name]:
+                effects += cancellation(request, "displaced")
+                effects += self.requests.lost(request, f"another master took over {room.name}")
+        return effects + self.requests.ask_who_waits(room)
 
-    def _withdraw(self, room: _Room, *, keep: bool = False) -> None:
-        for feature in room.features:
-            rooms = self._offers.get(wire.capability_name(feature), {})
-            rooms.pop(room.name, None)
-            if not rooms:
-                self._offers.pop(wire.capability_name(feature), None)
-        if room.master is not None:
-            room.master.masters.pop(room.name, None)
-        room.master, room.features = None, ()
-        if not keep:
-            self._drop_if_empty(room)
-
-    def _room(self, name: str) -> _Room:
-        if name in self._peers:
-            # Stock hubs let a spy join, or master, another socket's own room.
-            raise InvalidPayload("a socket's id is no room", [_at("room", "is a socket's id")])
-        room = self._rooms.get(name)
-        if room is None:
-            room = self._rooms[name] = _Room(name)
-        return room
-
-    def _leave(self, peer: _Peer, name: str) -> None:
-        peer.rooms.pop(name, None)
-        room = self._rooms.get(name)
-        if room is not None:
-            room.members.pop(peer.sid, None)
-            self._drop_if_empty(room)
-
-    def _drop_if_empty(self, room: _Room) -> None:
-        if not room.members and room.master is None:
-            self._rooms.pop(room.name, None)
+    def _resign(self, peer: Peer, name: str, ack: int | None) -> list[Effect]:
+        effects = _acknowledge(peer, ack, {"room": name})
+        room = self.rooms.get(name)
+        if room is not None and name in peer.masters:
+            effects += self.rooms.withdraw(peer, room)
+            self.rooms.drop_if_empty(room)
+        return effects
 
     # What is said in a room
 
-    def _room_message(self, peer: _Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:
+    def _room_message(self, peer: Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:
         message = wire.room_message(args[0] if args else None)
-        if message.event == HubEvent.MAKE_MASTER:
-            declared = wire.declaration(wire.value(message.data), room=message.room)
-            return self._appoint(peer, declared, _Dialect.ENVELOPE, ack)
-        if message.event == HubEvent.GET_SERVER_STATE:
-            return self._server_state(peer, args, ack)
-        if message.event.startswith("GET_"):
+        event = message.event
+        if event.startswith("GET_"):
+            if event == HubEvent.GET_SERVER_STATE:
+                return self._server_state(peer, args, ack)
             return self._asked_by_envelope(peer, message, ack)
-        if message.event.startswith("SET_"):
+        if event.startswith("SET_"):
             return self._answered_by_event(peer, message, ack)
-        members = self._members(message.room)
-        told = self._tell(members, message, message.data, peer)
+        if event == HubEvent.MAKE_MASTER:
+            declared = wire.declaration(wire.value(message.data), room=message.room)
+            return self._appoint(peer, declared, ack, by_envelope=True)
+        members = self.rooms.members(message.room)
+        told = self.rooms.tell(members, message, message.data, peer.name)
         return told + _acknowledge(peer, ack, {"room": message.room, "members": len(members)})
 
     def _answered_by_event(
-        self, peer: _Peer, message: wire.RoomMessage, ack: int | None
+        self, peer: Peer, message: wire.RoomMessage, ack: int | None
     ) -> list[Effect]:
-        others = [member for member in self._members(message.room) if member != peer.sid]
+        others = [member for member in self.rooms.members(message.room) if member != peer.sid]
         said = wire.value(message.data)
         fields = wire.spread(said)
         answer = {**fields, "sender": peer.sid}
-        told = self._tell(others, message, answer, peer)
+        told = self.rooms.tell(others, message, answer, peer.name)
         request, certain = self._answered(peer, message, fields)
         if request is not None:
             request.answer_seen = True
             if request.ack is None and request.asker.sid not in (*others, peer.sid):
                 # Outside the room it would never see the answer that it waits for.
-                told += self._tell([request.asker.sid], message, answer, peer)
+                to = [request.asker.sid]
+                told += self.rooms.tell(to, message, answer, peer.name, is_echo=True)
             if certain and not peer.speaks_meta:
-                told += self._end(request, wire.normalised([said]))
+                told += self.requests.end(request, wire.normalised([said]))
         return told + _acknowledge(peer, ack, {"room": message.room, "members": len(others)})
 
     def _answered(
-        self, peer: _Peer, message: wire.RoomMessage, fields: Mapping[str, Any]
-    ) -> tuple[_Request | None, bool]:
+        self, peer: Peer, message: wire.RoomMessage, fields: Mapping[str, Any]
+    ) -> tuple[Request | None, bool]:
         """The request that a SET_ of a room's master answers, and whether that is certain."""
         in_flight = [
             request
-            for request in map(self._requests.__getitem__, peer.serving)
+            for request in peer.serving.values()
             if request.room == message.room and wire.answer_event(request.event) == message.event
         ]
         named = wire.value(message.extras.get("requestId"))
@@ -419,162 +340,70 @@ class Mesh:
         # A master that acknowledges answers in its own order: which of several requests its SET_
         # belongs to is a guess, and the acknowledgement will say.
         certain = len(in_flight) == 1 or (
-            oldest is not None and oldest.dialect is _Dialect.ENVELOPE
+            oldest is not None and oldest.master is not None and oldest.master.by_envelope
         )
         return oldest, certain
-
-    def _tell(
-        self, to: Iterable[str], message: wire.RoomMessage, data: Any, sender: _Peer
-    ) -> list[Effect]:
-        """Say something in a room; peers of our protocol also learn which room and who said it."""
-        stock: list[str] = []
-        ours: list[str] = []
-        for sid in to:
-            (ours if self._peers[sid].speaks_meta else stock).append(sid)
-        told: list[Effect] = []
-        if stock:
-            told.append(Emit(tuple(stock), message.event, (data,)))
-        if ours:
-            meta = {"room": message.room, "sender": sender.name}
-            told.append(Emit(tuple(ours), message.event, (data, meta)))
-        return told
-
-    def _members(self, room: str) -> dict[str, None]:
-        found = self._rooms.get(room)
-        return found.members if found else {}
 
     # What is asked
 
     def _asked_directly(
-        self, peer: _Peer, event: str, args: Sequence[Any], ack: int | None
+        self, peer: Peer, event: str, args: Sequence[Any], ack: int | None
     ) -> list[Effect]:
         payload = args[0] if args else {}
-        meta = wire.value(args[1]) if len(args) > 1 and peer.speaks_meta else {}
-        meta = meta if isinstance(meta, dict) else {}
-        try:
-            room = self._room_that_answers(peer, event, meta.get("room"))
-        except RequestError as error:
-            return self._not_asked(peer, event, ack, error)
-        question = wire.RoomMessage(event, room.name, payload, {})
-        return self._ask(peer, room, question, ack, meta.get("timeoutMs"))
+        meta = meta_of(args[1]) if len(args) > 1 and peer.speaks_meta else NO_META
+        question = wire.RoomMessage(event, "", payload, _NOTHING)
+        if event in wire.MEMBER_EVENTS:
+            member = self._peers.get(meta.member) if isinstance(meta.member, str) else None
+            return self.requests.ask_member(peer, question, member, ack, meta)
+        return self.requests.ask(peer, question, meta.room, ack, meta)
 
     def _asked_by_envelope(
-        self, peer: _Peer, message: wire.RoomMessage, ack: int | None
+        self, peer: Peer, message: wire.RoomMessage, ack: int | None
     ) -> list[Effect]:
-        try:
-            room = self._room_that_answers(peer, message.event, message.room)
-        except RequestError as error:
-            return self._not_asked(peer, message.event, ack, error)
-        if room.master is peer and ack is None:
-            return []  # as stock hubs do: a master hears no echo of its own question
-        return self._ask(peer, room, message, ack)
+        if ack is None:
+            room = self.rooms.get(message.room)
+            if room is not None and any(each.peer is peer for each in room.masters.serving):
+                return []  # as stock hubs do: a master hears no echo of its own question
+        return self.requests.ask(peer, message, message.room, ack, NO_META)
 
-    def _room_that_answers(self, peer: _Peer, event: str, wanted: Any) -> _Room:
-        """The room whose master is to answer.
+    # What is said about a request
 
-        Raises:
-            NoMaster: Nobody offers it, or the room that was named has no master.
-            AmbiguousRoom: Several masters offer it in rooms that the asker is not in.
-            NotSubscribed: The hub wants askers in the room.
-        """
-        if wanted is not None:
-            room = self._rooms.get(wire.room_name(wanted))
-            if room is None or room.master is None:
-                raise NoMaster(f"{wanted} has no master")
-        else:
-            room = self._room_that_offers(peer, event)
-        if self._require_subscription and room.name not in peer.rooms:
-            raise NotSubscribed(f"subscribe to {room.name} before asking it")
-        return room
-
-    def _room_that_offers(self, peer: _Peer, event: str) -> _Room:
-        offering = self._offers.get(wire.capability_name(event), {})
-        for name in peer.rooms:
-            if name in offering:
-                return self._rooms[name]
-        rooms = [self._rooms[name] for name in offering]
-        if not rooms:
-            raise NoMaster(f"nobody offers {wire.capability_name(event)}")
-        if len({id(room.master) for room in rooms}) > 1:
-            names = [room.name for room in rooms]
-            raise AmbiguousRoom(
-                f"{wire.capability_name(event)} is offered in {', '.join(names)}: name the room",
-                names,
-            )
-        return rooms[0]
-
-    def _not_asked(
-        self, peer: _Peer, event: str, ack: int | None, error: RequestError
-    ) -> list[Effect]:
-        if ack is not None:
-            return self.refused(peer.sid, ack, error)
-        return [Emit((peer.sid,), wire.answer_event(event), (error.answer(),))]
-
-    def _ask(
-        self,
-        peer: _Peer,
-        room: _Room,
-        question: wire.RoomMessage,
-        ack: int | None,
-        timeout_ms: Any = None,
-    ) -> list[Effect]:
-        master, event, payload = room.master, question.event, question.data
-        assert master is not None
-        seconds = _seconds(timeout_ms, self._default_timeout)
-        if seconds <= 0:
-            error = DeadlineExceeded("the deadline had passed already", [{"delivered": False}])
-            return self._not_asked(peer, event, ack, error)
-        number = next(self._numbers)
-        request = _Request(number, peer, ack, master, room.name, event, room.dialect)
-        if not master.speaks_meta and isinstance(read := wire.value(payload), dict):
-            request.own_id = read.get("requestId")
-        self._requests[number] = request
-        peer.asked[number] = master.serving[number] = None
-        args: tuple[Any, ...]
-        if room.dialect is _Dialect.ENVELOPE:
-            args = (
-                {
-                    **question.extras,
-                    "event": event,
-                    "room": room.name,
-                    "data": payload,
-                    "namespace": self.namespace.strip("/"),
-                    "requester": peer.sid,
-                    "requesterName": peer.name,
-                    "requestId": str(number),
-                },
-            )
-        elif master.speaks_meta:
-            told = {"id": str(number), "room": room.name, "caller": peer.name}
-            args = (payload, {**told, "timeoutMs": round(seconds * 1000)})
-        else:
-            args = (payload,)
-        return [Emit((master.sid,), event, args, number), Arm(number, seconds)]
-
-    def _end(self, request: _Request, answer: Answer | msgspec.Raw) -> list[Effect]:
-        """Answer a request, in the way its asker can hear."""
-        effects = self._forget(request)
-        if request.ack is not None:
-            effects.append(Acknowledge(request.asker.sid, request.ack, answer))
-        elif not request.answer_seen:
-            heard = [m for m in self._members(request.room) if m != request.master.sid]
-            if request.asker.sid not in heard:
-                heard.append(request.asker.sid)
-            event = wire.answer_event(request.event)
-            message = wire.RoomMessage(event, request.room, None, {})
-            fields = {**wire.value(answer), "sender": request.master.sid}
-            effects += self._tell(heard, message, fields, request.master)
+    def _cancel_request(self, peer: Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:
+        effects = _acknowledge(peer, ack, {})
+        request = asked(peer, _first(args))
+        if request is not None:
+            effects += cancellation(request, "cancelled") + self.requests.forget(request)
         return effects
 
-    def _forget(self, request: _Request) -> list[Effect]:
-        del self._requests[request.number]
-        request.asker.asked.pop(request.number, None)
-        request.master.serving.pop(request.number, None)
-        return [Disarm(request.number)]
+    def _more_parts(self, peer: Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:
+        effects = _acknowledge(peer, ack, {})
+        said = _first(args)
+        request = asked(peer, said)
+        if request is None or request.master is None or not is_count(said.get("parts")):
+            return effects
+        told = {"id": str(request.number), "parts": said["parts"]}
+        return [*effects, Emit((request.master.peer.sid,), HubEvent.REQUEST_MORE, (told,))]
+
+    def _part(self, peer: Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:
+        return _acknowledge(peer, ack, {}) + self._to_asker(HubEvent.REQUEST_PART, peer, args)
+
+    def _progress(self, peer: Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:
+        return _acknowledge(peer, ack, {}) + self._to_asker(HubEvent.REQUEST_PROGRESS, peer, args)
+
+    def _to_asker(self, event: str, peer: Peer, args: Sequence[Any]) -> list[Effect]:
+        """Pass on what a master says about a request that it serves."""
+        meta = wire.value(args[1]) if len(args) > 1 else None
+        number = meta.get("id") if isinstance(meta, dict) else None
+        if not (isinstance(number, str) and number.isdecimal() and len(number) < _DIGITS):
+            return []
+        request = peer.serving.get(int(number))
+        if request is None or not request.asker.speaks_meta or request.ack is None:
+            return []
+        return [Emit((request.asker.sid,), event, (args[0], {"request": request.ack}))]
 
     # What the hub itself answers
 
-    def _server_state(self, peer: _Peer, _: Sequence[Any], ack: int | None) -> list[Effect]:
+    def _server_state(self, peer: Peer, _: Sequence[Any], ack: int | None) -> list[Effect]:
         state = self.state_for(peer.sid)
         return [
             Emit((peer.sid,), HubEvent.SET_SERVER_STATE, (state,)),
@@ -601,10 +430,33 @@ class Mesh:
                 }
             ],
             "miembros": [{"usuario": u, "sesiones": s} for u, s in sesiones.items()],
-            "rooms": [self._room_state(room) for room in self._rooms.values()],
+            "rooms": [self._room_state(room) for room in self.rooms],
         }
 
-    def _room_state(self, room: _Room) -> dict[str, Any]:
+    def _capabilities(self, peer: Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:
+        """Who offers what: of one room or all, of one name or all."""
+        wanted = _first(args)
+        wanted = wanted if isinstance(wanted, dict) else {}
+        offers = [
+            offer
+            for room in self.rooms
+            if wanted.get("room") in (None, room.name)
+            for offer in _offers(room)
+            if wanted.get("capability") in (None, offer["capability"])
+        ]
+        return _acknowledge(peer, ack, {"offers": offers})
+
+    def _members_of(self, peer: Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:
+        """Who is in a room, or connected: those of our protocol, by socket id."""
+        wanted = _first(args)
+        room = wanted.get("room") if isinstance(wanted, dict) else None
+        sids = self._peers if room is None else self.rooms.members(wire.room_name(room))
+        found = [self._peers[sid] for sid in sids]
+        members = [{"id": each.sid, "name": each.name} for each in found if each.speaks_meta]
+        return _acknowledge(peer, ack, {"members": members})
+
+    def _room_state(self, room: Room) -> dict[str, Any]:
+        serving = room.masters.serving
         return {
             "roomId": room.name,
             "miembros": [
@@ -617,8 +469,12 @@ class Mesh:
                 for member in room.members
                 if (registration := self._peers[member].registration)
             ],
-            "master": room.master.name if room.master else None,
-            "features": list(room.features),
+            "master": serving[0].peer.name if serving else None,
+            "masters": [each.peer.name for each in serving],
+            "epoch": room.masters.epoch,
+            "features": list(
+                dict.fromkeys(name for each in serving for name in each.declared.features)
+            ),
         }
 
     def _registered(self) -> list[wire.Registration]:
@@ -631,38 +487,45 @@ _HANDLERS: Mapping[str, _Handler] = {
     HubEvent.CLIENT_UNSUBSCRIBE: Mesh._unsubscribe,  # noqa: SLF001
     HubEvent.MAKE_MASTER: Mesh._make_master,  # noqa: SLF001
     HubEvent.ROOM_MESSAGE: Mesh._room_message,  # noqa: SLF001
+    HubEvent.CANCEL_REQUEST: Mesh._cancel_request,  # noqa: SLF001
+    HubEvent.REQUEST_MORE: Mesh._more_parts,  # noqa: SLF001
+    HubEvent.REQUEST_PART: Mesh._part,  # noqa: SLF001
+    HubEvent.REQUEST_PROGRESS: Mesh._progress,  # noqa: SLF001
     HubEvent.GET_SERVER_STATE: Mesh._server_state,  # noqa: SLF001
+    HubEvent.GET_CAPABILITIES: Mesh._capabilities,  # noqa: SLF001
+    HubEvent.GET_MEMBERS: Mesh._members_of,  # noqa: SLF001
 }
 
 
-def _acknowledge(peer: _Peer, ack: int | None, fields: Mapping[str, Any]) -> list[Effect]:
+def _acknowledge(peer: Peer, ack: int | None, fields: Mapping[str, Any]) -> list[Effect]:
     return [] if ack is None else [Acknowledge(peer.sid, ack, wire.success(fields))]
+
+
+def _offers(room: Room) -> list[dict[str, Any]]:
+    """What is offered in a room, by whom."""
+    found: dict[str, dict[str, Any]] = {}
+    for master in room.masters.serving:
+        declared = master.declared
+        for feature in declared.features:
+            name = wire.capability_name(feature)
+            offer = found.setdefault(
+                name,
+                {
+                    "room": room.name,
+                    "capability": name,
+                    "masters": [],
+                    "group": declared.group,
+                    "epoch": room.masters.epoch,
+                    **declared.descriptions.get(feature, {}),
+                },
+            )
+            offer["masters"].append(master.peer.name)
+    return list(found.values())
 
 
 def _first(args: Sequence[Any]) -> Any:
     return wire.value(args[0]) if args else None
 
 
-def _answer(request: _Request, args: Sequence[Any]) -> Answer | msgspec.Raw:
-    """What a master answered, in the shape of answers; a success of our own has it already."""
-    if request.ack is not None and request.master.speaks_meta and len(args) == 1:
-        (only,) = args
-        if isinstance(only, msgspec.Raw) and bytes(only).startswith(_SHAPED):
-            return only
-    try:
-        return wire.normalised([wire.value(each) for each in args])
-    except RequestError as error:
-        return error.answer()
-
-
-_SHAPED = (b'{"success":true,', b'{"success":true}')
-
-
-def _at(path: str, message: str) -> dict[str, str]:
-    return {"path": path, "message": message}
-
-
-def _seconds(milliseconds: Any, default: float) -> float:
-    if type(milliseconds) not in (int, float):
-        return default
-    return float(min(milliseconds, _LONGEST_MS)) / 1000
+_NOTHING: dict[str, Any] = {}
+_DIGITS = 16

@@ -1,4 +1,8 @@
-"""Running a capability: one request in, one answer out, whatever the method does.
+"""Running capabilities: each request that comes in gets one answer, whatever the method does.
+
+A `Service` is a client's workload: bounded, cancellable, drained. A request waits in its
+capability's queue until there is room, runs in a task of its own and ends by the first of: the
+method's result; what it raises; its deadline; the hub's word that nobody waits any more.
 
 Only a `CapabilityError` crosses to the asker as it was raised. A payload that does not fit
 never reaches the method; what else the method raises is logged here, under an incident id, and
@@ -8,9 +12,11 @@ the asker learns that id and nothing more.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import uuid
-from collections.abc import Callable
+from collections import Counter, deque
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextvars import ContextVar
 from typing import Any
 
@@ -18,100 +24,440 @@ import anyio.to_thread
 
 from alephscript import contracts, wire
 from alephscript.capabilities import Capability, Request
+from alephscript.deadlines import Deadlines
+from alephscript.discovery import CapabilityStats
 from alephscript.errors import (
+    Cancelled,
     CapabilityError,
     ContractError,
     DeadlineExceeded,
     Internal,
     InvalidPayload,
+    Overloaded,
+    PayloadTooLarge,
+    RequestError,
+    UnknownCapability,
 )
-from alephscript.wire import Answer
+from alephscript.session import Incoming, Session
 
-__all__ = ["deadline", "in_thread_or_loop", "internal", "serve"]
+__all__ = ["Service", "Work", "current", "in_thread"]
 
 logger = logging.getLogger("alephscript.client")
 
-deadline: ContextVar[float] = ContextVar("alephscript_deadline", default=float("inf"))
-"""When the request that is being served ends, on the loop's clock: what is asked meanwhile
-inherits it."""
+_NEVER = float("inf")
+_MEASURED = 1024
+"""Runs of a capability whose times are kept."""
+
+_MOST_GATHERED = 500_000
+"""Bytes of a streamed answer that are put into one for askers that know no streams."""
 
 
-async def serve(
-    capability: Capability,
-    method: Callable[..., Any],
-    payload: Any,
-    *,
-    room: str,
-    caller: str,
-    id: str,
-    seconds: float | None,
-) -> Answer:
-    """Run a capability's method.
+class Work:
+    """One request that is being served, or waits for its turn.
+
+    Attributes:
+        ends: When its deadline is, on the loop's clock; infinite without one.
+        stopped: Why it was stopped, None if it was not.
+    """
+
+    __slots__ = (
+        "credit",
+        "ends",
+        "granted",
+        "has_begun",
+        "key",
+        "lane",
+        "limit",
+        "request",
+        "session",
+        "stopped",
+        "task",
+    )
+
+    def __init__(self, session: Session, request: Incoming, lane: _Lane, now: float) -> None:
+        seconds, most = request.seconds, lane.capability.timeout
+        limit = seconds if most is None or (seconds is not None and seconds < most) else most
+        self.session = session
+        self.request = request
+        self.lane = lane
+        self.limit = limit
+        self.ends = _NEVER if limit is None else now + limit
+        # A stock hub numbers nothing.
+        self.key: object = (session, request.id) if request.id else request
+        self.task: asyncio.Task[None] | None = None
+        self.has_begun = False
+        self.stopped: RequestError | None = None
+        self.credit: int = request.meta.get("parts", 0)
+        self.granted: asyncio.Event | None = None
+
+    @property
+    def above(self) -> tuple[str, ...]:
+        """Numbers of the requests that led to it."""
+        return tuple(self.request.meta.get("chain", ()))
+
+    @property
+    def chain(self) -> tuple[str, ...]:
+        """Numbers of the requests that lead to what it asks, its own last."""
+        return (*self.above, self.request.id)
+
+
+current: ContextVar[Work | None] = ContextVar("alephscript_work", default=None)
+"""The request that is being served here: what is asked meanwhile inherits its deadline."""
+
+
+class _Lane:
+    """One capability's runs and those that wait for one to end."""
+
+    __slots__ = ("capability", "errors", "last_error", "requests", "running", "seconds", "waiting")
+
+    def __init__(self, capability: Capability) -> None:
+        self.capability = capability
+        self.running = 0
+        self.waiting: deque[Work] = deque()
+        self.requests = 0
+        self.errors: Counter[str] = Counter()
+        self.last_error: str | None = None
+        self.seconds: deque[float] = deque(maxlen=_MEASURED)
+
+    def note(self, seconds: float, failure: Mapping[str, Any] | None) -> None:
+        """A run has ended."""
+        self.requests += 1
+        self.seconds.append(seconds)
+        if failure is not None:
+            self.errors[failure["code"]] += 1
+            self.last_error = f"{failure['error']} [{failure['code']}]"
+
+    def stats(self) -> CapabilityStats:
+        ordered = sorted(self.seconds)
+        p50, p95 = (
+            round(ordered[int(len(ordered) * share)] * 1000, 3) if ordered else None
+            for share in (0.5, 0.95)
+        )
+        return CapabilityStats(
+            requests=self.requests,
+            errors=dict(self.errors),
+            in_flight=self.running,
+            waiting=len(self.waiting),
+            p50_ms=p50,
+            p95_ms=p95,
+            last_error=self.last_error,
+        )
+
+    def is_full(self) -> bool:
+        most = self.capability.max_in_flight
+        return most is not None and self.running >= most
+
+
+class Service:
+    """A client's capabilities at work.
 
     Args:
-        capability: Its record.
-        method: The method, bound.
-        payload: What was asked, as it came.
-        room: The room that was asked.
-        caller: Who asks.
-        id: The request's number at the hub.
-        seconds: How long the asker waits, None if it does not say.
-
-    Returns:
-        The answer, ready for the wire.
+        owner: Whose methods they are.
+        capabilities: By name, aliases included.
+        name: Who the owner is, for messages.
+        max_in_flight: Most runs at once, of all capabilities together.
     """
-    try:
-        decoded = _decoded(capability, payload)
-    except InvalidPayload as error:
-        return error.answer()
-    clock = asyncio.get_running_loop().time
-    limits = [each for each in (seconds, capability.timeout) if each is not None]
-    limit = min(limits, default=None)
-    ends = clock() + limit if limit is not None else float("inf")
-    arguments: tuple[Any, ...] = ()
-    if capability.wants_request:
-        arguments = (Request(decoded, capability.name, room, caller, id, ends, clock),)
-    elif capability.takes_payload:
-        arguments = (decoded,)
-    token = deadline.set(ends)
-    try:
-        async with asyncio.timeout(limit) as scope:
-            result = await in_thread_or_loop(method, *arguments, blocking=capability.blocking)
-        return _answer(capability, result)
-    except CapabilityError as error:
-        return error.answer()
-    except Exception as exc:  # noqa: BLE001 - the one boundary between methods and the wire
-        if isinstance(exc, TimeoutError) and scope.expired():
-            return DeadlineExceeded(
-                f"{capability.name} took longer than {limit:g} s", [{"delivered": True}]
-            ).answer()
-        return internal(capability.name, exc)
-    finally:
-        deadline.reset(token)
+
+    def __init__(
+        self,
+        owner: object,
+        capabilities: Mapping[str, Capability],
+        *,
+        name: str,
+        max_in_flight: int,
+    ) -> None:
+        self._owner = owner
+        self._name = name
+        self._most = max_in_flight
+        lanes = {id(each): _Lane(each) for each in capabilities.values()}
+        self._lanes = {name: lanes[id(each)] for name, each in capabilities.items()}
+        self._works: dict[object, Work] = {}
+        self._running = 0
+        self._deadlines: Deadlines[Work] = Deadlines(self._expire)
+        self._is_draining = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def __len__(self) -> int:
+        return len(self._works)
+
+    def stats(self) -> dict[str, CapabilityStats]:
+        """How each capability did so far, by name."""
+        return {lane.capability.name: lane.stats() for lane in self._lanes.values()}
+
+    # What comes in
+
+    def take(self, session: Session, request: Incoming) -> None:
+        """Serve a request, now or when there is room, or refuse it at once."""
+        name = wire.capability_name(request.event)
+        lane = self._lanes.get(name)
+        if lane is None:
+            error: RequestError = UnknownCapability(f"{self._name} has no capability {name}")
+            self._reply(session, request, wire.dumps(error.answer()))
+            return
+        loop = asyncio.get_running_loop()
+        work = Work(session, request, lane, loop.time())
+        if self._is_draining:
+            error = Overloaded(f"{self._name} is closing", _NOT_RUN)
+            self._reply(session, request, wire.dumps(error.answer()))
+            return
+        if (self._running >= self._most or lane.is_full()) and not self._is_nested(work):
+            if len(lane.waiting) >= lane.capability.queue:
+                error = Overloaded(f"the queue of {name} at {self._name} is full", _NOT_RUN)
+                self._reply(session, request, wire.dumps(error.answer()))
+                return
+            lane.waiting.append(work)
+        else:
+            self._start(work, loop)
+        self._works[work.key] = work
+        self._idle.clear()
+        if work.limit is not None:
+            self._deadlines.set(work, work.limit)
+
+    def cancelled(self, session: Session, id: str, reason: str) -> None:
+        """Stop a request that nobody waits for any more, unless it is to be finished."""
+        work = self._works.get((session, id))
+        if work is not None and (reason != "asker_lost" or _ends_with_its_asker(work)):
+            self._stop(work, Cancelled(f"{work.request.event} was cancelled: {reason}"))
+
+    def wanted(self, session: Session, id: str, parts: int) -> None:
+        """Let a streamed answer go on."""
+        work = self._works.get((session, id))
+        if work is not None:
+            work.credit += parts
+            if work.granted is not None:
+                work.granted.set()
+
+    def lost(self, session: Session) -> None:
+        """The link that requests came by is gone, and their askers with it."""
+        for work in [each for each in self._works.values() if each.session is session]:
+            if _ends_with_its_asker(work):
+                self._stop(work, Cancelled("the link to the hub is gone"))
+
+    async def drain(self) -> None:
+        """Take nothing more, and wait until what was taken is done."""
+        self._is_draining = True
+        await self._idle.wait()
+
+    async def close(self, *, spare: asyncio.Task[Any] | None = None) -> None:
+        """Cancel what runs, unanswered.
+
+        Args:
+            spare: The task that closes, which may be one of them.
+        """
+        self._is_draining = True
+        tasks = {work.task for work in self._works.values() if work.task not in (None, spare)}
+        for task in tasks:
+            assert task is not None
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        self._works.clear()
+        self._deadlines.close()
+
+    # Turns
+
+    def _is_nested(self, work: Work) -> bool:
+        """Whether something that runs here waits for it: then it cannot wait for that to end."""
+        return any((work.session, above) in self._works for above in work.above)
+
+    def _start(self, work: Work, loop: asyncio.AbstractEventLoop) -> None:
+        work.lane.running += 1
+        self._running += 1
+        work.task = loop.create_task(self._run(work))
+
+    def _stop(self, work: Work, why: RequestError) -> None:
+        if work.stopped is not None:
+            return
+        work.stopped = why
+        if work.task is None:
+            work.lane.waiting.remove(work)
+            self._forget(work)
+            self._reply_stopped(work)
+        elif work.has_begun:
+            work.task.cancel()
+
+    def _expire(self, work: Work) -> None:
+        name = work.lane.capability.name
+        if work.task is None:
+            message, details = f"{name} had no turn within {work.limit:g} s", _NOT_RUN
+        else:
+            message, details = f"{name} took longer than {work.limit:g} s", _RUN
+        self._stop(work, DeadlineExceeded(message, details))
+
+    def _ended(self, work: Work) -> None:
+        self._forget(work)
+        work.lane.running -= 1
+        self._running -= 1
+        if self._is_draining and not self._works:
+            return
+        for lane in (work.lane, *self._lanes.values()) if self._must_choose() else (work.lane,):
+            if self._running < self._most and lane.waiting and not lane.is_full():
+                self._start(lane.waiting.popleft(), asyncio.get_running_loop())
+
+    def _must_choose(self) -> bool:
+        """Whether it was the client's own bound that made others wait."""
+        return self._running == self._most - 1
+
+    def _forget(self, work: Work) -> None:
+        self._works.pop(work.key, None)
+        self._deadlines.forget(work)
+        if not self._works:
+            self._idle.set()
+
+    # Running
+
+    async def _run(self, work: Work) -> None:
+        current.set(work)
+        work.has_begun = True
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        answer = b""
+        try:
+            if work.stopped is None:
+                answer = await self._answer(work)
+        except asyncio.CancelledError:
+            if work.stopped is None:
+                raise  # the client is closing
+            assert work.task is not None
+            work.task.uncancel()
+        finally:
+            self._ended(work)
+        lane, failure = work.lane, None
+        if not answer:
+            assert work.stopped is not None
+            failure = work.stopped.answer()
+            self._reply_stopped(work)
+        else:
+            if not answer.startswith(_SUCCESS[:-1]):
+                failure = wire.loads(answer)
+            self._reply(work.session, work.request, answer, lane.capability)
+        lane.note(clock() - began, failure)
+
+    async def _answer(self, work: Work) -> bytes:
+        """The JSON text of what comes of it; raises nothing but a cancellation from outside."""
+        capability = work.lane.capability
+        try:
+            payload = _decoded(capability, work.request.data)
+        except InvalidPayload as error:
+            return wire.dumps(error.answer())
+        method = getattr(self._owner, capability.attribute)
+        try:
+            arguments = self._arguments(work, payload)
+            if capability.streams:
+                return await _stream(work, method(*arguments))
+            if capability.blocking:
+                return _encoded(capability, await in_thread(method, *arguments))
+            return _encoded(capability, await method(*arguments))
+        except CapabilityError as error:
+            try:
+                return wire.dumps(error.answer())
+            except RequestError as exc:  # its details have no JSON form
+                return _internal(capability.name, exc)
+        except asyncio.CancelledError as exc:
+            task = asyncio.current_task()
+            if work.stopped is not None or (task is not None and task.cancelling()):
+                raise
+            error_ = RuntimeError("what it waited for was cancelled")
+            error_.__cause__ = exc
+            return _internal(capability.name, error_)
+        except Exception as exc:
+            if work.stopped is not None:
+                logger.debug("%s failed after it was stopped", capability.name, exc_info=exc)
+                return b""
+            return _internal(capability.name, exc)
+
+    def _arguments(self, work: Work, payload: Any) -> tuple[Any, ...]:
+        capability, request = work.lane.capability, work.request
+        if not capability.wants_request:
+            return (payload,) if capability.takes_payload else ()
+
+        def report(progress: Mapping[str, Any]) -> None:
+            if work.session.speaks_meta and work.key in self._works:
+                with contextlib.suppress(RequestError):
+                    work.session.report(request, progress)
+
+        clock = asyncio.get_running_loop().time
+        return (
+            Request(
+                payload,
+                capability.name,
+                request.room,
+                request.sender,
+                request.id,
+                work.ends,
+                clock,
+                report,
+            ),
+        )
+
+    # Answering
+
+    def _reply_stopped(self, work: Work) -> None:
+        assert work.stopped is not None
+        # Who cancelled has been told already; a deadline is the hub's, too, but on another clock.
+        if not isinstance(work.stopped, Cancelled):
+            self._reply(work.session, work.request, wire.dumps(work.stopped.answer()))
+
+    def _reply(
+        self,
+        session: Session,
+        request: Incoming,
+        answer: bytes,
+        capability: Capability | None = None,
+    ) -> None:
+        try:
+            try:
+                # A stock hub tells the room anyway: there, the answer is that event.
+                if capability and capability.announce and session.acknowledges and request.room:
+                    _announce(session, request, answer)
+                session.answer(request, answer)
+            except PayloadTooLarge as error:
+                session.answer(request, _internal(request.event, error))
+        except RequestError as error:
+            logger.debug("the answer to %s found no link: %s", request.event, error)
 
 
-async def in_thread_or_loop(function: Callable[..., Any], *args: Any, blocking: bool) -> Any:
-    """Call a plain function in a worker thread, a coroutine function here.
-
-    Raises:
-        RuntimeError: Something that it awaited was cancelled, while it was not.
-    """
-    try:
-        if blocking:
-            return await anyio.to_thread.run_sync(function, *args, abandon_on_cancel=True)
-        return await function(*args)
-    except asyncio.CancelledError as exc:
-        task = asyncio.current_task()
-        if task is None or task.cancelling():
-            raise
-        raise RuntimeError("what it waited for was cancelled") from exc
+async def in_thread(function: Callable[..., Any], *args: Any) -> Any:
+    """Call a plain function in a worker thread."""
+    return await anyio.to_thread.run_sync(function, *args, abandon_on_cancel=True)
 
 
-def internal(name: str, exc: BaseException) -> Answer:
-    """Log a failure that is nobody's business outside, and the answer that stands for it."""
-    incident = uuid.uuid4().hex[:12]
-    logger.error("%s failed, incident %s", name, incident, exc_info=exc)
-    return Internal(f"{name} failed at its master", [{"incident": incident}]).answer()
+async def _stream(work: Work, parts: AsyncGenerator[Any, None]) -> bytes:
+    """Send the parts as they come and are wanted, or gather them for an asker who knows none."""
+    gathered: list[bytes] = []
+    size = 0
+    is_wanted = "parts" in work.request.meta
+    async with contextlib.aclosing(parts):
+        async for part in parts:
+            text = _part(work.lane.capability, part)
+            if is_wanted:
+                await _turn_to_send(work)
+                work.session.part(work.request, text)
+                continue
+            gathered.append(text)
+            size += len(text)
+            if size > _MOST_GATHERED:
+                raise CapabilityError(
+                    PayloadTooLarge.code, "the parts together are too large: ask for a stream"
+                )
+    if is_wanted:
+        return _SUCCESS
+    return b'{"success":true,"result":[%b]}' % b",".join(gathered)
+
+
+async def _turn_to_send(work: Work) -> None:
+    while work.credit <= 0:
+        work.granted = work.granted or asyncio.Event()
+        work.granted.clear()
+        await work.granted.wait()
+    work.credit -= 1
+
+
+def _part(capability: Capability, part: Any) -> bytes:
+    if capability.reply is not None and type(part) is not capability.reply:
+        raise TypeError(f"yielded a {type(part).__qualname__}, declares {capability.reply!r}")
+    return contracts.dumps(part)
 
 
 def _decoded(capability: Capability, payload: Any) -> Any:
@@ -125,11 +471,39 @@ def _decoded(capability: Capability, payload: Any) -> Any:
         raise InvalidPayload(str(error), error.problems) from None
 
 
-def _answer(capability: Capability, result: Any) -> Answer:
-    encoded = contracts.encode(result)
-    wire.check_depth(encoded)
-    if capability.reply is None:
-        return wire.normalised([encoded]) if isinstance(encoded, dict) else wire.success(encoded)
-    if type(result) is not capability.reply:
+def _encoded(capability: Capability, result: Any) -> bytes:
+    """The JSON text of a result as an answer, ``success`` first."""
+    if capability.reply is not None and type(result) is not capability.reply:
         raise TypeError(f"returned a {type(result).__qualname__}, declares {capability.reply!r}")
-    return wire.success(encoded)
+    if result is None:
+        return _SUCCESS
+    text = contracts.dumps(result)
+    if not text.startswith(b"{"):
+        return b'{"success":true,"result":%b}' % text
+    if b'"success"' in text or (b'"error"' in text and capability.reply is None):
+        value = wire.loads(text)
+        answer = wire.normalised([value]) if capability.reply is None else wire.success(value)
+        return wire.dumps({"success": answer["success"], **answer})
+    return _SUCCESS if text == b"{}" else b'{"success":true,%b' % text[1:]
+
+
+def _internal(name: str, exc: BaseException) -> bytes:
+    """Log a failure that is nobody's business outside, and the answer that stands for it."""
+    incident = uuid.uuid4().hex[:12]
+    logger.error("%s failed, incident %s", name, incident, exc_info=exc)
+    error = Internal(f"{name} failed at its master", [{"incident": incident}])
+    return wire.dumps(error.answer())
+
+
+def _announce(session: Session, request: Incoming, answer: bytes) -> None:
+    if answer.startswith(_SUCCESS[:-1]):
+        session.broadcast(request.room, wire.answer_event(request.event), answer)
+
+
+def _ends_with_its_asker(work: Work) -> bool:
+    return work.lane.capability.on_asker_lost == "cancel"
+
+
+_SUCCESS = b'{"success":true}'
+_RUN = [{"delivered": True}]
+_NOT_RUN = [{"delivered": False}]

@@ -3,7 +3,8 @@
 Our hub acknowledges everything. A stock hub acknowledges nothing: there a question goes out in
 ROOM_MESSAGE and its answer is a SET_ event that the whole room sees, so questions of one name
 are asked one at a time and marked with a ``requestId``. Which of the two it is shows in whether
-the registration is acknowledged.
+the registration is acknowledged; whether cancelling, streaming and meta objects are understood,
+in the ``protocol`` of that acknowledgement.
 
 A session is never reused: what belongs to a link dies with it. Reconnecting is the client's.
 """
@@ -12,12 +13,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import Any
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
 
 from alephscript import wire
+from alephscript.capabilities import GAP, Mastery
 from alephscript.errors import (
     AmbiguousRoom,
     Closed,
@@ -30,14 +34,20 @@ from alephscript.errors import (
     error_from_answer,
 )
 from alephscript.transport import Link, Pending, Transport
-from alephscript.wire import Answer, HubEvent
+from alephscript.wire import Answer, HubEvent, Position
 
-__all__ = ["Incoming", "Session"]
+__all__ = ["Inbox", "Incoming", "Question", "Session"]
 
 logger = logging.getLogger("alephscript.client")
 
 _SILENCE = 1.0
 """Seconds after which a hub that has not acknowledged the registration is a stock one."""
+
+WINDOW = 64
+"""Parts of a streamed answer that may be under way unread."""
+
+
+_NO_META: Mapping[str, Any] = {}
 
 
 class Incoming:
@@ -46,25 +56,31 @@ class Incoming:
     Attributes:
         event: Name of the event.
         data: Its data, without the envelope that stock hubs wrap around a request.
+        ack: The number to acknowledge under, None if no acknowledgement is wanted.
         room: The room, empty where the hub does not say.
         sender: Who said or asks it, empty where the hub does not say.
         id: A request's number, empty where there is none.
-        seconds: How long the asker waits, None if it does not say.
+        meta: What else the hub says about it.
+        own_id: What a stock asker marked its question with.
     """
 
-    __slots__ = ("ack", "data", "event", "id", "own_id", "room", "seconds", "sender")
+    __slots__ = ("ack", "data", "event", "id", "meta", "own_id", "room", "sender")
 
-    def __init__(self, event: str, args: Sequence[Any], ack: int | None) -> None:
-        meta = args[1] if len(args) > 1 and isinstance(args[1], dict) else {}
+    def __init__(self, event: str, data: Any, meta: Mapping[str, Any], ack: int | None) -> None:
         self.event = event
+        self.data = data
+        self.meta = meta
         self.ack = ack
-        self.data: Any = args[0] if args else None
-        self.room = _text(meta.get("room"))
-        self.sender = _text(meta.get("sender", meta.get("caller")))
-        self.id = _text(meta.get("id"))
+        self.room: str = meta.get("room", "")
+        self.sender: str = meta.get("sender") or meta.get("caller", "")
+        self.id: str = meta.get("id", "")
         self.own_id: Any = None
-        timeout: Any = meta.get("timeoutMs")
-        self.seconds = timeout / 1000 if type(timeout) in (int, float) else None
+
+    @property
+    def seconds(self) -> float | None:
+        """How long the asker waits, None if it does not say."""
+        milliseconds = self.meta.get("timeoutMs")
+        return None if milliseconds is None else milliseconds / 1000
 
     def unwrap(self) -> None:
         """Take a stock hub's envelope off a request."""
@@ -78,23 +94,69 @@ class Incoming:
             self.own_id = self.data.get("requestId")
 
 
+class Inbox(Protocol):
+    """Who is told what a session brings, in order; must not block."""
+
+    def asked(self, session: Session, request: Incoming) -> None:
+        """A request is to be served; see `Session.answer`."""
+        ...
+
+    def told(self, session: Session, event: Incoming) -> None:
+        """Something was said in a room."""
+        ...
+
+    def cancelled(self, session: Session, id: str, reason: str) -> None:
+        """Nobody waits any more for the answer to a request that is being served."""
+        ...
+
+    def wanted(self, session: Session, id: str, parts: int) -> None:
+        """The asker of a streamed answer takes so many more parts."""
+        ...
+
+
+class Question(NamedTuple):
+    """What is to be asked.
+
+    Attributes:
+        event: ``GET_`` and the capability's name.
+        data: JSON text of the payload.
+        room: The room to ask; None leaves it to the hub.
+        timeout: Seconds to wait, None for as long as the hub does.
+        meta: What else the hub is told, where it understands that.
+        on_progress: Called with what the master reports meanwhile.
+    """
+
+    event: str
+    data: bytes
+    room: str | None = None
+    timeout: float | None = None
+    meta: Mapping[str, Any] = _NO_META
+    on_progress: Callable[[Any], None] | None = None
+
+
 class Session:
     """A link, what waits on it, and how its hub is spoken to.
 
     Args:
-        incoming: Called for every event and request, in order, once the session is replayed.
+        inbox: Told what comes in, once the session is replayed.
+        positions: How far each room was heard, kept up to date here and across sessions.
 
     Attributes:
         acknowledges: Whether the hub acknowledges what it is sent.
+        speaks_meta: Whether the hub understands our protocol beyond that.
         gone: Set when the link is gone.
     """
 
-    def __init__(self, incoming: Callable[[Session, Incoming], None]) -> None:
+    def __init__(self, inbox: Inbox, positions: dict[str, Position]) -> None:
         self.acknowledges = True
+        self.speaks_meta = False
         self.gone = asyncio.Event()
-        self._incoming = incoming
+        self._inbox = inbox
+        self._positions = positions
         self._held: list[Incoming] | None = []
         self._pending = Pending()
+        self._parts: dict[int, _Parts] = {}
+        self._progress: dict[int, Callable[[Any], None]] = {}
         self._waiting: dict[str, tuple[str, asyncio.Future[Any]]] = {}
         self._turns: dict[str, asyncio.Lock] = {}
         self._rooms: dict[str, None] = {}
@@ -108,7 +170,7 @@ class Session:
         auth: Mapping[str, Any] | None,
         registration: Mapping[str, Any],
         rooms: Sequence[str],
-        masters: Mapping[str, Sequence[str]],
+        masters: Mapping[str, Mastery],
         timeout: float,
         acknowledges: bool | None,
     ) -> None:
@@ -126,8 +188,8 @@ class Session:
                 await self._register(registration, acknowledges=acknowledges)
                 for room in rooms:
                     await self.subscribe(room)
-                for room, features in masters.items():
-                    await self.make_master(room, features)
+                for room, mastery in masters.items():
+                    await self.make_master(room, mastery)
                 if masters and not self.acknowledges:
                     await self._settle()
         except BaseException as exc:
@@ -142,8 +204,8 @@ class Session:
     def release(self) -> None:
         """Let through what came in while the session was being set up, and all that comes."""
         held, self._held = self._held or [], None
-        for each in held:
-            self._incoming(self, each)
+        for incoming in held:
+            self._deliver(incoming)
 
     async def close(self) -> None:
         """End the link; what waits on it ends as closed."""
@@ -158,37 +220,57 @@ class Session:
         await self._tell(HubEvent.CLIENT_REGISTER, registration)
 
     async def subscribe(self, room: str) -> None:
-        """Be in a room."""
-        await self._tell(HubEvent.CLIENT_SUBSCRIBE, {"room": room})
+        """Be in a room; what was said since its position, if it has one, comes first."""
+        position = self._positions.get(room)
+        message: dict[str, Any] = {"room": room}
+        if position is not None and self.speaks_meta:
+            message["since"] = {"history": position.history, "number": position.number}
+        answer = await self._tell(HubEvent.CLIENT_SUBSCRIBE, message)
         self._rooms[room] = None
+        if "history" in answer:
+            self._positions[room] = Position(answer["history"], answer["number"])
+        else:
+            self._positions.pop(room, None)
+        if "since" in message and answer.get("missed") != 0:
+            self._come_in(Incoming(GAP, {"missed": answer.get("missed")}, {"room": room}, None))
 
     async def unsubscribe(self, room: str) -> None:
         """Leave a room."""
         self._rooms.pop(room, None)
         await self._tell(HubEvent.CLIENT_SUBSCRIBE, {"room": room, "out": True})
 
-    async def make_master(self, room: str, features: Sequence[str]) -> None:
-        """Become the master of a room."""
-        if self.acknowledges:
-            await self._tell(HubEvent.MAKE_MASTER, {"room": room, "features": list(features)})
-        else:
-            self.broadcast(room, HubEvent.MAKE_MASTER, {"features": list(features)})
+    async def make_master(self, room: str, mastery: Mastery) -> None:
+        """Become a master of a room."""
+        message: dict[str, Any] = {"features": list(mastery.features)}
+        if not self.acknowledges:
+            self.broadcast(room, HubEvent.MAKE_MASTER, wire.dumps(message))
+            return
+        message["room"] = room
+        if self.speaks_meta:
+            message["group"] = mastery.group
+            message["descriptions"] = mastery.descriptions
+        await self._tell(HubEvent.MAKE_MASTER, message)
 
-    def broadcast(self, room: str, event: str, data: Any) -> None:
-        """Say something in a room, without waiting."""
-        self._send(HubEvent.ROOM_MESSAGE, {"event": event, "room": room, "data": data})
+    async def resign(self, room: str) -> None:
+        """Master a room no more; a stock hub knows no such thing."""
+        if self.speaks_meta:
+            await self._tell(HubEvent.MAKE_MASTER, {"room": room, "out": True})
+
+    def broadcast(self, room: str, event: str, data: bytes) -> None:
+        """Say something, a JSON text, in a room, without waiting."""
+        name, where = _json_text(event), _json_text(room)
+        message = b'{"event":%b,"room":%b,"data":%b}' % (name, where, data)
+        self._send(HubEvent.ROOM_MESSAGE, message)
 
     async def server_state(self, timeout: float) -> Answer:
         """Who is where and who masters what, as the hub tells it."""
         if self.acknowledges:
-            return await self._acknowledged(HubEvent.GET_SERVER_STATE, (), timeout)
+            return await self.ask(Question(HubEvent.GET_SERVER_STATE, b"null", timeout=timeout))
         message = {"event": HubEvent.GET_SERVER_STATE, "room": "*"}
         return await self._answered_by_event(HubEvent.SET_SERVER_STATE, message, timeout)
 
-    async def ask(
-        self, event: str, payload: Any, *, room: str | None, timeout: float | None
-    ) -> Answer:
-        """Ask a room's master.
+    async def ask(self, question: Question) -> Answer:
+        """Ask a room's master, or the hub itself.
 
         Returns:
             The answer, failed ones included.
@@ -196,85 +278,203 @@ class Session:
         Raises:
             RequestError: There was no answer, and why.
         """
-        if self.acknowledges:
-            meta: dict[str, Any] = {} if room is None else {"room": room}
-            if timeout is not None:
-                meta["timeoutMs"] = round(timeout * 1000)
-            return await self._acknowledged(event, (payload, meta), timeout)
-        own_id = uuid.uuid4().hex
-        data = {**payload, "requestId": own_id} if isinstance(payload, dict) else payload
-        message = {"event": event, "room": self._room_to_ask(room), "data": data}
-        return await self._answered_by_event(wire.answer_event(event), message, timeout, own_id)
+        if not self.acknowledges:
+            return await self._ask_room(question)
+        timeout = question.timeout
+        number, future = self._pending.open(timeout)
+        if question.on_progress is not None:
+            self._progress[number] = question.on_progress
+        try:
+            self._send(question.event, question.data, _meta(question), number)
+            answer = await future
+        except asyncio.CancelledError:
+            self._cancel(number)
+            raise
+        finally:
+            self._pending.discard(number)
+            self._progress.pop(number, None)
+        if answer is None:
+            raise _too_late(question.event, timeout)
+        return _read(answer)
 
-    def answer(self, request: Incoming, answer: Answer) -> None:
-        """Answer a request that came in on this session."""
+    async def stream(self, question: Question) -> AsyncGenerator[Any, None]:
+        """Ask for an answer in parts.
+
+        Yields:
+            Each part; an answer that has fields of its own is the last one.
+
+        Raises:
+            RequestError: It failed, and why.
+        """
+        if not self.speaks_meta:
+            answer = await self.ask(question)
+        else:
+            number, future = self._pending.open(question.timeout)
+            parts = self._parts[number] = _Parts()
+            future.add_done_callback(lambda _: parts.wake.set())
+            if question.on_progress is not None:
+                self._progress[number] = question.on_progress
+            meta = _meta(question._replace(meta={**question.meta, "parts": WINDOW}))
+            try:
+                self._send(question.event, question.data, meta, number)
+                while parts.unread or not future.done():
+                    if not parts.unread:
+                        parts.wake.clear()
+                        await parts.wake.wait()
+                        continue
+                    yield parts.unread.popleft()
+                    parts.taken += 1
+                    if parts.taken * 2 >= WINDOW and not future.done():
+                        more = {"request": number, "parts": parts.taken}
+                        self._to_hub(HubEvent.REQUEST_MORE, more)
+                        parts.taken = 0
+                payload = future.result()
+            finally:
+                if not future.done():
+                    future.cancel()
+                    self._cancel(number)
+                self._pending.discard(number)
+                self._parts.pop(number, None)
+                self._progress.pop(number, None)
+            if payload is None:
+                raise _too_late(question.event, question.timeout)
+            answer = _read(payload)
+        if wire.is_failure(answer):
+            raise error_from_answer(answer)
+        del answer["success"]
+        if answer:
+            yield answer
+
+    def answer(self, request: Incoming, answer: bytes) -> None:
+        """Answer a request that came in on this session, with the JSON text of an `Answer`."""
         if request.own_id is not None:
-            answer = {**answer, "requestId": request.own_id}
+            answer = wire.dumps({**wire.loads(answer), "requestId": request.own_id})
         if request.ack is not None:
             assert self._link is not None
-            self._link.acknowledge(request.ack, answer)
-            return
-        self.broadcast(request.room, wire.answer_event(request.event), answer)
+            self._link.acknowledge(request.ack, b"[%b]" % answer)
+        else:
+            self.broadcast(request.room, wire.answer_event(request.event), answer)
+
+    def part(self, request: Incoming, part: bytes) -> None:
+        """Send a part of the answer to a request, a JSON text."""
+        self._send(HubEvent.REQUEST_PART, part, wire.dumps({"id": request.id}))
+
+    def report(self, request: Incoming, progress: Mapping[str, Any]) -> None:
+        """Tell the asker how far its request is."""
+        self._to_hub(HubEvent.REQUEST_PROGRESS, progress, {"id": request.id})
 
     # Receiver
 
-    def received(self, event: str, args: Sequence[Any], ack: int | None) -> None:
+    def received(self, payload: bytes, ack: int | None) -> None:
         """See `alephscript.transport.Receiver`."""
-        incoming = Incoming(event, args, ack)
-        if event.startswith("GET_"):
-            if not self.acknowledges:
-                incoming.unwrap()
-        elif not self.acknowledges:
-            if not incoming.room and len(self._rooms) == 1:
-                incoming.room = next(iter(self._rooms))
-            self._resolve_by_event(incoming)
+        try:
+            values = wire.loads(payload)
+        except RequestError as error:
+            if ack is not None and self._link is not None:
+                self._link.acknowledge(ack, wire.dumps([error.answer()]))
+            return
+        if not (isinstance(values, list) and values and isinstance(values[0], str)):
+            return
+        event = values[0]
+        data = values[1] if len(values) > 1 else None
+        meta = values[2] if self.speaks_meta and len(values) > 2 else _NO_META  # noqa: PLR2004
+        if event in _OF_REQUESTS:
+            if self.speaks_meta:
+                self._about_request(event, data, meta)
+            return
+        incoming = Incoming(event, data, meta, ack)
+        if not self.acknowledges:
+            self._from_stock_hub(incoming)
+        elif "number" in meta:
+            position = self._positions.get(incoming.room)
+            if position is not None:
+                position.number = meta["number"]
+        self._come_in(incoming)
+
+    def _come_in(self, incoming: Incoming) -> None:
         if self._held is None:
-            self._incoming(self, incoming)
+            self._deliver(incoming)
         else:
             self._held.append(incoming)
 
-    def acknowledged(self, number: int, args: Sequence[Any]) -> None:
+    def _deliver(self, incoming: Incoming) -> None:
+        if incoming.event.startswith("GET_"):
+            self._inbox.asked(self, incoming)
+        else:
+            self._inbox.told(self, incoming)
+
+    def _from_stock_hub(self, incoming: Incoming) -> None:
+        if incoming.event.startswith("GET_"):
+            incoming.unwrap()
+            return
+        if len(self._rooms) == 1:
+            incoming.room = next(iter(self._rooms))
+        self._resolve_by_event(incoming)
+
+    def acknowledged(self, number: int, payload: bytes) -> None:
         """See `alephscript.transport.Receiver`."""
-        self._pending.resolve(number, args)
+        self._pending.resolve(number, payload)
 
     def lost(self, reason: str) -> None:
         """See `alephscript.transport.Receiver`."""
         self._end_all(LinkLost, f"the link to the hub is gone ({reason}); it may have run")
         self.gone.set()
 
+    def _about_request(self, event: str, data: Any, meta: Mapping[str, Any]) -> None:
+        """What a hub of our protocol says about a request that is under way."""
+        if event == HubEvent.REQUEST_PART:
+            parts = self._parts.get(meta["request"])
+            if parts is not None:
+                parts.unread.append(data)
+                parts.wake.set()
+        elif event == HubEvent.REQUEST_PROGRESS:
+            report = self._progress.get(meta["request"])
+            if report is not None:
+                report(data)
+        elif event == HubEvent.REQUEST_MORE:
+            self._inbox.wanted(self, data["id"], data["parts"])
+        else:
+            self._inbox.cancelled(self, data["id"], data["reason"])
+
     # How the two kinds of hub are spoken to
 
     async def _register(
         self, registration: Mapping[str, Any], *, acknowledges: bool | None
     ) -> None:
-        if acknowledges is not None:
-            self.acknowledges = acknowledges
+        if acknowledges is False:
+            self.acknowledges = False
             await self.register(registration)
             return
+        patience = _SILENCE if acknowledges is None else wire.DEFAULT_TIMEOUT
         try:
-            await self._tell(HubEvent.CLIENT_REGISTER, registration, _SILENCE)
+            answer = await self._tell(HubEvent.CLIENT_REGISTER, registration, patience)
         except DeadlineExceeded:
+            if acknowledges:
+                raise
             logger.info("the hub acknowledges nothing: speaking the stock dialect")
             self.acknowledges = False
+        else:
+            self.speaks_meta = answer.get("protocol") == wire.PROTOCOL
 
     async def _tell(
         self, event: str, message: Mapping[str, Any], timeout: float = wire.DEFAULT_TIMEOUT
-    ) -> None:
+    ) -> Answer:
         if not self.acknowledges:
-            self._send(event, message)
-            return
-        answer = await self._acknowledged(event, (message,), timeout)
+            self._to_hub(event, message)
+            return {}
+        answer = await self.ask(Question(event, wire.dumps(message), timeout=timeout))
         if wire.is_failure(answer):
             raise error_from_answer(answer)
+        return answer
 
-    async def _acknowledged(self, event: str, args: Sequence[Any], timeout: float | None) -> Answer:
-        assert self._link is not None
-        number, future = self._pending.open()
-        try:
-            self._link.send(event, args, number)
-            return wire.normalised(await _within(timeout, future, event))
-        finally:
-            self._pending.discard(number)
+    async def _ask_room(self, question: Question) -> Answer:
+        own_id = uuid.uuid4().hex
+        payload = wire.loads(question.data)
+        data = {**payload, "requestId": own_id} if isinstance(payload, dict) else payload
+        room = self._room_to_ask(question.room)
+        message = {"event": question.event, "room": room, "data": data}
+        event = wire.answer_event(question.event)
+        return await self._answered_by_event(event, message, question.timeout, own_id)
 
     async def _answered_by_event(
         self,
@@ -289,7 +489,7 @@ class Session:
             future = asyncio.get_running_loop().create_future()
             self._waiting[answer_event] = (own_id, future)
             try:
-                self._send(HubEvent.ROOM_MESSAGE, message)
+                self._to_hub(HubEvent.ROOM_MESSAGE, message)
                 return wire.normalised([await future])
             finally:
                 self._waiting.pop(answer_event, None)
@@ -321,9 +521,23 @@ class Session:
         with contextlib.suppress(DeadlineExceeded):
             await self.server_state(_SILENCE)
 
-    def _send(self, event: str, message: Mapping[str, Any]) -> None:
+    def _cancel(self, number: int) -> None:
+        """Tell the hub that nobody waits any more."""
+        if self.speaks_meta:
+            with contextlib.suppress(RequestError):
+                self._to_hub(HubEvent.CANCEL_REQUEST, {"request": number})
+
+    def _to_hub(self, event: str, *args: Mapping[str, Any]) -> None:
         assert self._link is not None
-        self._link.send(event, (message,))
+        self._link.send(wire.dumps([event, *args]))
+
+    def _send(self, event: str, data: bytes, meta: bytes = b"", number: int | None = None) -> None:
+        assert self._link is not None
+        name = _json_text(event)
+        if meta:
+            self._link.send(b"[%b,%b,%b]" % (name, data, meta), number)
+        else:
+            self._link.send(b"[%b,%b]" % (name, data), number)
 
     def _end_all(self, error: type[RequestError], message: str) -> None:
         self._pending.fail(error, message)
@@ -332,25 +546,56 @@ class Session:
                 future.set_exception(error(message))
 
 
-async def _within(
-    timeout: float | None, future: asyncio.Future[Sequence[Any]], event: str
-) -> Sequence[Any]:
-    """Await a future; one timer serves, no task is made."""
-    if timeout is None:
-        return await future
-    timer = asyncio.get_running_loop().call_later(timeout, _expire, future, event, timeout)
+class _Parts:
+    """Parts of an answer that nobody has read yet; the master sends no more than it was granted."""
+
+    __slots__ = ("taken", "unread", "wake")
+
+    def __init__(self) -> None:
+        self.taken = 0
+        self.unread: deque[Any] = deque()
+        self.wake = asyncio.Event()
+
+
+_OF_REQUESTS = frozenset(
+    {
+        HubEvent.CANCEL_REQUEST,
+        HubEvent.REQUEST_MORE,
+        HubEvent.REQUEST_PART,
+        HubEvent.REQUEST_PROGRESS,
+    }
+)
+
+_json_text = functools.lru_cache(wire.dumps)
+
+
+def _meta(question: Question) -> bytes:
+    timeout = question.timeout
+    milliseconds = 0 if timeout is None else round(min(timeout, wire.LONGEST_TIMEOUT) * 1000)
+    if question.room is None and not question.meta:
+        return b"" if timeout is None else b'{"timeoutMs":%d}' % milliseconds
+    meta = dict(question.meta)
+    if question.room is not None:
+        meta["room"] = question.room
+    if timeout is not None:
+        meta["timeoutMs"] = milliseconds
+    return wire.dumps(meta)
+
+
+def _read(answer: bytes) -> Answer:
     try:
-        return await future
-    finally:
-        timer.cancel()
+        args = wire.loads(answer)
+    except RequestError as error:
+        return error.answer()
+    return wire.normalised(args if isinstance(args, list) else [args])
 
 
-def _expire(future: asyncio.Future[Any], event: str, timeout: float) -> None:
-    if not future.done():
-        future.set_exception(_too_late(event, timeout))
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""
 
 
-def _too_late(event: str, timeout: float) -> DeadlineExceeded:
+def _too_late(event: str, timeout: float | None) -> DeadlineExceeded:
+    timeout = timeout or 0.0
     return DeadlineExceeded(f"no answer to {event} within {timeout:g} s", [{"delivered": None}])
 
 
@@ -361,12 +606,8 @@ async def _deadline(timeout: float | None, event: str) -> AsyncIterator[None]:
             yield
     except TimeoutError as exc:
         if scope.expired():
-            raise _too_late(event, timeout or 0.0) from exc
+            raise _too_late(event, timeout) from exc
         raise
-
-
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
 
 
 def _address(transport: Transport) -> str:

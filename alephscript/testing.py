@@ -12,14 +12,15 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
 from alephscript import wire
+from alephscript.effects import Acknowledge, Effect
 from alephscript.errors import ConnectionRefused, NotConnected, StateError
 from alephscript.hub.carrier import Carrier
-from alephscript.routing import Acknowledge, Effect, Emit, Mesh
+from alephscript.routing import Mesh
 from alephscript.transport import Link, Receiver
 
 __all__ = ["InMemoryMesh"]
@@ -33,6 +34,7 @@ class InMemoryMesh:
     Args:
         default_timeout: Seconds that a request may take when its asker names none.
         require_subscription: Whether an asker has to be in the room that it asks.
+        history: Events of each room that are kept for who was away; 0 keeps none.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class InMemoryMesh:
         *,
         default_timeout: float = wire.DEFAULT_TIMEOUT,
         require_subscription: bool = False,
+        history: int = 0,
     ) -> None:
         self._carriers = {
             namespace: _MemoryCarrier(
@@ -47,6 +50,8 @@ class InMemoryMesh:
                     namespace,
                     default_timeout=default_timeout,
                     require_subscription=require_subscription,
+                    history=history,
+                    incarnation="memory",
                 )
             )
             for namespace in wire.NAMESPACES
@@ -108,18 +113,18 @@ class _MemoryCarrier(Carrier):
         super().__init__(mesh)
         self.links: dict[str, _MemoryLink] = {}
 
-    def emit(self, effect: Emit) -> None:
-        text = wire.dumps(effect.args)
-        for sid in effect.to:
-            self.links[sid].later(
-                lambda receiver: receiver.received(effect.event, wire.loads(text), effect.request)
-            )
+    def emit(self, to: Iterable[str], event: str, args: tuple[Any, ...]) -> None:
+        payload = wire.dumps([event, *args])
+        for sid in to:
+            self.links[sid].later(lambda receiver: receiver.received(payload, None))
+
+    def ask(self, to: str, event: str, args: tuple[Any, ...], request: int) -> None:
+        payload = wire.dumps([event, *args])
+        self.links[to].later(lambda receiver: receiver.received(payload, request))
 
     def acknowledge(self, effect: Acknowledge) -> None:
-        text = wire.dumps([effect.answer])
-        self.links[effect.sid].later(
-            lambda receiver: receiver.acknowledged(effect.ack, wire.loads(text))
-        )
+        payload = wire.dumps([effect.answer])
+        self.links[effect.sid].later(lambda receiver: receiver.acknowledged(effect.ack, payload))
 
 
 class _MemoryLink:
@@ -132,15 +137,15 @@ class _MemoryLink:
         carrier.links[sid] = self
         carrier.carry(carrier.mesh.connected(sid))
 
-    def send(self, event: str, args: Sequence[Any], ack: int | None = None) -> None:
+    def send(self, payload: bytes, ack: int | None = None) -> None:
         if not self._is_up():
             raise NotConnected("the link to the hub is gone; nothing was sent")
-        text = wire.dumps(args)
-        self._to_mesh(lambda mesh: mesh.received(self._sid, event, wire.loads(text), ack))
+        event, *args = wire.loads(payload)
+        self._to_mesh(lambda mesh: mesh.received(self._sid, event, args, ack))
 
-    def acknowledge(self, ack: int, answer: Mapping[str, Any]) -> None:
-        text = wire.dumps([answer])
-        self._to_mesh(lambda mesh: mesh.acknowledged(self._sid, ack, wire.loads(text)))
+    def acknowledge(self, ack: int, payload: bytes) -> None:
+        args = wire.loads(payload)
+        self._to_mesh(lambda mesh: mesh.acknowledged(self._sid, ack, args))
 
     async def close(self) -> None:
         await _turn()  # what was sent before goes out first

@@ -1,17 +1,18 @@
 """What a client needs of a link to a hub, and the table of what waits for an acknowledgement.
 
-A link carries events and acknowledgements, in order, until it is lost; then it is done for.
-It knows no room, no capability and no request, never reconnects and never blocks in `send`.
-Reconnecting, registering and giving things a meaning is the client's.
+A link carries JSON texts, in order, until it is lost; then it is done for. It knows no event, no
+room and no request, never reconnects and never blocks in `send`. Reading what it brings is the
+session's, reconnecting the client's.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Protocol
 
+from alephscript.deadlines import Deadlines
 from alephscript.errors import RequestError
 
 __all__ = ["Link", "Pending", "Receiver", "Transport"]
@@ -20,12 +21,17 @@ __all__ = ["Link", "Pending", "Receiver", "Transport"]
 class Receiver(Protocol):
     """Who is told what a link brings; all of it is called on the event loop and must not block."""
 
-    def received(self, event: str, args: Sequence[Any], ack: int | None) -> None:
-        """The hub sent an event; ``ack`` is to be passed to `Link.acknowledge` if not None."""
+    def received(self, payload: bytes, ack: int | None) -> None:
+        """The hub sent an event.
+
+        Args:
+            payload: JSON array of its name and its arguments, unchecked.
+            ack: To be passed to `Link.acknowledge`, None if the hub wants no acknowledgement.
+        """
         ...
 
-    def acknowledged(self, number: int, args: Sequence[Any]) -> None:
-        """The hub acknowledged what was sent under ``number``."""
+    def acknowledged(self, number: int, payload: bytes) -> None:
+        """The hub acknowledged what was sent under ``number`` with a JSON array, unchecked."""
         ...
 
     def lost(self, reason: str) -> None:
@@ -36,20 +42,24 @@ class Receiver(Protocol):
 class Link(Protocol):
     """One living connection to one namespace of a hub."""
 
-    def send(self, event: str, args: Sequence[Any], ack: int | None = None) -> None:
+    def send(self, payload: bytes, ack: int | None = None) -> None:
         """Send an event, asking for acknowledgement under a number if one is given.
+
+        Args:
+            payload: JSON array of the event's name and its arguments.
+            ack: The number.
 
         Raises:
             NotConnected: The link is gone.
-            InvalidPayload: An argument has no JSON form.
+            PayloadTooLarge: The hub takes no message of that size; nothing was sent.
         """
         ...
 
-    def acknowledge(self, ack: int, answer: Mapping[str, Any]) -> None:
-        """Answer an event that asked for it; on a lost link, nothing happens.
+    def acknowledge(self, ack: int, payload: bytes) -> None:
+        """Answer an event that asked for it, with a JSON array; on a lost link, nothing happens.
 
         Raises:
-            InvalidPayload: The answer has no JSON form.
+            PayloadTooLarge: The hub takes no message of that size; nothing was sent.
         """
         ...
 
@@ -75,8 +85,8 @@ class Transport(Protocol):
 class Pending:
     """Numbers given out and the futures that their acknowledgements resolve.
 
-    Every future ends: by `resolve`, by `fail` of all, or by whoever waits giving up and calling
-    `discard`.
+    Every future ends: by `resolve`, by its deadline, by `fail` of all, or by whoever waits giving
+    up and calling `discard`.
 
     Attributes:
         late: Acknowledgements that nobody waited for any more.
@@ -84,34 +94,44 @@ class Pending:
 
     def __init__(self) -> None:
         self.late = 0
-        self._futures: dict[int, asyncio.Future[Sequence[Any]]] = {}
+        self._loop = asyncio.get_running_loop()
+        self._futures: dict[int, asyncio.Future[bytes | None]] = {}
         self._numbers = itertools.count(1)
+        self._deadlines = Deadlines(self._expire)
 
     def __len__(self) -> int:
         return len(self._futures)
 
-    def open(self) -> tuple[int, asyncio.Future[Sequence[Any]]]:
-        """A fresh number and the future of its acknowledgement's arguments."""
+    def open(self, timeout: float | None) -> tuple[int, asyncio.Future[bytes | None]]:
+        """A fresh number and the future of its acknowledgement, None when the time has passed."""
         number = next(self._numbers)
-        future = asyncio.get_running_loop().create_future()
-        self._futures[number] = future
+        future = self._futures[number] = self._loop.create_future()
+        if timeout is not None:
+            self._deadlines.set(number, timeout)
         return number, future
 
-    def resolve(self, number: int, args: Sequence[Any]) -> None:
+    def resolve(self, number: int, payload: bytes) -> None:
         """An acknowledgement came; one that nobody waits for is counted and dropped."""
         future = self._futures.pop(number, None)
         if future is None or future.done():
             self.late += 1
         else:
-            future.set_result(args)
+            future.set_result(payload)
 
     def discard(self, number: int) -> None:
         """Nobody waits for this number any more."""
         self._futures.pop(number, None)
+        self._deadlines.forget(number)
 
     def fail(self, error: type[RequestError], message: str) -> None:
         """End all that wait, each with an exception of its own."""
         futures, self._futures = self._futures, {}
+        self._deadlines.close()
         for future in futures.values():
             if not future.done():
                 future.set_exception(error(message))
+
+    def _expire(self, number: int) -> None:
+        future = self._futures.pop(number, None)
+        if future is not None and not future.done():
+            future.set_result(None)

@@ -9,10 +9,12 @@ Pure: no socket, no clock. Knows nothing of who is connected; that is `routing`.
 
 from __future__ import annotations
 
+import functools
 import json
+import math
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import attrs
 import msgspec
@@ -20,11 +22,17 @@ import msgspec
 from alephscript.errors import InvalidPayload, PayloadTooLarge, UnknownEvent
 
 __all__ = [
+    "ANSWERED_BY_HUB",
     "CONFIRMATIONS",
     "DEFAULT_TIMEOUT",
     "DEFAULT_URL",
+    "EVERY_ROOM",
+    "GROUPS",
+    "HUB_ONLY",
+    "LONGEST_TIMEOUT",
     "MAX_DEPTH",
     "MAX_NAME",
+    "MEMBER_EVENTS",
     "NAMESPACES",
     "PROTOCOL",
     "RESERVED",
@@ -32,16 +40,20 @@ __all__ = [
     "Answer",
     "Declaration",
     "HubEvent",
+    "Position",
     "Registration",
     "RoomMessage",
     "Subscription",
     "answer_event",
+    "asking_event",
     "capability_event",
     "capability_name",
     "check_event",
     "declaration",
     "dumps",
+    "dumps_plain",
     "is_failure",
+    "is_plain",
     "loads",
     "normalised",
     "registration",
@@ -64,11 +76,17 @@ the meta object that travels as second argument of a direct GET_ event."""
 DEFAULT_TIMEOUT = 10.0
 """Seconds that a hub waits for a master when the asker names no deadline."""
 
+LONGEST_TIMEOUT = 24 * 3600.0
+"""Seconds; JSON numbers have no end, clocks have."""
+
 MAX_NAME = 256
 """Characters of an event, room, usuario or sesion."""
 
 MAX_DEPTH = 64
 """Levels of nesting; deeper payloads break the JSON parsers of other peers."""
+
+GROUPS = ("single", "standby", "shared")
+"""How several masters may be of one room."""
 
 Answer = dict[str, Any]
 """``{"success": True, …}`` or ``{"success": False, "error", "code", …}``."""
@@ -83,10 +101,17 @@ class HubEvent(StrEnum):
     MAKE_MASTER = "MAKE_MASTER"
     ROOM_MESSAGE = "ROOM_MESSAGE"
     GET_SERVER_STATE = "GET_SERVER_STATE"
+    GET_CAPABILITIES = "GET_CAPABILITIES"
+    GET_MEMBERS = "GET_MEMBERS"
     SET_SERVER_STATE = "SET_SERVER_STATE"
     SUBSCRIBE_OK = "SUSCRIBE_OK"
     ROOM_JOINED = "room_joined"
     ROOM_LEFT = "room_left"
+    MASTER_CHANGED = "MASTER_CHANGED"
+    CANCEL_REQUEST = "CANCEL_REQUEST"
+    REQUEST_PART = "REQUEST_PART"
+    REQUEST_MORE = "REQUEST_MORE"
+    REQUEST_PROGRESS = "REQUEST_PROGRESS"
 
 
 CONFIRMATIONS = frozenset(
@@ -98,6 +123,29 @@ CONFIRMATIONS = frozenset(
     }
 )
 """What a hub tells one client about itself; nothing that was said in a room."""
+
+HUB_ONLY = CONFIRMATIONS | {
+    HubEvent.MASTER_CHANGED,
+    HubEvent.CANCEL_REQUEST,
+    HubEvent.REQUEST_PART,
+    HubEvent.REQUEST_MORE,
+    HubEvent.REQUEST_PROGRESS,
+    "GAP",  # what a client of ours tells itself
+}
+"""What no client can say in a room: anybody could fake the hub's word."""
+
+MEMBER_EVENTS = frozenset({"GET_MEMBER_PING", "GET_MEMBER_INFO", "GET_MEMBER_STATS"})
+"""What every client of this package answers about itself; asked of one member, not of a room."""
+
+ANSWERED_BY_HUB = MEMBER_EVENTS | {
+    HubEvent.GET_SERVER_STATE,
+    HubEvent.GET_CAPABILITIES,
+    HubEvent.GET_MEMBERS,
+}
+"""What no capability can be called."""
+
+EVERY_ROOM = "*"
+"""Whoever is in it hears MASTER_CHANGED of every room."""
 
 RESERVED = frozenset(
     {"connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"}
@@ -124,24 +172,43 @@ class Registration:
         return self.extras.get("protocol") == PROTOCOL
 
 
+@attrs.define
+class Position:
+    """How far a client has heard a room: the history's name, and the number of the last event."""
+
+    history: str
+    number: int
+
+
 @attrs.frozen
 class Subscription:
-    """CLIENT_SUSCRIBE; ``out`` leaves the room."""
+    """CLIENT_SUSCRIBE; ``out`` leaves the room, ``since`` asks for what was missed."""
 
     room: str
     out: bool
+    since: Position | None = None
 
 
 @attrs.frozen
 class Declaration:
-    """MAKE_MASTER: the room and the capability names as declared."""
+    """MAKE_MASTER: the room and the capability names as declared.
+
+    Attributes:
+        room: The room.
+        features: Names of capabilities.
+        group: ``single``, ``standby`` or ``shared``.
+        out: Whether the room is mastered no more.
+        descriptions: By capability, what its master says of it.
+    """
 
     room: str
     features: tuple[str, ...]
+    group: str = "single"
+    out: bool = False
+    descriptions: Mapping[str, Mapping[str, Any]] = attrs.Factory(dict)
 
 
-@attrs.frozen
-class RoomMessage:
+class RoomMessage(NamedTuple):
     """ROOM_MESSAGE; ``extras`` are the envelope's further keys, passed on to a master."""
 
     event: str
@@ -160,6 +227,16 @@ def capability_name(capability: str) -> str:
     return capability.removeprefix("GET_")
 
 
+@functools.lru_cache
+def asking_event(capability: str) -> str:
+    """The event that asks, if any peer survives its name.
+
+    Raises:
+        UnknownEvent: As `check_event`.
+    """
+    return check_event(capability_event(capability))
+
+
 def answer_event(event: str) -> str:
     """The event that carries the answer where nothing is acknowledged: ``SET_X`` for ``GET_X``."""
     return f"SET_{capability_name(event)}"
@@ -173,7 +250,7 @@ def check_event(event: Any) -> str:
     """
     if not isinstance(event, str) or not event or len(event) > MAX_NAME:
         raise UnknownEvent(f"an event name is a string of 1 to {MAX_NAME} characters")
-    if event in RESERVED or event in CONFIRMATIONS:
+    if event in RESERVED or event in HUB_ONLY:
         raise UnknownEvent(f"{event} is a reserved event name; choose another one")
     return event
 
@@ -205,17 +282,29 @@ def registration(payload: Any) -> Registration:
 
 
 def subscription(payload: Any) -> Subscription:
-    """Parse CLIENT_SUSCRIBE ``{room, out?}``.
+    """Parse CLIENT_SUSCRIBE ``{room, out?, since?: {history, number}}``.
 
     Raises:
         InvalidPayload: With every problem in ``details``.
     """
     fields = _object(payload)
-    return Subscription(room=room_name(fields.get("room")), out=fields.get("out") is True)
+    since = fields.get("since")
+    position = None
+    if since is not None:
+        history = since.get("history") if isinstance(since, dict) else None
+        number = since.get("number") if isinstance(since, dict) else None
+        if not isinstance(history, str) or type(number) is not int:
+            raise _invalid("since", "expected {history, number} as the hub gave it")
+        position = Position(history, number)
+    return Subscription(
+        room=room_name(fields.get("room")), out=fields.get("out") is True, since=position
+    )
 
 
 def declaration(payload: Any, *, room: Any = None) -> Declaration:
-    """Parse MAKE_MASTER ``{room, features?}``; DevOps peers write ``capabilities`` instead.
+    """Parse MAKE_MASTER ``{room, features?, group?, out?, descriptions?}``.
+
+    DevOps peers write ``capabilities`` for ``features``.
 
     Args:
         payload: What arrived.
@@ -230,10 +319,32 @@ def declaration(payload: Any, *, room: Any = None) -> Declaration:
         features = fields.get("capabilities") or []
     if not isinstance(features, list) or not all(isinstance(f, str) and f for f in features):
         raise _invalid("features", "expected an array of capability names")
+    group = fields.get("group", "single")
+    if group not in GROUPS:
+        raise _invalid("group", f"expected one of {', '.join(GROUPS)}")
+    told = fields.get("descriptions", {})
+    if not isinstance(told, dict) or not all(isinstance(each, dict) for each in told.values()):
+        raise _invalid("descriptions", "expected an object of objects")
     return Declaration(
         room=room_name(fields.get("room") if room is None else room),
         features=tuple(dict.fromkeys(features)),
+        group=group,
+        out=fields.get("out") is True,
+        descriptions={name: _description(each) for name, each in told.items()},
     )
+
+
+def _description(told: Mapping[str, Any]) -> dict[str, Any]:
+    """What a master says of a capability, without what nobody could read."""
+    wanted = {
+        "summary": str,
+        "request": dict,
+        "reply": dict,
+        "timeoutMs": int,
+        "idempotent": bool,
+        "streams": bool,
+    }
+    return {key: told[key] for key, kind in wanted.items() if type(told.get(key)) is kind}
 
 
 def room_message(payload: Any) -> RoomMessage:
@@ -293,6 +404,8 @@ def normalised(args: Sequence[Any]) -> Answer:
     value = args[0] if len(args) == 1 else (list(args) or None)
     if not isinstance(value, dict):
         return {"success": True, "result": value}
+    if value.get("success") is True:
+        return value
     answer = {**value, "success": bool(value.get("success", "error" not in value))}
     if is_failure(answer):
         if not isinstance(answer.get("error"), str):
@@ -324,7 +437,10 @@ def loads(text: str | bytes | msgspec.Raw) -> Any:
         PayloadTooLarge: Nested deeper than `MAX_DEPTH`.
     """
     value = _decoded(text)
-    check_depth(value)
+    # Brackets inside strings count too: this bound is cheap, and passing it is the rule.
+    data = text.encode() if isinstance(text, str) else bytes(text)
+    if data.count(b"[") + data.count(b"{") > MAX_DEPTH:
+        check_depth(value)
     return value
 
 
@@ -340,27 +456,78 @@ def _decoded(text: str | bytes | msgspec.Raw) -> Any:
 _decode = msgspec.json.Decoder().decode
 
 
-def dumps(value: Any) -> str:
+def dumps(value: Any) -> bytes:
     """The JSON text of a value, compact, refusing what has none.
 
     Raises:
         InvalidPayload: It holds NaN, an infinity, bytes or another thing that JSON cannot carry.
         PayloadTooLarge: Nested deeper than `MAX_DEPTH`.
     """
+    if is_plain(value):
+        return dumps_plain(value)
     try:
-        text = _encode(value)
-        text.encode()  # a lone surrogate has no UTF-8
+        text = _encode_strictly(value).encode()
+    except RecursionError:
+        raise PayloadTooLarge(f"nested deeper than {MAX_DEPTH} levels") from None
+    except (TypeError, ValueError) as exc:  # also a lone surrogate, which has no UTF-8
+        raise InvalidPayload(f"no JSON form: {exc}") from None
+    return _checked(text, value)
+
+
+def dumps_plain(value: Any) -> bytes:
+    """The JSON text of a value that is known to hold nothing but what JSON can carry.
+
+    Raises:
+        InvalidPayload: A text in it has no UTF-8.
+        PayloadTooLarge: Nested deeper than `MAX_DEPTH`.
+    """
+    try:
+        return _checked(_encode(value), value)
     except RecursionError:
         raise PayloadTooLarge(f"nested deeper than {MAX_DEPTH} levels") from None
     except (TypeError, ValueError) as exc:
         raise InvalidPayload(f"no JSON form: {exc}") from None
-    if text.count("[") + text.count("{") > MAX_DEPTH:
+
+
+def _checked(text: bytes, value: Any) -> bytes:
+    if text.count(b"[") + text.count(b"{") > MAX_DEPTH:
         check_depth(value)
     return text
 
 
-# Not msgspec's: it writes null for NaN, and base64 for bytes, in silence.
-_encode = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode
+_encode = msgspec.json.Encoder().encode
+# msgspec writes null for NaN and base64 for bytes, in silence: only what is plain is left to it.
+_encode_strictly = json.JSONEncoder(
+    ensure_ascii=False, allow_nan=False, separators=(",", ":")
+).encode
+
+
+def is_plain(value: Any, levels: int = MAX_DEPTH) -> bool:  # noqa: C901 - unrolled: hot
+    """Whether a value is made of nothing but JSON's own types, finite, and nested no deeper."""
+    kind = type(value)
+    if kind is dict:
+        if not levels:
+            return False
+        for key, child in value.items():
+            if type(key) is not str:
+                return False
+            if type(child) not in _SCALARS and not is_plain(child, levels - 1):
+                return False
+        return True
+    if kind is list or kind is tuple:
+        if not levels:
+            return False
+        for child in value:
+            if type(child) not in _SCALARS and not is_plain(child, levels - 1):
+                return False
+        return True
+    if kind is float:
+        return math.isfinite(value)
+    return kind in _SCALARS
+
+
+_SCALARS = frozenset({str, int, bool, type(None), msgspec.Raw})
+"""Unread values were checked when they came."""
 
 
 def check_depth(value: Any) -> None:

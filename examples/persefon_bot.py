@@ -10,8 +10,9 @@ import contextlib
 import hashlib
 import logging
 import sys
+from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from alephscript import AlephScriptClient, AlephScriptError, NotConnected, aaia, capability
 from alephscript.transport import Transport
@@ -36,6 +37,7 @@ class PersefonBot(AlephScriptClient):
     """
 
     rooms = (aaia.AAIA_ROOM, *THREAD_ROOMS)
+    says: ClassVar[Mapping[str, Any]] = {event: told for told, event in ROOM_EVENTS.items()}
 
     def __init__(self, hub: str | Transport = DEFAULT_URL, **options: Any) -> None:
         options.setdefault("sesion", hashlib.md5(b"PersefonBot", usedforsecurity=False).hexdigest())

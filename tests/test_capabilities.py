@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator
 from typing import Any
 
 import attrs
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from alephscript import AlephScriptClient, Event, Request, RequestFor, capability, observe, on
-from alephscript.capabilities import Room, collect
+from alephscript.capabilities import Room, collect, master
 from alephscript.errors import DeclarationError
 
 
@@ -177,8 +178,13 @@ async def keyword_only(self: Any, *, one: int) -> None:
     """A method that cannot be called by position."""
 
 
-async def generator(self: Any) -> Any:
-    """An async generator."""
+def generator(self: Any) -> Any:
+    """A generator that would block the loop."""
+    yield 1
+
+
+async def asynchronous_generator(self: Any) -> Any:
+    """A method that answers in parts."""
     yield 1
 
 
@@ -204,7 +210,13 @@ async def no_event(self: Any, event: int) -> None:
         (lambda: capability("x" * 300)(method), "1 to 256 characters"),
         (lambda: capability("X")(too_many), "more than self and one"),
         (lambda: capability("X")(keyword_only), "more than self and one"),
-        (lambda: capability("X")(generator), "generator"),
+        (lambda: capability("X")(generator), "make it async"),
+        (lambda: on("E")(asynchronous_generator), "listeners answer nothing"),
+        (lambda: capability("X", on_asker_lost="wait")(method), "on_asker_lost"),
+        (lambda: capability("X", max_in_flight=0)(method), "max_in_flight"),
+        (lambda: capability("X", queue=-1)(method), "queue"),
+        (lambda: capability("SERVER_STATE")(method), "answered by the hub"),
+        (lambda: master("A", group="many"), "shared"),
         (lambda: capability("X")(staticmethod(nothing)), "no method"),
         (lambda: capability("X")(unreadable), "cannot be read from JSON"),
         (lambda: capability("X")(unknown_name), "NotDefinedAnywhere is not known"),
@@ -379,3 +391,38 @@ def test_collecting_a_class_without_declarations_finds_none() -> None:
     """The base client offers nothing."""
     declared = collect(AlephScriptClient)
     assert (declared.rooms, dict(declared.capabilities), dict(declared.listeners)) == ((), {}, {})
+
+
+def test_options_of_a_capability_are_kept() -> None:
+    """And told to the mesh, where they matter to it."""
+
+    class Worker:
+        rooms = master("WORK", group="shared")
+
+        @capability("COUNT", idempotent=True, max_in_flight=2, queue=3, on_asker_lost="finish")
+        async def count(self, to: int) -> AsyncIterator[int]:
+            """Count.
+
+            Slowly.
+            """
+            yield to
+
+        @capability("PLAIN", timeout=1.5)
+        async def plain(self) -> None:
+            pass
+
+    declared = collect(Worker)
+    record = declared.capabilities["COUNT"]
+    assert (record.streams, record.blocking, record.idempotent) == (True, False, True)
+    assert (record.max_in_flight, record.queue, record.on_asker_lost) == (2, 3, "finish")
+    mastery = declared.mastery("WORK", declared.rooms[0].group)
+    assert (mastery.features, mastery.group) == (("COUNT", "PLAIN"), "shared")
+    assert mastery.descriptions == {
+        "COUNT": {
+            "summary": "Count.",
+            "request": {"type": "integer"},
+            "idempotent": True,
+            "streams": True,
+        },
+        "PLAIN": {"timeoutMs": 1500},
+    }

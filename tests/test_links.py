@@ -9,7 +9,16 @@ from typing import Any
 
 import pytest
 
-from alephscript import AlephScriptClient, ConnectionRefused, InvalidPayload, NotConnected, State
+from alephscript import (
+    AlephScriptClient,
+    ConnectionRefused,
+    ContractError,
+    InvalidPayload,
+    NotConnected,
+    PayloadTooLarge,
+    State,
+    wire,
+)
 from alephscript._picows import PicowsTransport
 from alephscript._socketio import SocketIOTransport
 from alephscript.hub import Hub
@@ -40,13 +49,14 @@ class Noting:
         self.answered = asyncio.Event()
         self.gone = asyncio.Event()
 
-    def received(self, event: str, args: Any, ack: int | None) -> None:
+    def received(self, payload: bytes, ack: int | None) -> None:
         """Note."""
+        event, *args = wire.loads(payload)
         self.told.append((event, args, ack))
 
-    def acknowledged(self, number: int, args: Any) -> None:
+    def acknowledged(self, number: int, payload: bytes) -> None:
         """Note."""
-        self.told.append((number, args))
+        self.told.append((number, wire.loads(payload)))
         self.answered.set()
 
     def lost(self, reason: str) -> None:
@@ -63,13 +73,13 @@ async def test_a_link_brings_what_it_is_sent_and_says_once_that_it_ended(
     async with Hub(port=0) as hub, asyncio.timeout(20):
         transport = make(hub.url)
         link = await transport.connect(receiver, namespace="/", auth=None, timeout=5)
-        link.send("CLIENT_SUSCRIBE", [{"room": "R"}], 7)
+        link.send(b'["CLIENT_SUSCRIBE",{"room":"R"}]', 7)
         await receiver.answered.wait()
         await hub.close()
         await receiver.gone.wait()
     with pytest.raises(NotConnected):
-        link.send("LATE", [])
-    link.acknowledge(1, {"success": True})
+        link.send(b'["LATE"]')
+    link.acknowledge(1, b'[{"success":true}]')
     await link.close()
     await link.close()
     assert receiver.told[:3] == [
@@ -129,11 +139,17 @@ def hub_of_nobody() -> str:
 async def test_what_has_no_wire_form_is_refused_before_it_is_sent(make: Make) -> None:
     """And the link goes on."""
     async with Hub(port=0) as hub, AlephScriptClient(make(hub.url)) as client:
-        link = client._session._link if client._session else None
-        assert link is not None
         for hopeless in (float("nan"), b"bytes", "\ud800", {1, 2}):
-            with pytest.raises(InvalidPayload):
-                link.send("ROOM_MESSAGE", [hopeless])
+            with pytest.raises((ContractError, InvalidPayload)):
+                await client.broadcast("X", hopeless, room="R")
+        assert (await client.server_state())["clients"] == 1
+
+
+async def test_what_is_larger_than_the_hub_takes_is_refused_before_it_is_sent() -> None:
+    """The hub would end the link; python-socketio does not say how much it takes."""
+    async with Hub(port=0, max_bytes=10_000) as hub, AlephScriptClient(hub.url) as client:
+        with pytest.raises(PayloadTooLarge, match="10000"):
+            await client.broadcast("X", "x" * 10_000, room="R")
         assert (await client.server_state())["clients"] == 1
 
 

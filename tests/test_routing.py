@@ -12,8 +12,9 @@ import msgspec
 import pytest
 
 from alephscript import wire
+from alephscript.effects import Acknowledge, Ask, Disarm, Effect, Emit
 from alephscript.errors import InvalidPayload, PayloadTooLarge, StateError
-from alephscript.routing import Acknowledge, Arm, Disarm, Effect, Emit, Mesh
+from alephscript.routing import Mesh
 
 ROOM = "AAIA_ROOM"
 STEP = "GET_AAIA_STEP_FIA"
@@ -75,10 +76,12 @@ def heard(effects: list[Effect]) -> dict[str, list[tuple[Any, ...]]]:
     """What each socket receives, in order: the event and its arguments."""
     received: dict[str, list[tuple[Any, ...]]] = {}
     for effect in effects:
-        if isinstance(effect, Emit):
+        if isinstance(effect, Emit) and effect.event != "MASTER_CHANGED":
             assert len(set(effect.to)) == len(effect.to) > 0
             for sid in effect.to:
                 received.setdefault(sid, []).append((effect.event, *effect.args))
+        elif isinstance(effect, Ask):
+            received.setdefault(effect.to, []).append((effect.event, *effect.args))
     return received
 
 
@@ -105,11 +108,15 @@ def the_failure(effects: list[Effect], sid: str = "R", ack: int = ACK) -> str:
 
 def number(effects: list[Effect]) -> int:
     """The number of the request that was born."""
-    (armed,) = (effect for effect in effects if isinstance(effect, Arm))
-    (asked,) = (e for e in effects if isinstance(e, Emit) and e.request is not None)
-    assert asked.request == armed.request
-    assert len(asked.to) == 1
-    return armed.request
+    (asked,) = (effect for effect in effects if isinstance(effect, Ask))
+    assert asked.seconds is not None
+    return asked.request
+
+
+def deadline(effects: list[Effect]) -> float | None:
+    """Seconds until the deadline of the request that was born."""
+    (asked,) = (effect for effect in effects if isinstance(effect, Ask))
+    return asked.seconds
 
 
 def ended(effects: list[Effect]) -> list[int]:
@@ -348,10 +355,15 @@ def test_peers_of_ours_learn_room_and_speaker(mesh: Mesh) -> None:
 # Mastership (§4.7)
 
 
-def test_both_declarations_are_acknowledged_and_told_to_nobody(mesh: Mesh) -> None:
+def test_both_declarations_are_acknowledged_and_the_others_are_told(mesh: Mesh) -> None:
     """M > MAKE_MASTER with callback: upstream broadcasts it and never acknowledges."""
-    expected = {"success": True, "room": ROOM, "features": ["AAIA_STEP_FIA"]}
-    assert direct_master(mesh) == [Acknowledge("M", 1, expected)]
+    expected = {"success": True, "room": ROOM, "features": ["AAIA_STEP_FIA"], "epoch": 1}
+    told = {"room": ROOM, "usuario": "Ms-M", "epoch": 1}
+    assert direct_master(mesh) == [
+        Acknowledge("M", 1, expected),
+        Emit(("R", "O"), "MASTER_CHANGED", (told,)),
+    ]
+    # Who declares again serves as before.
     assert envelope_master(mesh) == [Acknowledge("M", 1, {**expected, "features": []})]
 
 
@@ -388,12 +400,15 @@ def test_a_displaced_masters_features_are_gone(mesh: Mesh) -> None:
     assert set(heard(mesh.received("R", "GET_Y", [{}], ACK))) == {"O"}
 
 
-def test_a_displaced_master_still_answers_what_it_holds(mesh: Mesh) -> None:
-    """It was asked; a restarted bot takes over what comes later only."""
+def test_what_a_displaced_master_holds_ends_at_once(mesh: Mesh) -> None:
+    """It may have run; the answer of an old epoch is dropped and counted."""
     direct_master(mesh, "M")
     n = number(say(mesh, "R", STEP, {}, ACK))
-    direct_master(mesh, "O")
-    assert the_answer(mesh.acknowledged("M", n, [{"n": 1}])) == {"success": True, "n": 1}
+    lost = [each for each in answers(direct_master(mesh, "O")) if each[0] == "R"]
+    [(_, _, answer)] = lost
+    assert (answer["code"], answer["details"]) == ("master_lost", [{"delivered": True}])
+    assert mesh.acknowledged("M", n, [{"n": 1}]) == []
+    assert mesh.late_answers == 1
 
 
 def test_one_peer_may_master_several_rooms(mesh: Mesh) -> None:
@@ -433,7 +448,7 @@ def test_an_envelope_master_gets_the_whole_envelope(mesh: Mesh) -> None:
         ]
     }
     assert answers(effects) == []
-    assert effects[-1] == Arm(n, 10.0)
+    assert deadline(effects) == 10.0
 
 
 def test_hub_fields_override_forged_ones(mesh: Mesh) -> None:
@@ -601,10 +616,10 @@ def test_an_asker_of_ours_names_room_and_deadline(mesh: Mesh) -> None:
     direct_master(mesh, "O", "B", "X")
     effects = mesh.received("P", "GET_UNDECLARED", [{}, {"room": "B", "timeoutMs": 1500}], ACK)
     assert heard(effects) == {"O": [("GET_UNDECLARED", {})]}
-    assert effects[-1] == Arm(number(effects), 1.5)
+    assert deadline(effects) == 1.5
     stock = mesh.received("R", "GET_X", [{}, {"room": "B", "timeoutMs": 1500}], ACK)
     assert set(heard(stock)) == {"M"}
-    assert stock[-1] == Arm(number(stock), 10.0)
+    assert deadline(stock) == 10.0
 
 
 @pytest.mark.parametrize(
@@ -634,7 +649,7 @@ def test_meta_of_the_wrong_type_means_the_default(mesh: Mesh, meta: Any) -> None
     enter(mesh, "P", ours=True)
     direct_master(mesh)
     effects = mesh.received("P", STEP, [{}, meta], ACK)
-    assert effects[-1] == Arm(number(effects), 10.0)
+    assert deadline(effects) == 10.0
 
 
 @pytest.mark.parametrize("milliseconds", [10**400, 1e308, 10**30], ids=["huge", "1e308", "1e30"])
@@ -645,7 +660,7 @@ def test_a_deadline_beyond_all_clocks_does_not_break_the_hub(
     enter(mesh, "P", ours=True)
     direct_master(mesh, "P")
     effects = mesh.received("P", STEP, [{}, {"timeoutMs": milliseconds}], ACK)
-    assert len(answers(effects)) + len([e for e in effects if isinstance(e, Arm)]) == 1
+    assert len(answers(effects)) + len([e for e in effects if isinstance(e, Ask)]) == 1
 
 
 def test_a_hub_may_have_its_own_default() -> None:
@@ -653,7 +668,7 @@ def test_a_hub_may_have_its_own_default() -> None:
     mesh = Mesh(default_timeout=3)
     enter(mesh, "M", ROOM)
     direct_master(mesh)
-    assert mesh.received("M", STEP, [{}], ACK)[-1] == Arm(1, 3)
+    assert deadline(mesh.received("M", STEP, [{}], ACK)) == 3
 
 
 def test_a_hub_may_want_askers_in_the_room() -> None:
@@ -747,14 +762,15 @@ def test_what_has_been_answered_does_not_end_again(mesh: Mesh) -> None:
     n = number(mesh.received("R", STEP, [{}], ACK))
     mesh.acknowledged("M", n, [{}])
     assert mesh.disconnected("R") == []
-    assert mesh.disconnected("M") == []
+    assert (answers(gone := mesh.disconnected("M")), ended(gone), heard(gone)) == ([], [], {})
 
 
 def test_who_asked_itself_and_goes_ends_it_once(mesh: Mesh) -> None:
     """Asker and master in one."""
     direct_master(mesh)
     n = number(mesh.received("M", STEP, [{}], ACK))
-    assert mesh.disconnected("M") == [Disarm(n)]
+    gone = mesh.disconnected("M")
+    assert (ended(gone), answers(gone), heard(gone)) == ([n], [], {})
 
 
 def test_a_room_outlives_its_master(mesh: Mesh) -> None:
@@ -1056,11 +1072,11 @@ def test_a_direct_question_to_oneself_without_callback_is_answered(mesh: Mesh) -
 
 
 def test_an_asker_whose_room_is_gone_still_hears_the_answer(mesh: Mesh) -> None:
-    """All left and the master changed rooms: the request is the asker's, not the room's."""
+    """All left and the master resigned: the request is the asker's, not the room's."""
     direct_master(mesh, "O", "B", "X")
     n = number(mesh.received("U", "GET_X", [{}]))
-    direct_master(mesh, "M", "B", "X")
-    mesh.disconnected("M")
+    mesh.received("O", "MAKE_MASTER", [{"room": "B", "out": True}])
+    assert mesh.rooms.get("B") is None
     assert list(heard(mesh.acknowledged("O", n, [{}]))) == ["U"]
 
 
@@ -1107,6 +1123,8 @@ def test_the_server_state_goes_to_its_asker_alone(mesh: Mesh, ask: str) -> None:
                     {"usuario": "O", "sesion": "s-O", "name": "Os-O"},
                 ],
                 "master": "Ms-M",
+                "masters": ["Ms-M"],
+                "epoch": 1,
                 "features": ["AAIA_STEP_FIA"],
             }
         ],
@@ -1148,7 +1166,7 @@ def test_an_id_serves_for_the_transports_where_none_is_given() -> None:
 
 def raw(value: Any) -> msgspec.Raw:
     """An argument as it stands in the packet."""
-    return msgspec.Raw(wire.dumps(value).encode())
+    return msgspec.Raw(wire.dumps(value))
 
 
 UNREADABLE = [
@@ -1179,7 +1197,7 @@ def test_unread_events_mean_the_same(mesh: Mesh) -> None:
     declared = raw(room_message("MAKE_MASTER", {"features": ["X"]}))
     assert the_answer(mesh.received("M", "ROOM_MESSAGE", [declared], ACK), "M")["features"] == ["X"]
     meta = raw({"room": ROOM, "timeoutMs": 1500})
-    assert mesh.received("P", "GET_X", [raw({}), meta], ACK)[-1] == Arm(1, 1.5)
+    assert deadline(mesh.received("P", "GET_X", [raw({}), meta], ACK)) == 1.5
     asked = raw(room_message(STEP, {"requestId": "q2"}, requestId="mine"))
     n = number(mesh.received("R", "ROOM_MESSAGE", [asked], ACK))
     said = raw(room_message(STEPPED, {"n": 2, "requestId": "q2"}))
@@ -1271,7 +1289,7 @@ def test_an_unreadable_question_is_refused_or_passed_on(mesh: Mesh, text: bytes)
     """One acknowledgement in the end, whoever finds out."""
     direct_master(mesh)
     effects = mesh.received("R", STEP, [msgspec.Raw(text)], ACK)
-    assert len(answers(effects)) + len([e for e in effects if isinstance(e, Arm)]) == 1
+    assert len(answers(effects)) + len([e for e in effects if isinstance(e, Ask)]) == 1
 
 
 # One client's events are processed in order (§4.11)

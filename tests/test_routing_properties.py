@@ -17,7 +17,8 @@ from hypothesis import HealthCheck, Phase, given, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from alephscript import wire
-from alephscript.routing import Acknowledge, Arm, Disarm, Effect, Emit, Mesh
+from alephscript.effects import Acknowledge, Arm, Ask, Disarm, Effect, Emit
+from alephscript.routing import Mesh
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -49,6 +50,7 @@ ALMOST = st.fixed_dictionaries(
         "protocol": JSON | st.just(wire.PROTOCOL),
         "room": JSON | st.sampled_from(ROOMS),
         "out": JSON,
+        "group": JSON | st.sampled_from(wire.GROUPS),
         "features": JSON | st.lists(st.sampled_from(FEATURES), max_size=3),
         "event": JSON | st.sampled_from(EVENTS),
         "data": JSON | st.fixed_dictionaries({"requestId": JSON | st.sampled_from(IDS)}),
@@ -81,7 +83,7 @@ class Question:
 
 def unread(args: Sequence[Any]) -> list[msgspec.Raw]:
     """Arguments as they stand in the packet."""
-    return [msgspec.Raw(wire.dumps(arg).encode()) for arg in args]
+    return [msgspec.Raw(wire.dumps(arg)) for arg in args]
 
 
 def strings_in(thing: Any, seen: set[int]) -> Iterator[str]:
@@ -99,10 +101,13 @@ def strings_in(thing: Any, seen: set[int]) -> Iterator[str]:
         inner = list(thing)
     elif attrs.has(type(thing)):
         inner = [getattr(thing, field.name) for field in attrs.fields(type(thing))]
-    elif isinstance(thing, Mesh):
-        inner = list(vars(thing).values())
-    else:  # a new kind of thing in the mesh has to be looked into as well
-        assert thing is None or isinstance(thing, int | float | Enum | itertools.count)
+    elif type(thing).__module__.startswith("alephscript."):
+        names = [*getattr(type(thing), "__slots__", ()), *getattr(thing, "__dict__", ())]
+        inner = [getattr(thing, name) for name in names]
+    elif not callable(thing):  # a new kind of thing in the mesh has to be looked into as well
+        assert thing is None or isinstance(
+            thing, int | float | Enum | itertools.count | msgspec.Raw
+        )
     for part in inner:
         yield from strings_in(part, seen)
 
@@ -122,11 +127,10 @@ class Peers(RuleBasedStateMachine):
 
     # The books
 
-    def check(self, effects: list[Effect]) -> tuple[list[Question], list[Question]]:
+    def check(self, effects: list[Effect]) -> tuple[list[Question], list[Question]]:  # noqa: C901
         """What holds of any list of effects; the requests that were born and that ended."""
-        born = [e.request for e in effects if isinstance(e, Arm)]
-        asked = {e.request: e for e in effects if isinstance(e, Emit) and e.request is not None}
-        assert sorted(born) == sorted(asked)
+        asked = {e.request: e for e in effects if isinstance(e, Ask)}
+        born = list(asked)
         ended: list[Question] = []
         for effect in effects:
             match effect:
@@ -145,10 +149,14 @@ class Peers(RuleBasedStateMachine):
                     if not answer["success"]:
                         assert isinstance(answer["error"], str)
                         assert isinstance(answer["code"], str)
-                case Arm():
+                case Ask():
+                    assert effect.to in self.alive
                     assert effect.request > self.born
+                    assert effect.seconds is not None  # nothing is idempotent, nothing waits
                     assert 0 < effect.seconds < math.inf
                     self.born = effect.request
+                case Arm():
+                    raise AssertionError("nothing waits here")
                 case Disarm():
                     ended.append(self.open.pop(effect.request))
         for question in ended:
@@ -161,11 +169,9 @@ class Peers(RuleBasedStateMachine):
         return args
 
     @staticmethod
-    def question(asked: Emit) -> Question:
+    def question(asked: Ask) -> Question:
         """What the effect says of a request; the rest is filled in by who sent it."""
-        assert asked.request is not None
-        (master,) = asked.to
-        return Question(asked.request, "", None, master, asked.event, None, alone=False)
+        return Question(asked.request, "", None, asked.to, asked.event, None, alone=False)
 
     def send(
         self, sid: str, event: Any, args: Sequence[Any], *, ack: bool
@@ -268,6 +274,7 @@ class Peers(RuleBasedStateMachine):
         ack=st.booleans(),
         direct=st.booleans(),
         features=st.lists(st.sampled_from(FEATURES), max_size=3),
+        group=st.sampled_from(wire.GROUPS),
     )
     @precondition(lambda self: self.alive)
     def makes_master(
@@ -276,15 +283,45 @@ class Peers(RuleBasedStateMachine):
         ack: bool,
         direct: bool,
         features: list[str],
+        group: str,
     ) -> None:
-        """Declares, as DOC or as CORE do."""
-        self.declares(self.somebody(data), self.a_room(data), features, direct=direct, ack=ack)
+        """Declares, as DOC or as CORE do, alone or with others."""
+        sid, room = self.somebody(data), self.a_room(data)
+        self.declares(sid, room, features, direct=direct, ack=ack, group=group)
+
+    @rule(data=st.data(), room=st.sampled_from(ROOMS), ack=st.booleans())
+    @precondition(lambda self: self.alive)
+    def resigns(self, data: st.DataObject, room: str, ack: bool) -> None:
+        """Masters a room no more, and still answers what it was asked."""
+        before = set(self.open)
+        self.send(self.somebody(data), "MAKE_MASTER", [{"room": room, "out": True}], ack=ack)
+        assert set(self.open) == before
+
+    @rule(data=st.data(), ack=st.booleans())
+    @precondition(lambda self: any(q.ack is not None for q in self.open.values()))
+    def the_asker_cancels(self, data: st.DataObject, ack: bool) -> None:
+        """That request ends, unanswered, and its master is told if it understands."""
+        asked = [q for q in self.open.values() if q.ack is not None]
+        question = data.draw(st.sampled_from(sorted(asked, key=lambda q: q.number)))
+        self.owed.discard((question.asker, question.ack or 0))
+        cancel = {"request": question.ack}
+        effects, ended = self.send(question.asker, "CANCEL_REQUEST", [cancel], ack=ack)
+        assert ended == [question]
+        told = self.heard(effects, question.master, "CANCEL_REQUEST")
+        assert told <= self.alive[question.master]
 
     def declares(
-        self, sid: str, room: str, features: list[str], *, direct: bool, ack: bool
+        self,
+        sid: str,
+        room: str,
+        features: list[str],
+        *,
+        direct: bool,
+        ack: bool,
+        group: str = "single",
     ) -> None:
         """MAKE_MASTER, by itself or in an envelope."""
-        declared: dict[str, Any] = {"room": room, "features": features}
+        declared: dict[str, Any] = {"room": room, "features": features, "group": group}
         if direct:
             self.send(sid, "MAKE_MASTER", [declared], ack=ack)
         else:
@@ -514,6 +551,19 @@ class Peers(RuleBasedStateMachine):
             assert {question.asker, question.master} <= self.alive.keys()
 
     @invariant()
+    def a_room_has_one_master_unless_it_is_shared(self) -> None:
+        """And is found by what those who serve offer, and by nothing else."""
+        offered: dict[str, set[str]] = {}
+        for room in self.mesh.rooms:
+            serving = room.masters.serving
+            shared = bool(serving) and serving[0].declared.group == "shared"
+            assert shared or len(serving) <= 1
+            for master in serving:
+                for feature in master.declared.features:
+                    offered.setdefault(wire.capability_name(feature), set()).add(room.name)
+        assert {name: set(rooms) for name, rooms in self.mesh.rooms._offers.items()} == offered
+
+    @invariant()
     def no_trace_of_the_gone_stays(self) -> None:
         """Nowhere in all that the mesh remembers."""
         remembered = set(strings_in(self.mesh, set()))
@@ -526,9 +576,8 @@ class Peers(RuleBasedStateMachine):
         assert not self.owed
         for sid in list(self.alive):
             self.leaves(sid)
-        assert not [
-            value for value in vars(self.mesh).values() if isinstance(value, dict) and value
-        ]
+        for part in (self.mesh, self.mesh.rooms, self.mesh.requests):
+            assert not [value for value in vars(part).values() if isinstance(value, dict) and value]
 
 
 class UnreadPeers(Peers):
@@ -579,7 +628,7 @@ def test_any_json_is_answered_or_asked_on(
     mesh.received("master", "MAKE_MASTER", [{"room": ROOMS[0], "features": list(FEATURES)}])
     effects = mesh.received("asker", event, args, ack)
     acknowledged = [e for e in effects if isinstance(e, Acknowledge)]
-    armed = [e for e in effects if isinstance(e, Arm)]
+    armed = [e for e in effects if isinstance(e, Ask)]
     assert len(acknowledged) + len(armed) == (ack is not None) or (not acknowledged and ack is None)
     for arm in armed:
         ended = mesh.acknowledged("master", arm.request, args)

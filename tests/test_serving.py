@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import itertools
 import logging
 import math
 import threading
-from collections.abc import Callable
+import types
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import attrs
@@ -15,7 +18,8 @@ from hypothesis import given, settings, strategies as st
 
 from alephscript import CapabilityError, InvalidPayload, Request, wire
 from alephscript.capabilities import Capability, capability
-from alephscript.serving import deadline, in_thread_or_loop, serve
+from alephscript.serving import Service, current, in_thread
+from alephscript.session import Incoming
 
 pytestmark = pytest.mark.anyio
 
@@ -51,23 +55,88 @@ def record_of(function: Callable[..., Any]) -> Capability:
     return record
 
 
+class Desk:
+    """A session that notes what is answered, and serves what it is given.
+
+    Attributes:
+        service: What serves.
+        answers: By the number of the request.
+    """
+
+    acknowledges = True
+    speaks_meta = True
+
+    def __init__(self, *functions: Callable[..., Any], max_in_flight: int = 100) -> None:
+        records = [record_of(function) for function in functions]
+        owner = types.SimpleNamespace(
+            **{
+                record.attribute: functools.partial(function, None)
+                for record, function in zip(records, functions, strict=True)
+            }
+        )
+        offered = {record.name: record for record in records}
+        self.service = Service(owner, offered, name="bot", max_in_flight=max_in_flight)
+        self.answers: dict[str, wire.Answer] = {}
+        self.answered = asyncio.Event()
+        self.parts: list[Any] = []
+        self.reports: list[Any] = []
+        self._ids = itertools.count(7)
+
+    def take(self, name: str, payload: Any = None, **meta: Any) -> str:
+        """A request comes; its number."""
+        asked = str(next(self._ids))
+        told = {"room": "R", "caller": "asker1", "id": asked, **meta}
+        self.service.take(self, Incoming(f"GET_{name}", payload, told, 1))  # type: ignore[arg-type]
+        return asked
+
+    def cancel(self, asked: str, reason: str = "cancelled") -> None:
+        """Nobody waits any more."""
+        self.service.cancelled(self, asked, reason)  # type: ignore[arg-type]
+
+    async def answer_to(self, asked: str) -> wire.Answer:
+        """What was answered to a request."""
+        async with asyncio.timeout(5):
+            while asked not in self.answers:
+                self.answered.clear()
+                await self.answered.wait()
+        return self.answers[asked]
+
+    # What a session is to a service
+
+    def answer(self, request: Incoming, answer: bytes) -> None:
+        """Note it."""
+        assert request.id not in self.answers, "answered twice"
+        assert answer.startswith(b'{"success":')
+        self.answers[request.id] = wire.loads(answer)
+        self.answered.set()
+
+    def part(self, request: Incoming, part: bytes) -> None:
+        """Note it."""
+        self.parts.append(wire.loads(part))
+        self.answered.set()
+
+    def report(self, request: Incoming, progress: Any) -> None:
+        """Note it."""
+        self.reports.append(progress)
+
+
 async def answer_of(
-    function: Callable[..., Any], payload: Any = None, *, seconds: float | None = 5, **meta: str
+    function: Callable[..., Any], payload: Any = None, *, seconds: float | None = 5, **meta: Any
 ) -> wire.Answer:
-    """The answer of a decorated function, as if it were bound."""
-    fields = {"room": "R", "caller": "asker1", "id": "7", **meta}
-
-    def bound(*arguments: Any) -> Any:
-        return function(None, *arguments)
-
-    async with asyncio.timeout(5):
-        return await serve(record_of(function), bound, payload, seconds=seconds, **fields)
+    """The answer of a decorated function, as if it were a client's method."""
+    if seconds is not None:
+        meta["timeoutMs"] = seconds * 1000
+    desk = Desk(function)
+    try:
+        return await desk.answer_to(desk.take(record_of(function).name, payload, **meta))
+    finally:
+        await desk.service.close()
 
 
 def no_secret_in(answer: wire.Answer) -> dict[str, Any]:
     """The incident of an answer that tells nothing else."""
     assert (answer["success"], answer["code"]) == (False, "internal")
-    assert "1234" not in wire.dumps(answer)
+    assert b"1234" not in wire.dumps(answer)
     [incident] = answer["details"]
     assert list(incident) == ["incident"]
     return dict(incident)
@@ -151,7 +220,7 @@ class TestPayload:
 
     async def test_the_time_remaining_is_never_negative(self) -> None:
         """Late is late, not owed."""
-        request = Request({}, "X", "", "", "", deadline=5.0, clock=lambda: 7.0)
+        request = Request({}, "X", "", "", "", 5.0, clock=lambda: 7.0, report=print)
         assert request.time_remaining() == 0.0
 
     async def test_who_does_not_say_how_long_it_waits_waits_for_ever(self) -> None:
@@ -159,7 +228,7 @@ class TestPayload:
 
         @capability("X")
         async def method(self: Any, request: Request[Any]) -> Any:
-            return {"endless": math.isinf(request.time_remaining()), "at": deadline.get()}
+            return {"remaining": request.time_remaining()}
 
         answer = await answer_of(method, seconds=None)
         assert answer["code"] == "internal"  # infinity has no JSON form …
@@ -313,12 +382,13 @@ class TestFailure:
             finally:
                 cleaned.set()
 
-        task = asyncio.create_task(answer_of(method))
+        desk = Desk(method)
+        desk.take("X")
         await begun.wait()
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
+        await desk.service.close()
         assert cleaned.is_set()
+        assert desk.answers == {}
+        assert len(desk.service) == 0
 
 
 class TestTime:
@@ -377,18 +447,18 @@ class TestTime:
 
         @capability("X")
         async def method(self: Any) -> None:
-            seen.append(deadline.get())
+            seen.append(current.get().ends)  # type: ignore[union-attr]
 
         @capability("X")
         def in_thread(self: Any) -> None:
-            seen.append(deadline.get())
+            seen.append(current.get().ends)  # type: ignore[union-attr]
 
         before = asyncio.get_running_loop().time()
         await answer_of(method, seconds=3)
         await answer_of(in_thread, seconds=3)
         assert all(before < ends <= before + 4 for ends in seen)
         assert len(seen) == 2
-        assert math.isinf(deadline.get())
+        assert current.get() is None
 
     async def test_no_time_at_all_is_too_little(self) -> None:
         """A request that was late when it came is answered like one that takes too long."""
@@ -401,14 +471,355 @@ class TestTime:
         assert (await answer_of(method, seconds=-1))["code"] == "deadline_exceeded"
 
 
-async def test_a_plain_function_gets_a_thread_and_a_coroutine_function_does_not() -> None:
+class Gate:
+    """A capability's method that waits until it is let through, and counts who is inside."""
+
+    def __init__(self) -> None:
+        self.inside = 0
+        self.most = 0
+        self.ran: list[str] = []
+        self.entered = asyncio.Event()
+        self.open = asyncio.Event()
+
+    async def pass_through(self, who: str) -> None:
+        """Wait inside."""
+        self.inside += 1
+        self.most = max(self.most, self.inside)
+        self.ran.append(who)
+        self.entered.set()
+        try:
+            await self.open.wait()
+        finally:
+            self.inside -= 1
+
+
+class TestLoad:
+    """How much is served at once, and what becomes of the rest."""
+
+    async def test_a_capability_runs_no_more_at_once_than_it_says(self) -> None:
+        """The next waits, in order; one more than the queue holds is refused at once."""
+        gate = Gate()
+
+        @capability("X", max_in_flight=2, queue=2)
+        async def method(self: Any, who: Any) -> Any:
+            await gate.pass_through(who)
+            return who
+
+        desk = Desk(method)
+        ids = [desk.take("X", who) for who in "abcde"]
+        refused = desk.answers[ids[4]]
+        assert (refused["code"], refused["details"]) == ("overloaded", [{"delivered": False}])
+        await gate.entered.wait()
+        assert len(desk.service) == 4
+        gate.open.set()
+        assert [(await desk.answer_to(asked))["result"] for asked in ids[:4]] == list("abcd")
+        assert (gate.most, gate.ran) == (2, list("abcd"))
+        assert len(desk.service) == 0
+
+    async def test_all_capabilities_together_run_no_more_than_the_client_says(self) -> None:
+        """Whoever waited for that is begun, of whichever capability it is."""
+        gate = Gate()
+
+        @capability("X")
+        async def one(self: Any) -> None:
+            await gate.pass_through("x")
+
+        @capability("Y")
+        async def other(self: Any) -> None:
+            await gate.pass_through("y")
+
+        desk = Desk(one, other, max_in_flight=1)
+        ids = [desk.take(name) for name in "XYXY"]
+        await gate.entered.wait()
+        gate.open.set()
+        for asked in ids:
+            assert (await desk.answer_to(asked))["success"]
+        assert gate.most == 1
+        assert sorted(gate.ran) == ["x", "x", "y", "y"]
+
+    async def test_what_has_no_turn_before_its_deadline_is_never_run(self) -> None:
+        """It was not delivered to the method, so it can be asked again."""
+        gate = Gate()
+
+        @capability("X", max_in_flight=1)
+        async def method(self: Any, who: Any) -> None:
+            await gate.pass_through(who)
+
+        desk = Desk(method)
+        first = desk.take("X", "a")
+        late = await desk.answer_to(desk.take("X", "b", timeoutMs=20))
+        assert (late["code"], late["details"]) == ("deadline_exceeded", [{"delivered": False}])
+        gate.open.set()
+        assert (await desk.answer_to(first))["success"]
+        assert gate.ran == ["a"]
+
+    async def test_what_something_here_waits_for_does_not_wait_for_its_end(self) -> None:
+        """A, asking B, asking A."""
+        gate = Gate()
+
+        @capability("X", max_in_flight=1, queue=0)
+        async def method(self: Any, who: Any) -> None:
+            await gate.pass_through(who)
+
+        desk = Desk(method, max_in_flight=1)
+        outer = desk.take("X", "outer")
+        stranger = desk.take("X", "stranger", chain=["999"])
+        assert desk.answers[stranger]["code"] == "overloaded"
+        inner = desk.take("X", "inner", chain=["5", outer])
+        gate.open.set()
+        assert (await desk.answer_to(inner))["success"]
+        assert (await desk.answer_to(outer))["success"]
+
+    async def test_draining_takes_nothing_new_and_waits_for_the_rest(self) -> None:
+        """Both what runs and what has been taken into the queue."""
+        gate = Gate()
+
+        @capability("X", max_in_flight=1)
+        async def method(self: Any, who: Any) -> None:
+            await gate.pass_through(who)
+
+        desk = Desk(method)
+        taken = [desk.take("X", who) for who in "ab"]
+        draining = asyncio.ensure_future(desk.service.drain())
+        await gate.entered.wait()
+        refused = desk.take("X", "c")
+        assert desk.answers[refused]["code"] == "overloaded"
+        assert not draining.done()
+        gate.open.set()
+        async with asyncio.timeout(5):
+            await draining
+        assert [desk.answers[asked]["success"] for asked in taken] == [True, True]
+
+    async def test_an_unknown_capability_is_said_at_once(self) -> None:
+        """A room's master is asked for anything."""
+        desk = Desk()
+        assert desk.answers[desk.take("NOTHING")]["code"] == "unknown_capability"
+
+
+class TestCancellation:
+    """What becomes of a request that nobody waits for any more."""
+
+    @pytest.mark.parametrize(
+        ("reason", "policy", "stops"),
+        [
+            ("cancelled", "cancel", True),
+            ("cancelled", "finish", True),
+            ("asker_lost", "cancel", True),
+            ("asker_lost", "finish", False),
+            ("displaced", "finish", True),
+            ("deadline", "finish", True),
+        ],
+    )
+    async def test_it_is_stopped_unless_it_is_to_be_finished(
+        self, reason: str, policy: Any, stops: bool
+    ) -> None:
+        """Unanswered: whoever cancelled it has ended it already."""
+        gate = Gate()
+
+        @capability("X", on_asker_lost=policy)
+        async def method(self: Any) -> None:
+            await gate.pass_through("x")
+
+        desk = Desk(method)
+        asked = desk.take("X")
+        await gate.entered.wait()
+        desk.cancel(asked, reason)
+        if stops:
+            async with asyncio.timeout(5):
+                await desk.service.drain()
+            assert (gate.inside, desk.answers) == (0, {})
+        else:
+            gate.open.set()
+            assert (await desk.answer_to(asked))["success"]
+
+    async def test_one_that_has_not_begun_is_never_run(self) -> None:
+        """Neither one that waits for its turn, nor one whose task has yet to start."""
+        gate = Gate()
+
+        @capability("X", max_in_flight=1)
+        async def method(self: Any, who: Any) -> None:
+            await gate.pass_through(who)
+
+        desk = Desk(method)
+        starting, waiting, third = (desk.take("X", who) for who in "abc")
+        desk.cancel(starting)
+        desk.cancel(waiting)
+        gate.open.set()
+        assert (await desk.answer_to(third))["success"]
+        assert gate.ran == ["c"]
+        assert len(desk.service) == 0
+
+    async def test_one_that_does_not_let_itself_be_stopped_is_answered_as_it_ends(self) -> None:
+        """Nobody hears it any more; the hub drops it."""
+        begun = asyncio.Event()
+
+        @capability("X")
+        async def method(self: Any) -> dict[str, Any]:
+            begun.set()
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                return {"stubborn": True}
+            return {}
+
+        desk = Desk(method)
+        asked = desk.take("X")
+        await begun.wait()
+        desk.cancel(asked)
+        assert await desk.answer_to(asked) == {"success": True, "stubborn": True}
+
+    async def test_a_failure_on_the_way_out_is_no_incident(
+        self, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """It was asked to stop, and did."""
+        begun = asyncio.Event()
+
+        @capability("X")
+        async def method(self: Any) -> None:
+            begun.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                raise ValueError("while cleaning up")
+
+        desk = Desk(method)
+        desk.cancel(desk.take("X"), "cancelled")
+        asked = desk.take("X")
+        await begun.wait()
+        desk.cancel(asked)
+        async with asyncio.timeout(5):
+            await desk.service.drain()
+        assert [each for each in caplog.records if each.levelname == "ERROR"] == []
+
+    async def test_a_lost_link_stops_what_came_by_it(self) -> None:
+        """All but what is to be finished; another link's requests go on."""
+        gate = Gate()
+
+        @capability("X")
+        async def method(self: Any) -> None:
+            await gate.pass_through("x")
+
+        @capability("Y", on_asker_lost="finish")
+        async def other(self: Any) -> None:
+            await gate.pass_through("y")
+
+        desk = Desk(method, other)
+        stopped, finished = desk.take("X"), desk.take("Y")
+        await gate.entered.wait()
+        desk.service.lost(desk)  # type: ignore[arg-type]
+        gate.open.set()
+        assert (await desk.answer_to(finished))["success"]
+        assert stopped not in desk.answers
+
+
+class TestStreaming:
+    """Answers in parts."""
+
+    async def test_parts_go_out_as_they_are_wanted_and_no_faster(self) -> None:
+        """The generator waits where the grant ends."""
+        made: list[int] = []
+
+        @capability("X")
+        async def method(self: Any) -> Any:
+            for number in range(4):
+                made.append(number)
+                yield number
+
+        desk = Desk(method)
+        asked = desk.take("X", parts=2)
+        while len(desk.parts) < 2:
+            desk.answered.clear()
+            await desk.answered.wait()
+        await asyncio.sleep(0)
+        assert (desk.parts, len(made)) == ([0, 1], 3)
+        desk.service.wanted(desk, asked, 10)  # type: ignore[arg-type]
+        assert await desk.answer_to(asked) == {"success": True}
+        assert desk.parts == [0, 1, 2, 3]
+
+    async def test_who_knows_no_parts_gets_them_all_at_once(self) -> None:
+        """Up to what one message can hold."""
+
+        @capability("X")
+        async def few(self: Any) -> Any:
+            yield Bill(1)
+            yield {"n": 2}
+
+        @capability("Y")
+        async def endless(self: Any) -> Any:
+            while True:
+                yield "x" * 100_000
+
+        assert await answer_of(few) == {"success": True, "result": [{"total": 1}, {"n": 2}]}
+        assert (await answer_of(endless))["code"] == "payload_too_large"
+
+    async def test_a_part_of_another_type_than_declared_ends_it(self) -> None:
+        """As with results; and a failure comes after the parts."""
+
+        @capability("X")
+        async def method(self: Any) -> AsyncIterator[Bill]:
+            yield Bill(1)
+            yield Order(1, "tea")  # type: ignore[misc]
+
+        desk = Desk(method)
+        no_secret_in(await desk.answer_to(desk.take("X", parts=9)))
+        assert desk.parts == [{"total": 1}]
+
+    async def test_cancelling_closes_the_generator(self) -> None:
+        """While it waits to be wanted, too."""
+        closed = asyncio.Event()
+
+        @capability("X")
+        async def method(self: Any) -> Any:
+            try:
+                while True:
+                    yield 1
+            finally:
+                closed.set()
+
+        desk = Desk(method)
+        asked = desk.take("X", parts=1)
+        while not desk.parts:
+            desk.answered.clear()
+            await desk.answered.wait()
+        desk.cancel(asked)
+        async with asyncio.timeout(5):
+            await closed.wait()
+
+
+async def test_progress_is_passed_on_while_the_request_is_open() -> None:
+    """And not afterwards."""
+    kept: list[Request[Any]] = []
+
+    @capability("X")
+    async def method(self: Any, request: Request[Any]) -> None:
+        kept.append(request)
+        request.progress(1, "all")
+
+    desk = Desk(method)
+    await desk.answer_to(desk.take("X"))
+    kept[0].progress(0.5)
+    assert desk.reports == [{"fraction": 1.0, "message": "all"}]
+
+
+async def test_what_was_done_is_counted() -> None:
+    """By capability: how often, how it failed, how long it took."""
+
+    @capability("X")
+    async def method(self: Any, fails: Any) -> None:
+        if fails:
+            raise CapabilityError("no_tea", "there is none")
+
+    desk = Desk(method)
+    for fails in (0, 1, 1):
+        await desk.answer_to(desk.take("X", fails))
+    await asyncio.sleep(0)
+    stats = desk.service.stats()["X"]
+    assert (stats.requests, stats.errors, stats.in_flight) == (3, {"no_tea": 2}, 0)
+    assert stats.last_error == "there is none [no_tea]"
+    assert stats.p50_ms is not None
+    assert stats.p50_ms <= (stats.p95_ms or 0)
+
+
+async def test_a_plain_function_gets_a_thread() -> None:
     """Blocking is for threads."""
-
-    def where() -> int:
-        return threading.get_ident()
-
-    async def where_too() -> int:
-        return where()
-
-    assert await in_thread_or_loop(where, blocking=True) != where()
-    assert await in_thread_or_loop(where_too, blocking=False) == where()
+    assert await in_thread(threading.get_ident) != threading.get_ident()

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from alephscript import AlephScriptClient, Event, EventStream
+from alephscript.streams import Streams
 
 pytestmark = pytest.mark.anyio
 
@@ -34,12 +35,29 @@ async def test_the_oldest_are_dropped_and_counted(caplog: pytest.LogCaptureFixtu
 
 async def test_only_its_room_and_names_are_taken() -> None:
     """An event whose room a stock hub does not say may be meant."""
-    stream = stream_of(AlephScriptClient(), "E")
-    for each in (event(1), event(2, room="Q"), event(3, name="F"), event(4, room="")):
-        stream.offer(each)
+    streams = Streams()
+    named = streams.open("R", frozenset({"E", "G"}), 10)
+    anything = streams.open(None, frozenset(), 10)
+    said = (event(1), event(2, room="Q"), event(3, name="F"), event(4, room=""), event(5, name="G"))
+    for each in said:
+        for stream in streams.listening(each.name):
+            stream.offer(each)
+    streams.close()
+    named.offer(event(6))
+    assert [each.data async for each in named] == [1, 4, 5]
+    assert [each.data async for each in anything] == [1, 2, 3, 4, 5]
+
+
+def test_a_closed_stream_is_found_no_more() -> None:
+    """Whoever closes it twice does no harm."""
+    streams = Streams()
+    stream, other = (streams.open(None, frozenset({"E", "F"}), 10) for _ in range(2))
+    assert streams.listening("E") == [stream, other]
     stream.close()
-    stream.offer(event(5))
-    assert [each.data async for each in stream] == [1, 4]
+    stream.close()
+    assert (streams.listening("E"), streams.listening("F")) == ([other], [other])
+    streams.close()
+    assert streams.listening("E") == []
 
 
 async def test_a_waiting_reader_wakes_for_an_event_and_for_the_end() -> None:

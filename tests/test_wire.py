@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -73,6 +74,14 @@ def test_names_are_spelt_as_peers_spell_them() -> None:
         "SUSCRIBE_OK",
         "room_joined",
         "room_left",
+        # of this package's own peers
+        "GET_CAPABILITIES",
+        "GET_MEMBERS",
+        "MASTER_CHANGED",
+        "CANCEL_REQUEST",
+        "REQUEST_PART",
+        "REQUEST_MORE",
+        "REQUEST_PROGRESS",
     }
     assert wire.NAMESPACES == ("/runtime", "/")
     assert wire.PROTOCOL == "alephscript/1"
@@ -474,7 +483,7 @@ def test_an_unread_room_message_means_what_the_read_one_means(payload: Any) -> N
         extras = {key: wire.value(extra) for key, extra in got.extras.items()}
         return got.event, got.room, wire.value(got.data), extras
 
-    assert parsed(msgspec.Raw(wire.dumps(payload).encode())) == parsed(payload)
+    assert parsed(msgspec.Raw(wire.dumps(payload))) == parsed(payload)
 
 
 # Text
@@ -486,7 +495,7 @@ def test_json_survives_the_wire(value: Any) -> None:
     """What was dumped is what is loaded, and what everybody else loads."""
     text = wire.dumps(value)
     assert wire.loads(text) == value
-    assert wire.loads(text.encode()) == value
+    assert wire.loads(text.decode()) == value
     assert json.loads(text) == value
 
 
@@ -555,4 +564,43 @@ def test_any_nesting_is_refused_without_recursion(levels: int) -> None:
 
 def test_text_is_compact_and_not_escaped() -> None:
     """As JSON.stringify writes it."""
-    assert wire.dumps({"sesión": [1, None, True]}) == '{"sesión":[1,null,true]}'
+    assert wire.dumps({"sesión": [1, None, True]}).decode() == '{"sesión":[1,null,true]}'
+
+
+@given(
+    value=st.recursive(
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.floats()
+        | st.text()
+        | st.binary(max_size=2)
+        | st.just("\ud800"),
+        lambda inner: (
+            st.lists(inner) | st.tuples(inner) | st.dictionaries(st.text() | st.integers(), inner)
+        ),
+        max_leaves=6,
+    )
+)
+def test_what_is_plain_is_written_as_the_strict_encoder_writes_it(value: Any) -> None:
+    """And what is not plain is refused, or means the same, but is never passed on wrongly."""
+    try:
+        strict = json.loads(json.dumps(value, allow_nan=False))
+        json.dumps(value, ensure_ascii=False).encode()
+    except (TypeError, ValueError):
+        with pytest.raises((InvalidPayload, PayloadTooLarge)):
+            wire.dumps(value)
+    else:
+        assert wire.loads(wire.dumps(value)) == strict
+
+
+def test_what_only_looks_plain_is_not() -> None:
+    """Msgspec would write some of it in its own way, in silence."""
+
+    class Word(str):
+        __slots__ = ()
+
+    for value in (math.nan, [math.inf], {"x": b"raw"}, {1: "one"}, Word("w"), {1, 2}, [object()]):
+        assert not wire.is_plain(value)
+    assert wire.is_plain({"x": [1, 2.5, True, None, "y", ("z",)]})
+    assert wire.dumps({1: Word("one")}) == b'{"1":"one"}'

@@ -6,6 +6,8 @@ import asyncio
 import logging
 from typing import Any
 
+# picows' own transports write at once, where uvloop's wait for the end of the turn.
+from aiofastnet import create_server
 from picows import WSAutoPingStrategy, WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 from picows.common import WSUpgradeResponse, WSUpgradeResponseWithListener
 from picows.picows import WSProtocol  # type: ignore[attr-defined]  # not in its stub
@@ -13,9 +15,11 @@ from picows.picows import WSProtocol  # type: ignore[attr-defined]  # not in its
 from alephscript.hub.engine import Engine
 from alephscript.hub.websocket import Admit, Handover
 
-__all__ = ["make_protocol"]
+__all__ = ["create_server", "make_protocol"]
 
 _quiet = logging.getLogger("alephscript.hub.websocket")
+
+_TEXT = WSMsgType.TEXT
 
 _READ_BUFFER = 2048
 """Bytes that each idle client costs; the buffer grows with the messages."""
@@ -97,9 +101,9 @@ class _Listener(WSListener):  # type: ignore[misc]
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         kind = frame.msg_type
-        if kind is WSMsgType.TEXT and frame.fin:
+        if kind is _TEXT and frame.fin:
             self._handover.text(self, frame.get_payload_as_bytes())
-        elif kind is WSMsgType.TEXT or (kind is WSMsgType.CONTINUATION and self._parts):
+        elif kind is _TEXT or (kind is WSMsgType.CONTINUATION and self._parts):
             self._part(frame)
         elif kind is WSMsgType.CLOSE:
             transport.send_close(WSCloseCode.OK)

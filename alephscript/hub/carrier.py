@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Iterable
+from typing import Any
 
 from alephscript.deadlines import Deadlines
-from alephscript.routing import Acknowledge, Arm, Effect, Emit, Mesh
+from alephscript.effects import Acknowledge, Ask, Disarm, Effect, Emit
+from alephscript.routing import Mesh
 
 __all__ = ["Carrier"]
 
@@ -24,26 +26,35 @@ class Carrier(abc.ABC):
     def __init__(self, mesh: Mesh) -> None:
         self.mesh = mesh
         self._deadlines = Deadlines(self._expire)
+        mesh.requests.remaining = self._deadlines.remaining
 
     @abc.abstractmethod
-    def emit(self, effect: Emit) -> None:
-        """Queue an event to each addressee that is still there."""
+    def emit(self, to: Iterable[str], event: str, args: tuple[Any, ...]) -> None:
+        """Queue an event to each addressee."""
+
+    @abc.abstractmethod
+    def ask(self, to: str, event: str, args: tuple[Any, ...], request: int) -> None:
+        """Queue an event to one, asking for an acknowledgement under a number."""
 
     @abc.abstractmethod
     def acknowledge(self, effect: Acknowledge) -> None:
-        """Queue an acknowledgement, if its addressee is still there."""
+        """Queue an acknowledgement."""
 
     def carry(self, effects: Iterable[Effect]) -> None:
         """Carry out effects."""
         for effect in effects:
-            if isinstance(effect, Emit):
-                self.emit(effect)
+            if isinstance(effect, Ask):
+                self.ask(effect.to, effect.event, effect.args, effect.request)
+                if effect.seconds is not None:
+                    self._deadlines.set(effect.request, effect.seconds)
             elif isinstance(effect, Acknowledge):
                 self.acknowledge(effect)
-            elif isinstance(effect, Arm):
-                self._deadlines.set(effect.request, effect.seconds)
-            else:
+            elif isinstance(effect, Disarm):
                 self._deadlines.forget(effect.request)
+            elif isinstance(effect, Emit):
+                self.emit(effect.to, effect.event, effect.args)
+            else:
+                self._deadlines.set(effect.request, effect.seconds)
 
     def close(self) -> None:
         """Forget all deadlines; nothing is sent any more."""

@@ -10,44 +10,34 @@ Knows sockets by two words only: a `WebSocket` that takes framed bytes, and a wa
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import secrets
+import time
 from collections import deque
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
 
 import msgspec
 
 from alephscript import frames, wire
+from alephscript.effects import Acknowledge
 from alephscript.errors import InvalidPayload, RequestError
 from alephscript.frames import Kind, ProtocolError
 from alephscript.hub.carrier import Carrier
-from alephscript.routing import Acknowledge, Emit, Mesh
+from alephscript.routing import Mesh
 
-__all__ = ["Connection", "Engine", "Message", "WebSocket"]
+__all__ = ["Connection", "Engine", "WebSocket"]
 
 logger = logging.getLogger("alephscript.hub")
+
+_BATCH = 8
+"""Messages that are written at once: with one write a turn of the loop, the processes of a mesh
+work by turns, not side by side."""
 
 _NOOP = frames.NOOP
 _POLL_MESSAGES = 16
 """A python-engineio client drops a body of more messages than this, all of it."""
-
-
-class Message:
-    """An Engine.IO message, framed for websockets at most once, however many it goes to."""
-
-    __slots__ = ("_frame", "data")
-
-    def __init__(self, data: bytes) -> None:
-        self.data = data
-        self._frame: bytes | None = None
-
-    @property
-    def frame(self) -> bytes:
-        """The message as one unmasked websocket text frame."""
-        if self._frame is None:
-            self._frame = frames.text_frame(self.data)
-        return self._frame
 
 
 class WebSocket(Protocol):
@@ -66,6 +56,34 @@ class WebSocket(Protocol):
         ...
 
 
+class Inhabited(Protocol):
+    """A namespace, as the session sees it."""
+
+    def joined(self, sid: str, connection: Connection) -> None:
+        """A socket is in it from now on."""
+        ...
+
+    def left(self, sid: str) -> None:
+        """It is not any more, however it went."""
+        ...
+
+    def received(self, sid: str, ack: int | None, payload: bytes) -> None:
+        """It sent an event: the JSON text of an array, unchecked."""
+        ...
+
+    def acknowledged(self, sid: str, ack: int | None, payload: bytes) -> None:
+        """It acknowledged one."""
+        ...
+
+    def refused(self, sid: str, ack: int | None, error: RequestError) -> None:
+        """It sent what is not taken."""
+        ...
+
+    def close(self) -> None:
+        """The hub is closing."""
+        ...
+
+
 class Engine:
     """All connections of a hub.
 
@@ -75,6 +93,7 @@ class Engine:
         ping_timeout: Seconds that a client may take to answer one.
         max_bytes: The largest message taken from a client.
         max_backlog: Bytes that may wait for a client before it is cut off.
+        join_timeout: Seconds that a connection may take to join a namespace.
     """
 
     def __init__(
@@ -85,35 +104,40 @@ class Engine:
         ping_timeout: float,
         max_bytes: int,
         max_backlog: int,
+        join_timeout: float = 5.0,
     ) -> None:
+        self.join_timeout = join_timeout
         self.max_bytes = max_bytes
         self.max_backlog = max_backlog
         self.ping_interval = ping_interval
         self.ping_timeout = ping_timeout
         self.connections: dict[str, Connection] = {}
-        self._carriers = {namespace: _Carrier(mesh) for namespace, mesh in meshes.items()}
+        self.meshes = meshes
+        self._namespaces: dict[str, Inhabited] = {
+            namespace: _Carrier(mesh) for namespace, mesh in meshes.items()
+        }
         self._dirty: list[Connection] = []
         self._heart: asyncio.TimerHandle | None = None
         self._to_ping: deque[tuple[float, Connection]] = deque()
         self._to_hear: deque[tuple[float, Connection]] = deque()
+        self._to_join: deque[tuple[float, Connection]] = deque()
 
     def open(self, *, upgrades: tuple[str, ...] = ()) -> Connection:
         """A new connection, its handshake waiting to be sent."""
         connection = Connection(self, secrets.token_urlsafe(15))
         self.connections[connection.id] = connection
-        connection.put(
-            Message(
-                frames.open_packet(
-                    connection.id,
-                    upgrades=upgrades,
-                    ping_interval=self.ping_interval,
-                    ping_timeout=self.ping_timeout,
-                    max_bytes=self.max_bytes,
-                )
+        connection.send(
+            frames.open_packet(
+                connection.id,
+                upgrades=upgrades,
+                ping_interval=self.ping_interval,
+                ping_timeout=self.ping_timeout,
+                max_bytes=self.max_bytes,
             )
         )
         loop = asyncio.get_running_loop()
         self._to_ping.append((loop.time() + self.ping_interval, connection))
+        self._to_join.append((loop.time() + self.join_timeout, connection))
         if self._heart is None:
             self._heart = loop.call_later(self._beat_seconds(), self._beat)
         return connection
@@ -125,10 +149,25 @@ class Engine:
             self._heart = None
         for connection in list(self.connections.values()):
             connection.close("the hub is closing")
-        for carrier in self._carriers.values():
-            carrier.close()
+        for namespace in self._namespaces.values():
+            namespace.close()
         self._to_ping.clear()
         self._to_hear.clear()
+        self._to_join.clear()
+
+    def take_requests(self, *, take: bool) -> None:
+        """Whether requests are taken; those that are open may end."""
+        for mesh in self.meshes.values():
+            mesh.requests.closing = not take
+
+    def inhabit(self, name: str, namespace: Inhabited) -> None:
+        """Serve a further namespace."""
+        self._namespaces[name] = namespace
+
+    @property
+    def in_flight(self) -> int:
+        """How many requests wait for an answer."""
+        return sum(len(mesh.requests) for mesh in self.meshes.values())
 
     def mark(self, connection: Connection) -> None:
         """Remember a connection that has something to send at the end of this turn."""
@@ -142,27 +181,25 @@ class Engine:
         Raises:
             ProtocolError: It is none.
         """
-        packet = frames.decode(data)
-        carrier = self._carriers.get(packet.namespace)
-        kind = packet.kind
+        kind, namespace, ack, payload = frames.decode(data)
+        inhabited = self._namespaces.get(namespace)
+        sid = connection.sids.get(namespace)
         if kind is Kind.CONNECT:
-            self._connect(connection, packet.namespace, carrier)
-            return
-        sid = connection.sids.get(packet.namespace)
-        if carrier is None or sid is None:
-            return  # not connected there: as stock hubs do, nothing
-        if kind is Kind.EVENT:
-            carrier.received(sid, packet)
+            self._connect(connection, namespace, inhabited)
+        elif inhabited is None or sid is None:
+            pass  # not connected there: as stock hubs do, nothing
+        elif kind is Kind.EVENT:
+            inhabited.received(sid, ack, payload)
         elif kind is Kind.ACK:
-            carrier.acknowledged(sid, packet)
+            inhabited.acknowledged(sid, ack, payload)
         elif kind is Kind.DISCONNECT:
-            del connection.sids[packet.namespace]
-            carrier.left(sid)
+            del connection.sids[namespace]
+            inhabited.left(sid)
         elif kind is Kind.BINARY_EVENT:
             error = InvalidPayload("binary payloads are not accepted; send JSON")
-            carrier.refused(sid, packet.ack, error)
+            inhabited.refused(sid, ack, error)
         elif kind is Kind.BINARY_ACK:
-            carrier.acknowledged(sid, packet._replace(payload=b"[]"))
+            inhabited.acknowledged(sid, ack, b"[]")
         else:
             raise ProtocolError("a client sends no CONNECT_ERROR")
 
@@ -170,18 +207,18 @@ class Engine:
         """A connection has ended: nothing of it stays."""
         self.connections.pop(connection.id, None)
         for namespace, sid in connection.sids.items():
-            self._carriers[namespace].left(sid)
+            self._namespaces[namespace].left(sid)
         connection.sids.clear()
 
-    def _connect(self, connection: Connection, namespace: str, carrier: _Carrier | None) -> None:
-        if carrier is None:
+    def _connect(self, connection: Connection, namespace: str, inhabited: Inhabited | None) -> None:
+        if inhabited is None:
             refusal = msgspec.json.encode({"message": "Invalid namespace"})
-            connection.put(Message(frames.encode(Kind.CONNECT_ERROR, namespace, payload=refusal)))
+            connection.send(frames.encode(Kind.CONNECT_ERROR, namespace, payload=refusal))
         elif namespace not in connection.sids:
             sid = connection.sids[namespace] = secrets.token_urlsafe(15)
             accepted = msgspec.json.encode({"sid": sid})
-            connection.put(Message(frames.encode(Kind.CONNECT, namespace, payload=accepted)))
-            carrier.joined(sid, connection)
+            connection.send(frames.encode(Kind.CONNECT, namespace, payload=accepted))
+            inhabited.joined(sid, connection)
 
     def _flush(self) -> None:
         dirty, self._dirty = self._dirty, []
@@ -189,7 +226,7 @@ class Engine:
             connection.flush()
 
     def _beat_seconds(self) -> float:
-        return min(1.0, self.ping_interval / 4, self.ping_timeout / 4)
+        return min(1.0, self.ping_interval / 4, self.ping_timeout / 4, self.join_timeout / 4)
 
     def _beat(self) -> None:
         """Ping whose turn it is, and end who did not answer; two queues in order of time."""
@@ -199,12 +236,15 @@ class Engine:
             pinged_at, connection = self._to_hear.popleft()
             if connection.heard_at < pinged_at:
                 connection.close("the client does not answer its ping")
-        ping = Message(frames.PING)
+        while self._to_join and self._to_join[0][0] <= now:
+            _, connection = self._to_join.popleft()
+            if not connection.sids:
+                connection.close("the client joins no namespace")
         while self._to_ping and self._to_ping[0][0] <= now:
             _, connection = self._to_ping.popleft()
             if connection.closed:
                 continue
-            connection.put(ping)
+            connection.send(frames.PING)
             self._to_hear.append((now, connection))
             self._to_ping.append((now + self.ping_interval, connection))
         self._heart = (
@@ -220,6 +260,7 @@ class Connection:
         sids: Socket.IO's ids of it, by namespace.
         closed: Whether it has ended.
         heard_at: When it last answered a ping, in the loop's time.
+        opened_at: When it was opened, seconds since 1970.
         upgraded: Whether it is on a websocket for good.
     """
 
@@ -234,6 +275,7 @@ class Connection:
         "closed",
         "heard_at",
         "id",
+        "opened_at",
         "sids",
         "upgraded",
     )
@@ -243,36 +285,52 @@ class Connection:
         self.sids: dict[str, str] = {}
         self.closed = False
         self.heard_at = 0.0
+        self.opened_at = time.time()
         self.upgraded = False
         self._engine = engine
-        self._out: list[Message] = []
+        self._out: list[bytes] = []  # frames on a websocket, else messages
         self._waiting = 0  # bytes in _out
         self._websocket: WebSocket | None = None
         self._poll: asyncio.Future[bytes] | None = None
         self._upgrading = False
         self._doomed = False
 
-    def put(self, message: Message) -> None:
-        """Send a message at the end of this turn; over the bound, the client is cut off."""
+    def send(self, message: bytes) -> None:
+        """Send an Engine.IO message to this client alone."""
+        self.put(message, frames.text_frame(message))
+
+    def put(self, message: bytes, frame: bytes) -> None:
+        """Send a message at the end of this turn; over the bound, the client is cut off.
+
+        Args:
+            message: An Engine.IO message.
+            frame: The same as one unmasked websocket text frame, made once for all it goes to.
+        """
         if self.closed or self._doomed:
             return
-        if not self._out:
+        out = self._out
+        if not out:
             self._engine.mark(self)
-        self._out.append(message)
-        self._waiting += len(message.data)
+        self._waiting += len(message)
+        if self._websocket is None:
+            out.append(message)
+        else:
+            out.append(frame)
+            if len(out) >= _BATCH:
+                self.flush()
         if self._waiting > self._engine.max_backlog:
             self._cut()
 
     def flush(self) -> None:
         """Hand over what waits, if there is a way to."""
-        if not self._out or self.closed or self._upgrading:
+        out = self._out
+        if not out or self.closed or self._upgrading:
             return
-        if self._websocket is not None:
-            out, self._out, self._waiting = self._out, [], 0
-            self._websocket.write(
-                out[0].frame if len(out) == 1 else b"".join([each.frame for each in out])
-            )
-            if self._websocket.backlog() > self._engine.max_backlog:
+        websocket = self._websocket
+        if websocket is not None:
+            self._out, self._waiting = [], 0
+            websocket.write(out[0] if len(out) == 1 else b"".join(out))
+            if websocket.backlog() > self._engine.max_backlog:
                 self._cut()
         elif self._poll is not None and not self._poll.done():
             self._poll.set_result(self._take())
@@ -290,7 +348,7 @@ class Connection:
         elif kind == frames.PONG:
             self.heard_at = asyncio.get_running_loop().time()
         elif kind == frames.PING:
-            self.put(Message(frames.PONG + message[1:]))
+            self.send(frames.PONG + message[1:])
         elif kind == frames.CLOSE:
             self.close("the client closed it")
         elif kind not in (frames.UPGRADE, frames.NOOP):
@@ -298,10 +356,11 @@ class Connection:
 
     def attach(self, websocket: WebSocket) -> None:
         """Be on a websocket from now on."""
+        self._end_poll()
         self._websocket = websocket
         self.upgraded = True
         self._upgrading = False
-        self._end_poll()
+        self._out = [frames.text_frame(message) for message in self._out]
         self.flush()
 
     def probe(self) -> None:
@@ -358,8 +417,8 @@ class Connection:
     def _take(self) -> bytes:
         """What a poll's body holds of what waits; the next poll comes at once for the rest."""
         out, self._out = self._out[:_POLL_MESSAGES], self._out[_POLL_MESSAGES:]
-        self._waiting = sum(len(each.data) for each in self._out)
-        return frames.join_polling([each.data for each in out])
+        self._waiting = sum(map(len, self._out))
+        return frames.join_polling(out)
 
     def _end_poll(self) -> None:
         if self._poll is not None and not self._poll.done():
@@ -381,39 +440,54 @@ class _Carrier(Carrier):
         del self._connections[sid]
         self.carry(self.mesh.disconnected(sid))
 
-    def received(self, sid: str, packet: frames.Packet) -> None:
+    def received(self, sid: str, ack: int | None, payload: bytes) -> None:
         try:
-            values = frames.values(packet.payload)
+            values = frames.values(payload)
             if not values:
                 raise InvalidPayload("an event is an array that begins with its name")
-            name = wire.value(values[0])
+            text = bytes(values[0])
+            name = _name(text) if len(text) <= wire.MAX_NAME else wire.loads(text)
         except RequestError as error:
-            self.refused(sid, packet.ack, error)
+            self.refused(sid, ack, error)
         else:
-            self.carry(self.mesh.received(sid, name, values[1:], packet.ack))
+            del values[0]
+            self.carry(self.mesh.received(sid, name, values, ack))
 
     def refused(self, sid: str, ack: int | None, error: RequestError) -> None:
         self.carry(self.mesh.refused(sid, ack, error))
 
-    def acknowledged(self, sid: str, packet: frames.Packet) -> None:
-        if packet.ack is None:
+    def acknowledged(self, sid: str, ack: int | None, payload: bytes) -> None:
+        if ack is None:
             return
         try:
-            values = frames.values(packet.payload)
+            values = frames.values(payload)
         except RequestError as error:
             values = [msgspec.Raw(_encode(error.answer()))]
-        self.carry(self.mesh.acknowledged(sid, packet.ack, values))
+        self.carry(self.mesh.acknowledged(sid, ack, values))
 
-    def emit(self, effect: Emit) -> None:
-        payload = _encode([effect.event, *effect.args])
-        message = Message(frames.encode(Kind.EVENT, self.mesh.namespace, effect.request, payload))
-        for sid in effect.to:
-            self._connections[sid].put(message)
+    def emit(self, to: Iterable[str], event: str, args: tuple[Any, ...]) -> None:
+        payload = _encode([event, *args])
+        message = frames.encode(Kind.EVENT, self.mesh.namespace, None, payload)
+        frame = frames.text_frame(message)
+        connections = self._connections
+        for sid in to:
+            connections[sid].put(message, frame)
+
+    def ask(self, to: str, event: str, args: tuple[Any, ...], request: int) -> None:
+        payload = _encode([event, *args])
+        self._connections[to].send(frames.encode(Kind.EVENT, self.mesh.namespace, request, payload))
 
     def acknowledge(self, effect: Acknowledge) -> None:
         payload = _encode([effect.answer])
-        message = Message(frames.encode(Kind.ACK, self.mesh.namespace, effect.ack, payload))
-        self._connections[effect.sid].put(message)
+        self._connections[effect.sid].send(
+            frames.encode(Kind.ACK, self.mesh.namespace, effect.ack, payload)
+        )
+
+
+@functools.lru_cache(maxsize=1024)
+def _name(unread: bytes) -> Any:
+    """An event's name; a mesh has few of them, and each packet one."""
+    return wire.loads(unread)
 
 
 # What is unread stays the bytes it came as; all values here came from the wire, so are its own.

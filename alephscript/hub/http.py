@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import mimetypes
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -57,9 +59,16 @@ class HubApp:
     Args:
         engine: Where connections are.
         admit: Who may connect.
+        admin_ui: Folder of the Admin UI's pages, served under ``/admin-ui``; None serves none.
     """
 
-    def __init__(self, engine: Engine, admit: Callable[[str | None, str | None], bool]) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        admit: Callable[[str | None, str | None], bool],
+        admin_ui: Path | None = None,
+    ) -> None:
+        self._admin_ui = admin_ui
         self._engine = engine
         self._admit = admit
 
@@ -89,7 +98,9 @@ class HubApp:
         if path == "/healthz":
             body = {"status": "ok", "clients": len(self._engine.connections)}
             return 200, _JSON, msgspec.json.encode(body)
-        return 404, _JSON, msgspec.json.encode({"error": "there is no such page"})
+        if self._admin_ui is not None and path.startswith("/admin-ui"):
+            return _file(self._admin_ui, path.removeprefix("/admin-ui"))
+        return _NO_PAGE
 
     async def _polling(self, scope: Scope, receive: Receive) -> Reply:
         if scope["method"] == "OPTIONS":
@@ -123,6 +134,23 @@ class HubApp:
         if scope["method"] == "POST":
             return _BAD_REQUEST
         return self._engine.open(upgrades=("websocket",))
+
+
+def _file(folder: Path, path: str) -> Reply:
+    """A file of a folder, and of nothing outside it."""
+    if not path:
+        # Its pages name their parts relative to a folder.
+        return 200, b"text/html", b'<meta http-equiv="refresh" content="0; url=/admin-ui/">'
+    wanted = (folder / path.lstrip("/")).resolve()
+    if wanted == folder:
+        wanted /= "index.html"
+    if not wanted.is_relative_to(folder) or not wanted.is_file():
+        return _NO_PAGE
+    kind, _ = mimetypes.guess_type(wanted.name)
+    return 200, (kind or "application/octet-stream").encode(), wanted.read_bytes()
+
+
+_NO_PAGE: Reply = (404, _JSON, msgspec.json.encode({"error": "there is no such page"}))
 
 
 async def _body(receive: Receive, most: int) -> bytes:

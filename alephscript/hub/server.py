@@ -5,21 +5,26 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import secrets
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import Any, Self
 
 from alephscript import wire
 from alephscript.errors import AlephScriptError, StateError
+from alephscript.hub.admin import Admin
 from alephscript.hub.engine import Engine
 from alephscript.hub.http import HubApp, admission
 from alephscript.routing import Mesh
 
-if TYPE_CHECKING:
-    import uvicorn
-
 __all__ = ["Hub", "HubError"]
+
+_BACKLOG = 1024
+"""Connections that may wait to be accepted: a mesh that comes back comes at once."""
+
+_CLOSE_SECONDS = 2.0
 
 
 class HubError(AlephScriptError, OSError):
@@ -44,6 +49,10 @@ class Hub:
         ping_interval: Seconds between heartbeats.
         ping_timeout: Seconds that a client may take to answer one.
         max_bytes: The largest message; a client that sends a larger one is disconnected.
+        join_timeout: Seconds that a connection may take to join a namespace.
+        history: Events of each room that are kept for who was away for a moment; 0 keeps none.
+        admin_ui: Folder of an installed ``@socket.io/admin-ui``, to be served under ``/admin-ui``;
+            for loopback only, as whoever opens it sees who is connected.
         max_backlog: Bytes that may wait for a client; one that reads too slowly is disconnected.
         websockets: The library for them, ``picows`` or ``websockets``; None takes picows if it
             is installed.
@@ -62,6 +71,9 @@ class Hub:
         ping_timeout: float = 20.0,
         max_bytes: int = 1_000_000,
         max_backlog: int = 4_000_000,
+        join_timeout: float = 5.0,
+        history: int = 0,
+        admin_ui: Path | str | None = None,
         websockets: str | None = None,
     ) -> None:
         self._host = host
@@ -75,6 +87,8 @@ class Hub:
                     namespace,
                     default_timeout=default_timeout,
                     require_subscription=require_subscription,
+                    history=history,
+                    incarnation=secrets.token_hex(8),
                 )
                 for namespace in wire.NAMESPACES
             },
@@ -82,9 +96,14 @@ class Hub:
             ping_timeout=ping_timeout,
             max_bytes=max_bytes,
             max_backlog=max_backlog,
+            join_timeout=join_timeout,
         )
-        self._server: uvicorn.Server | None = None
-        self._serving: asyncio.Task[None] | None = None
+        self._admin_ui = None if admin_ui is None else _pages_of(Path(admin_ui))
+        if self._admin_ui is not None:
+            self._engine.inhabit("/admin", Admin(self._engine))
+        self._server: asyncio.Server | None = None
+        self._state: Any = None
+        self._closed = asyncio.Event()
 
     @property
     def url(self) -> str:
@@ -93,29 +112,35 @@ class Hub:
         Raises:
             StateError: It is not open.
         """
-        if self._serving is None:
+        if self._server is None:
             raise StateError("this hub is not open; use `async with Hub(…) as hub`")
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"http://{host}:{self._port}"
 
     async def __aenter__(self) -> Self:
-        if self._serving is not None:
+        if self._server is not None:
             raise StateError("this hub is open already")
         if not (self._insecure or _is_loopback(self._host)):
             raise HubError(
                 f"{self._host} is reachable by others and nobody is asked who they are; "
                 "listen on 127.0.0.1, or pass insecure=True (--insecure) if that is meant"
             )
-        server = self._make()
+        if self._admin_ui is not None and not _is_loopback(self._host):
+            raise HubError("the Admin UI asks nobody who they are; serve it on 127.0.0.1 only")
+        make_protocol, self._state, create_server = self._protocols()
+        self._engine.take_requests(take=True)
+        self._closed.clear()
+        loop = asyncio.get_running_loop()
         listener = self._bind()
-        self._server = server
-        self._serving = asyncio.ensure_future(server.serve(sockets=[listener]))
+        server = await create_server(
+            loop, make_protocol, sock=listener, backlog=_BACKLOG, start_serving=False
+        )
         try:
-            while not server.started and not self._serving.done():  # noqa: ASYNC110 - it has no event
-                await asyncio.sleep(0.005)
+            await server.start_serving()
         except BaseException:
-            await self.close()  # interrupted while opening: nothing may stay behind
+            server.close()
             raise
+        self._server = server
         return self
 
     async def __aexit__(
@@ -128,60 +153,84 @@ class Hub:
 
     async def close(self) -> None:
         """Close every connection and stop listening; closing twice is no error."""
-        serving, self._serving = self._serving, None
-        if serving is None or self._server is None:
+        server, self._server = self._server, None
+        if server is None:
             return
+        server.close()
         self._engine.close()
-        self._stopping.set()
-        await serving
+        for connection in list(self._state.connections):
+            connection.shutdown()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                while self._state.connections or self._state.tasks:  # noqa: ASYNC110 - it says nothing
+                    await asyncio.sleep(0.005)
+        for task in self._state.tasks:
+            task.cancel()
         self._engine.close()  # of who came in between
+        self._closed.set()
+
+    async def drain(self, timeout: float) -> None:
+        """Close in peace: take no more connections and requests, let open ones end.
+
+        Args:
+            timeout: Seconds that they may take; what is open then ends as if the hub were lost.
+        """
+        if self._server is not None:
+            self._server.close()
+            self._engine.take_requests(take=False)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(timeout):
+                    while self._engine.in_flight:  # noqa: ASYNC110 - one loop, once in a hub's life
+                        await asyncio.sleep(0.01)
+        await self.close()
 
     async def serve_forever(self) -> None:
-        """Serve until cancelled.
+        """Serve until cancelled, or closed.
 
         Raises:
             StateError: It is not open.
         """
-        if self._serving is None:
+        if self._server is None:
             raise StateError("this hub is not open; use `async with Hub(…) as hub`")
-        await asyncio.shield(self._serving)
+        await self._closed.wait()
 
-    def _make(self) -> uvicorn.Server:
+    def _protocols(self) -> tuple[Callable[..., asyncio.BaseProtocol], Any, Callable[..., Any]]:
+        """What is made of each connection, what of that is open, and what listens."""
         # Only who starts a hub needs what serving needs.
         try:
             import uvicorn
+            from uvicorn.server import ServerState
 
-            from alephscript.hub.websocket import protocol_class
+            from alephscript.hub.websocket import libraries
 
-            websockets = protocol_class(self._engine, self._admit, library=self._websockets)
+            websocket, create_server = libraries(self._engine, self._admit, name=self._websockets)
         except ModuleNotFoundError as exc:
             extra = "fast" if self._websockets == "picows" else "hub"
             raise HubError(
                 f"a hub needs {exc.name}; install it with `pip install 'alephscript[{extra}]'`"
             ) from exc
-
-        stopping = self._stopping = asyncio.Event()
-
-        class Server(uvicorn.Server):  # type: ignore[misc]
-            @contextlib.contextmanager
-            def capture_signals(self) -> Iterator[None]:
-                yield  # signals belong to the program, not to a hub inside it
-
-            async def main_loop(self) -> None:
-                await stopping.wait()  # uvicorn's own wakes ten times a second
-
         config = uvicorn.Config(
-            HubApp(self._engine, self._admit),
-            ws=websockets,
-            lifespan="off",
+            HubApp(self._engine, self._admit, self._admin_ui),
+            ws=websocket,
             log_config=None,
             log_level="warning",
             access_log=False,
             date_header=False,
             server_header=False,
-            timeout_graceful_shutdown=2,
         )
-        return Server(config)
+        config.load()
+        # Of uvicorn, its HTTP protocol is what serves; its server owns signals, wakes ten times a
+        # second and takes a tenth of a second to stop.
+        state = ServerState()
+        state.default_headers = config.encoded_headers
+
+        def make_protocol() -> asyncio.BaseProtocol:
+            made: asyncio.BaseProtocol = config.http_protocol_class(
+                config=config, server_state=state, app_state={}
+            )
+            return made
+
+        return make_protocol, state, create_server
 
     def _bind(self) -> socket.socket:
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
@@ -190,7 +239,7 @@ class Hub:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((self._host, self._port))
-            listener.listen()  # now: of two hubs that start at once, one must hear of it
+            listener.listen(_BACKLOG)  # now: of two hubs that start at once, one must hear of it
         except OverflowError:
             listener.close()
             raise HubError(f"{self._port} is no port; ports are 0 to 65535") from None
@@ -202,6 +251,25 @@ class Hub:
             ) from exc
         self._port = listener.getsockname()[1]
         return listener
+
+
+def _pages_of(folder: Path) -> Path:
+    """Where an installed Admin UI has its pages.
+
+    Raises:
+        HubError: It is none.
+    """
+    for pages in (
+        folder,
+        folder / "ui" / "dist",
+        folder / "@socket.io" / "admin-ui" / "ui" / "dist",
+    ):
+        if (pages / "index.html").is_file():
+            return pages.resolve()
+    raise HubError(
+        f"{folder} holds no Admin UI; `npm install @socket.io/admin-ui` makes "
+        "node_modules/@socket.io/admin-ui"
+    )
 
 
 def _is_loopback(host: str) -> bool:

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from alephscript import frames
 from alephscript.hub.engine import Connection, Engine
 
-__all__ = ["Admit", "Handover", "protocol_class"]
+__all__ = ["Admit", "Handover", "libraries"]
 
 _quiet = logging.getLogger("alephscript.hub.websocket")
 _quiet.setLevel(logging.ERROR)
@@ -108,27 +108,30 @@ class Handover:
             self._timer.cancel()
 
 
-def protocol_class(
-    engine: Engine, admit: Admit, *, library: str | None = None
-) -> Callable[..., asyncio.BaseProtocol]:
-    """What uvicorn makes of each websocket.
+def libraries(
+    engine: Engine, admit: Admit, *, name: str | None = None
+) -> tuple[Callable[..., asyncio.BaseProtocol], Callable[..., Awaitable[asyncio.Server]]]:
+    """What is made of each websocket, and what listens: ``create_server(loop, factory, …)``.
 
     Args:
         engine: Where connections are.
         admit: Who may connect.
-        library: ``picows`` or ``websockets``; None takes picows if it is installed.
+        name: ``picows`` or ``websockets``; None takes picows if it is installed.
 
     Raises:
         ModuleNotFoundError: The library is not installed.
     """
-    if library != "websockets":
+    if name != "websockets":
         try:
-            from alephscript.hub._picows import make_protocol as make
+            from alephscript.hub._picows import create_server, make_protocol as make
         except ModuleNotFoundError:
-            if library == "picows":
+            if name == "picows":
                 raise
         else:
-            return lambda server_state, **_: make(server_state, engine, admit)
+            return lambda server_state, **_: make(server_state, engine, admit), create_server
     from alephscript.hub._websockets import make_protocol
 
-    return lambda server_state, **_: make_protocol(server_state, engine, admit)
+    return (
+        lambda server_state, **_: make_protocol(server_state, engine, admit),
+        lambda loop, *args, **options: loop.create_server(*args, **options),
+    )

@@ -186,16 +186,23 @@ class Watched(AlephScriptClient):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.states: list[State] = []
+        self.seen: list[State] = []
+        self.noted = asyncio.Event()
+        become = self._life._become
 
-    async def _become(self, state: State) -> None:
-        self.states.append(state)
-        await super()._become(state)
+        def note(state: State) -> None:
+            self.seen.append(state)
+            self.noted.set()
+            become(state)
 
-    async def through(self, count: int) -> None:
-        """Wait until it was ready so often."""
-        async with asyncio.timeout(5), self._changed:
-            await self._changed.wait_for(lambda: self.states.count(State.READY) >= count)
+        self._life._become = note  # type: ignore[method-assign]
+
+    async def through(self, count: int, state: State = State.READY) -> None:
+        """Wait until it was in a state so often."""
+        async with asyncio.timeout(5):
+            while self.seen.count(state) < count:
+                self.noted.clear()
+                await self.noted.wait()
 
 
 class Worker(Watched):
@@ -285,7 +292,7 @@ async def test_a_master_whose_link_is_cut_is_lost_to_its_askers_at_once(wires: W
         await asker.broadcast("NEWS", 1, room="NEWS")
         await worker.has_heard(1)
     assert (worker.runs, worker.heard) == ([1], [1])
-    assert asker.states == [State.CONNECTING, State.READY]
+    assert asker.seen == [State.CONNECTING, State.READY]
 
 
 async def test_a_cut_link_is_made_anew_and_the_states_say_so(wires: Wires) -> None:
@@ -298,7 +305,7 @@ async def test_a_cut_link_is_made_anew_and_the_states_say_so(wires: Wires) -> No
         assert await worker.request("RUN", {"n": times}, timeout=5) == {"n": times}
     await worker.close()
     again = [State.RECONNECTING, State.READY]
-    assert worker.states == [State.CONNECTING, State.READY, *again * 3, State.CLOSED]
+    assert worker.seen == [State.CONNECTING, State.READY, *again * 3, State.CLOSED]
     assert worker.runs == [2, 3, 4]
 
 
@@ -391,8 +398,7 @@ async def test_a_link_that_hears_but_cannot_speak_is_given_up(mesh: Any) -> None
     async with Watched(transport, backoff=at_once) as client:
         relay.posts = False
         await client.broadcast("LOST", room="R")
-        async with asyncio.timeout(5), client._changed:
-            await client._changed.wait_for(lambda: State.RECONNECTING in client.states)
+        await client.through(1, State.RECONNECTING)
         relay.posts = True
         await client.through(2)
     await relay.close()

@@ -34,8 +34,8 @@ pytestmark = pytest.mark.anyio
 
 async def until(client: AlephScriptClient, state: State) -> None:
     """Wait for a client to be in a state."""
-    async with asyncio.timeout(5), client._changed:
-        await client._changed.wait_for(lambda: client.state is state)
+    async with asyncio.timeout(5):
+        await client._life.until(state)
 
 
 class Bot(AlephScriptClient):

@@ -20,6 +20,7 @@ from alephscript import (
     State,
     capability,
     observe,
+    wire,
 )
 from alephscript.transport import Link, Receiver
 
@@ -176,13 +177,13 @@ class Silent:
         self.receiver = receiver
         return self
 
-    def send(self, event: str, args: Any, ack: int | None = None) -> None:
+    def send(self, payload: bytes, ack: int | None = None) -> None:
         """Take it."""
-        self.sent.append(event)
+        self.sent.append(wire.loads(payload)[0])
         if self.goes:
             self.receiver.lost("it went")
 
-    def acknowledge(self, ack: int, answer: Any) -> None:
+    def acknowledge(self, ack: int, payload: bytes) -> None:
         """Take it."""
 
     async def close(self) -> None:
@@ -218,11 +219,11 @@ async def test_an_event_that_wants_an_acknowledgement_gets_one() -> None:
     """A foreign hub may ask for it; nobody's event is said to be so."""
     hub = Silent()
     answers: list[tuple[int, bool]] = []
-    hub.acknowledge = lambda ack, answer: answers.append((ack, answer["success"]))  # type: ignore[method-assign]
+    hub.acknowledge = lambda ack, answer: answers.append((ack, wire.loads(answer)[0]["success"]))  # type: ignore[method-assign]
     async with asyncio.timeout(5), AlephScriptClient(hub, acknowledges=False) as client:
-        hub.receiver.received("NOBODY", [1], 1)
+        hub.receiver.received(wire.dumps(["NOBODY", 1]), 1)
         stream = client.events()
-        hub.receiver.received("SET_X", [{"a": 1, "sender": "s"}], 2)
+        hub.receiver.received(wire.dumps(["SET_X", {"a": 1, "sender": "s"}]), 2)
         event = await anext(stream)
     assert answers == [(1, False), (2, True)]
     assert (event.name, event.data) == ("SET_X", {"a": 1})

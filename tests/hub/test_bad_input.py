@@ -187,8 +187,8 @@ async def test_nothing_is_heard_after_a_goodbye(hub: Hub) -> None:
         await sender.until_closed()
     await check_alive(hub)
     assert not set(hub._engine.connections) & before
-    assert hub._engine._carriers["/runtime"].mesh.clients == 0
-    assert "GHOST" not in hub._engine._carriers["/runtime"].mesh._rooms
+    assert hub._engine.meshes["/runtime"].clients == 0
+    assert "GHOST" not in hub._engine.meshes["/runtime"].rooms._rooms
 
 
 async def test_a_number_out_of_range_in_a_master_is_the_masters_business(
@@ -268,7 +268,7 @@ async def test_what_is_no_packet_ends_its_sender_only(hub: Hub, frame: str) -> N
         await sender.until_closed()
     await check_alive(hub)  # by then the hub has seen the end
     assert not set(hub._engine.connections) & before
-    assert "R" not in hub._engine._carriers["/runtime"].mesh._rooms
+    assert "R" not in hub._engine.meshes["/runtime"].rooms._rooms
 
 
 async def test_a_message_over_the_limit_ends_its_sender_only(hub: Hub, raw: Raw) -> None:

@@ -168,7 +168,7 @@ async def test_a_body_that_is_none_ends_its_sender_only(
     assert (status, answer) in [(200, "ok"), (400, '{"code":3,"message":"Bad request"}')]
     assert (await poller.request("GET"))[0] == 400
     assert not hub._engine.connections
-    assert hub._engine._carriers["/runtime"].mesh.clients == 0
+    assert hub._engine.meshes["/runtime"].clients == 0
     async with raw_peer(hub) as another:
         await another.fence()
 
@@ -177,7 +177,7 @@ async def test_a_goodbye_ends_the_body(hub: Hub, poller: Poller) -> None:
     """What stands behind it would join nobody."""
     await poller.open()
     await poller.post("1", "40/runtime,", '42/runtime,["CLIENT_SUSCRIBE",{"room":"GHOST"}]')
-    assert hub._engine._carriers["/runtime"].mesh.clients == 0
+    assert hub._engine.meshes["/runtime"].clients == 0
     assert (await poller.request("GET"))[0] == 400
 
 

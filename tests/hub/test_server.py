@@ -176,7 +176,7 @@ async def test_a_request_ends_at_the_hubs_deadline(library: str) -> None:
         await master.send(question.replace("42", "43", 1).partition("[")[0] + '[{"late":true}]')
         await master.fence()
         await asker.fence()
-        assert hub._engine._carriers["/runtime"].mesh.late_answers == 1
+        assert hub._engine.meshes["/runtime"].late_answers == 1
 
 
 async def test_a_deadline_that_passes_does_not_outlive_its_asker(library: str) -> None:
@@ -192,7 +192,7 @@ async def test_a_deadline_that_passes_does_not_outlive_its_asker(library: str) -
             await asker.fence()
         await other.send('42/runtime,5["GET_X",{}]')
         assert (await other.answer(5))["code"] == "deadline_exceeded"
-        assert len(hub._engine._carriers["/runtime"]._deadlines) == 0
+        assert len(hub._engine._namespaces["/runtime"]._deadlines) == 0
 
 
 async def test_a_client_that_answers_pings_stays(library: str) -> None:
@@ -321,7 +321,7 @@ async def test_closing_lets_everybody_know(hub: Hub, join: Join) -> None:
         assert heard.endswith(b"\r\n1\r\n0\r\n\r\n")
     assert not hub._engine.connections
     assert hub._engine._heart is None
-    for carrier in hub._engine._carriers.values():
+    for carrier in hub._engine._namespaces.values():
         assert carrier.mesh.clients == 0
         assert not carrier._connections
         assert not carrier._deadlines._timers
@@ -354,8 +354,7 @@ async def test_who_comes_while_it_closes_does_not_stay(hub: Hub) -> None:
     reader, writer = await asyncio.open_connection(url.hostname, url.port)
     writer.write(b"GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: hub\r\n\r\n")
     async with asyncio.timeout(5):
-        assert hub._server is not None
-        while not hub._server.server_state.tasks:  # noqa: ASYNC110 - of uvicorn, without event
+        while not hub._state.tasks:  # noqa: ASYNC110 - of uvicorn, without event
             await asyncio.sleep(0)
         assert not hub._engine.connections
         await hub.close()

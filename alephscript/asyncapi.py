@@ -1,0 +1,399 @@
+"""The AsyncAPI 3.0 document of client classes: rooms as channels, capabilities as operations.
+
+A room is a channel, what is said and asked in it are messages, a capability is a request with its
+reply. There is no official binding for Socket.IO, so rooms stand under ``x-socketio``.
+
+Pure: no socket, no clock. YAML comes with the ``[cli]`` extra.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from alephscript import contracts, wire
+from alephscript.capabilities import Capability, summary
+from alephscript.client import AlephScriptClient
+from alephscript.errors import AlephScriptError
+
+__all__ = ["breaking_changes", "document", "dump", "load"]
+
+Schema = dict[str, Any]
+
+_HUB = "hub"
+_FAILURE: Schema = {
+    "type": "object",
+    "description": "Why a request ended without a result.",
+    "properties": {
+        "success": {"const": False},
+        "error": {"type": "string", "description": "A sentence for a person."},
+        "code": {"type": "string", "description": "Stable identifier of the reason."},
+        "retryable": {"type": "boolean"},
+        "details": {"type": "array"},
+    },
+    "required": ["success", "error", "code"],
+}
+_ROOM: Schema = {"type": "object", "properties": {"room": {"type": "string"}}, "required": ["room"]}
+_HUB_EVENTS: Mapping[str, tuple[str, Schema]] = {
+    "CLIENT_REGISTER": (
+        "Say who one is.",
+        {
+            "type": "object",
+            "properties": {"usuario": {"type": "string"}, "sesion": {"type": "string"}},
+            "required": ["usuario"],
+        },
+    ),
+    "CLIENT_SUSCRIBE": ("Be in a room.", _ROOM),
+    "CLIENT_UNSUSCRIBE": ("Leave a room.", _ROOM),
+    "MAKE_MASTER": (
+        "Become the master of a room.",
+        {
+            "type": "object",
+            "properties": {
+                "room": {"type": "string"},
+                "features": {"type": "array", "items": {"type": "string"}},
+                "group": {"enum": list(wire.GROUPS)},
+                "out": {"type": "boolean"},
+            },
+            "required": ["room"],
+        },
+    ),
+    "ROOM_MESSAGE": (
+        "Say something in a room.",
+        {
+            "type": "object",
+            "properties": {"event": {"type": "string"}, "room": {"type": "string"}, "data": {}},
+            "required": ["event", "room"],
+        },
+    ),
+    "GET_SERVER_STATE": ("Who is where, and who masters what.", {}),
+    "GET_CAPABILITIES": ("Who offers what, with schemas.", {}),
+}
+
+
+def document(
+    *classes: type[AlephScriptClient],
+    title: str = "AlephScript mesh",
+    version: str | None = None,
+    host: str = "localhost:3010",
+) -> dict[str, Any]:
+    """The document of what these classes offer and say.
+
+    Args:
+        classes: The classes; what they say is taken from `AlephScriptClient.says`.
+        title: Its title.
+        version: Its version, this package's by default.
+        host: Host and port of the hub.
+    """
+    schemas: dict[str, Schema] = {"Failure": _FAILURE}
+    channels: dict[str, Any] = {_HUB: _hub_channel()}
+    operations: dict[str, Any] = {name: _hub_operation(name) for name in _HUB_EVENTS}
+    for cls in classes:
+        for room in cls.declarations.rooms:
+            channel = channels.setdefault(room.name, _channel(room.name))
+            if not room.mastered:
+                continue
+            if room.name == cls.declarations.rooms[0].name:
+                _add_events(cls, room.name, channel, operations, schemas)
+            for capability in cls.declarations.offered(room.name):
+                _add_capability(capability, room.name, channel, operations, schemas)
+    return {
+        "asyncapi": "3.0.0",
+        "info": {
+            "title": title,
+            "version": version or importlib.metadata.version("alephscript"),
+            "description": "\n\n".join(filter(None, (summary(cls.__doc__) for cls in classes)))
+            or title,
+        },
+        "defaultContentType": "application/json",
+        "servers": {"production": {"host": host, "protocol": "socketio", "pathname": wire.RUNTIME}},
+        "channels": channels,
+        "operations": operations,
+        "components": {"schemas": schemas},
+    }
+
+
+def dump(document: Mapping[str, Any]) -> str:
+    """The document as YAML.
+
+    Raises:
+        ModuleNotFoundError: PyYAML, of the ``[cli]`` extra, is not installed.
+    """
+    import yaml
+
+    class Plain(yaml.SafeDumper):  # type: ignore[misc]
+        def ignore_aliases(self, _: Any) -> bool:
+            return True  # anchors help no reader
+
+    text: str = yaml.dump(
+        dict(document), Dumper=Plain, sort_keys=False, allow_unicode=True, width=100
+    )
+    return text
+
+
+def load(text: str) -> dict[str, Any]:
+    """A document from YAML or JSON.
+
+    Raises:
+        AlephScriptError: It is none.
+        ModuleNotFoundError: PyYAML, of the ``[cli]`` extra, is not installed.
+    """
+    import yaml
+
+    try:
+        found: Any = yaml.safe_load(text)
+    except yaml.YAMLError as exc:
+        raise AlephScriptError(f"this is no YAML: {exc}") from exc
+    if not isinstance(found, dict) or "asyncapi" not in found:
+        raise AlephScriptError("this is no AsyncAPI document: it has no `asyncapi` field")
+    return dict(found)
+
+
+def breaking_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """What whoever relies on the old document would stumble over, a sentence each.
+
+    What is asked may ask for less and take more; what is answered or said may say more.
+    """
+    return [*_broken_operations(old, new), *_broken_messages(old, new)]
+
+
+# Channels and operations
+
+
+def _channel(room: str) -> dict[str, Any]:
+    return {
+        "address": room,
+        "description": f"What is asked and said in {room}.",
+        "messages": {},
+        "x-socketio": {"namespace": wire.RUNTIME, "room": room},
+    }
+
+
+def _hub_channel() -> dict[str, Any]:
+    messages = {
+        name: {"name": name, "summary": told, "payload": schema}
+        for name, (told, schema) in _HUB_EVENTS.items()
+    }
+    answer = {
+        "name": "answer",
+        "summary": "What the hub acknowledges with.",
+        "payload": {
+            "type": "object",
+            "properties": {"success": {"type": "boolean"}},
+            "required": ["success"],
+        },
+    }
+    return {
+        "address": wire.RUNTIME,
+        "description": "What clients tell the hub itself.",
+        "messages": {**messages, "answer": answer},
+        "x-socketio": {"namespace": wire.RUNTIME},
+    }
+
+
+def _hub_operation(name: str) -> dict[str, Any]:
+    return {
+        "action": "receive",
+        "channel": _ref("channels", _HUB),
+        "summary": _HUB_EVENTS[name][0],
+        "messages": [_message_ref(_HUB, name)],
+        "reply": {"channel": _ref("channels", _HUB), "messages": [_message_ref(_HUB, "answer")]},
+    }
+
+
+def _add_events(
+    cls: type[AlephScriptClient],
+    room: str,
+    channel: dict[str, Any],
+    operations: dict[str, Any],
+    schemas: dict[str, Schema],
+) -> None:
+    for event, contract in cls.says.items():
+        channel["messages"][event] = {
+            "name": event,
+            "summary": summary(contract.__doc__) or event,
+            "payload": _schema(contract, schemas),
+        }
+        operations[f"say_{event}"] = {
+            "action": "send",
+            "channel": _ref("channels", room),
+            "messages": [_message_ref(room, event)],
+        }
+
+
+def _add_capability(
+    capability: Capability,
+    room: str,
+    channel: dict[str, Any],
+    operations: dict[str, Any],
+    schemas: dict[str, Schema],
+) -> None:
+    asking = wire.capability_event(capability.name)
+    answering = wire.answer_event(asking)
+    told = summary(capability.doc) or capability.name
+    channel["messages"][asking] = {
+        "name": asking,
+        "summary": told,
+        "payload": _schema(capability.payload, schemas),
+    }
+    channel["messages"][answering] = {
+        "name": answering,
+        "summary": f"The answer to {asking}, acknowledged"
+        + (" and told to the room." if capability.announce else "."),
+        "payload": _answer(_schema(capability.reply, schemas)),
+    }
+    channel["messages"].setdefault("failure", _failure_message())
+    operation: dict[str, Any] = {
+        "action": "receive",
+        "channel": _ref("channels", room),
+        "summary": told,
+        "messages": [_message_ref(room, asking)],
+        "reply": {
+            "channel": _ref("channels", room),
+            "messages": [_message_ref(room, answering), _message_ref(room, "failure")],
+        },
+    }
+    facts = {
+        key: value
+        for key, value in capability.description().items()
+        if key in ("timeoutMs", "idempotent", "streams")
+    }
+    if facts:
+        operation["x-alephscript"] = facts
+    name = capability.name
+    operations[name if name not in operations else f"{name}_{room}"] = operation
+
+
+def _failure_message() -> dict[str, Any]:
+    return {
+        "name": "failure",
+        "summary": "Why a request ended without a result.",
+        "payload": _ref("components/schemas", "Failure"),
+    }
+
+
+def _answer(reply: Schema) -> Schema:
+    """A reply's fields beside ``success``."""
+    success: Schema = {
+        "type": "object",
+        "properties": {"success": {"const": True}},
+        "required": ["success"],
+    }
+    return {"allOf": [success, reply]} if reply else success
+
+
+def _schema(declared: Any, schemas: dict[str, Schema]) -> Schema:
+    """A reference to a contract's schema, which is put with the others."""
+    if declared is None:
+        return {}
+    described = contracts.json_schema(declared)
+    for name, definition in described.pop("$defs", {}).items():
+        schemas[name] = _moved(definition)
+    made: Schema = _moved(described)
+    title = made.get("title")
+    if title is None or "$ref" in made:
+        return made
+    schemas[title] = made
+    return _ref("components/schemas", title)
+
+
+def _moved(schema: Any) -> Any:
+    """The same with its references to where a document keeps schemas."""
+    if isinstance(schema, dict):
+        return {
+            key: value.replace("#/$defs/", "#/components/schemas/")
+            if key == "$ref"
+            else _moved(value)
+            for key, value in schema.items()
+        }
+    return [_moved(each) for each in schema] if isinstance(schema, list) else schema
+
+
+def _ref(where: str, name: str) -> dict[str, Any]:
+    return {"$ref": f"#/{where}/{name}"}
+
+
+def _message_ref(channel: str, message: str) -> dict[str, Any]:
+    return _ref(f"channels/{channel}/messages", message)
+
+
+# What breaks
+
+
+def _broken_operations(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    remaining = new.get("operations", {})
+    for name in old.get("operations", {}):
+        if name not in remaining:
+            yield f"{name} is gone"
+
+
+def _broken_messages(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    for channel, described in old.get("channels", {}).items():
+        now = new.get("channels", {}).get(channel)
+        if now is None:
+            yield f"the room {channel} is gone"
+            continue
+        for name, message in described.get("messages", {}).items():
+            changed = now.get("messages", {}).get(name)
+            if changed is None:
+                yield f"{channel} has no {name} any more"
+                continue
+            is_asked = name.startswith("GET_") or name in _HUB_EVENTS
+            before = _Reading(old, message.get("payload", {}))
+            yield from before.broken(
+                _Reading(new, changed.get("payload", {})), name, is_asked=is_asked
+            )
+
+
+class _Reading:
+    """A schema in its document."""
+
+    def __init__(self, document: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
+        self._document = document
+        while "$ref" in schema:
+            found: Any = document
+            for step in schema["$ref"].removeprefix("#/").split("/"):
+                found = found[step]
+            schema = found
+        self._schema = schema
+
+    def broken(self, new: _Reading, where: str, *, is_asked: bool) -> Iterator[str]:
+        """What is no longer so, and matters."""
+        before, after = self._whole(), new._whole()
+        if "type" in before and "type" in after and before["type"] != after["type"]:
+            yield f"{where} is {after['type']}, was {before['type']}"
+            return
+        properties, remaining = before.get("properties", {}), after.get("properties", {})
+        required, needed = set(before.get("required", ())), set(after.get("required", ()))
+        if is_asked:
+            for field in sorted(needed - required):
+                yield f"{where} asks for {field}"
+        else:
+            for field in sorted(properties.keys() - remaining.keys()):
+                yield f"{where} has no {field} any more"
+            for field in sorted((required - needed) & remaining.keys()):
+                yield f"{where} may lack {field}"
+        gone, come = set(before.get("enum", ())), set(after.get("enum", ()))
+        if is_asked and come and gone - come:
+            yield f"{where} does not take {', '.join(sorted(map(str, gone - come)))} any more"
+        if not is_asked and gone and come - gone:
+            yield f"{where} may be {', '.join(sorted(map(str, come - gone)))}, too"
+        for field in sorted(properties.keys() & remaining.keys()):
+            inner = _Reading(self._document, properties[field])
+            changed = _Reading(new._document, remaining[field])
+            yield from inner.broken(changed, f"{where}.{field}", is_asked=is_asked)
+        if "items" in before and "items" in after:
+            inner = _Reading(self._document, before["items"])
+            changed = _Reading(new._document, after["items"])
+            yield from inner.broken(changed, f"{where}[]", is_asked=is_asked)
+
+    def _whole(self) -> dict[str, Any]:
+        """The schema with what it is put together of."""
+        whole = dict(self._schema)
+        for part in whole.pop("allOf", ()):
+            read = _Reading(self._document, part)._whole()  # noqa: SLF001
+            properties = {**whole.get("properties", {}), **read.get("properties", {})}
+            required = [*whole.get("required", ()), *read.get("required", ())]
+            whole = {**read, **whole, "properties": properties, "required": required}
+        return whole

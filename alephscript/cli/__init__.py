@@ -1,0 +1,101 @@
+"""The ``alephscript`` command: a hub, and a mesh seen from a shell.
+
+Nothing but data goes to stdout, what is said to a person goes to stderr. Exit codes are in
+`EXIT_CODES`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from alephscript import loops, wire
+from alephscript.cli import asking, completing, describing, serving, showing
+from alephscript.cli.options import EXIT_CODES, Add, CliError, Run
+from alephscript.errors import AlephScriptError, ConnectionRefused, ContractError, RequestError
+
+__all__ = ["EXIT_CODES", "main", "parser"]
+
+_OWN_WORDS = 20
+_NO_HUB = 9
+_INTERRUPTED = 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Args:
+        arguments: Without the program's name; the process's own by default.
+
+    Returns:
+        The exit code; argparse exits with 2 by itself.
+    """
+    options = parser().parse_args(arguments)
+    run: Run = options.run
+    try:
+        made = run(options)
+        if made is not None:
+            loops.run(made)
+    except RequestError as error:
+        return _said(error, EXIT_CODES.get(error.code, _OWN_WORDS))
+    except ConnectionRefused as error:
+        return _said(error, _NO_HUB)
+    except ContractError as error:
+        return _said(error, EXIT_CODES["invalid_payload"])
+    except CliError as error:
+        return _said(error, error.exit_code)
+    except AlephScriptError as error:
+        return _said(error, 1)
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read us has enough; Python would complain when it flushes stdout at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
+    whole = argparse.ArgumentParser(prog="alephscript", description="AlephScript meshes.")
+    commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(name: str, help: str, run: Run) -> argparse.ArgumentParser:
+        made = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
+        made.set_defaults(run=run)
+        return made
+
+    serving.add_to(add)
+    for module in (asking, showing):
+        module.add_to(_on_a_mesh(add))
+    describing.add_to(add)
+    completing.add_to(add, whole)
+    return whole
+
+
+def _on_a_mesh(add: Add) -> Add:
+    """Commands that connect to a hub."""
+
+    def add_with_hub(name: str, help: str, run: Run) -> argparse.ArgumentParser:
+        made = add(name, help, run)
+        hub = made.add_argument_group("the hub")
+        hub.add_argument(
+            "--url",
+            default=os.environ.get("ALEPHSCRIPT_URL", wire.DEFAULT_URL),
+            help="its address, %(default)s by ALEPHSCRIPT_URL or default",
+        )
+        hub.add_argument("--namespace", default=wire.RUNTIME, help="its namespace (%(default)s)")
+        hub.add_argument(
+            "--token",
+            default=os.environ.get("ALEPHSCRIPT_TOKEN"),
+            help="a secret to connect with; also ALEPHSCRIPT_TOKEN",
+        )
+        return made
+
+    return add_with_hub
+
+
+def _said(error: Exception, code: int) -> int:
+    print(f"alephscript: {error}", file=sys.stderr)
+    return code

@@ -1,0 +1,86 @@
+"""What commands share: what a command is, a client from its options, JSON on stdout."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Coroutine
+from typing import Any, Protocol
+
+from alephscript import contracts
+from alephscript.client import AlephScriptClient
+
+__all__ = ["EXIT_CODES", "Add", "CliError", "Run", "client", "put", "rich_console"]
+
+EXIT_CODES = {
+    "invalid_payload": 3,
+    "payload_too_large": 3,
+    "unknown_capability": 4,
+    "unknown_event": 4,
+    "no_master": 5,
+    "ambiguous_room": 6,
+    "not_subscribed": 6,
+    "deadline_exceeded": 7,
+    "master_lost": 8,
+    "link_lost": 8,
+    "not_connected": 9,
+    "overloaded": 10,
+    "permission_denied": 11,
+    "internal": 12,
+    "conflict": 13,
+    "cancelled": 14,
+}
+"""By error code. Besides: 0 done, 1 it cannot be done, 2 wrong usage, 9 no hub, 20 the capability
+failed in its own words, 130 interrupted."""
+
+Run = Callable[[argparse.Namespace], Coroutine[Any, Any, None] | None]
+
+
+class Add(Protocol):
+    """Adds a command: its name, what it does, what does it."""
+
+    def __call__(self, name: str, help: str, run: Run) -> argparse.ArgumentParser:
+        """Add it, and return its parser for its options."""
+        ...
+
+
+class CliError(Exception):
+    """What was asked for cannot be done; the text says why, and what to do.
+
+    Attributes:
+        exit_code: The process's.
+    """
+
+    def __init__(self, message: str, exit_code: int = 1) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+def client(options: argparse.Namespace) -> AlephScriptClient:
+    """A client of the hub that was named."""
+    auth = None if options.token is None else {"token": options.token}
+    return AlephScriptClient(
+        options.url, usuario="cli", namespace=options.namespace, auth=auth, connect_timeout=5
+    )
+
+
+def put(value: Any, *, pretty: bool = False) -> None:
+    """Print a value as JSON."""
+    encoded = contracts.encode(value)
+    indent = 2 if pretty and sys.stdout.isatty() else None
+    print(json.dumps(encoded, ensure_ascii=False, indent=indent), flush=True)
+
+
+def rich_console() -> Any:
+    """Rich's console on stdout.
+
+    Raises:
+        CliError: It is not installed.
+    """
+    try:
+        from rich.console import Console
+    except ModuleNotFoundError as exc:
+        raise CliError("tables need rich: pip install 'alephscript[cli]', or pass --json") from exc
+    # Nobody looks at a pipe: there, lines are as long as they are.
+    return Console(width=None if sys.stdout.isatty() else 200)

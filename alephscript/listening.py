@@ -1,0 +1,88 @@
+"""Running `@on` methods: each listener reads a stream of its own, in order or many at once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+from alephscript import contracts, serving
+from alephscript.capabilities import Event, Listener
+from alephscript.streams import EventStream, Streams
+
+__all__ = ["Listening"]
+
+logger = logging.getLogger("alephscript.client")
+
+_BUFFER = 1024
+_MOST_AT_ONCE = 64
+"""Events that one unordered listener handles at a time."""
+
+
+class Listening:
+    """A client's listeners at work; what one raises is logged and costs nothing but that event.
+
+    Args:
+        owner: Whose methods they are.
+        listeners: What they listen to.
+        name: Who the owner is, for the log.
+    """
+
+    def __init__(self, owner: object, listeners: Iterable[Listener], *, name: str) -> None:
+        self._owner = owner
+        self._listeners = list(listeners)
+        self._name = name
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def open(self, streams: Streams) -> None:
+        """Listen from now on."""
+        for each in self._listeners:
+            stream = streams.open(each.room, frozenset({each.event}), _BUFFER)
+            self._spawn(
+                self._in_order(each, stream) if each.ordered else self._at_once(each, stream)
+            )
+
+    async def close(self, *, spare: asyncio.Task[Any] | None) -> None:
+        """Cancel what runs, all but the task that closes."""
+        tasks = self._tasks - {spare}
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    def _spawn(self, work: Any) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _in_order(self, listener: Listener, stream: EventStream) -> None:
+        serving.current.set(None)  # not the request that whoever opened the client serves
+        async for event in stream:
+            await self._hear(listener, event)
+
+    async def _at_once(self, listener: Listener, stream: EventStream) -> None:
+        serving.current.set(None)
+        room = asyncio.Semaphore(_MOST_AT_ONCE)
+        async for event in stream:
+            await room.acquire()
+            self._spawn(self._hear(listener, event)).add_done_callback(lambda _: room.release())
+
+    async def _hear(self, listener: Listener, event: Event[Any]) -> None:
+        try:
+            method = getattr(self._owner, listener.attribute)
+            if listener.data is not None:
+                data = contracts.decode(event.data, listener.data)
+                event = Event(event.room, event.name, data, event.sender)
+            if listener.blocking:
+                await serving.in_thread(method, event)
+            else:
+                await method(event)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            logger.exception("%s.%s failed on an event", self._name, listener.attribute)
+        except Exception:
+            logger.exception("%s.%s failed on an event", self._name, listener.attribute)

@@ -1,0 +1,404 @@
+"""Requests on their way: asked, passed on, cancelled, lost, ended. Each ends once.
+
+Pure: no socket, no clock.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from alephscript import wire
+from alephscript.effects import Acknowledge, Arm, Ask, Disarm, Effect, Emit
+from alephscript.errors import (
+    Conflict,
+    DeadlineExceeded,
+    MasterLost,
+    NoMaster,
+    Overloaded,
+    RequestError,
+)
+from alephscript.masters import Master
+from alephscript.rooms import Peer, Room, Rooms
+from alephscript.wire import Answer, HubEvent
+
+__all__ = [
+    "NO_META",
+    "Meta",
+    "Request",
+    "Requests",
+    "answer_of",
+    "asked",
+    "cancellation",
+    "is_count",
+    "meta_of",
+]
+
+
+class Request:
+    """A question on its way.
+
+    Attributes:
+        number: Its number, unique at this hub.
+        key: Where it is in its asker's table.
+        asker: Who asks.
+        ack: The asker's acknowledgement id, None if it wants none.
+        event: ``GET_`` and the capability.
+        wanted: The room that the asker named.
+        question: What is passed on: payload, and the envelope's further keys.
+        meta: What the asker says about it, checked.
+        master: Who is to answer it; None while it waits for somebody.
+        room: The room that was asked, as far as it is known.
+        own_id: What the asker marked its question with, for masters that know no numbers.
+        answer_seen: Whether a SET_ of the master told the asker already.
+    """
+
+    __slots__ = (
+        "ack",
+        "answer_seen",
+        "asker",
+        "event",
+        "key",
+        "master",
+        "meta",
+        "number",
+        "own_id",
+        "question",
+        "room",
+        "wanted",
+    )
+
+    def __init__(
+        self,
+        number: int,
+        asker: Peer,
+        ack: int | None,
+        question: wire.RoomMessage,
+        wanted: str | None,
+        meta: Meta,
+    ) -> None:
+        self.number = number
+        self.key = -number if ack is None or ack in asker.asked else ack
+        self.asker = asker
+        self.ack = ack
+        self.event = question.event
+        self.wanted = wanted
+        self.question = question
+        self.meta = meta
+        self.master: Master[Peer] | None = None
+        self.room = question.room
+        self.own_id: Any = None
+        self.answer_seen = False
+
+
+class Meta(NamedTuple):
+    """What an asker says about its request.
+
+    Attributes:
+        room: The room to ask, any JSON.
+        seconds: How long it waits, None for as long as the hub does.
+        wait: Whether it waits for somebody who offers it.
+        extras: What only its master reads.
+        member: Socket id of the member that is asked about itself, any JSON.
+    """
+
+    room: Any = None
+    seconds: float | None = None
+    wait: bool = False
+    extras: dict[str, Any] = {}  # noqa: RUF012 - nobody writes to it
+    member: Any = None
+
+
+NO_META = Meta()
+_MOST_PARTS = 1024
+_LONGEST_CHAIN = 16
+
+
+class Requests:
+    """The open requests of a mesh.
+
+    Args:
+        rooms: Where masters are found, and those who hear answers.
+        namespace: The mesh's, as stock masters are told it.
+        default_timeout: Seconds that a request may take when its asker names none.
+
+    Attributes:
+        closing: Whether no request is taken any more.
+        remaining: Tells how many seconds a request has left; the shell's, as a mesh has no clock.
+    """
+
+    def __init__(self, rooms: Rooms, *, namespace: str, default_timeout: float) -> None:
+        self.closing = False
+        self.remaining: Callable[[int], float] = lambda _: default_timeout
+        self._rooms = rooms
+        self._namespace = namespace.strip("/")
+        self._default_timeout = default_timeout
+        self._open: dict[int, Request] = {}
+        self._waiting: dict[int, Request] = {}  # those of them that nobody was asked yet
+        self._numbers = itertools.count(1)  # never 0: an ack id 0 confuses stock peers
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def get(self, number: int) -> Request | None:
+        """An open request."""
+        return self._open.get(number)
+
+    def ask(
+        self,
+        peer: Peer,
+        question: wire.RoomMessage,
+        wanted: Any,
+        ack: int | None,
+        meta: Meta,
+    ) -> list[Effect]:
+        """A question came: pass it on, keep it until somebody comes, or refuse it.
+
+        Args:
+            peer: Who asks.
+            question: What, and with which keys of an envelope.
+            wanted: The room that was named, any JSON; None leaves it to the hub.
+            ack: The asker's acknowledgement id, None if it wants none.
+            meta: What else the asker says.
+        """
+        event = question.event
+        room = None
+        try:
+            room = self._rooms.that_answers(peer, event, wanted)
+        except NoMaster as error:
+            if not meta.wait:
+                return _refused(peer, event, ack, error)
+        except RequestError as error:
+            return _refused(peer, event, ack, error)
+        seconds = self._default_timeout if meta.seconds is None else meta.seconds
+        if seconds <= 0 or self.closing or meta.extras:
+            refusal = self._refusal(meta, seconds)
+            if refusal is not None:
+                return _refused(peer, event, ack, refusal)
+        number = next(self._numbers)
+        request = Request(number, peer, ack, question, wanted, meta)
+        self._open[number] = peer.asked[request.key] = request
+        if room is None:
+            self._waiting[number] = request
+            return [Arm(number, seconds)]
+        return [self._pass_on(request, room, seconds, seconds)]
+
+    def ask_member(
+        self,
+        peer: Peer,
+        question: wire.RoomMessage,
+        member: Peer | None,
+        ack: int | None,
+        meta: Meta,
+    ) -> list[Effect]:
+        """Ask a member about itself; see `wire.MEMBER_EVENTS`."""
+        seconds = self._default_timeout if meta.seconds is None else meta.seconds
+        refusal = self._refusal(meta, seconds)
+        if member is None or not member.speaks_meta:
+            refusal = NoMaster("there is no such member, or it answers nothing about itself")
+        if refusal is not None or member is None:
+            return _refused(peer, question.event, ack, refusal or NoMaster())
+        number = next(self._numbers)
+        request = Request(number, peer, ack, question, None, meta)
+        request.master = Master(member, wire.Declaration("", ()), by_envelope=False)
+        self._open[number] = peer.asked[request.key] = member.serving[number] = request
+        told = {"id": str(number), "caller": peer.name, "timeoutMs": round(seconds * 1000)}
+        return [Ask(member.sid, question.event, (question.data, told), number, seconds)]
+
+    def _refusal(self, meta: Meta, seconds: float) -> RequestError | None:
+        if seconds <= 0:
+            return DeadlineExceeded("the deadline had passed already", [{"delivered": False}])
+        if self.closing:
+            return Overloaded("the hub is closing", [{"delivered": False}])
+        if len(meta.extras.get("chain", ())) > _LONGEST_CHAIN:
+            return Conflict(f"more than {_LONGEST_CHAIN} requests inside each other: a loop?")
+        return None
+
+    def _pass_on(self, request: Request, room: Room, left: float, seconds: float | None) -> Effect:
+        """Ask a master of a room.
+
+        Args:
+            request: What is to be asked.
+            room: A room with a master.
+            left: Seconds until the deadline.
+            seconds: The same, if the deadline is still to be set.
+        """
+        event, number, asker = request.event, request.number, request.asker
+        master = room.masters.pick(wire.capability_name(event))
+        assert master is not None
+        peer = master.peer
+        request.master, request.room = master, room.name
+        peer.serving[number] = request
+        question = request.question
+        args: tuple[Any, ...]
+        if peer.speaks_meta and not master.by_envelope:
+            meta = {
+                "id": str(number),
+                "room": room.name,
+                "caller": asker.name,
+                "timeoutMs": round(left * 1000),
+                **request.meta.extras,
+            }
+            args = (question.data, meta)
+        else:
+            if isinstance(read := wire.value(question.data), dict):
+                request.own_id = read.get("requestId")
+            args = (question.data,)
+            if master.by_envelope:
+                args = (
+                    {
+                        **question.extras,
+                        "event": event,
+                        "room": room.name,
+                        "data": question.data,
+                        "namespace": self._namespace,
+                        "requester": asker.sid,
+                        "requesterName": asker.name,
+                        "requestId": str(number),
+                    },
+                )
+        return Ask(peer.sid, event, args, number, seconds)
+
+    def ask_who_waits(self, room: Room) -> list[Effect]:
+        """Pass on what waited for a master, now that the room has one."""
+        effects: list[Effect] = []
+        for request in list(self._waiting.values()):
+            try:
+                found = self._rooms.that_answers(request.asker, request.event, request.wanted)
+            except RequestError:
+                continue
+            if found is room:
+                del self._waiting[request.number]
+                left = self.remaining(request.number)
+                effects.append(self._pass_on(request, room, left, None))
+        return effects
+
+    # How it ends
+
+    def lost(self, request: Request, why: str) -> list[Effect]:
+        """A request's master will not answer: ask the next one if that does no harm."""
+        lost = request.master
+        assert lost is not None
+        lost.peer.serving.pop(request.number, None)
+        request.master = None
+        if lost.is_idempotent(wire.capability_name(request.event)):
+            try:
+                room = self._rooms.that_answers(request.asker, request.event, request.wanted)
+            except NoMaster:
+                if request.meta.wait:
+                    self._waiting[request.number] = request
+                    return []
+            except RequestError:
+                pass
+            else:
+                return [self._pass_on(request, room, self.remaining(request.number), None)]
+        error = MasterLost(f"{why}; {request.event} may have run", [{"delivered": True}])
+        request.master = lost
+        return self.end(request, error.answer())
+
+    def end(self, request: Request, answer: Answer | msgspec.Raw) -> list[Effect]:
+        """Answer a request, in the way its asker can hear."""
+        effects = self.forget(request)
+        if request.ack is not None:
+            effects.append(Acknowledge(request.asker.sid, request.ack, answer))
+        elif not request.answer_seen:
+            master = request.master
+            master_sid = master.peer.sid if master else ""
+            heard = [member for member in self._rooms.members(request.room) if member != master_sid]
+            if request.asker.sid not in heard:
+                heard.append(request.asker.sid)
+            event = wire.answer_event(request.event)
+            message = wire.RoomMessage(event, request.room, None, {})
+            fields = {**wire.value(answer), "sender": master_sid}
+            effects += self._rooms.tell(heard, message, fields, master.peer.name if master else "")
+        return effects
+
+    def forget(self, request: Request) -> list[Effect]:
+        """A request has ended; nobody is told."""
+        number = request.number
+        del self._open[number]
+        request.asker.asked.pop(request.key, None)
+        if request.master is None:
+            self._waiting.pop(number, None)
+        else:
+            request.master.peer.serving.pop(number, None)
+        return [Disarm(number)]
+
+
+def _refused(peer: Peer, event: str, ack: int | None, error: RequestError) -> list[Effect]:
+    """Tell an asker, in the way it can hear, that nobody was asked."""
+    if ack is not None:
+        return [Acknowledge(peer.sid, ack, error.answer())]
+    return [Emit((peer.sid,), wire.answer_event(event), (error.answer(),))]
+
+
+def meta_of(unread: Any) -> Meta:
+    """What an asker says about its request; what it says wrongly counts as not said."""
+    if isinstance(unread, msgspec.Raw):
+        text = bytes(unread)
+        return _unread_meta(text) if len(text) <= wire.MAX_NAME else _checked_meta(wire.loads(text))
+    return _checked_meta(unread)
+
+
+@functools.lru_cache(maxsize=1024)
+def _unread_meta(text: bytes) -> Meta:
+    """Most askers say nothing but how long they wait, and that is mostly the same."""
+    return _checked_meta(wire.loads(text))
+
+
+def _checked_meta(said: Any) -> Meta:
+    if not isinstance(said, dict):
+        return NO_META
+    timeout = said.get("timeoutMs")
+    seconds = None
+    if isinstance(timeout, int | float) and not isinstance(timeout, bool):
+        seconds = min(timeout, wire.LONGEST_TIMEOUT * 1000) / 1000  # an integer has no end
+    extras = _NOTHING
+    if "parts" in said or "chain" in said:
+        parts, chain = said.get("parts"), said.get("chain")
+        extras = {"parts": parts} if is_count(parts) else {}
+        if isinstance(chain, list) and all(isinstance(each, str) for each in chain):
+            extras["chain"] = chain
+    return Meta(said.get("room"), seconds, said.get("wait") is True, extras, said.get("member"))
+
+
+def is_count(parts: Any) -> bool:
+    """Whether that many parts of an answer may be granted at once."""
+    return type(parts) is int and 0 < parts <= _MOST_PARTS
+
+
+def asked(peer: Peer, said: Any) -> Request | None:
+    """The request that an asker means by its own acknowledgement id."""
+    number = said.get("request") if isinstance(said, dict) else None
+    return peer.asked.get(number) if type(number) is int and number >= 0 else None
+
+
+def cancellation(request: Request, reason: str) -> list[Effect]:
+    """Tell a master that nobody waits any more, if it understands that."""
+    master = request.master
+    if master is None or not master.peer.speaks_meta or master.by_envelope:
+        return []
+    told = {"id": str(request.number), "reason": reason}
+    return [Emit((master.peer.sid,), HubEvent.CANCEL_REQUEST, (told,))]
+
+
+def answer_of(request: Request, args: Sequence[Any]) -> Answer | msgspec.Raw:
+    """What a master answered, in the shape of answers; a success of our own has it already."""
+    master = request.master
+    if request.ack is not None and master and master.peer.speaks_meta and len(args) == 1:
+        (only,) = args
+        if isinstance(only, msgspec.Raw) and bytes(only).startswith(_SHAPED):
+            return only
+    try:
+        return wire.normalised([wire.value(each) for each in args])
+    except RequestError as error:
+        return error.answer()
+
+
+_SHAPED = (b'{"success":true,', b'{"success":true}')
+
+_NOTHING: dict[str, Any] = {}
