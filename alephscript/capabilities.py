@@ -451,7 +451,8 @@ def on(event: str, /, *, room: str | None = None, ordered: bool = True) -> Calla
         raise DeclarationError('write @on("EVENT"), with the name of an event')
 
     def decorate(function: F) -> F:
-        _check_name(event, function)
+        if event not in (GAP, wire.HubEvent.MASTER_CHANGED):
+            _check_name(event, function)
         if inspect.isasyncgenfunction(function):
             raise DeclarationError(
                 f"{function.__qualname__} is a generator; listeners answer nothing"

@@ -124,12 +124,11 @@ def decode(message: bytes) -> Packet:
     kind, namespace, ack = head.groups()
     if len(ack) > MAX_ACK_DIGITS or (namespace and len(namespace) > wire.MAX_NAME):
         raise ProtocolError("the packet's head is longer than any")
-    return Packet(
-        _KINDS[kind],
-        namespace.decode("utf-8", "replace") if namespace else "/",
-        int(ack) if ack else None,
-        message[head.end() :],
-    )
+    try:
+        name = namespace.decode() if namespace else "/"
+    except UnicodeDecodeError:
+        raise ProtocolError("the packet's namespace is no UTF-8") from None
+    return Packet(_KINDS[kind], name, int(ack) if ack else None, message[head.end() :])
 
 
 def encode(kind: Kind, namespace: str, ack: int | None = None, payload: bytes = b"") -> bytes:

@@ -72,7 +72,7 @@ class Listening:
     async def _hear(self, listener: Listener, event: Event[Any]) -> None:
         try:
             method = getattr(self._owner, listener.attribute)
-            if listener.data is not None:
+            if listener.data is not None and type(event.data) is not listener.data:
                 data = contracts.decode(event.data, listener.data)
                 event = Event(event.room, event.name, data, event.sender)
             if listener.blocking:

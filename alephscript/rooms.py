@@ -265,10 +265,12 @@ class Rooms:
 
     def _remember(self, message: wire.RoomMessage, data: Any, sender: str) -> int | None:
         room = self._rooms.get(message.room)
-        if room is None or room.history is None:
+        # Who left an empty room for a moment wants to hear what was said there, too.
+        history = self._forgotten.get(message.room) if room is None else room.history
+        if history is None:
             return None
         size = len(bytes(data)) if isinstance(data, msgspec.Raw) else len(wire.dumps(data))
-        return room.history.add(message.event, data, sender, size)
+        return history.add(message.event, data, sender, size)
 
 
 def _at(path: str, message: str) -> dict[str, str]:

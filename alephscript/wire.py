@@ -31,6 +31,7 @@ __all__ = [
     "HUB_ONLY",
     "LONGEST_TIMEOUT",
     "MAX_DEPTH",
+    "MAX_EXTRAS",
     "MAX_NAME",
     "MEMBER_EVENTS",
     "NAMESPACES",
@@ -81,6 +82,9 @@ LONGEST_TIMEOUT = 24 * 3600.0
 
 MAX_NAME = 256
 """Characters of an event, room, usuario or sesion."""
+
+MAX_EXTRAS = 4096
+"""Bytes of a registration's further fields, which every SET_SERVER_STATE repeats."""
 
 MAX_DEPTH = 64
 """Levels of nesting; deeper payloads break the JSON parsers of other peers."""
@@ -269,15 +273,19 @@ def registration(payload: Any) -> Registration:
 
     Raises:
         InvalidPayload: With every problem in ``details``.
+        PayloadTooLarge: Its further fields are too long, or nested too deeply to be repeated.
     """
     fields = _object(payload)
     sesion = fields.get("sesion")
     if sesion is None or (isinstance(sesion, int | float) and not isinstance(sesion, bool)):
         sesion = "" if sesion is None else str(sesion)
+    extras = {k: v for k, v in fields.items() if k not in ("usuario", "sesion")}
+    if not is_plain(extras, MAX_DEPTH // 2) or len(dumps(extras)) > MAX_EXTRAS:
+        raise PayloadTooLarge(f"what a registration says besides is {MAX_EXTRAS} bytes at most")
     return Registration(
         usuario=_name(fields.get("usuario"), "usuario"),
         sesion=sesion if sesion == "" else _name(sesion, "sesion"),
-        extras={k: v for k, v in fields.items() if k not in ("usuario", "sesion")},
+        extras=extras,
     )
 
 

@@ -604,3 +604,11 @@ def test_what_only_looks_plain_is_not() -> None:
         assert not wire.is_plain(value)
     assert wire.is_plain({"x": [1, 2.5, True, None, "y", ("z",)]})
     assert wire.dumps({1: Word("one")}) == b'{"1":"one"}'
+
+
+@pytest.mark.parametrize("extras", [{"x": "y" * 5000}, {"x": json.loads("[" * 40 + "]" * 40)}])
+def test_a_registration_says_no_more_than_can_be_repeated(extras: dict[str, Any]) -> None:
+    """Everybody's state repeats it: one client must not make it too large for all."""
+    with pytest.raises(PayloadTooLarge):
+        wire.registration({"usuario": "u", **extras})
+    assert wire.registration({"usuario": "u", "x": {"y": [1]}}).extras == {"x": {"y": [1]}}

@@ -348,7 +348,10 @@ class Connection:
         elif kind == frames.PONG:
             self.heard_at = asyncio.get_running_loop().time()
         elif kind == frames.PING:
-            self.send(frames.PONG + message[1:])
+            if message.isascii():
+                self.send(frames.PONG + message[1:])
+            else:
+                self.close("a ping carries no text")
         elif kind == frames.CLOSE:
             self.close("the client closed it")
         elif kind not in (frames.UPGRADE, frames.NOOP):
