@@ -1,0 +1,169 @@
+"""Processes that can be killed, and a line that can be cut, stalled and half-opened."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+
+class Process:
+    """A program of ours that can be killed, stopped and started again."""
+
+    def __init__(self, *arguments: str, ready: bytes) -> None:
+        self._arguments = arguments
+        self._ready = ready
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> bytes:
+        """Start it; the line by which it says that it is ready."""
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *self._arguments,
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdin=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        assert self._process.stderr is not None
+        async with asyncio.timeout(20):
+            async for line in self._process.stderr:
+                if self._ready in line:
+                    return line
+        raise AssertionError(f"{self._arguments} ended before it was ready")
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    async def ended(self) -> int:
+        """Its exit code, when it has ended."""
+        assert self._process is not None
+        async with asyncio.timeout(20):
+            await self._process.communicate()
+        assert self._process.returncode is not None
+        return self._process.returncode
+
+    async def end(self) -> None:
+        """Kill it if it still is there."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+            await self._process.communicate()
+
+
+class Line:
+    """A line to a hub through which bytes go until it is cut, or stalled."""
+
+    def __init__(self, port: int) -> None:
+        self._hub_port = port
+        self._flowing = asyncio.Event()
+        self._flowing.set()
+        self._writers: list[asyncio.StreamWriter] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
+        self.accepted = 0
+        self.url = ""
+
+    async def open(self) -> str:
+        """Listen; where clients connect to."""
+        self._server = await asyncio.start_server(self._carry, "127.0.0.1", 0)
+        self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+        return self.url
+
+    def stall(self) -> None:
+        """Let nothing through, without saying so: half open on both sides."""
+        self._flowing.clear()
+
+    def flow(self) -> None:
+        """Let everything through again."""
+        self._flowing.set()
+
+    def cut(self) -> None:
+        """Reset every connection."""
+        for writer in self._writers:
+            writer.transport.abort()
+        self._writers.clear()
+
+    async def close(self) -> None:
+        """Cut all, and listen no more."""
+        self.cut()
+        if self._server is not None:
+            self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.accepted += 1
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        self._writers.append(writer)
+        try:
+            to_hub, from_hub = None, None
+            from_hub, to_hub = await asyncio.open_connection("127.0.0.1", self._hub_port)
+            self._writers.append(to_hub)
+            await asyncio.gather(self._pump(reader, to_hub), self._pump(from_hub, writer))
+        except (OSError, asyncio.CancelledError):
+            pass
+        finally:
+            writer.transport.abort()
+            if to_hub is not None:
+                to_hub.transport.abort()
+
+    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65536):
+            await self._flowing.wait()
+            writer.write(data)
+            await writer.drain()
+        raise ConnectionResetError("one side has gone")
+
+
+Start = Callable[..., Awaitable[Process]]
+
+
+@pytest.fixture
+async def start() -> AsyncIterator[Start]:
+    """Starts processes, and leaves none behind."""
+    async with AsyncExitStack() as processes:
+
+        async def start(*arguments: str, ready: bytes) -> Process:
+            process = Process(*arguments, ready=ready)
+            processes.push_async_callback(process.end)
+            await process.start()
+            return process
+
+        yield start
+
+
+@pytest.fixture
+async def line_to() -> AsyncIterator[Callable[[int], Awaitable[Line]]]:
+    """Makes lines to a hub's port."""
+    async with AsyncExitStack() as lines:
+
+        async def make(port: int) -> Line:
+            line = Line(port)
+            lines.push_async_callback(line.close)
+            await line.open()
+            return line
+
+        yield make
+
+
+@pytest.fixture
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
