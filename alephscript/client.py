@@ -711,7 +711,8 @@ class AlephScriptClient:
         session.release()
 
     def _ended(self, session: Session) -> None:
-        logger.info("%s lost its link to the hub", self.usuario)
+        left = "has left" if self.state is State.CLOSED else "lost its link to"
+        logger.info("%s %s the hub", self.usuario, left)
         if self._service is not None:
             self._service.lost(session)
 

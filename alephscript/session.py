@@ -43,6 +43,9 @@ logger = logging.getLogger("alephscript.client")
 _SILENCE = 1.0
 """Seconds after which a hub that has not acknowledged the registration is a stock one."""
 
+_GRACE = 0.15
+"""Seconds beyond a deadline that a hub which keeps it has to say so: it knows more about it."""
+
 WINDOW = 64
 """Parts of a streamed answer that may be under way unread."""
 
@@ -281,7 +284,7 @@ class Session:
         if not self.acknowledges:
             return await self._ask_room(question)
         timeout = question.timeout
-        number, future = self._pending.open(timeout)
+        number, future = self._pending.open(self._patience(timeout))
         if question.on_progress is not None:
             self._progress[number] = question.on_progress
         try:
@@ -309,7 +312,7 @@ class Session:
         if not self.speaks_meta:
             answer = await self.ask(question)
         else:
-            number, future = self._pending.open(question.timeout)
+            number, future = self._pending.open(self._patience(question.timeout))
             parts = self._parts[number] = _Parts()
             future.add_done_callback(lambda _: parts.wake.set())
             if question.on_progress is not None:
@@ -520,6 +523,9 @@ class Session:
         """Wait until a stock hub has seen the declarations, as far as it can be known."""
         with contextlib.suppress(DeadlineExceeded):
             await self.server_state(_SILENCE)
+
+    def _patience(self, timeout: float | None) -> float | None:
+        return timeout + _GRACE if timeout is not None and self.speaks_meta else timeout
 
     def _cancel(self, number: int) -> None:
         """Tell the hub that nobody waits any more."""

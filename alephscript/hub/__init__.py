@@ -1,5 +1,5 @@
-"""The hub: a Socket.IO shell around `alephscript.routing`."""
+"""The hub: a Socket.IO shell around the pure mesh."""
 
-from alephscript.hub.server import Hub
+from alephscript.hub.server import Hub, HubError
 
-__all__ = ["Hub"]
+__all__ = ["Hub", "HubError"]

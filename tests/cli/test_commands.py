@@ -225,6 +225,34 @@ async def test_capabilities_come_with_a_call_that_works(url: str) -> None:
     assert json.loads(ended.out) == {"total": 0}
 
 
+@pytest.mark.parametrize("dialect", ["doc", "core"])
+async def test_a_master_in_plain_node_is_listed_and_can_be_called(
+    url: str, node: str, dialect: str
+) -> None:
+    """It never heard of this package."""
+    process = await asyncio.create_subprocess_exec(
+        node,
+        Path(__file__).parents[1] / "node" / "master.mjs",
+        *("--url", url, "--dialect", dialect, "--room", "NODE_ROOM"),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        assert process.stdout is not None
+        async with asyncio.timeout(20):
+            async for line in process.stdout:
+                if b'"ready"' in line:
+                    break
+        table = await run("capabilities", "--room", "NODE_ROOM", url=url)
+        assert "alephscript request ECHO" in table.out
+        asked = await run("request", "ECHO", '{"a": 1}', "--room", "NODE_ROOM", url=url)
+        assert json.loads(asked.out)["echo"]["a"] == 1
+        failed = await run("request", "ECHO", '{"fail": 1}', "--room", "NODE_ROOM", url=url)
+        assert (failed.code, failed.out) == (20, "")
+    finally:
+        process.terminate()
+        await process.communicate()
+
+
 async def test_top_counts_what_members_did(url: str) -> None:
     """Errors by code, too."""
     await run("request", "BREAK", url=url)

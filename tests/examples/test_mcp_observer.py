@@ -140,6 +140,34 @@ async def test_every_capability_of_the_mesh_is_a_tool_with_its_schema(mesh: InMe
         assert result.structured_content == json.loads(result.content[0].text)
 
 
+async def test_all_thirteen_capabilities_of_the_bot_can_be_called(mesh: InMemoryMesh) -> None:
+    """By their own names, on a session from its beginning to its end."""
+    async with PersefonBot(mesh), observed(mesh) as (client, observer):
+        await offered(observer, "AAIA_QUERY_MUNDO")
+
+        async def call(tool: str, **arguments: Any) -> Any:
+            called.add(tool)
+            return await text(client, tool, **arguments)
+
+        called: set[str] = set()
+        await call("AAIA_GET_APPS")
+        session = (await call("AAIA_CREATE_SESSION", appId="demo-logica"))["session"]
+        of_session = {"sessionId": session["sessionId"]}
+        of_fia = {**of_session, "fiaIndex": 0}
+        await call("AAIA_LIST_SESSIONS")
+        await call("AAIA_LIST_FIAS", **of_session)
+        percepto = {"tipo": "comando", "fuente": "mcp", "payload": {"query": "p(X,Y)"}}
+        await call("AAIA_SEND_PERCEPTO", **of_session, percepto=percepto)
+        for state in ("START", "PLAY", "PAUSE", "STEP", "STOP"):
+            await call(f"AAIA_{state}_FIA", **of_fia)
+        await call("AAIA_GET_EFERENCIA", **of_fia)
+        await call("AAIA_QUERY_MUNDO", **of_session)
+        await call("AAIA_DESTROY_SESSION", **of_session)
+        in_room = {name for name, each in observer.offers.items() if each.room == "AAIA_ROOM"}
+        assert called == in_room - {"LIST_OF_THREADS"}
+        assert len(called) == 13
+
+
 async def test_tools_come_and_go_with_their_masters(mesh: InMemoryMesh) -> None:
     """And MCP clients that listen are told."""
     async with observed(mesh) as (client, observer):

@@ -60,7 +60,7 @@ MATRIX = {
     "close comes during an attempt to reconnect, 100 times": "faults/test_matrix.py::"
     "test_closing_during_attempts_to_reconnect_ends_soon",
     "opening is cancelled and tried again": "client/test_life.py::test_opening_may_be_given_up",
-    "a listener raises": "client/test_events.py::test_what_a_listener_raises_costs_that_event_only",
+    "a listener raises": "client/test_events.py::test_a_raising_listener_costs_only_its_event",
     "a method raises": "test_serving.py::test_any_other_exception_is_an_incident",
     "a method is cancelled from within": "client/test_failures.py::"
     "test_a_capability_whose_own_waiting_was_cancelled_is_internal",

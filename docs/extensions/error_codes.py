@@ -1,0 +1,57 @@
+"""The directive ``error-codes``: a table of every error that ends a request, from the classes."""  # noqa: INP001
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+from docutils import nodes
+from docutils.statemachine import StringList
+from sphinx.util.docutils import SphinxDirective
+
+from alephscript import errors
+from alephscript.cli import EXIT_CODES
+
+__all__ = ["ErrorCodes", "setup"]
+
+
+class ErrorCodes(SphinxDirective):
+    """One row a class: code, exception, meaning, whether asking again may help, exit code."""
+
+    has_content: ClassVar[bool] = False
+
+    def run(self) -> list[nodes.Node]:
+        """See docutils."""
+        head = ("code", "raised as", "meaning", "retryable", "exit code")
+        rows = [head, ("---",) * len(head), *map(_row, _classes())]
+        lines = [f"| {' | '.join(row)} |" for row in rows]
+        parsed = nodes.container()
+        self.state.nested_parse(StringList(lines, "error-codes"), 0, parsed)
+        return list(parsed.children)
+
+
+def _classes() -> Iterable[type[errors.RequestError]]:
+    """The package's own; what applications add is theirs to tell."""
+    return (
+        each for each in errors.RequestError.__subclasses__() if each.__module__ == errors.__name__
+    )
+
+
+def _row(cls: type[errors.RequestError]) -> tuple[str, ...]:
+    code = f"`{cls.code}`" if cls.code else "its own"
+    builtins = [base.__name__ for base in cls.__bases__ if base.__module__ == "builtins"]
+    also = f" (a `{builtins[0]}`, too)" if builtins else ""
+    return (
+        code,
+        f"{{py:exc}}`~alephscript.{cls.__name__}`{also}",
+        " ".join(inspect.cleandoc(cls.__doc__ or "").partition("\n\n")[0].split()),
+        "yes" if cls.default_retryable else "no",
+        str(EXIT_CODES.get(cls.code, 20)),
+    )
+
+
+def setup(app: Any) -> dict[str, Any]:
+    """See Sphinx."""
+    app.add_directive("error-codes", ErrorCodes)
+    return {"parallel_read_safe": True}

@@ -1,0 +1,108 @@
+"""The site builds without a warning, and its reference leaves nothing out."""
+
+from __future__ import annotations
+
+import html
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from sphinx.util.inventory import InventoryFile
+
+import alephscript
+from alephscript import (
+    aaia,
+    asyncapi,
+    capabilities,
+    cli,
+    contracts,
+    discovery,
+    errors,
+    hub,
+    testing,
+    wire,
+)
+from examples.aaia_runtime import errors as runtime_errors
+from examples.persefon_bot import ROOM_EVENTS
+from tests.docs.pages import DOCS
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The site, freshly built."""
+    built = tmp_path_factory.mktemp("site")
+    done = subprocess.run(
+        [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-n", DOCS, built],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    return built
+
+
+def test_every_public_name_is_documented(site: Path) -> None:
+    """By the name that it is imported by."""
+    inventory = InventoryFile.loads((site / "objects.inv").read_bytes(), uri="")
+    documented = {
+        name for kind in inventory.data if kind.startswith("py:") for name in inventory.data[kind]
+    }
+    public = {f"alephscript.{name}" for name in alephscript.__all__}
+    for module in (hub, testing, contracts, discovery, asyncapi, aaia):
+        public |= {f"{module.__name__}.{name}" for name in module.__all__}
+    public -= {"alephscript.contracts.RequestFor"}  # documented as alephscript.RequestFor
+    assert public - documented == set()
+
+
+def test_every_error_code_has_its_row(site: Path) -> None:
+    """With its exception, whether asking again may help, and its exit code."""
+    text = table(site, "error-codes")
+    classes = [getattr(errors, name) for name in errors.__all__ if name != "error_from_answer"]
+    ends = [cls for cls in classes if issubclass(cls, errors.RequestError) and cls.code]
+    assert ends
+    for cls in ends:
+        [row] = [row for row in text if row[0] == cls.code]
+        exit_code = str(cli.EXIT_CODES.get(cls.code, 20))
+        assert row[1].split()[0] == cls.__name__
+        assert row[3:] == ["yes" if cls.default_retryable else "no", exit_code]
+    own = {getattr(runtime_errors, name).code for name in runtime_errors.__all__}
+    assert own - {""} <= {row[0] for row in text}
+
+
+def test_every_command_is_shown_with_its_options(site: Path) -> None:
+    """What `alephscript --help` lists has a section of its own."""
+    text = (site / "reference" / "command-line.html").read_text()
+    listed = re.findall(r"^    (\w+)", cli.parser().format_help(), re.MULTILINE)
+    assert listed
+    for command in listed:
+        assert f"usage: alephscript {command} [-h]" in text
+
+
+def test_every_event_has_its_row(site: Path) -> None:
+    """What the hub says, what AAIA_ROOM is told."""
+    named = {row[0] for row in table(site, "events")}
+    assert {*wire.CONFIRMATIONS, wire.HubEvent.MASTER_CHANGED, capabilities.GAP} <= named
+    assert set(ROOM_EVENTS.values()) <= named
+
+
+def test_the_site_asks_nobody_else_for_anything(site: Path) -> None:
+    """No font, script or picture comes from elsewhere."""
+    for page in site.rglob("*.html"):
+        text = page.read_text()
+        loaded = re.findall(r'<(?:script|img|link)[^>]* (?:src|href)="(https?:[^"]*)', text)
+        assert loaded == [], page
+
+
+def table(site: Path, page: str) -> list[list[str]]:
+    """The rows of a page's tables, as text."""
+    text = (site / "reference" / f"{page}.html").read_text()
+    return [
+        [
+            html.unescape(re.sub(r"<[^>]+>", "", cell)).strip()
+            for cell in re.findall(r"<td>(.*?)</td>", row, re.DOTALL)
+        ]
+        for row in re.findall(r"<tr[^>]*>(.*?)</tr>", text, re.DOTALL)
+        if "<td>" in row
+    ]
