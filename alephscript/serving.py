@@ -61,6 +61,7 @@ class Work:
     """
 
     __slots__ = (
+        "arrived",
         "credit",
         "ends",
         "granted",
@@ -77,6 +78,7 @@ class Work:
     def __init__(self, session: Session, request: Incoming, lane: _Lane, now: float) -> None:
         seconds, most = request.seconds, lane.capability.timeout
         limit = seconds if most is None or (seconds is not None and seconds < most) else most
+        self.arrived = now
         self.session = session
         self.request = request
         self.lane = lane
@@ -172,7 +174,9 @@ class Service:
         lanes = {id(each): _Lane(each) for each in capabilities.values()}
         self._lanes = {name: lanes[id(each)] for name, each in capabilities.items()}
         self._works: dict[object, Work] = {}
+        self._queues = list(lanes.values())
         self._running = 0
+        self._waiting = 0
         self._deadlines: Deadlines[Work] = Deadlines(self._expire)
         self._is_draining = False
         self._idle = asyncio.Event()
@@ -207,6 +211,7 @@ class Service:
                 self._reply(session, request, wire.dumps(error.answer()))
                 return
             lane.waiting.append(work)
+            self._waiting += 1
         else:
             self._start(work, loop)
         self._works[work.key] = work
@@ -246,6 +251,9 @@ class Service:
             spare: The task that closes, which may be one of them.
         """
         self._is_draining = True
+        for lane in self._queues:
+            lane.waiting.clear()
+        self._waiting = 0
         tasks = {work.task for work in self._works.values() if work.task not in (None, spare)}
         for task in tasks:
             assert task is not None
@@ -253,6 +261,7 @@ class Service:
         if tasks:
             await asyncio.wait(tasks)
         self._works.clear()
+        self._idle.set()
         self._deadlines.close()
 
     # Turns
@@ -272,6 +281,7 @@ class Service:
         work.stopped = why
         if work.task is None:
             work.lane.waiting.remove(work)
+            self._waiting -= 1
             self._forget(work)
             self._reply_stopped(work)
         elif work.has_begun:
@@ -289,15 +299,14 @@ class Service:
         self._forget(work)
         work.lane.running -= 1
         self._running -= 1
-        if self._is_draining and not self._works:
-            return
-        for lane in (work.lane, *self._lanes.values()) if self._must_choose() else (work.lane,):
-            if self._running < self._most and lane.waiting and not lane.is_full():
-                self._start(lane.waiting.popleft(), asyncio.get_running_loop())
-
-    def _must_choose(self) -> bool:
-        """Whether it was the client's own bound that made others wait."""
-        return self._running == self._most - 1
+        # Who has waited longest is next, of those that may begin.
+        while self._waiting and self._running < self._most:
+            ready = [each for each in self._queues if each.waiting and not each.is_full()]
+            if not ready:
+                break
+            lane = min(ready, key=lambda each: each.waiting[0].arrived)
+            self._waiting -= 1
+            self._start(lane.waiting.popleft(), asyncio.get_running_loop())
 
     def _forget(self, work: Work) -> None:
         self._works.pop(work.key, None)

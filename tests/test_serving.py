@@ -537,6 +537,25 @@ class TestLoad:
         assert gate.most == 1
         assert sorted(gate.ran) == ["x", "x", "y", "y"]
 
+    async def test_who_has_waited_longest_is_next(self) -> None:
+        """Of whichever capability: a busy one does not starve the others."""
+        ran: list[str] = []
+
+        @capability("X")
+        async def one(self: Any, who: Any) -> None:
+            ran.append(who)
+            await asyncio.sleep(0)
+
+        @capability("Y")
+        async def other(self: Any, who: Any) -> None:
+            ran.append(who)
+
+        desk = Desk(one, other, max_in_flight=1)
+        asked = [desk.take("X" if who.islower() else "Y", who) for who in "abCdEf"]
+        for each in asked:
+            await desk.answer_to(each)
+        assert ran == list("abCdEf")
+
     async def test_what_has_no_turn_before_its_deadline_is_never_run(self) -> None:
         """It was not delivered to the method, so it can be asked again."""
         gate = Gate()
@@ -589,6 +608,23 @@ class TestLoad:
         async with asyncio.timeout(5):
             await draining
         assert [desk.answers[asked]["success"] for asked in taken] == [True, True]
+
+    async def test_closing_begins_nothing_that_waited(self) -> None:
+        """What runs is cancelled, the rest is never run."""
+        gate = Gate()
+
+        @capability("X", max_in_flight=1)
+        async def method(self: Any, who: Any) -> None:
+            await gate.pass_through(who)
+
+        desk = Desk(method)
+        for who in "abc":
+            desk.take("X", who)
+        await gate.entered.wait()
+        draining = asyncio.ensure_future(desk.service.drain())
+        await desk.service.close()
+        await asyncio.wait_for(draining, 5)
+        assert (gate.ran, desk.answers, len(desk.service)) == (["a"], {}, 0)
 
     async def test_an_unknown_capability_is_said_at_once(self) -> None:
         """A room's master is asked for anything."""

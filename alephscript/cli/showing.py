@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from alephscript import wire
 from alephscript.cli.options import Add, CliError, client, put, rich_console
 from alephscript.client import AlephScriptClient
 from alephscript.discovery import Offer
@@ -84,7 +85,11 @@ async def _rows(
 ) -> Any:
     """A row a capability of a member; ``before`` remembers the last counts."""
     survey = await asker.survey("stats", timeout=min(1.0, seconds))
-    table = _table("member", "capability", "requests/s", "in flight", "p50 ms", "p95 ms", "errors")
+    rooms: dict[tuple[str, str], list[str]] = {}
+    for offer in await asker.discover():
+        for name in offer.masters:
+            rooms.setdefault((name, offer.capability), []).append(offer.room)
+    table = _table("rooms", "member", "capability", "requests/s", "in flight", "p50 ms", "p95 ms", "errors")
     for name, member in survey.answers.items():
         for capability, stats in member.capabilities.items():
             key = (name, capability)
@@ -92,6 +97,7 @@ async def _rows(
             before[key] = stats.requests
             errors = ", ".join(f"{code} {count}" for code, count in stats.errors.items())
             table.add_row(
+                ", ".join(rooms.get((name, wire.capability_name(capability)), ())),
                 name,
                 capability,
                 f"{rate:.0f}",
@@ -101,7 +107,7 @@ async def _rows(
                 errors,
             )
     for name in survey.missing:
-        table.add_row(name, "(no answer)", "", "", "", "", "")
+        table.add_row("", name, "(no answer)", "", "", "", "", "")
     return table
 
 

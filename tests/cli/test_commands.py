@@ -258,7 +258,7 @@ async def test_top_counts_what_members_did(url: str) -> None:
     await run("request", "BREAK", url=url)
     ended = await run("top", "--once", url=url)
     assert ended.code == 0
-    assert re.search(r"abacus1 +BREAK .* broken 1", ended.out)
+    assert re.search(r"SUMS +abacus1 +BREAK .* broken 1", ended.out)
 
 
 async def test_a_token_reaches_the_handshake() -> None:
