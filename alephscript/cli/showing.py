@@ -89,7 +89,8 @@ async def _rows(
     for offer in await asker.discover():
         for name in offer.masters:
             rooms.setdefault((name, offer.capability), []).append(offer.room)
-    table = _table("rooms", "member", "capability", "requests/s", "in flight", "p50 ms", "p95 ms", "errors")
+    measures = ("requests/s", "in flight", "p50 ms", "p95 ms", "errors")
+    table = _table("rooms", "member", "capability", *measures)
     for name, member in survey.answers.items():
         for capability, stats in member.capabilities.items():
             key = (name, capability)

@@ -151,7 +151,7 @@ async def test_parts_of_an_answer_are_printed_one_a_line(url: str) -> None:
         (["request", "BREAK"], 20, "a bead is missing"),
         (["request", "CRASH"], 12, "failed at its master"),
         (["request", "ADD", '{"a":1,"b":1}', "--room", "ELSEWHERE"], 5, "has no master"),
-        (["request", "LATER", "--wait", "--timeout", "0.1"], 7, "0.1 s"),
+        (["request", "LATER", "--wait", "--timeout", "0.1"], 7, "came in time"),
         (["capabilities", "--url", "http://127.0.0.1:9"], 9, "is a hub running there?"),
         (["state", "--url", "no address"], 9, "cannot connect"),
         (["top", "--interval", "0"], 1, "more than 0"),
