@@ -73,3 +73,15 @@ async def test_closing_forgets_all() -> None:
     deadlines.close()
     await asyncio.sleep(0.05)
     assert len(deadlines) == 0
+
+
+async def test_a_deadline_is_kept_early_by_nothing_and_late_by_a_grain() -> None:
+    """What remains is at least what was asked for, and hardly more; nothing for an unknown key."""
+    deadlines: Deadlines[str] = Deadlines(lambda _: None)
+    clock = asyncio.get_running_loop().time
+    before = clock()
+    deadlines.set("a", 1.0)
+    remaining, passed = deadlines.remaining("a"), clock() - before
+    assert 1.0 - passed <= remaining <= 1.0 + 0.03
+    assert deadlines.remaining("unknown") == 0.0
+    deadlines.close()
