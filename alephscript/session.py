@@ -436,6 +436,8 @@ class Session:
                 report(data)
         elif event == HubEvent.REQUEST_MORE:
             self._inbox.wanted(self, data["id"], data["parts"])
+        elif self._held is not None:
+            self._held = [each for each in self._held if each.id != data["id"]]
         else:
             self._inbox.cancelled(self, data["id"], data["reason"])
 

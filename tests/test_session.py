@@ -1,0 +1,66 @@
+"""What comes in while a session is being set up waits, unless nobody wants it any more."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from alephscript import wire
+from alephscript.session import Session
+
+pytestmark = pytest.mark.anyio
+
+
+class Noting:
+    """Notes what a session brings."""
+
+    def __init__(self) -> None:
+        self.asked_for: list[str] = []
+        self.told_of: list[str] = []
+        self.ended: list[tuple[str, str]] = []
+
+    def asked(self, _: Session, request: Any) -> None:
+        """Note it."""
+        self.asked_for.append(request.id)
+
+    def told(self, _: Session, event: Any) -> None:
+        """Note it."""
+        self.told_of.append(event.event)
+
+    def cancelled(self, _: Session, id: str, reason: str) -> None:
+        """Note it."""
+        self.ended.append((id, reason))
+
+    def wanted(self, _: Session, id: str, parts: int) -> None:
+        """Note it."""
+
+
+async def test_what_is_cancelled_before_it_could_be_served_is_not_served() -> None:
+    """The rest comes in its order once the session is ready."""
+    inbox = Noting()
+    session = Session(inbox, {})
+    session.speaks_meta = True
+
+    def comes(*packet: Any) -> None:
+        session.received(wire.dumps(packet), None)
+
+    comes("GET_X", {}, {"id": "7"})
+    comes("NEWS", 1)
+    comes("GET_X", {}, {"id": "8"})
+    comes("CANCEL_REQUEST", {"id": "7", "reason": "cancelled"})
+    assert inbox.asked_for == inbox.told_of == []
+    session.release()
+    assert (inbox.asked_for, inbox.told_of, inbox.ended) == (["8"], ["NEWS"], [])
+    comes("CANCEL_REQUEST", {"id": "8", "reason": "asker_lost"})
+    assert inbox.ended == [("8", "asker_lost")]
+
+
+async def test_what_is_no_event_is_passed_over() -> None:
+    """A foreign hub may send anything."""
+    inbox = Noting()
+    session = Session(inbox, {})
+    session.release()
+    for text in (b"[]", b"[7]", b"{}", b"[", b'["CANCEL_REQUEST",{"id":"1","reason":"x"}]'):
+        session.received(text, None)
+    assert (inbox.asked_for, inbox.told_of, inbox.ended) == ([], [], [])
