@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from alephscript import wire
-from alephscript.effects import Acknowledge, Arm, Ask, Effect, Emit, Ended
+from alephscript.effects import Acknowledge, Arm, Ask, Effect, Emit, Ended, ToHub
 from alephscript.errors import (
     Conflict,
     DeadlineExceeded,
@@ -185,12 +185,10 @@ class Requests:
             refusal = self._refusal(peer, meta, seconds)
             if refusal is not None:
                 return _refused(peer, event, ack, refusal)
-        number = next(self._numbers)
-        request = Request(number, peer, ack, question, wanted, meta)
-        self._open[number] = peer.asked[request.key] = request
+        request = self._made(peer, ack, question, wanted, meta)
         if room is None:
-            self._waiting[number] = request
-            return [Arm(number, seconds)]
+            self._waiting[request.number] = request
+            return [Arm(request.number, seconds)]
         return [self._pass_on(request, room, seconds, seconds)]
 
     def ask_member(
@@ -208,12 +206,32 @@ class Requests:
             refusal = NoMaster("there is no such member, or it answers nothing about itself")
         if refusal is not None or member is None:
             return _refused(peer, question.event, ack, refusal or NoMaster())
+        master = Master(member, wire.Declaration("", ()), by_envelope=False)
+        return [self._put(self._made(peer, ack, question, None, meta), master, seconds, seconds)]
+
+    def serve(
+        self, peer: Peer, question: wire.RoomMessage, master: Master[Peer], ack: int, meta: Meta
+    ) -> list[Effect]:
+        """Another hub's peer asks a master here, which its hub has chosen."""
+        seconds = self._default_timeout if meta.seconds is None else meta.seconds
+        refusal = self._refusal(peer, meta, seconds)
+        if refusal is not None:
+            answer = ("answer", ack, master.peer.sid, refusal.answer(), False)
+            return [Ended(0, None, refusal.code), ToHub(peer.hub or "", answer)]
+        return [self._put(self._made(peer, ack, question, None, meta), master, seconds, seconds)]
+
+    def _made(
+        self,
+        peer: Peer,
+        ack: int | None,
+        question: wire.RoomMessage,
+        wanted: Any,
+        meta: Meta,
+    ) -> Request:
         number = next(self._numbers)
-        request = Request(number, peer, ack, question, None, meta)
-        request.master = Master(member, wire.Declaration("", ()), by_envelope=False)
-        self._open[number] = peer.asked[request.key] = member.serving[number] = request
-        told = {"id": str(number), "caller": peer.caller, "timeoutMs": round(seconds * 1000)}
-        return [Ask(member.sid, question.event, (question.data, told), number, seconds)]
+        request = Request(number, peer, ack, question, wanted, meta)
+        self._open[number] = peer.asked[request.key] = request
+        return request
 
     def _refusal(self, peer: Peer, meta: Meta, seconds: float) -> RequestError | None:
         if seconds <= 0:
@@ -236,18 +254,29 @@ class Requests:
             left: Seconds until the deadline.
             seconds: The same, if the deadline is still to be set.
         """
-        event, number, asker = request.event, request.number, request.asker
-        master = room.masters.pick(wire.capability_name(event))
+        master = room.masters.pick(wire.capability_name(request.event))
         assert master is not None
+        request.room = room.name
+        return self._put(request, master, left, seconds)
+
+    def _put(
+        self, request: Request, master: Master[Peer], left: float, seconds: float | None
+    ) -> Effect:
+        """Put a request to a master, here or at another hub; see `_pass_on`."""
+        event, number, asker, room = request.event, request.number, request.asker, request.room
         peer = master.peer
-        request.master, request.room = master, room.name
+        request.master = master
         peer.serving[number] = request
         question = request.question
+        if peer.hub is not None:
+            about = _about(request, left)
+            frame = ("ask", number, peer.sid, room or None, event, question.data, about)
+            return ToHub(peer.hub, frame, number, seconds)
         args: tuple[Any, ...]
         if peer.speaks_meta and not master.by_envelope:
             meta = {
                 "id": str(number),
-                "room": room.name,
+                "room": room,
                 "caller": asker.caller,
                 "timeoutMs": round(left * 1000),
                 **request.meta.extras,
@@ -262,7 +291,7 @@ class Requests:
                     {
                         **question.extras,
                         "event": event,
-                        "room": room.name,
+                        "room": room,
                         "data": question.data,
                         "namespace": self._namespace,
                         "requester": asker.sid,
@@ -271,6 +300,21 @@ class Requests:
                     },
                 )
         return Ask(peer.sid, event, args, number, seconds)
+
+    def ask_again(self, request: Request) -> list[Effect]:
+        """Nothing of it was delivered: ask who serves by now."""
+        assert request.master is not None
+        request.master.peer.serving.pop(request.number, None)
+        before, request.master = request.master, None
+        try:
+            room = self._rooms.that_answers(request.asker, request.event, request.wanted)
+        except RequestError as error:
+            if isinstance(error, NoMaster) and request.meta.wait:
+                self._waiting[request.number] = request
+                return []
+            request.master = before
+            return self.end(request, error.answer())
+        return [self._pass_on(request, room, self.remaining(request.number), None)]
 
     def ask_who_waits(self, room: Room) -> list[Effect]:
         """Pass on what waited for a master, now that the room has one."""
@@ -292,6 +336,10 @@ class Requests:
         """A request's master will not answer: ask the next one if that does no harm."""
         lost = request.master
         assert lost is not None
+        if request.asker.hub is not None:
+            # Its hub knows better whether, and whom, to ask again.
+            frame = ("lost", request.ack, lost.peer.sid)
+            return [*self.forget(request, "master_lost"), ToHub(request.asker.hub, frame)]
         lost.peer.serving.pop(request.number, None)
         request.master = None
         if lost.is_idempotent(wire.capability_name(request.event)):
@@ -312,7 +360,11 @@ class Requests:
     def end(self, request: Request, answer: Answer | msgspec.Raw) -> list[Effect]:
         """Answer a request, in the way its asker can hear."""
         effects = self.forget(request, code_of(answer))
-        if request.ack is not None:
+        if request.asker.hub is not None:
+            sid = request.master.peer.sid if request.master else ""
+            frame = ("answer", request.ack, sid, answer, request.answer_seen)
+            effects.append(ToHub(request.asker.hub, frame))
+        elif request.ack is not None:
             effects.append(Acknowledge(request.asker.sid, request.ack, answer))
         elif not request.answer_seen:
             master = request.master
@@ -323,7 +375,7 @@ class Requests:
             event = wire.answer_event(request.event)
             message = wire.RoomMessage(event, request.room, None, {})
             fields = {**wire.value(answer), "sender": master_sid}
-            effects += self._rooms.tell(heard, message, fields, master.peer.name if master else "")
+            effects += self._rooms.say(heard, message, fields, master.peer.name if master else "")
         return effects
 
     def forget(self, request: Request, code: str) -> list[Effect]:
@@ -405,10 +457,36 @@ def asked(peer: Peer, said: Any) -> Request | None:
     return peer.asked.get(number) if type(number) is int and number >= 0 else None
 
 
+def _about(request: Request, left: float) -> dict[str, Any]:
+    """What a master's hub has to know of a request besides."""
+    asker = request.asker
+    identity = None
+    if asker.identity is not None:
+        rooms = asker.identity.rooms
+        identity = {
+            "usuario": asker.identity.usuario,
+            "rooms": None if rooms is None else sorted(rooms),
+        }
+    return {
+        "sid": asker.sid,
+        "name": asker.name,
+        "identity": identity,
+        "meta": asker.speaks_meta,
+        "seconds": left,
+        "extras": request.meta.extras,
+        "envelope": {key: wire.value(each) for key, each in request.question.extras.items()},
+    }
+
+
 def cancellation(request: Request, reason: str) -> list[Effect]:
     """Tell a master that nobody waits any more, if it understands that."""
     master = request.master
-    if master is None or not master.peer.speaks_meta or master.by_envelope:
+    if master is None:
+        return []
+    if master.peer.hub is not None:
+        frame = ("cancel", request.number, request.asker.sid, reason)
+        return [ToHub(master.peer.hub, frame)]
+    if not master.peer.speaks_meta or master.by_envelope:
         return []
     told = {"id": str(request.number), "reason": reason}
     return [Emit((master.peer.sid,), HubEvent.CANCEL_REQUEST, (told,))]

@@ -39,7 +39,7 @@ from typing import Any
 
 from alephscript import wire
 from alephscript.access import Identity
-from alephscript.effects import Acknowledge, Denied, Effect, Emit
+from alephscript.effects import Acknowledge, Denied, Effect, Emit, Survey, ToHub
 from alephscript.errors import (
     DeadlineExceeded,
     PermissionDenied,
@@ -47,6 +47,7 @@ from alephscript.errors import (
     StateError,
     UnknownEvent,
 )
+from alephscript.federation import Federation
 from alephscript.history import History
 from alephscript.limits import DEFAULT_LIMITS, Limits
 from alephscript.masters import Master
@@ -86,6 +87,7 @@ class Mesh:
         rooms: Who is where.
         requests: What waits for an answer.
         late_answers: Answers dropped because their request had ended, or never was theirs.
+        federation: The other hubs of this mesh, if there may be any.
     """
 
     def __init__(
@@ -115,6 +117,7 @@ class Mesh:
             default_timeout=default_timeout,
             most=limits.requests_per_client,
         )
+        self.federation: Federation | None = None
         self._incarnation = incarnation
         self._peers = self.rooms.peers
 
@@ -212,13 +215,9 @@ class Mesh:
         peer = self._peers.pop(sid, None)
         if peer is None:
             return []
-        effects: list[Effect] = []
-        for request in list(peer.asked.values()):
-            if request.master is not None and request.master.peer is not peer:
-                effects += cancellation(request, "asker_lost")
-            effects += self.requests.forget(request, "asker_lost")
+        effects = self.abandoned(peer)
         for name in list(peer.rooms):
-            self.rooms.leave(peer, name)
+            effects += self.rooms.leave(peer, name)
         rooms = [room for name in peer.masters if (room := self.rooms.get(name))]
         for room in rooms:
             effects += self.rooms.withdraw(peer, room)
@@ -227,6 +226,25 @@ class Mesh:
         for room in rooms:
             self.rooms.drop_if_empty(room)
         return effects
+
+    def abandoned(self, peer: Peer) -> list[Effect]:
+        """An asker is gone: nobody waits for its answers any more."""
+        effects: list[Effect] = []
+        for request in list(peer.asked.values()):
+            if request.master is not None and request.master.peer is not peer:
+                effects += cancellation(request, "asker_lost")
+            effects += self.requests.forget(request, "asker_lost")
+        return effects
+
+    def federate(self, hub: str) -> Federation:
+        """Be one of several hubs from now on; before anybody is connected.
+
+        Args:
+            hub: This hub's name, without ``~``.
+        """
+        self.rooms.is_federated = True
+        self.federation = Federation(self, hub)
+        return self.federation
 
     # Who is there
 
@@ -247,15 +265,17 @@ class Mesh:
         self.rooms.check(peer, "subscribe", wanted.room)
         room = self.rooms.made(wanted.room)
         is_new = peer.sid not in room.members
-        self.rooms.enter(peer, room)
+        attend = self.rooms.enter(peer, room)
         told = {"room": wanted.room}
         effects: list[Effect] = [
+            *attend,
             Emit((peer.sid,), HubEvent.SUBSCRIBE_OK, (told,)),
             Emit((peer.sid,), HubEvent.ROOM_JOINED, (told,)),
         ]
         answer: dict[str, Any] = dict(told)
         if room.history is not None and peer.speaks_meta:
-            answer |= {"history": self._incarnation, "number": room.history.last}
+            history = f"{self._incarnation}.{room.history.number}"
+            answer |= {"history": history, "number": room.history.last}
             if wanted.since is not None and is_new:
                 missed, replayed = self._replay(peer, room, room.history, wanted.since)
                 answer["missed"] = missed
@@ -268,7 +288,7 @@ class Mesh:
         self, peer: Peer, room: Room, history: History, since: wire.Position
     ) -> tuple[int | None, list[Effect]]:
         """How many events cannot be had any more, None if that is not known; and the others."""
-        if since.history != self._incarnation or since.number > history.last:
+        if since.history != f"{self._incarnation}.{history.number}" or since.number > history.last:
             return None, []
         told: list[Effect] = [
             Emit(
@@ -282,8 +302,8 @@ class Mesh:
 
     def _unsubscribe(self, peer: Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:
         told = {"room": wire.subscription(_first(args)).room}
-        self.rooms.leave(peer, told["room"])
         return [
+            *self.rooms.leave(peer, told["room"]),
             Emit((peer.sid,), HubEvent.ROOM_LEFT, (told,)),
             *_acknowledge(peer, ack, told),
         ]
@@ -298,6 +318,10 @@ class Mesh:
             return self._resign(peer, declared.room, ack)
         self.rooms.check(peer, "master", declared.room)
         room = self.rooms.made(declared.room)
+        if self.federation is not None:
+            self.rooms.check_mastering(peer, room)
+            self.rooms.drop_if_empty(room)
+            return self.federation.claim(Master(peer, declared, by_envelope), ack)
         told, displaced = self.rooms.declare(room, Master(peer, declared, by_envelope))
         answer = {
             "room": room.name,
@@ -335,7 +359,7 @@ class Mesh:
         if event.startswith("SET_"):
             return self._answered_by_event(peer, message, ack)
         members = self.rooms.members(message.room)
-        told = self.rooms.tell(members, message, message.data, peer.name)
+        told = self.rooms.say(members, message, message.data, peer.name)
         return told + _acknowledge(peer, ack, {"room": message.room, "members": len(members)})
 
     def _answered_by_event(
@@ -345,11 +369,15 @@ class Mesh:
         said = wire.value(message.data)
         fields = wire.spread(said)
         answer = {**fields, "sender": peer.sid}
-        told = self.rooms.tell(others, message, answer, peer.name)
+        told = self.rooms.say(others, message, answer, peer.name)
         request, certain = self._answered(peer, message, fields)
         if request is not None:
             request.answer_seen = True
-            if request.ack is None and request.asker.sid not in (*others, peer.sid):
+            if (
+                request.ack is None
+                and request.asker.hub is None
+                and request.asker.sid not in (*others, peer.sid)
+            ):
                 # Outside the room it would never see the answer that it waits for.
                 to = [request.asker.sid]
                 told += self.rooms.tell(to, message, answer, peer.name, is_echo=True)
@@ -393,11 +421,17 @@ class Mesh:
         meta = meta_of(args[1]) if len(args) > 1 and peer.speaks_meta else NO_META
         question = wire.RoomMessage(event, "", payload, _NOTHING)
         if event in wire.MEMBER_EVENTS:
-            member = self._peers.get(meta.member) if isinstance(meta.member, str) else None
-            if member is not None and not self._sees(peer, member):
-                member = None
+            member = self._member(meta.member, peer)
             return self.requests.ask_member(peer, question, member, ack, meta)
         return self.requests.ask(peer, question, meta.room, ack, meta)
+
+    def _member(self, sid: Any, asker: Peer) -> Peer | None:
+        if not isinstance(sid, str):
+            return None
+        member = self._peers.get(sid)
+        if member is None:
+            return None if self.federation is None else self.federation.member(sid)
+        return member if self.sees(asker, member) else None
 
     def _asked_by_envelope(
         self, peer: Peer, message: wire.RoomMessage, ack: int | None
@@ -425,8 +459,12 @@ class Mesh:
         request = asked(peer, said)
         if request is None or request.master is None or not is_count(said.get("parts")):
             return effects
+        master = request.master.peer
+        if master.hub is not None:
+            frame = ("more", request.number, peer.sid, said["parts"])
+            return [*effects, ToHub(master.hub, frame)]
         told = {"id": str(request.number), "parts": said["parts"]}
-        return [*effects, Emit((request.master.peer.sid,), HubEvent.REQUEST_MORE, (told,))]
+        return [*effects, Emit((master.sid,), HubEvent.REQUEST_MORE, (told,))]
 
     def _part(self, peer: Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:
         return _acknowledge(peer, ack, {}) + self._to_asker(HubEvent.REQUEST_PART, peer, args)
@@ -443,22 +481,39 @@ class Mesh:
         request = peer.serving.get(int(number))
         if request is None or not request.asker.speaks_meta or request.ack is None:
             return []
+        if request.asker.hub is not None:
+            return [ToHub(request.asker.hub, ("note", request.ack, peer.sid, event, args[0]))]
         return [Emit((request.asker.sid,), event, (args[0], {"request": request.ack}))]
 
     # What the hub itself answers
 
     def _server_state(self, peer: Peer, _: Sequence[Any], ack: int | None) -> list[Effect]:
-        state = self.state_for(peer.sid)
+        if self.federation is not None and not self.federation.is_adrift:
+            return [Survey(peer.sid, ack, HubEvent.GET_SERVER_STATE, None)]
+        return self.tell_state(peer, ack, [])
+
+    def tell_state(self, peer: Peer, ack: int | None, others: Sequence[Peer]) -> list[Effect]:
+        """Answer GET_SERVER_STATE.
+
+        Args:
+            peer: Who asks.
+            ack: Its acknowledgement id, None if it wants none.
+            others: Who is at other hubs.
+        """
+        state = self.state_for(peer.sid, others)
         return [
             Emit((peer.sid,), HubEvent.SET_SERVER_STATE, (state,)),
             *_acknowledge(peer, ack, state),
         ]
 
-    def state_for(self, sid: str) -> dict[str, Any]:
+    def state_for(self, sid: str, others: Sequence[Peer] = ()) -> dict[str, Any]:
         """SET_SERVER_STATE as one socket gets it; ``master`` and ``features`` are ours."""
         peer = self._peers[sid]
         sesiones: dict[str, list[str]] = {}
-        seen = [each for each in self._peers.values() if self._sees(peer, each)]
+        names = dict.fromkeys(room.name for room in self.rooms)
+        for other in others:
+            names.update(other.rooms)
+        seen = [each for each in (*self._peers.values(), *others) if self.sees(peer, each)]
         registered = [each.registration for each in seen if each.registration]
         for each in registered:
             sesiones.setdefault(each.usuario, []).append(each.sesion)
@@ -477,9 +532,9 @@ class Mesh:
             ],
             "miembros": [{"usuario": u, "sesiones": s} for u, s in sesiones.items()],
             "rooms": [
-                self._room_state(room)
-                for room in self.rooms
-                if self.rooms.may(peer, "subscribe", room.name)
+                self._room_state(name, seen)
+                for name in names
+                if self.rooms.may(peer, "subscribe", name)
             ],
         }
 
@@ -502,12 +557,32 @@ class Mesh:
         room = wanted.get("room") if isinstance(wanted, dict) else None
         if room is not None:
             self.rooms.check(peer, "subscribe", wire.room_name(room))
-        sids = self._peers if room is None else self.rooms.members(wire.room_name(room))
-        found = [self._peers[sid] for sid in sids if self._sees(peer, self._peers[sid])]
-        members = [{"id": each.sid, "name": each.name} for each in found if each.speaks_meta]
+        if self.federation is not None and not self.federation.is_adrift:
+            return [Survey(peer.sid, ack, HubEvent.GET_MEMBERS, room)]
+        return self.tell_members(peer, ack, room, [])
+
+    def tell_members(
+        self, peer: Peer, ack: int | None, room: str | None, others: Sequence[Peer]
+    ) -> list[Effect]:
+        """Answer GET_MEMBERS.
+
+        Args:
+            peer: Who asks.
+            ack: Its acknowledgement id, None if it wants none.
+            room: The room that it asks about, None for all.
+            others: Who is at other hubs.
+        """
+        sids = self._peers if room is None else self.rooms.members(room)
+        found = [*(self._peers[sid] for sid in sids)]
+        found += [each for each in others if room is None or room in each.rooms]
+        members = [
+            {"id": each.sid, "name": each.name}
+            for each in found
+            if each.speaks_meta and self.sees(peer, each)
+        ]
         return _acknowledge(peer, ack, {"members": members})
 
-    def _sees(self, peer: Peer, other: Peer) -> bool:
+    def sees(self, peer: Peer, other: Peer) -> bool:
         """Whether one may know of another: they may meet in a room that the other is in."""
         may = self.rooms.may
         if peer is other or may(peer, "subscribe", wire.EVERY_ROOM):
@@ -515,10 +590,11 @@ class Mesh:
         rooms = (*other.rooms, *other.masters)
         return any(may(peer, "subscribe", name) for name in rooms)
 
-    def _room_state(self, room: Room) -> dict[str, Any]:
-        serving = room.masters.serving
+    def _room_state(self, name: str, seen: Sequence[Peer]) -> dict[str, Any]:
+        room = self.rooms.get(name)
+        serving = room.masters.serving if room else ()
         return {
-            "roomId": room.name,
+            "roomId": name,
             "miembros": [
                 {
                     **registration.extras,
@@ -526,12 +602,12 @@ class Mesh:
                     "sesion": registration.sesion,
                     "name": registration.name,
                 }
-                for member in room.members
-                if (registration := self._peers[member].registration)
+                for each in seen
+                if name in each.rooms and (registration := each.registration)
             ],
             "master": serving[0].peer.name if serving else None,
             "masters": [each.peer.name for each in serving],
-            "epoch": room.masters.epoch,
+            "epoch": room.masters.epoch if room else 0,
             "features": list(
                 dict.fromkeys(name for each in serving for name in each.declared.features)
             ),

@@ -72,6 +72,11 @@ def add_to(add: Add) -> None:
     who.add_argument("--tls-cert", metavar="FILE", help="serve TLS with this certificate, in PEM")
     who.add_argument("--tls-key", metavar="FILE", help="its key; in the same file without")
     hub.add_argument(
+        "--redis",
+        metavar="URL",
+        help="be one of several hubs, which share this Redis: redis://127.0.0.1:6379/0",
+    )
+    hub.add_argument(
         "--limit",
         action="append",
         default=[],
@@ -177,6 +182,7 @@ async def _hub(options: argparse.Namespace) -> None:
         cors_origins=options.cors_origin,
         allowed_hosts=options.allowed_host,
         limits=Limits(**dict(options.limit)),
+        redis=options.redis,
         history=options.history,
         admin_ui=options.admin_ui,
     )

@@ -8,15 +8,23 @@ from __future__ import annotations
 import abc
 import datetime as dt
 import time
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import Any, Protocol
 
 from alephscript.deadlines import Deadlines
-from alephscript.effects import Acknowledge, Ask, Denied, Effect, Emit, Ended
+from alephscript.effects import Acknowledge, Arm, Ask, Denied, Effect, Emit, Ended, ToHub
 from alephscript.hub.metering import Meter
 from alephscript.routing import Mesh
 
-__all__ = ["Carrier"]
+__all__ = ["Carrier", "Elsewhere"]
+
+
+class Elsewhere(Protocol):
+    """Whoever carries out effects that concern other hubs."""
+
+    def carry(self, carrier: Carrier, effect: Effect, left: Iterator[Effect]) -> None:
+        """Carry out an effect; what is left of the list may be taken, to be carried out later."""
+        ...
 
 
 class Carrier(abc.ABC):
@@ -27,11 +35,13 @@ class Carrier(abc.ABC):
 
     Attributes:
         meter: Counts its requests.
+        elsewhere: Where effects go that concern other hubs, if there are any.
     """
 
     def __init__(self, mesh: Mesh) -> None:
         self.mesh = mesh
         self.meter = Meter()
+        self.elsewhere: Elsewhere | None = None
         self._asked_at: dict[int, float] = {}
         self._deadlines = Deadlines(self._expire)
         mesh.requests.remaining = self._deadlines.remaining
@@ -50,7 +60,8 @@ class Carrier(abc.ABC):
 
     def carry(self, effects: Iterable[Effect]) -> None:
         """Carry out effects."""
-        for effect in effects:
+        left = iter(effects)
+        for effect in left:
             if isinstance(effect, Ask):
                 self.ask(effect.to, effect.event, effect.args, effect.request)
                 if effect.seconds is not None:
@@ -68,8 +79,13 @@ class Carrier(abc.ABC):
                 at = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds")
                 told = {"reason": effect.reason, "room": effect.room, "action": effect.action}
                 self.emit((effect.to,), "auth_error", ({**told, "timestamp": at},))
-            else:
+            elif isinstance(effect, Arm):
                 self._open(effect.request, effect.seconds)
+            else:
+                if isinstance(effect, ToHub) and effect.seconds is not None:
+                    self._open(effect.request, effect.seconds)
+                assert self.elsewhere is not None
+                self.elsewhere.carry(self, effect, left)
 
     def close(self) -> None:
         """Forget all deadlines; nothing is sent any more."""

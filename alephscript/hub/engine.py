@@ -17,7 +17,7 @@ import logging
 import secrets
 import time
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 import attrs
@@ -105,6 +105,9 @@ class Engine:
 
     Attributes:
         refusals: How often something was refused, by what was wrong.
+        carriers: The meshes at work, by namespace.
+        sid_prefix: What socket ids begin with, where there are several hubs.
+        why_unready: Says why no clients should be sent here just now, None if they may come.
     """
 
     def __init__(
@@ -119,12 +122,14 @@ class Engine:
         self.limits = limits
         self.access = access
         self.refusals: Counter[str] = Counter()
+        self.sid_prefix = ""
+        self.why_unready: Callable[[], str | None] = lambda: None
         self.ping_interval = ping_interval
         self.ping_timeout = ping_timeout
         self.connections: dict[str, Connection] = {}
         self.meshes = meshes
-        self._carriers = {namespace: _Carrier(mesh) for namespace, mesh in meshes.items()}
-        self._namespaces: dict[str, Inhabited] = {**self._carriers}
+        self.carriers = {namespace: _Carrier(mesh) for namespace, mesh in meshes.items()}
+        self._namespaces: dict[str, Inhabited] = {**self.carriers}
         self._began = time.monotonic()
         self._asking: set[asyncio.Task[None]] = set()
         self._expiries: Deadlines[Connection] = Deadlines(_expire)
@@ -201,7 +206,7 @@ class Engine:
         """Why no clients should be sent here just now; None if they may come."""
         if any(mesh.requests.closing for mesh in self.meshes.values()):
             return "draining"
-        return "full" if self.is_full else None
+        return "full" if self.is_full else self.why_unready()
 
     def snapshot(self) -> dict[str, Any]:
         """What is going on, as plain data: see docs/reference/hub.md, "GET /mesh"."""
@@ -219,7 +224,7 @@ class Engine:
                     "late_answers": carrier.mesh.late_answers,
                     "capabilities": carrier.meter.snapshot(),
                 }
-                for namespace, carrier in self._carriers.items()
+                for namespace, carrier in self.carriers.items()
             },
         }
 
@@ -343,7 +348,7 @@ class Engine:
         inhabited: Inhabited,
         identity: Identity | None,
     ) -> None:
-        sid = connection.sids[namespace] = secrets.token_urlsafe(15)
+        sid = connection.sids[namespace] = self.sid_prefix + secrets.token_urlsafe(15)
         accepted = msgspec.json.encode({"sid": sid})
         connection.send(frames.encode(Kind.CONNECT, namespace, payload=accepted))
         inhabited.joined(sid, connection, identity)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import re
 import secrets
 import socket
 import ssl
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from alephscript import wire
 from alephscript.access import Access
@@ -21,6 +22,9 @@ from alephscript.hub.engine import Engine
 from alephscript.hub.http import HubApp, admission
 from alephscript.limits import DEFAULT_LIMITS, Limits
 from alephscript.routing import Mesh
+
+if TYPE_CHECKING:
+    from alephscript.hub.cluster import Cluster
 
 __all__ = ["Hub", "HubError"]
 
@@ -58,6 +62,8 @@ class Hub:
         ping_interval: Seconds between heartbeats.
         ping_timeout: Seconds that a client may take to answer one.
         limits: How much one client may take of it.
+        redis: Address of a Redis or Valkey that several hubs share, so that they are one mesh:
+            ``redis://127.0.0.1:6379/0``. Whoever may write there is trusted as the hubs are.
         history: Events of each room that are kept for who was away for a moment; 0 keeps none.
         admin_ui: Folder of an installed ``@socket.io/admin-ui``, to be served under ``/admin-ui``;
             beyond loopback it needs ``access``, as whoever opens it sees who is connected.
@@ -80,6 +86,7 @@ class Hub:
         ping_interval: float = 25.0,
         ping_timeout: float = 20.0,
         limits: Limits = DEFAULT_LIMITS,
+        redis: str | None = None,
         history: int = 0,
         admin_ui: Path | str | None = None,
         websockets: str | None = None,
@@ -115,6 +122,8 @@ class Hub:
         self._admin_ui = None if admin_ui is None else _pages_of(Path(admin_ui))
         if self._admin_ui is not None:
             self._engine.inhabit("/admin", Admin(self._engine))
+        self._redis = redis
+        self._cluster: Cluster | None = None
         self._server: asyncio.Server | None = None
         self._state: Any = None
         self._closed = asyncio.Event()
@@ -146,22 +155,27 @@ class Hub:
                     "the Admin UI shows who is connected; beyond 127.0.0.1 it needs access=…"
                 )
         make_protocol, self._state, create_server = self._protocols()
+        if self._redis is not None:
+            await self._join(self._redis)
         self._engine.take_requests(take=True)
         self._closed.clear()
         loop = asyncio.get_running_loop()
-        listener = self._bind()
-        server = await create_server(
-            loop,
-            make_protocol,
-            sock=listener,
-            backlog=_BACKLOG,
-            ssl=self._tls,
-            start_serving=False,
-        )
+        server = None
         try:
+            server = await create_server(
+                loop,
+                make_protocol,
+                sock=self._bind(),
+                backlog=_BACKLOG,
+                ssl=self._tls,
+                start_serving=False,
+            )
             await server.start_serving()
         except BaseException:
-            server.close()
+            if server is not None:
+                server.close()
+            if self._cluster is not None:
+                await self._cluster.close()
             raise
         self._server = server
         return self
@@ -190,6 +204,8 @@ class Hub:
         for task in self._state.tasks:
             task.cancel()
         self._engine.close()  # of who came in between
+        if self._cluster is not None:
+            await self._cluster.close()
         self._closed.set()
 
     async def drain(self, timeout: float) -> None:
@@ -255,6 +271,28 @@ class Hub:
 
         return make_protocol, state, create_server
 
+    async def _join(self, url: str) -> None:
+        """Be one of the hubs that share a Redis."""
+        try:
+            from alephscript.hub._redis import RedisRegistry
+            from alephscript.hub.cluster import Cluster
+        except ModuleNotFoundError as exc:
+            raise HubError(
+                f"redis=… needs {exc.name}; install it with `pip install 'alephscript[redis]'`"
+            ) from exc
+        if self._cluster is None:
+            try:
+                self._cluster = Cluster(self._engine, RedisRegistry(url))
+            except ValueError as exc:
+                raise HubError(f"{_without_password(url)} is no address of a Redis: {exc}") from exc
+        try:
+            await self._cluster.open()
+        except OSError as exc:
+            raise HubError(
+                f"cannot reach Redis at {_without_password(url)}: {exc}; start one there, or leave "
+                "redis=… (--redis) out to run one hub alone"
+            ) from exc
+
     def _bind(self) -> socket.socket:
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         # asyncio turns Nagle's delays off only where the protocol is named, here for all accepted.
@@ -293,6 +331,10 @@ def _pages_of(folder: Path) -> Path:
         f"{folder} holds no Admin UI; `npm install @socket.io/admin-ui` makes "
         "node_modules/@socket.io/admin-ui"
     )
+
+
+def _without_password(url: str) -> str:
+    return re.sub(r"//[^/@]*@", "//", url)
 
 
 def _is_loopback(host: str) -> bool:
