@@ -12,7 +12,7 @@ import sys
 from collections.abc import Sequence
 
 from alephscript import loops, wire
-from alephscript.cli import asking, completing, describing, serving, showing
+from alephscript.cli import asking, completing, describing, serving, showing, starting
 from alephscript.cli.options import EXIT_CODES, Add, CliError, Run
 from alephscript.errors import AlephScriptError, ConnectionRefused, ContractError, RequestError
 
@@ -66,6 +66,7 @@ def parser() -> argparse.ArgumentParser:
         made.set_defaults(run=run)
         return made
 
+    starting.add_to(add)
     serving.add_to(add)
     for module in (asking, showing):
         module.add_to(_on_a_mesh(add))
