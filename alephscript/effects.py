@@ -6,9 +6,17 @@ effect         what the shell does
 `Emit`         sends an event to one or many sockets
 `Ask`          sends an event to one socket, asks for an acknowledgement under the request's
                number, and sets the request's deadline if it is told one
+`Denied`       tells a socket, as upstream's hubs do, that it may not do something
 `Acknowledge`  answers an event that asked for acknowledgement, exactly once each
 `Arm`          calls `Mesh.expired` with the request's number after so many seconds
-`Disarm`       forgets that
+`Ended`        forgets that: the request has ended
+`Claim`        has the registry make a peer master of a room; calls `Federation.claimed`
+`Release`      has the registry forget that
+`ToHub`        sends a frame to another hub, and sets a deadline as `Ask` does
+`ToRoom`       tells all other hubs what is said in a room
+`Attend`       hears what other hubs say in a room, before anything that follows is done
+`Abandon`      does not any more
+`Survey`       asks all other hubs who is there; calls `Federation.surveyed`
 =============  ================================================================
 
 Pure: no socket, no clock.
@@ -16,13 +24,29 @@ Pure: no socket, no clock.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import msgspec
 
 from alephscript.wire import Answer
 
-__all__ = ["Acknowledge", "Arm", "Ask", "Disarm", "Effect", "Emit"]
+__all__ = [
+    "Abandon",
+    "Acknowledge",
+    "Arm",
+    "Ask",
+    "Attend",
+    "Claim",
+    "Denied",
+    "Effect",
+    "Emit",
+    "Ended",
+    "Release",
+    "Survey",
+    "ToHub",
+    "ToRoom",
+]
 
 
 class Emit(NamedTuple):
@@ -72,10 +96,128 @@ class Arm(NamedTuple):
     seconds: float
 
 
-class Disarm(NamedTuple):
-    """The request has ended; its deadline means nothing any more."""
+class Ended(NamedTuple):
+    """A request has ended; its deadline means nothing any more.
+
+    Attributes:
+        request: Its number, 0 if it was refused before it got one.
+        capability: What was asked for, None if nobody declared it.
+        code: How it ended: ``ok``, or an error's code.
+    """
 
     request: int
+    capability: str | None
+    code: str
 
 
-Effect = Emit | Ask | Acknowledge | Arm | Disarm
+class Denied(NamedTuple):
+    """Send ``auth_error {reason, room, action, timestamp}``; the time is the shell's.
+
+    Attributes:
+        to: A socket's id.
+        reason: ``room not allowed: R`` or ``room required``.
+        room: What it named as room, any JSON.
+        action: ``subscribe`` or ``room_message``.
+    """
+
+    to: str
+    reason: str
+    room: Any
+    action: str
+
+
+class Claim(NamedTuple):
+    """Have the registry make a peer master of a room.
+
+    Attributes:
+        sid: The peer's socket id.
+        name: What others see as its name.
+        ack: Its acknowledgement id, None if it wants none.
+        room: The room.
+        declared: What it declared, as JSON says it.
+        by_envelope: Whether it declared inside ROOM_MESSAGE.
+        gently: Whether masters that are there already go first: it comes back, it does not come.
+    """
+
+    sid: str
+    name: str
+    ack: int | None
+    room: str
+    declared: Mapping[str, Any]
+    by_envelope: bool
+    gently: bool
+
+
+class Release(NamedTuple):
+    """Have the registry forget that a peer masters a room."""
+
+    sid: str
+    room: str
+
+
+class ToHub(NamedTuple):
+    """Send a frame to another hub; see `alephscript.federation`.
+
+    Attributes:
+        hub: The hub's name.
+        frame: JSON values, some of them unread.
+        request: The request's number, if the frame asks something, else 0.
+        seconds: Until its deadline; None leaves the one that is set.
+    """
+
+    hub: str
+    frame: tuple[Any, ...]
+    request: int = 0
+    seconds: float | None = None
+
+
+class ToRoom(NamedTuple):
+    """Tell all other hubs what is said in a room."""
+
+    room: str
+    frame: tuple[Any, ...]
+
+
+class Attend(NamedTuple):
+    """Hear what other hubs say in a room; what follows in the list waits for that."""
+
+    room: str
+
+
+class Abandon(NamedTuple):
+    """Hear no more what other hubs say in a room."""
+
+    room: str
+
+
+class Survey(NamedTuple):
+    """Ask all other hubs who is there.
+
+    Attributes:
+        sid: Who wants to know.
+        ack: Its acknowledgement id, None if it wants none.
+        event: ``GET_SERVER_STATE`` or ``GET_MEMBERS``.
+        room: The room that it asks about, None for all.
+    """
+
+    sid: str
+    ack: int | None
+    event: str
+    room: str | None
+
+
+Effect = (
+    Claim
+    | Release
+    | ToHub
+    | ToRoom
+    | Attend
+    | Abandon
+    | Survey
+    | Denied
+    | Emit
+    | Ask
+    | Acknowledge
+    | Arm
+    | Ended
+)

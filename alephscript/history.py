@@ -28,14 +28,17 @@ class History:
     Args:
         events: How many are kept at the most.
         size: How many bytes of them are kept at the most.
+        number: Which of this hub's histories it is.
 
     Attributes:
+        number: As given.
         last: Number of the last thing said, 0 before the first.
     """
 
-    __slots__ = ("_kept", "_most", "_room", "_size", "last")
+    __slots__ = ("_kept", "_most", "_room", "_size", "last", "number")
 
-    def __init__(self, *, events: int, size: int) -> None:
+    def __init__(self, *, events: int, size: int, number: int = 0) -> None:
+        self.number = number
         self.last = 0
         self._kept: deque[Said] = deque()
         self._most = events

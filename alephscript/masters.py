@@ -5,7 +5,7 @@ Pure: no socket, no clock. Knows nothing of requests but how many each master ha
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 import attrs
@@ -79,6 +79,12 @@ class Masters(Generic[P]):
         self.serving: Sequence[Master[P]] = ()
         self.offers: frozenset[str] = frozenset()
 
+    def __contains__(self, sid: str) -> bool:
+        return sid in self._all
+
+    def __iter__(self) -> Iterator[Master[P]]:
+        return iter(self._all.values())
+
     def __bool__(self) -> bool:
         return bool(self._all)
 
@@ -105,6 +111,24 @@ class Masters(Generic[P]):
         self._all.pop(sid, None)
         return Change((), self._settle())
 
+    def drop(self, sid: str) -> None:
+        """Ask a master no more; whether that is a new epoch, a registry will say."""
+        self._all.pop(sid, None)
+        self._serve()
+
+    def replace(self, masters: Sequence[Master[P]], epoch: int) -> Change[P]:
+        """A registry that several hubs share has decided.
+
+        Args:
+            masters: All of them, by seniority.
+            epoch: The room's.
+        """
+        before = [each.peer for each in self._all.values()]
+        self._all = {each.peer.sid: each for each in masters}
+        self._serve()
+        is_new, self.epoch = epoch != self.epoch, epoch
+        return Change(tuple(each for each in before if each.sid not in self._all), is_new)
+
     def pick(self, capability: str) -> Master[P] | None:
         """Who is to serve: the least busy of those that offer it, else of all."""
         serving = self.serving
@@ -115,10 +139,13 @@ class Masters(Generic[P]):
 
     def _settle(self) -> bool:
         before = [each.peer for each in self.serving]
+        self._serve()
+        is_new = [each.peer for each in self.serving] != before
+        self.epoch += is_new
+        return is_new
+
+    def _serve(self) -> None:
         everyone = list(self._all.values())
         is_shared = bool(everyone) and everyone[0].declared.group == "shared"
         self.serving = everyone if is_shared else everyone[:1]
         self.offers = frozenset().union(*(each.offers for each in self.serving))
-        is_new = [each.peer for each in self.serving] != before
-        self.epoch += is_new
-        return is_new

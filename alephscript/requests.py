@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from alephscript import wire
-from alephscript.effects import Acknowledge, Arm, Ask, Disarm, Effect, Emit
+from alephscript.effects import Acknowledge, Arm, Ask, Effect, Emit, Ended, ToHub
 from alephscript.errors import (
     Conflict,
     DeadlineExceeded,
@@ -28,6 +28,7 @@ from alephscript.wire import Answer, HubEvent
 
 __all__ = [
     "NO_META",
+    "OK",
     "Meta",
     "Request",
     "Requests",
@@ -114,6 +115,9 @@ class Meta(NamedTuple):
 
 
 NO_META = Meta()
+OK = "ok"
+"""How a request ended that was answered with a success."""
+
 _MOST_PARTS = 1024
 _LONGEST_CHAIN = 16
 
@@ -125,13 +129,15 @@ class Requests:
         rooms: Where masters are found, and those who hear answers.
         namespace: The mesh's, as stock masters are told it.
         default_timeout: Seconds that a request may take when its asker names none.
+        most: How many of one peer may wait for an answer.
 
     Attributes:
         closing: Whether no request is taken any more.
         remaining: Tells how many seconds a request has left; the shell's, as a mesh has no clock.
     """
 
-    def __init__(self, rooms: Rooms, *, namespace: str, default_timeout: float) -> None:
+    def __init__(self, rooms: Rooms, *, namespace: str, default_timeout: float, most: int) -> None:
+        self._most = most
         self.closing = False
         self.remaining: Callable[[int], float] = lambda _: default_timeout
         self._rooms = rooms
@@ -175,16 +181,14 @@ class Requests:
         except RequestError as error:
             return _refused(peer, event, ack, error)
         seconds = self._default_timeout if meta.seconds is None else meta.seconds
-        if seconds <= 0 or self.closing or meta.extras:
-            refusal = self._refusal(meta, seconds)
+        if seconds <= 0 or self.closing or meta.extras or len(peer.asked) >= self._most:
+            refusal = self._refusal(peer, meta, seconds)
             if refusal is not None:
                 return _refused(peer, event, ack, refusal)
-        number = next(self._numbers)
-        request = Request(number, peer, ack, question, wanted, meta)
-        self._open[number] = peer.asked[request.key] = request
+        request = self._made(peer, ack, question, wanted, meta)
         if room is None:
-            self._waiting[number] = request
-            return [Arm(number, seconds)]
+            self._waiting[request.number] = request
+            return [Arm(request.number, seconds)]
         return [self._pass_on(request, room, seconds, seconds)]
 
     def ask_member(
@@ -197,23 +201,46 @@ class Requests:
     ) -> list[Effect]:
         """Ask a member about itself; see `wire.MEMBER_EVENTS`."""
         seconds = self._default_timeout if meta.seconds is None else meta.seconds
-        refusal = self._refusal(meta, seconds)
+        refusal = self._refusal(peer, meta, seconds)
         if member is None or not member.speaks_meta:
             refusal = NoMaster("there is no such member, or it answers nothing about itself")
         if refusal is not None or member is None:
             return _refused(peer, question.event, ack, refusal or NoMaster())
-        number = next(self._numbers)
-        request = Request(number, peer, ack, question, None, meta)
-        request.master = Master(member, wire.Declaration("", ()), by_envelope=False)
-        self._open[number] = peer.asked[request.key] = member.serving[number] = request
-        told = {"id": str(number), "caller": peer.name, "timeoutMs": round(seconds * 1000)}
-        return [Ask(member.sid, question.event, (question.data, told), number, seconds)]
+        master = Master(member, wire.Declaration("", ()), by_envelope=False)
+        return [self._put(self._made(peer, ack, question, None, meta), master, seconds, seconds)]
 
-    def _refusal(self, meta: Meta, seconds: float) -> RequestError | None:
+    def serve(
+        self, peer: Peer, question: wire.RoomMessage, master: Master[Peer], ack: int, meta: Meta
+    ) -> list[Effect]:
+        """Another hub's peer asks a master here, which its hub has chosen."""
+        seconds = self._default_timeout if meta.seconds is None else meta.seconds
+        refusal = self._refusal(peer, meta, seconds)
+        if refusal is not None:
+            answer = ("answer", ack, master.peer.sid, refusal.answer(), False)
+            return [Ended(0, None, refusal.code), ToHub(peer.hub or "", answer)]
+        return [self._put(self._made(peer, ack, question, None, meta), master, seconds, seconds)]
+
+    def _made(
+        self,
+        peer: Peer,
+        ack: int | None,
+        question: wire.RoomMessage,
+        wanted: Any,
+        meta: Meta,
+    ) -> Request:
+        number = next(self._numbers)
+        request = Request(number, peer, ack, question, wanted, meta)
+        self._open[number] = peer.asked[request.key] = request
+        return request
+
+    def _refusal(self, peer: Peer, meta: Meta, seconds: float) -> RequestError | None:
         if seconds <= 0:
             return DeadlineExceeded("the deadline had passed already", [{"delivered": False}])
         if self.closing:
             return Overloaded("the hub is closing", [{"delivered": False}])
+        if len(peer.asked) >= self._most:
+            message = f"{self._most} requests of this client wait for an answer already"
+            return Overloaded(message, [{"delivered": False}])
         if len(meta.extras.get("chain", ())) > _LONGEST_CHAIN:
             return Conflict(f"more than {_LONGEST_CHAIN} requests inside each other: a loop?")
         return None
@@ -227,19 +254,30 @@ class Requests:
             left: Seconds until the deadline.
             seconds: The same, if the deadline is still to be set.
         """
-        event, number, asker = request.event, request.number, request.asker
-        master = room.masters.pick(wire.capability_name(event))
+        master = room.masters.pick(wire.capability_name(request.event))
         assert master is not None
+        request.room = room.name
+        return self._put(request, master, left, seconds)
+
+    def _put(
+        self, request: Request, master: Master[Peer], left: float, seconds: float | None
+    ) -> Effect:
+        """Put a request to a master, here or at another hub; see `_pass_on`."""
+        event, number, asker, room = request.event, request.number, request.asker, request.room
         peer = master.peer
-        request.master, request.room = master, room.name
+        request.master = master
         peer.serving[number] = request
         question = request.question
+        if peer.hub is not None:
+            about = _about(request, left)
+            frame = ("ask", number, peer.sid, room or None, event, question.data, about)
+            return ToHub(peer.hub, frame, number, seconds)
         args: tuple[Any, ...]
         if peer.speaks_meta and not master.by_envelope:
             meta = {
                 "id": str(number),
-                "room": room.name,
-                "caller": asker.name,
+                "room": room,
+                "caller": asker.caller,
                 "timeoutMs": round(left * 1000),
                 **request.meta.extras,
             }
@@ -253,7 +291,7 @@ class Requests:
                     {
                         **question.extras,
                         "event": event,
-                        "room": room.name,
+                        "room": room,
                         "data": question.data,
                         "namespace": self._namespace,
                         "requester": asker.sid,
@@ -262,6 +300,21 @@ class Requests:
                     },
                 )
         return Ask(peer.sid, event, args, number, seconds)
+
+    def ask_again(self, request: Request) -> list[Effect]:
+        """Nothing of it was delivered: ask who serves by now."""
+        assert request.master is not None
+        request.master.peer.serving.pop(request.number, None)
+        before, request.master = request.master, None
+        try:
+            room = self._rooms.that_answers(request.asker, request.event, request.wanted)
+        except RequestError as error:
+            if isinstance(error, NoMaster) and request.meta.wait:
+                self._waiting[request.number] = request
+                return []
+            request.master = before
+            return self.end(request, error.answer())
+        return [self._pass_on(request, room, self.remaining(request.number), None)]
 
     def ask_who_waits(self, room: Room) -> list[Effect]:
         """Pass on what waited for a master, now that the room has one."""
@@ -283,6 +336,10 @@ class Requests:
         """A request's master will not answer: ask the next one if that does no harm."""
         lost = request.master
         assert lost is not None
+        if request.asker.hub is not None:
+            # Its hub knows better whether, and whom, to ask again.
+            frame = ("lost", request.ack, lost.peer.sid)
+            return [*self.forget(request, "master_lost"), ToHub(request.asker.hub, frame)]
         lost.peer.serving.pop(request.number, None)
         request.master = None
         if lost.is_idempotent(wire.capability_name(request.event)):
@@ -302,8 +359,12 @@ class Requests:
 
     def end(self, request: Request, answer: Answer | msgspec.Raw) -> list[Effect]:
         """Answer a request, in the way its asker can hear."""
-        effects = self.forget(request)
-        if request.ack is not None:
+        effects = self.forget(request, code_of(answer))
+        if request.asker.hub is not None:
+            sid = request.master.peer.sid if request.master else ""
+            frame = ("answer", request.ack, sid, answer, request.answer_seen)
+            effects.append(ToHub(request.asker.hub, frame))
+        elif request.ack is not None:
             effects.append(Acknowledge(request.asker.sid, request.ack, answer))
         elif not request.answer_seen:
             master = request.master
@@ -314,26 +375,45 @@ class Requests:
             event = wire.answer_event(request.event)
             message = wire.RoomMessage(event, request.room, None, {})
             fields = {**wire.value(answer), "sender": master_sid}
-            effects += self._rooms.tell(heard, message, fields, master.peer.name if master else "")
+            effects += self._rooms.say(heard, message, fields, master.peer.name if master else "")
         return effects
 
-    def forget(self, request: Request) -> list[Effect]:
-        """A request has ended; nobody is told."""
-        number = request.number
+    def forget(self, request: Request, code: str) -> list[Effect]:
+        """A request has ended; nobody is told.
+
+        Args:
+            request: An open one.
+            code: How it ended: ``ok``, or an error's code.
+        """
+        number, master = request.number, request.master
         del self._open[number]
         request.asker.asked.pop(request.key, None)
-        if request.master is None:
+        capability = None
+        if master is None:
             self._waiting.pop(number, None)
         else:
-            request.master.peer.serving.pop(number, None)
-        return [Disarm(number)]
+            master.peer.serving.pop(number, None)
+            asked_for = wire.capability_name(request.event)
+            if asked_for in master.offers:
+                capability = asked_for
+        return [Ended(number, capability, code)]
 
 
 def _refused(peer: Peer, event: str, ack: int | None, error: RequestError) -> list[Effect]:
     """Tell an asker, in the way it can hear, that nobody was asked."""
+    told: Effect
     if ack is not None:
-        return [Acknowledge(peer.sid, ack, error.answer())]
-    return [Emit((peer.sid,), wire.answer_event(event), (error.answer(),))]
+        told = Acknowledge(peer.sid, ack, error.answer())
+    else:
+        told = Emit((peer.sid,), wire.answer_event(event), (error.answer(),))
+    return [Ended(0, None, error.code), told]
+
+
+def code_of(answer: Answer | msgspec.Raw) -> str:
+    """How a request ended, by its answer; what is passed on unread is a success."""
+    if isinstance(answer, msgspec.Raw) or answer.get("success") is True:
+        return OK
+    return str(answer.get("code"))
 
 
 def meta_of(unread: Any) -> Meta:
@@ -377,10 +457,36 @@ def asked(peer: Peer, said: Any) -> Request | None:
     return peer.asked.get(number) if type(number) is int and number >= 0 else None
 
 
+def _about(request: Request, left: float) -> dict[str, Any]:
+    """What a master's hub has to know of a request besides."""
+    asker = request.asker
+    identity = None
+    if asker.identity is not None:
+        rooms = asker.identity.rooms
+        identity = {
+            "usuario": asker.identity.usuario,
+            "rooms": None if rooms is None else sorted(rooms),
+        }
+    return {
+        "sid": asker.sid,
+        "name": asker.name,
+        "identity": identity,
+        "meta": asker.speaks_meta,
+        "seconds": left,
+        "extras": request.meta.extras,
+        "envelope": {key: wire.value(each) for key, each in request.question.extras.items()},
+    }
+
+
 def cancellation(request: Request, reason: str) -> list[Effect]:
     """Tell a master that nobody waits any more, if it understands that."""
     master = request.master
-    if master is None or not master.peer.speaks_meta or master.by_envelope:
+    if master is None:
+        return []
+    if master.peer.hub is not None:
+        frame = ("cancel", request.number, request.asker.sid, reason)
+        return [ToHub(master.peer.hub, frame)]
+    if not master.peer.speaks_meta or master.by_envelope:
         return []
     told = {"id": str(request.number), "reason": reason}
     return [Emit((master.peer.sid,), HubEvent.CANCEL_REQUEST, (told,))]

@@ -38,9 +38,18 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from alephscript import wire
-from alephscript.effects import Acknowledge, Effect, Emit
-from alephscript.errors import DeadlineExceeded, RequestError, StateError, UnknownEvent
+from alephscript.access import Identity
+from alephscript.effects import Acknowledge, Denied, Effect, Emit, Survey, ToHub
+from alephscript.errors import (
+    DeadlineExceeded,
+    PermissionDenied,
+    RequestError,
+    StateError,
+    UnknownEvent,
+)
+from alephscript.federation import Federation
 from alephscript.history import History
+from alephscript.limits import DEFAULT_LIMITS, Limits
 from alephscript.masters import Master
 from alephscript.requests import (
     NO_META,
@@ -52,7 +61,7 @@ from alephscript.requests import (
     is_count,
     meta_of,
 )
-from alephscript.rooms import Peer, Room, Rooms
+from alephscript.rooms import Authorize, Peer, Room, Rooms
 from alephscript.wire import HubEvent
 
 __all__ = ["Mesh"]
@@ -71,11 +80,14 @@ class Mesh:
         history: Events of each room that are kept for who was away; 0 keeps none.
         history_bytes: How many bytes of them, of each room.
         incarnation: Names this hub's histories, so that numbers of another one are known as such.
+        limits: How much one peer may have.
+        authorize: What each may do in a room; None lets all do everything.
 
     Attributes:
         rooms: Who is where.
         requests: What waits for an answer.
         late_answers: Answers dropped because their request had ended, or never was theirs.
+        federation: The other hubs of this mesh, if there may be any.
     """
 
     def __init__(
@@ -87,13 +99,25 @@ class Mesh:
         history: int = 0,
         history_bytes: int = 1_000_000,
         incarnation: str = "",
+        limits: Limits = DEFAULT_LIMITS,
+        authorize: Authorize | None = None,
     ) -> None:
         self.namespace = namespace
         self.late_answers = 0
         self.rooms = Rooms(
-            require_subscription=require_subscription, history=history, history_bytes=history_bytes
+            require_subscription=require_subscription,
+            history=history,
+            history_bytes=history_bytes,
+            limits=limits,
+            authorize=authorize,
         )
-        self.requests = Requests(self.rooms, namespace=namespace, default_timeout=default_timeout)
+        self.requests = Requests(
+            self.rooms,
+            namespace=namespace,
+            default_timeout=default_timeout,
+            most=limits.requests_per_client,
+        )
+        self.federation: Federation | None = None
         self._incarnation = incarnation
         self._peers = self.rooms.peers
 
@@ -104,19 +128,22 @@ class Mesh:
 
     # Inputs
 
-    def connected(self, sid: str, engine_id: str = "") -> list[Effect]:
+    def connected(
+        self, sid: str, engine_id: str = "", identity: Identity | None = None
+    ) -> list[Effect]:
         """A socket joined.
 
         Args:
             sid: Its id, unique among the living.
             engine_id: Its transport's id, shown in SET_SERVER_STATE only.
+            identity: Who it is, if the hub asks that.
 
         Raises:
             StateError: The id is taken, which only a broken shell can bring about.
         """
         if sid in self._peers:
             raise StateError(f"socket {sid} is connected already")
-        self._peers[sid] = Peer(sid, engine_id or sid)
+        self._peers[sid] = Peer(sid, engine_id or sid, identity)
         return []
 
     def received(
@@ -144,8 +171,17 @@ class Mesh:
             raise UnknownEvent(
                 f"the hub has no meaning for {name}; to tell a room, send ROOM_MESSAGE"
             )
+        except PermissionDenied as error:
+            (detail,) = error.details
+            return [
+                _denied(sid, event, error.message, detail["room"]),
+                *self.refused(sid, ack, error),
+            ]
         except RequestError as error:
-            return self.refused(sid, ack, error)
+            effects = self.refused(sid, ack, error)
+            if self.rooms.is_guarded and any(each.get("path") == "room" for each in error.details):
+                effects.insert(0, _denied(sid, event, "room required", None))
+            return effects
 
     def refused(self, sid: str, ack: int | None, error: RequestError) -> list[Effect]:
         """A socket sent what could not even be read, or may not be done."""
@@ -179,13 +215,9 @@ class Mesh:
         peer = self._peers.pop(sid, None)
         if peer is None:
             return []
-        effects: list[Effect] = []
-        for request in list(peer.asked.values()):
-            if request.master is not None and request.master.peer is not peer:
-                effects += cancellation(request, "asker_lost")
-            effects += self.requests.forget(request)
+        effects = self.abandoned(peer)
         for name in list(peer.rooms):
-            self.rooms.leave(peer, name)
+            effects += self.rooms.leave(peer, name)
         rooms = [room for name in peer.masters if (room := self.rooms.get(name))]
         for room in rooms:
             effects += self.rooms.withdraw(peer, room)
@@ -195,10 +227,33 @@ class Mesh:
             self.rooms.drop_if_empty(room)
         return effects
 
+    def abandoned(self, peer: Peer) -> list[Effect]:
+        """An asker is gone: nobody waits for its answers any more."""
+        effects: list[Effect] = []
+        for request in list(peer.asked.values()):
+            if request.master is not None and request.master.peer is not peer:
+                effects += cancellation(request, "asker_lost")
+            effects += self.requests.forget(request, "asker_lost")
+        return effects
+
+    def federate(self, hub: str) -> Federation:
+        """Be one of several hubs from now on; before anybody is connected.
+
+        Args:
+            hub: This hub's name, without ``~``.
+        """
+        self.rooms.is_federated = True
+        self.federation = Federation(self, hub)
+        return self.federation
+
     # Who is there
 
     def _register(self, peer: Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:
-        peer.registration = wire.registration(_first(args))
+        said, identity = _first(args), peer.identity
+        if identity is not None and isinstance(said, dict):
+            usuario = identity.usuario or said.get("usuario") or identity.suggested
+            said = {**said, "usuario": usuario}
+        peer.registration = wire.registration(said)
         peer.name = peer.registration.name
         peer.speaks_meta = peer.registration.speaks_meta
         return _acknowledge(peer, ack, {"protocol": wire.PROTOCOL, "socketId": peer.sid})
@@ -207,30 +262,33 @@ class Mesh:
         wanted = wire.subscription(_first(args))
         if wanted.out:
             return self._unsubscribe(peer, args, ack)
+        self.rooms.check(peer, "subscribe", wanted.room)
         room = self.rooms.made(wanted.room)
+        is_new = peer.sid not in room.members
+        attend = self.rooms.enter(peer, room)
         told = {"room": wanted.room}
         effects: list[Effect] = [
+            *attend,
             Emit((peer.sid,), HubEvent.SUBSCRIBE_OK, (told,)),
             Emit((peer.sid,), HubEvent.ROOM_JOINED, (told,)),
         ]
         answer: dict[str, Any] = dict(told)
         if room.history is not None and peer.speaks_meta:
-            answer |= {"history": self._incarnation, "number": room.history.last}
-            if wanted.since is not None and peer.sid not in room.members:
+            history = f"{self._incarnation}.{room.history.number}"
+            answer |= {"history": history, "number": room.history.last}
+            if wanted.since is not None and is_new:
                 missed, replayed = self._replay(peer, room, room.history, wanted.since)
                 answer["missed"] = missed
                 effects += replayed
         elif wanted.since is not None:
             answer["missed"] = None
-        room.members[peer.sid] = None
-        peer.rooms[wanted.room] = None
         return effects + _acknowledge(peer, ack, answer)
 
     def _replay(
         self, peer: Peer, room: Room, history: History, since: wire.Position
     ) -> tuple[int | None, list[Effect]]:
         """How many events cannot be had any more, None if that is not known; and the others."""
-        if since.history != self._incarnation or since.number > history.last:
+        if since.history != f"{self._incarnation}.{history.number}" or since.number > history.last:
             return None, []
         told: list[Effect] = [
             Emit(
@@ -244,8 +302,8 @@ class Mesh:
 
     def _unsubscribe(self, peer: Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:
         told = {"room": wire.subscription(_first(args)).room}
-        self.rooms.leave(peer, told["room"])
         return [
+            *self.rooms.leave(peer, told["room"]),
             Emit((peer.sid,), HubEvent.ROOM_LEFT, (told,)),
             *_acknowledge(peer, ack, told),
         ]
@@ -258,7 +316,12 @@ class Mesh:
     ) -> list[Effect]:
         if declared.out:
             return self._resign(peer, declared.room, ack)
+        self.rooms.check(peer, "master", declared.room)
         room = self.rooms.made(declared.room)
+        if self.federation is not None:
+            self.rooms.check_mastering(peer, room)
+            self.rooms.drop_if_empty(room)
+            return self.federation.claim(Master(peer, declared, by_envelope), ack)
         told, displaced = self.rooms.declare(room, Master(peer, declared, by_envelope))
         answer = {
             "room": room.name,
@@ -289,13 +352,14 @@ class Mesh:
             if event == HubEvent.GET_SERVER_STATE:
                 return self._server_state(peer, args, ack)
             return self._asked_by_envelope(peer, message, ack)
-        if event.startswith("SET_"):
-            return self._answered_by_event(peer, message, ack)
         if event == HubEvent.MAKE_MASTER:
             declared = wire.declaration(wire.value(message.data), room=message.room)
             return self._appoint(peer, declared, ack, by_envelope=True)
+        self.rooms.check(peer, "speak", message.room, event)
+        if event.startswith("SET_"):
+            return self._answered_by_event(peer, message, ack)
         members = self.rooms.members(message.room)
-        told = self.rooms.tell(members, message, message.data, peer.name)
+        told = self.rooms.say(members, message, message.data, peer.name)
         return told + _acknowledge(peer, ack, {"room": message.room, "members": len(members)})
 
     def _answered_by_event(
@@ -305,11 +369,15 @@ class Mesh:
         said = wire.value(message.data)
         fields = wire.spread(said)
         answer = {**fields, "sender": peer.sid}
-        told = self.rooms.tell(others, message, answer, peer.name)
+        told = self.rooms.say(others, message, answer, peer.name)
         request, certain = self._answered(peer, message, fields)
         if request is not None:
             request.answer_seen = True
-            if request.ack is None and request.asker.sid not in (*others, peer.sid):
+            if (
+                request.ack is None
+                and request.asker.hub is None
+                and request.asker.sid not in (*others, peer.sid)
+            ):
                 # Outside the room it would never see the answer that it waits for.
                 to = [request.asker.sid]
                 told += self.rooms.tell(to, message, answer, peer.name, is_echo=True)
@@ -353,13 +421,22 @@ class Mesh:
         meta = meta_of(args[1]) if len(args) > 1 and peer.speaks_meta else NO_META
         question = wire.RoomMessage(event, "", payload, _NOTHING)
         if event in wire.MEMBER_EVENTS:
-            member = self._peers.get(meta.member) if isinstance(meta.member, str) else None
+            member = self._member(meta.member, peer)
             return self.requests.ask_member(peer, question, member, ack, meta)
         return self.requests.ask(peer, question, meta.room, ack, meta)
+
+    def _member(self, sid: Any, asker: Peer) -> Peer | None:
+        if not isinstance(sid, str):
+            return None
+        member = self._peers.get(sid)
+        if member is None:
+            return None if self.federation is None else self.federation.member(sid)
+        return member if self.sees(asker, member) else None
 
     def _asked_by_envelope(
         self, peer: Peer, message: wire.RoomMessage, ack: int | None
     ) -> list[Effect]:
+        self.rooms.check(peer, "ask", message.room, wire.capability_name(message.event))
         if ack is None:
             room = self.rooms.get(message.room)
             if room is not None and any(each.peer is peer for each in room.masters.serving):
@@ -372,7 +449,8 @@ class Mesh:
         effects = _acknowledge(peer, ack, {})
         request = asked(peer, _first(args))
         if request is not None:
-            effects += cancellation(request, "cancelled") + self.requests.forget(request)
+            effects += cancellation(request, "cancelled")
+            effects += self.requests.forget(request, "cancelled")
         return effects
 
     def _more_parts(self, peer: Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:
@@ -381,8 +459,12 @@ class Mesh:
         request = asked(peer, said)
         if request is None or request.master is None or not is_count(said.get("parts")):
             return effects
+        master = request.master.peer
+        if master.hub is not None:
+            frame = ("more", request.number, peer.sid, said["parts"])
+            return [*effects, ToHub(master.hub, frame)]
         told = {"id": str(request.number), "parts": said["parts"]}
-        return [*effects, Emit((request.master.peer.sid,), HubEvent.REQUEST_MORE, (told,))]
+        return [*effects, Emit((master.sid,), HubEvent.REQUEST_MORE, (told,))]
 
     def _part(self, peer: Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:
         return _acknowledge(peer, ack, {}) + self._to_asker(HubEvent.REQUEST_PART, peer, args)
@@ -399,38 +481,61 @@ class Mesh:
         request = peer.serving.get(int(number))
         if request is None or not request.asker.speaks_meta or request.ack is None:
             return []
+        if request.asker.hub is not None:
+            return [ToHub(request.asker.hub, ("note", request.ack, peer.sid, event, args[0]))]
         return [Emit((request.asker.sid,), event, (args[0], {"request": request.ack}))]
 
     # What the hub itself answers
 
     def _server_state(self, peer: Peer, _: Sequence[Any], ack: int | None) -> list[Effect]:
-        state = self.state_for(peer.sid)
+        if self.federation is not None and not self.federation.is_adrift:
+            return [Survey(peer.sid, ack, HubEvent.GET_SERVER_STATE, None)]
+        return self.tell_state(peer, ack, [])
+
+    def tell_state(self, peer: Peer, ack: int | None, others: Sequence[Peer]) -> list[Effect]:
+        """Answer GET_SERVER_STATE.
+
+        Args:
+            peer: Who asks.
+            ack: Its acknowledgement id, None if it wants none.
+            others: Who is at other hubs.
+        """
+        state = self.state_for(peer.sid, others)
         return [
             Emit((peer.sid,), HubEvent.SET_SERVER_STATE, (state,)),
             *_acknowledge(peer, ack, state),
         ]
 
-    def state_for(self, sid: str) -> dict[str, Any]:
+    def state_for(self, sid: str, others: Sequence[Peer] = ()) -> dict[str, Any]:
         """SET_SERVER_STATE as one socket gets it; ``master`` and ``features`` are ours."""
         peer = self._peers[sid]
         sesiones: dict[str, list[str]] = {}
-        for each in self._registered():
+        names = dict.fromkeys(room.name for room in self.rooms)
+        for other in others:
+            names.update(other.rooms)
+        seen = [each for each in (*self._peers.values(), *others) if self.sees(peer, each)]
+        registered = [each.registration for each in seen if each.registration]
+        for each in registered:
             sesiones.setdefault(each.usuario, []).append(each.sesion)
         return {
             "action": HubEvent.SET_SERVER_STATE.value,
             "socketId": peer.sid,
             "clientId": peer.engine_id,
-            "clients": len(self._peers),
+            "clients": len(seen),
             "sockets": [],
             "socketsPerNamespace": [
                 {
                     "name": self.namespace,
-                    "socketsCount": len(self._peers),
-                    "sockets": [{"id": f"/{each.name}"} for each in self._registered()],
+                    "socketsCount": len(seen),
+                    "sockets": [{"id": f"/{each.name}"} for each in registered],
                 }
             ],
             "miembros": [{"usuario": u, "sesiones": s} for u, s in sesiones.items()],
-            "rooms": [self._room_state(room) for room in self.rooms],
+            "rooms": [
+                self._room_state(name, seen)
+                for name in names
+                if self.rooms.may(peer, "subscribe", name)
+            ],
         }
 
     def _capabilities(self, peer: Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:
@@ -440,7 +545,7 @@ class Mesh:
         offers = [
             offer
             for room in self.rooms
-            if wanted.get("room") in (None, room.name)
+            if wanted.get("room") in (None, room.name) and self.rooms.may(peer, "ask", room.name)
             for offer in _offers(room)
             if wanted.get("capability") in (None, offer["capability"])
         ]
@@ -450,15 +555,46 @@ class Mesh:
         """Who is in a room, or connected: those of our protocol, by socket id."""
         wanted = _first(args)
         room = wanted.get("room") if isinstance(wanted, dict) else None
-        sids = self._peers if room is None else self.rooms.members(wire.room_name(room))
-        found = [self._peers[sid] for sid in sids]
-        members = [{"id": each.sid, "name": each.name} for each in found if each.speaks_meta]
+        if room is not None:
+            self.rooms.check(peer, "subscribe", wire.room_name(room))
+        if self.federation is not None and not self.federation.is_adrift:
+            return [Survey(peer.sid, ack, HubEvent.GET_MEMBERS, room)]
+        return self.tell_members(peer, ack, room, [])
+
+    def tell_members(
+        self, peer: Peer, ack: int | None, room: str | None, others: Sequence[Peer]
+    ) -> list[Effect]:
+        """Answer GET_MEMBERS.
+
+        Args:
+            peer: Who asks.
+            ack: Its acknowledgement id, None if it wants none.
+            room: The room that it asks about, None for all.
+            others: Who is at other hubs.
+        """
+        sids = self._peers if room is None else self.rooms.members(room)
+        found = [*(self._peers[sid] for sid in sids)]
+        found += [each for each in others if room is None or room in each.rooms]
+        members = [
+            {"id": each.sid, "name": each.name}
+            for each in found
+            if each.speaks_meta and self.sees(peer, each)
+        ]
         return _acknowledge(peer, ack, {"members": members})
 
-    def _room_state(self, room: Room) -> dict[str, Any]:
-        serving = room.masters.serving
+    def sees(self, peer: Peer, other: Peer) -> bool:
+        """Whether one may know of another: they may meet in a room that the other is in."""
+        may = self.rooms.may
+        if peer is other or may(peer, "subscribe", wire.EVERY_ROOM):
+            return True
+        rooms = (*other.rooms, *other.masters)
+        return any(may(peer, "subscribe", name) for name in rooms)
+
+    def _room_state(self, name: str, seen: Sequence[Peer]) -> dict[str, Any]:
+        room = self.rooms.get(name)
+        serving = room.masters.serving if room else ()
         return {
-            "roomId": room.name,
+            "roomId": name,
             "miembros": [
                 {
                     **registration.extras,
@@ -466,19 +602,16 @@ class Mesh:
                     "sesion": registration.sesion,
                     "name": registration.name,
                 }
-                for member in room.members
-                if (registration := self._peers[member].registration)
+                for each in seen
+                if name in each.rooms and (registration := each.registration)
             ],
             "master": serving[0].peer.name if serving else None,
             "masters": [each.peer.name for each in serving],
-            "epoch": room.masters.epoch,
+            "epoch": room.masters.epoch if room else 0,
             "features": list(
                 dict.fromkeys(name for each in serving for name in each.declared.features)
             ),
         }
-
-    def _registered(self) -> list[wire.Registration]:
-        return [peer.registration for peer in self._peers.values() if peer.registration]
 
 
 _HANDLERS: Mapping[str, _Handler] = {
@@ -521,6 +654,11 @@ def _offers(room: Room) -> list[dict[str, Any]]:
             )
             offer["masters"].append(master.peer.name)
     return list(found.values())
+
+
+def _denied(sid: str, event: Any, reason: str, room: str | None) -> Denied:
+    action = "subscribe" if event == HubEvent.CLIENT_SUBSCRIBE else "room_message"
+    return Denied(sid, reason, room, action)
 
 
 def _first(args: Sequence[Any]) -> Any:

@@ -6,14 +6,25 @@ A carrier owns one `Mesh` and its clock. Subclasses send; they decide nothing.
 from __future__ import annotations
 
 import abc
-from collections.abc import Iterable
-from typing import Any
+import datetime as dt
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any, Protocol
 
 from alephscript.deadlines import Deadlines
-from alephscript.effects import Acknowledge, Ask, Disarm, Effect, Emit
+from alephscript.effects import Acknowledge, Arm, Ask, Denied, Effect, Emit, Ended, ToHub
+from alephscript.hub.metering import Meter
 from alephscript.routing import Mesh
 
-__all__ = ["Carrier"]
+__all__ = ["Carrier", "Elsewhere"]
+
+
+class Elsewhere(Protocol):
+    """Whoever carries out effects that concern other hubs."""
+
+    def carry(self, carrier: Carrier, effect: Effect, left: Iterator[Effect]) -> None:
+        """Carry out an effect; what is left of the list may be taken, to be carried out later."""
+        ...
 
 
 class Carrier(abc.ABC):
@@ -21,10 +32,17 @@ class Carrier(abc.ABC):
 
     Args:
         mesh: The namespace to serve.
+
+    Attributes:
+        meter: Counts its requests.
+        elsewhere: Where effects go that concern other hubs, if there are any.
     """
 
     def __init__(self, mesh: Mesh) -> None:
         self.mesh = mesh
+        self.meter = Meter()
+        self.elsewhere: Elsewhere | None = None
+        self._asked_at: dict[int, float] = {}
         self._deadlines = Deadlines(self._expire)
         mesh.requests.remaining = self._deadlines.remaining
 
@@ -42,23 +60,41 @@ class Carrier(abc.ABC):
 
     def carry(self, effects: Iterable[Effect]) -> None:
         """Carry out effects."""
-        for effect in effects:
+        left = iter(effects)
+        for effect in left:
             if isinstance(effect, Ask):
                 self.ask(effect.to, effect.event, effect.args, effect.request)
                 if effect.seconds is not None:
-                    self._deadlines.set(effect.request, effect.seconds)
+                    self._open(effect.request, effect.seconds)
             elif isinstance(effect, Acknowledge):
                 self.acknowledge(effect)
-            elif isinstance(effect, Disarm):
+            elif isinstance(effect, Ended):
                 self._deadlines.forget(effect.request)
+                now = time.perf_counter()
+                began = self._asked_at.pop(effect.request, now)
+                self.meter.ended(effect.capability, effect.code, now - began)
             elif isinstance(effect, Emit):
                 self.emit(effect.to, effect.event, effect.args)
+            elif isinstance(effect, Denied):
+                at = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds")
+                told = {"reason": effect.reason, "room": effect.room, "action": effect.action}
+                self.emit((effect.to,), "auth_error", ({**told, "timestamp": at},))
+            elif isinstance(effect, Arm):
+                self._open(effect.request, effect.seconds)
             else:
-                self._deadlines.set(effect.request, effect.seconds)
+                if isinstance(effect, ToHub) and effect.seconds is not None:
+                    self._open(effect.request, effect.seconds)
+                assert self.elsewhere is not None
+                self.elsewhere.carry(self, effect, left)
 
     def close(self) -> None:
         """Forget all deadlines; nothing is sent any more."""
         self._deadlines.close()
+        self._asked_at.clear()
+
+    def _open(self, request: int, seconds: float) -> None:
+        self._deadlines.set(request, seconds)
+        self._asked_at[request] = time.perf_counter()
 
     def _expire(self, request: int) -> None:
         self.carry(self.mesh.expired(request))

@@ -5,19 +5,26 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
+import re
 import secrets
 import socket
+import ssl
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from alephscript import wire
+from alephscript.access import Access
 from alephscript.errors import AlephScriptError, StateError
 from alephscript.hub.admin import Admin
 from alephscript.hub.engine import Engine
 from alephscript.hub.http import HubApp, admission
+from alephscript.limits import DEFAULT_LIMITS, Limits
 from alephscript.routing import Mesh
+
+if TYPE_CHECKING:
+    from alephscript.hub.cluster import Cluster
 
 __all__ = ["Hub", "HubError"]
 
@@ -25,6 +32,7 @@ _BACKLOG = 1024
 """Connections that may wait to be accepted: a mesh that comes back comes at once."""
 
 _CLOSE_SECONDS = 2.0
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class HubError(AlephScriptError, OSError):
@@ -40,20 +48,25 @@ class Hub:
             client = AlephScriptClient(hub.url)
 
     Args:
-        host: The address to listen on. Others than loopback are refused unless ``insecure``.
+        host: The address to listen on. Others than loopback need ``access``, or ``insecure``.
         port: The port; 0 takes a free one.
+        access: Who may come in and what each may do, for example
+            `alephscript.access.SharedToken`; None lets in everybody.
         insecure: Listen beyond loopback although nobody is asked who they are.
+        tls: Certificate and key (``ssl.SSLContext.load_cert_chain``); None serves plain HTTP.
         default_timeout: Seconds that a request may take when its asker names none.
         require_subscription: Whether an asker has to be in the room that it asks.
         cors_origins: Browser origins that may connect besides the hub's own; ``"*"`` for all.
+        allowed_hosts: Names that the hub goes by besides loopback's, for one behind a proxy that
+            asks nobody who they are.
         ping_interval: Seconds between heartbeats.
         ping_timeout: Seconds that a client may take to answer one.
-        max_bytes: The largest message; a client that sends a larger one is disconnected.
-        join_timeout: Seconds that a connection may take to join a namespace.
+        limits: How much one client may take of it.
+        redis: Address of a Redis or Valkey that several hubs share, so that they are one mesh:
+            ``redis://127.0.0.1:6379/0``. Whoever may write there is trusted as the hubs are.
         history: Events of each room that are kept for who was away for a moment; 0 keeps none.
         admin_ui: Folder of an installed ``@socket.io/admin-ui``, to be served under ``/admin-ui``;
-            for loopback only, as whoever opens it sees who is connected.
-        max_backlog: Bytes that may wait for a client; one that reads too slowly is disconnected.
+            beyond loopback it needs ``access``, as whoever opens it sees who is connected.
         websockets: The library for them, ``picows`` or ``websockets``; None takes picows if it
             is installed.
     """
@@ -63,15 +76,17 @@ class Hub:
         *,
         host: str = "127.0.0.1",
         port: int = 3010,
+        access: Access | None = None,
         insecure: bool = False,
+        tls: ssl.SSLContext | None = None,
         default_timeout: float = wire.DEFAULT_TIMEOUT,
         require_subscription: bool = False,
         cors_origins: Sequence[str] | str = (),
+        allowed_hosts: Sequence[str] = (),
         ping_interval: float = 25.0,
         ping_timeout: float = 20.0,
-        max_bytes: int = 1_000_000,
-        max_backlog: int = 4_000_000,
-        join_timeout: float = 5.0,
+        limits: Limits = DEFAULT_LIMITS,
+        redis: str | None = None,
         history: int = 0,
         admin_ui: Path | str | None = None,
         websockets: str | None = None,
@@ -79,7 +94,12 @@ class Hub:
         self._host = host
         self._port = port
         self._insecure = insecure
-        self._admit = admission(cors_origins)
+        self._access = access
+        self._tls = tls
+        self._is_private = access is None and _is_loopback(host)
+        self._admit = admission(
+            cors_origins, [*_LOOPBACK, host, *allowed_hosts] if self._is_private else None
+        )
         self._websockets = websockets
         self._engine = Engine(
             {
@@ -89,18 +109,21 @@ class Hub:
                     require_subscription=require_subscription,
                     history=history,
                     incarnation=secrets.token_hex(8),
+                    limits=limits,
+                    authorize=None if access is None else access.authorize,
                 )
                 for namespace in wire.NAMESPACES
             },
             ping_interval=ping_interval,
             ping_timeout=ping_timeout,
-            max_bytes=max_bytes,
-            max_backlog=max_backlog,
-            join_timeout=join_timeout,
+            limits=limits,
+            access=access,
         )
         self._admin_ui = None if admin_ui is None else _pages_of(Path(admin_ui))
         if self._admin_ui is not None:
             self._engine.inhabit("/admin", Admin(self._engine))
+        self._redis = redis
+        self._cluster: Cluster | None = None
         self._server: asyncio.Server | None = None
         self._state: Any = None
         self._closed = asyncio.Event()
@@ -115,30 +138,44 @@ class Hub:
         if self._server is None:
             raise StateError("this hub is not open; use `async with Hub(…) as hub`")
         host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"http://{host}:{self._port}"
+        return f"{'http' if self._tls is None else 'https'}://{host}:{self._port}"
 
     async def __aenter__(self) -> Self:
         if self._server is not None:
             raise StateError("this hub is open already")
-        if not (self._insecure or _is_loopback(self._host)):
-            raise HubError(
-                f"{self._host} is reachable by others and nobody is asked who they are; "
-                "listen on 127.0.0.1, or pass insecure=True (--insecure) if that is meant"
-            )
-        if self._admin_ui is not None and not _is_loopback(self._host):
-            raise HubError("the Admin UI asks nobody who they are; serve it on 127.0.0.1 only")
+        if self._access is None and not _is_loopback(self._host):
+            if not self._insecure:
+                raise HubError(
+                    f"{self._host} is reachable by others and nobody is asked who they are; "
+                    "pass access=SharedToken(…) (--token), listen on 127.0.0.1, or pass "
+                    "insecure=True (--insecure) if that is meant"
+                )
+            if self._admin_ui is not None:
+                raise HubError(
+                    "the Admin UI shows who is connected; beyond 127.0.0.1 it needs access=…"
+                )
         make_protocol, self._state, create_server = self._protocols()
+        if self._redis is not None:
+            await self._join(self._redis)
         self._engine.take_requests(take=True)
         self._closed.clear()
         loop = asyncio.get_running_loop()
-        listener = self._bind()
-        server = await create_server(
-            loop, make_protocol, sock=listener, backlog=_BACKLOG, start_serving=False
-        )
+        server = None
         try:
+            server = await create_server(
+                loop,
+                make_protocol,
+                sock=self._bind(),
+                backlog=_BACKLOG,
+                ssl=self._tls,
+                start_serving=False,
+            )
             await server.start_serving()
         except BaseException:
-            server.close()
+            if server is not None:
+                server.close()
+            if self._cluster is not None:
+                await self._cluster.close()
             raise
         self._server = server
         return self
@@ -167,6 +204,8 @@ class Hub:
         for task in self._state.tasks:
             task.cancel()
         self._engine.close()  # of who came in between
+        if self._cluster is not None:
+            await self._cluster.close()
         self._closed.set()
 
     async def drain(self, timeout: float) -> None:
@@ -210,7 +249,7 @@ class Hub:
                 f"a hub needs {exc.name}; install it with `pip install 'alephscript[{extra}]'`"
             ) from exc
         config = uvicorn.Config(
-            HubApp(self._engine, self._admit, self._admin_ui),
+            HubApp(self._engine, self._admit, admin_ui=self._admin_ui, is_private=self._is_private),
             ws=websocket,
             log_config=None,
             log_level="warning",
@@ -231,6 +270,28 @@ class Hub:
             return made
 
         return make_protocol, state, create_server
+
+    async def _join(self, url: str) -> None:
+        """Be one of the hubs that share a Redis."""
+        try:
+            from alephscript.hub._redis import RedisRegistry
+            from alephscript.hub.cluster import Cluster
+        except ModuleNotFoundError as exc:
+            raise HubError(
+                f"redis=… needs {exc.name}; install it with `pip install 'alephscript[redis]'`"
+            ) from exc
+        if self._cluster is None:
+            try:
+                self._cluster = Cluster(self._engine, RedisRegistry(url))
+            except ValueError as exc:
+                raise HubError(f"{_without_password(url)} is no address of a Redis: {exc}") from exc
+        try:
+            await self._cluster.open()
+        except OSError as exc:
+            raise HubError(
+                f"cannot reach Redis at {_without_password(url)}: {exc}; start one there, or leave "
+                "redis=… (--redis) out to run one hub alone"
+            ) from exc
 
     def _bind(self) -> socket.socket:
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
@@ -270,6 +331,10 @@ def _pages_of(folder: Path) -> Path:
         f"{folder} holds no Admin UI; `npm install @socket.io/admin-ui` makes "
         "node_modules/@socket.io/admin-ui"
     )
+
+
+def _without_password(url: str) -> str:
+    return re.sub(r"//[^/@]*@", "//", url)
 
 
 def _is_loopback(host: str) -> bool:

@@ -1,0 +1,491 @@
+"""Several hubs that are one mesh, as each of them sees it.
+
+Theory of operation. A registry that all hubs share decides who masters a room: a hub puts forward
+what its own peers declare (`Claim`, `Release`) and does what the registry says (`settled`), in the
+order in which the registry says it. A master at another hub is a `Peer` here, too, with that hub's
+name; what is put to it becomes a frame to its hub. There the asker is such a peer, and the request
+one like all others, so that everything holds across hubs that holds at one: deadline, cancelling,
+parts, loss.
+
+==========  ====================================================  ==============================
+frame       fields                                                from … to
+==========  ====================================================  ==============================
+`ask`       number, master, room, event, data, about              the asker's hub, the master's
+`cancel`    number, asker, reason                                 the same
+`more`      number, asker, parts                                  the same
+`answer`    number, master, answer, whether it was a SET_         the master's hub, the asker's
+`moved`     number, master                                        the same: nothing was delivered
+`lost`      number, master                                        the same: it may have run
+`note`      number, master, event, data                           the same: a part, or progress
+`say`       event, data, sender                                   one hub, all that attend a room
+==========  ====================================================  ==============================
+
+Numbers are those of the asker's hub. A frame about a request counts only if it names the master
+that the request is at: what comes late from the one before is dropped.
+
+Pure: no socket, no clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from alephscript import wire
+from alephscript.access import Identity
+from alephscript.effects import Acknowledge, Claim, Effect, Emit, Release, Survey, ToHub
+from alephscript.errors import MasterLost, NoMaster, RequestError
+from alephscript.masters import Master
+from alephscript.requests import Meta, Request, answer_of, cancellation, is_count
+from alephscript.rooms import Peer
+
+if TYPE_CHECKING:
+    from alephscript.routing import Mesh
+
+__all__ = ["Entry", "Federation", "hub_of"]
+
+_MARK = "~"
+
+
+@attrs.frozen
+class Entry:
+    """A master, as the registry has it.
+
+    Attributes:
+        hub: Its hub's name.
+        sid: Its socket id.
+        name: What others see as its name.
+        declared: What it declared.
+        by_envelope: Whether it declared inside ROOM_MESSAGE.
+    """
+
+    hub: str
+    sid: str
+    name: str
+    declared: wire.Declaration
+    by_envelope: bool
+
+
+def hub_of(sid: str) -> str:
+    """The hub that a socket id is of, empty if ids of that kind do not say."""
+    return sid.partition(_MARK)[0] if _MARK in sid else ""
+
+
+class Federation:
+    """The other hubs of a mesh.
+
+    Args:
+        mesh: This hub's part of it.
+        hub: This hub's name.
+
+    Attributes:
+        is_adrift: Whether the others, and the registry, cannot be reached just now.
+    """
+
+    def __init__(self, mesh: Mesh, hub: str) -> None:
+        self.hub = hub
+        self.is_adrift = False
+        self._mesh = mesh
+        self._masters: dict[str, Peer] = {}  # of other hubs, and members that were asked there
+        self._askers: dict[str, Peer] = {}
+        self._claiming: dict[tuple[str, str], Master[Peer]] = {}  # by socket id and room
+        self._many = 64
+        self._stranded: dict[int, Request] = {}  # by number; to be asked when their room settles
+
+    @property
+    def prefix(self) -> str:
+        """What socket ids of this hub begin with."""
+        return self.hub + _MARK
+
+    # What the registry decides
+
+    def settled(self, name: str, epoch: int, entries: Sequence[Entry]) -> list[Effect]:
+        """Who masters a room from now on.
+
+        Args:
+            name: The room.
+            epoch: Its epoch.
+            entries: All masters, by seniority; none for a room that is mastered no more.
+        """
+        rooms = self._mesh.rooms
+        room = rooms.made(name) if entries else rooms.get(name)
+        if room is None:
+            return []
+        masters = [
+            Master(peer, entry.declared, entry.by_envelope)
+            for entry in entries
+            if (peer := self._peer_of(entry)) is not None
+        ]
+        told, displaced = rooms.replace(room, masters, epoch)
+        effects = told
+        for peer in displaced:
+            why = "is gone" if peer.hub else "was displaced"
+            for request in [each for each in peer.serving.values() if each.room == name]:
+                effects += cancellation(request, "displaced")
+                effects += self._lost(request, f"the master of {name} {why}")
+            self._forget_if_idle(peer)
+        effects += self._mesh.requests.ask_who_waits(room)
+        for request in [each for each in self._stranded.values() if each.room == name]:
+            effects += self._ask_again(request)
+        rooms.drop_if_empty(room)
+        return effects
+
+    def claim(self, master: Master[Peer], ack: int | None) -> list[Effect]:
+        """Put forward what a peer here has declared.
+
+        Args:
+            master: The declaration.
+            ack: What it wants acknowledged, None if nothing.
+        """
+        self._claiming[master.peer.sid, master.declared.room] = master
+        return [_claim(master, ack, gently=False)]
+
+    def claimed(self, claim: Claim, epoch: int) -> list[Effect]:
+        """What a peer claimed was settled; it is told.
+
+        Args:
+            claim: What was claimed.
+            epoch: The room's.
+        """
+        self._claiming.pop((claim.sid, claim.room), None)
+        if claim.sid not in self._mesh.rooms.peers:
+            return [Release(claim.sid, claim.room)]
+        if claim.ack is None:
+            return []
+        answer = {"room": claim.room, "features": claim.declared["features"], "epoch": epoch}
+        return [Acknowledge(claim.sid, claim.ack, wire.success(answer))]
+
+    def unclaimed(self, claim: Claim, error: RequestError) -> list[Effect]:
+        """The registry could not be asked in time."""
+        self._claiming.pop((claim.sid, claim.room), None)
+        return self._mesh.refused(claim.sid, claim.ack, error)
+
+    def hub_gone(self, hub: str) -> list[Effect]:
+        """Another hub is gone, and whoever asked from there; its masters the registry removes."""
+        effects: list[Effect] = []
+        for peer in [each for each in self._askers.values() if each.hub == hub]:
+            effects += self._mesh.abandoned(peer)
+            self._askers.pop(peer.sid, None)
+        for peer in [each for each in self._masters.values() if each.hub == hub]:
+            for request in [each for each in peer.serving.values() if not each.room]:
+                effects += self._lost(request, "that member's hub is gone")
+            self._forget_if_idle(peer)
+        return effects
+
+    def adrift(self) -> list[Effect]:
+        """Others cannot be reached: what is at this hub goes on, what is elsewhere ends."""
+        self.is_adrift = True
+        effects: list[Effect] = []
+        hubs = {peer.hub for peer in (*self._askers.values(), *self._masters.values())}
+        for room in list(self._mesh.rooms):
+            here = [each for each in room.masters if each.peer.hub is None]
+            if len(here) < len(list(room.masters)):
+                entries = [self._entry(each) for each in here]
+                effects += self.settled(room.name, room.masters.epoch, entries)
+        for request in list(self._stranded.values()):
+            effects += self._end_stranded(request)
+        for hub in hubs:
+            if hub is not None:
+                effects += self.hub_gone(hub)
+        return effects
+
+    def census(self) -> list[dict[str, Any]]:
+        """Who is at this hub, as plain data for another one."""
+        return [
+            {
+                "sid": peer.sid,
+                "rooms": list(peer.rooms),
+                "masters": list(peer.masters),
+                "registration": peer.registration
+                and {
+                    **peer.registration.extras,
+                    "usuario": peer.registration.usuario,
+                    "sesion": peer.registration.sesion,
+                },
+            }
+            for peer in self._mesh.rooms.peers.values()
+        ]
+
+    def surveyed(self, survey: Survey, others: Iterable[tuple[str, Any]]) -> list[Effect]:
+        """Other hubs have said who is there.
+
+        Args:
+            survey: Who wanted to know.
+            others: Each hub's name, and its `census`.
+        """
+        asker = self._mesh.rooms.peers.get(survey.sid)
+        if asker is None:
+            return []
+        peers = [_counted(hub, each) for hub, census in others for each in census]
+        if survey.event == wire.HubEvent.GET_MEMBERS:
+            return self._mesh.tell_members(asker, survey.ack, survey.room, peers)
+        return self._mesh.tell_state(asker, survey.ack, peers)
+
+    def found(self, standings: Mapping[str, tuple[int, Sequence[Entry]]]) -> list[Effect]:
+        """The registry can be reached, and this is all that it knows.
+
+        Args:
+            standings: Epoch and masters, by room.
+        """
+        self.is_adrift = False
+        effects: list[Effect] = []
+        for room in list(self._mesh.rooms):
+            if room.name not in standings and room.masters:
+                effects += self.settled(room.name, room.masters.epoch, ())
+        for name, (epoch, entries) in standings.items():
+            effects += self.settled(name, epoch, entries)
+        return effects
+
+    def own(self) -> list[Claim]:
+        """The masters at this hub, to be claimed again after a time adrift."""
+        return [
+            _claim(each, None, gently=True)
+            for room in self._mesh.rooms
+            for each in room.masters
+            if each.peer.hub is None
+        ]
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether somebody here waits for an answer from another hub."""
+        return any(peer.serving for peer in self._masters.values())
+
+    # What other hubs say
+
+    def received(self, hub: str, frame: Sequence[Any]) -> list[Effect]:
+        """A frame came for this hub; one that makes no sense is dropped.
+
+        Args:
+            hub: Where from.
+            frame: Its kind and its fields, read or unread.
+        """
+        kind, *fields = frame
+        handlers: dict[Any, Callable[..., list[Effect]]] = {
+            "ask": self._asked,
+            "cancel": self._cancelled,
+            "more": self._wanted,
+            "answer": self._answered,
+            "moved": self._moved,
+            "lost": self._lost_there,
+            "note": self._noted,
+        }
+        handle = handlers.get(wire.value(kind))
+        return [] if handle is None else handle(hub, *fields)
+
+    def heard(self, name: str, event: Any, data: Any, sender: Any) -> list[Effect]:
+        """Something was said in a room at another hub."""
+        message = wire.RoomMessage(wire.value(event), name, None, {})
+        rooms = self._mesh.rooms
+        return rooms.tell(rooms.members(name), message, data, wire.value(sender))
+
+    def undelivered(self, hub: str, frame: Sequence[Any]) -> list[Effect]:
+        """A frame could not be sent: that hub is gone, or all of them are out of reach."""
+        if frame[0] != "ask":
+            return []
+        return self._moved(hub, frame[1], frame[2])
+
+    def _asked(
+        self,
+        hub: str,
+        number: Any,
+        sid: Any,
+        name: Any,
+        event: Any,
+        data: Any,
+        about: Any,
+    ) -> list[Effect]:
+        number, sid, name, event, about = map(wire.value, (number, sid, name, event, about))
+        peer = self._mesh.rooms.peers.get(sid)
+        room = self._mesh.rooms.get(name) if name else None
+        master = None
+        if peer is not None and name:
+            if room is not None:
+                master = next((each for each in room.masters if each.peer is peer), None)
+            # The registry may have told the asker's hub first.
+            master = master or self._claiming.get((sid, name))
+        asker = self._asker(hub, about)
+        if peer is not None and not name and peer.speaks_meta and self._mesh.sees(asker, peer):
+            master = Master(peer, wire.Declaration("", ()), by_envelope=False)
+        if master is None:
+            return [ToHub(hub, ("moved", number, sid))]
+        meta = Meta(room=name or None, seconds=about["seconds"], extras=about["extras"])
+        question = wire.RoomMessage(event, name or "", data, about["envelope"])
+        return self._mesh.requests.serve(asker, question, master, number, meta)
+
+    def _cancelled(self, hub: str, number: Any, sid: Any, reason: Any) -> list[Effect]:
+        request = self._of(hub, number, sid)
+        if request is None:
+            return []
+        told = str(wire.value(reason))
+        return cancellation(request, told) + self._mesh.requests.forget(request, told)
+
+    def _wanted(self, hub: str, number: Any, sid: Any, parts: Any) -> list[Effect]:
+        request, parts = self._of(hub, number, sid), wire.value(parts)
+        if request is None or request.master is None or not is_count(parts):
+            return []
+        told = {"id": str(request.number), "parts": parts}
+        return [Emit((request.master.peer.sid,), wire.HubEvent.REQUEST_MORE, (told,))]
+
+    def _answered(self, hub: str, number: Any, sid: Any, answer: Any, seen: Any) -> list[Effect]:
+        request = self._at(hub, number, sid)
+        if request is None:
+            self._mesh.late_answers += 1
+            return []
+        asker = request.asker
+        if wire.value(seen) and request.ack is None:
+            request.answer_seen = asker.sid in self._mesh.rooms.members(request.room)
+            if not request.answer_seen:
+                # The others heard the SET_ already; it alone was outside.
+                message = wire.RoomMessage(wire.answer_event(request.event), request.room, None, {})
+                said = {**wire.value(answer), "sender": wire.value(sid)}
+                told = self._mesh.rooms.tell([asker.sid], message, said, "", is_echo=True)
+                request.answer_seen = True
+                return told + self._ended(request, answer)
+        return self._ended(request, answer)
+
+    def _ended(self, request: Request, answer: Any) -> list[Effect]:
+        peer = request.master.peer if request.master else None
+        effects = self._mesh.requests.end(request, answer_of(request, [answer]))
+        if peer is not None:
+            self._forget_if_idle(peer)
+        return effects
+
+    def _moved(self, hub: str, number: Any, sid: Any) -> list[Effect]:
+        """Nobody was asked: ask who serves now, or wait for the registry to say who does."""
+        request = self._at(hub, number, sid)
+        if request is None:
+            return []
+        if not request.room:
+            error = NoMaster("that member is gone")
+            return self._mesh.requests.end(request, error.answer())
+        self._stranded[request.number] = request
+        if self.is_adrift:
+            return self._end_stranded(request)
+        return []
+
+    def _lost_there(self, hub: str, number: Any, sid: Any) -> list[Effect]:
+        request = self._at(hub, number, sid)
+        if request is None:
+            return []
+        return self._lost(request, f"the master of {request.room} is gone")
+
+    def _noted(self, hub: str, number: Any, sid: Any, event: Any, data: Any) -> list[Effect]:
+        request = self._at(hub, number, sid)
+        if request is None or not request.asker.speaks_meta or request.ack is None:
+            return []
+        return [Emit((request.asker.sid,), wire.value(event), (data, {"request": request.ack}))]
+
+    # Who is who
+
+    def member(self, sid: str) -> Peer | None:
+        """A member that is at another hub, by its socket id; whether it is there shows."""
+        hub = hub_of(sid)
+        if not hub or hub == self.hub or self.is_adrift:
+            return None
+        return self._masters.get(sid) or self._remember(Peer(sid, sid, hub=hub))
+
+    def _remember(self, peer: Peer) -> Peer:
+        peer.speaks_meta = True  # its hub understands all that we say of requests
+        self._masters[peer.sid] = peer
+        return peer
+
+    def _peer_of(self, entry: Entry) -> Peer | None:
+        if entry.hub == self.hub:
+            return self._mesh.rooms.peers.get(entry.sid)
+        peer = self._masters.get(entry.sid)
+        if peer is None:
+            peer = self._remember(Peer(entry.sid, entry.sid, hub=entry.hub))
+        peer.name = entry.name
+        return peer
+
+    def _entry(self, master: Master[Peer]) -> Entry:
+        peer = master.peer
+        return Entry(peer.hub or self.hub, peer.sid, peer.name, master.declared, master.by_envelope)
+
+    def _asker(self, hub: str, about: Mapping[str, Any]) -> Peer:
+        sid = about["sid"]
+        if len(self._askers) >= self._many:
+            for idle in [each for each in self._askers.values() if not each.asked]:
+                del self._askers[idle.sid]
+            self._many = 64 + 2 * len(self._askers)
+        asker = self._askers.get(sid)
+        if asker is None:
+            asker = self._askers[sid] = Peer(sid, sid, _identity(about["identity"]), hub=hub)
+        asker.name = about["name"]
+        asker.speaks_meta = about["meta"]
+        return asker
+
+    def _of(self, hub: str, number: Any, sid: Any) -> Request | None:
+        """A request of another hub's peer that is at a master here."""
+        asker = self._askers.get(wire.value(sid))
+        if asker is None or asker.hub != hub:
+            return None
+        return asker.asked.get(wire.value(number))
+
+    def _at(self, hub: str, number: Any, sid: Any) -> Request | None:
+        """A request of a peer here that is at that master of another hub."""
+        request = self._mesh.requests.get(wire.value(number))
+        if request is None or request.master is None:
+            return None
+        peer = request.master.peer
+        return request if peer.hub == hub and peer.sid == wire.value(sid) else None
+
+    def _forget_if_idle(self, peer: Peer) -> None:
+        if peer.hub is not None and not peer.masters and not peer.serving:
+            self._masters.pop(peer.sid, None)
+
+    # How requests go on
+
+    def _lost(self, request: Request, why: str) -> list[Effect]:
+        self._stranded.pop(request.number, None)
+        return self._mesh.requests.lost(request, why)
+
+    def _ask_again(self, request: Request) -> list[Effect]:
+        """Its room has settled: nothing ran, so whoever serves there now may be asked."""
+        del self._stranded[request.number]
+        if self._mesh.requests.get(request.number) is not request:
+            return []
+        return self._mesh.requests.ask_again(request)
+
+    def _end_stranded(self, request: Request) -> list[Effect]:
+        del self._stranded[request.number]
+        if self._mesh.requests.get(request.number) is not request:
+            return []
+        error = MasterLost(
+            f"the hub that {request.room} is mastered at cannot be reached",
+            [{"delivered": False}],
+            retryable=True,
+        )
+        return self._mesh.requests.end(request, error.answer())
+
+
+def _claim(master: Master[Peer], ack: int | None, *, gently: bool) -> Claim:
+    peer, declared = master.peer, master.declared
+    told = {
+        "room": declared.room,
+        "features": list(declared.features),
+        "group": declared.group,
+        "descriptions": declared.descriptions,
+    }
+    return Claim(peer.sid, peer.name, ack, declared.room, told, master.by_envelope, gently)
+
+
+def _counted(hub: str, told: Mapping[str, Any]) -> Peer:
+    """Somebody of another hub, as its census says."""
+    peer = Peer(told["sid"], told["sid"], hub=hub)
+    peer.rooms = dict.fromkeys(told["rooms"])
+    peer.masters = dict.fromkeys(told["masters"])
+    if told["registration"] is not None:
+        peer.registration = wire.registration(told["registration"])
+        peer.name = peer.registration.name
+        peer.speaks_meta = peer.registration.speaks_meta
+    return peer
+
+
+def _identity(told: Mapping[str, Any] | None) -> Identity | None:
+    if told is None:
+        return None
+    rooms = told["rooms"]
+    return Identity(usuario=told["usuario"], rooms=None if rooms is None else frozenset(rooms))
