@@ -194,9 +194,7 @@ class _WatchedLink:
             self._shown.packet(OUT, self._hub, Kind.ACK, ack, payload)
 
     async def close(self) -> None:
-        if self._is_up:
-            self._is_up = False
-            self._shown.packet(OUT, self._hub, Kind.DISCONNECT)
+        # Whether a goodbye goes out is the link's affair; that it has ended, it says.
         await self.link.close()
 
     def received(self, payload: bytes, ack: int | None) -> None:
@@ -260,7 +258,7 @@ class _WatchedMachine:
         return " ".join(
             self._value(field, value)
             for field, value in fields.items()
-            if field not in _SECRET and value not in (None, False, ())
+            if not (field in _SECRET or value is None or value is False or value in ((), []))
         )
 
     def _value(self, field: str, value: Any) -> str:
