@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     run: Run = options.run
     if options.debug is not None:
-        os.environ[debugging.VARIABLE] = options.debug
+        os.environ[debugging.VARIABLE] = options.debug  # read by what the command makes
     try:
         debugging.topics()
         made = run(options)
