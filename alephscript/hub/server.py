@@ -18,6 +18,7 @@ from alephscript import wire
 from alephscript.access import Access
 from alephscript.errors import AlephScriptError, StateError
 from alephscript.hub.admin import Admin
+from alephscript.hub.debugging import connections
 from alephscript.hub.engine import Engine
 from alephscript.hub.http import HubApp, admission
 from alephscript.limits import DEFAULT_LIMITS, Limits
@@ -119,6 +120,7 @@ class Hub:
             limits=limits,
             access=access,
         )
+        self._engine.connection = connections()
         self._admin_ui = None if admin_ui is None else _pages_of(Path(admin_ui))
         if self._admin_ui is not None:
             self._engine.inhabit("/admin", Admin(self._engine))
