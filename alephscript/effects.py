@@ -8,7 +8,7 @@ effect         what the shell does
                number, and sets the request's deadline if it is told one
 `Acknowledge`  answers an event that asked for acknowledgement, exactly once each
 `Arm`          calls `Mesh.expired` with the request's number after so many seconds
-`Disarm`       forgets that
+`Ended`       forgets that: the request has ended
 =============  ================================================================
 
 Pure: no socket, no clock.
@@ -22,7 +22,7 @@ import msgspec
 
 from alephscript.wire import Answer
 
-__all__ = ["Acknowledge", "Arm", "Ask", "Disarm", "Effect", "Emit"]
+__all__ = ["Acknowledge", "Arm", "Ask", "Effect", "Emit", "Ended"]
 
 
 class Emit(NamedTuple):
@@ -72,10 +72,18 @@ class Arm(NamedTuple):
     seconds: float
 
 
-class Disarm(NamedTuple):
-    """The request has ended; its deadline means nothing any more."""
+class Ended(NamedTuple):
+    """A request has ended; its deadline means nothing any more.
+
+    Attributes:
+        request: Its number, 0 if it was refused before it got one.
+        capability: What was asked for, None if nobody declared it.
+        code: How it ended: ``ok``, or an error's code.
+    """
 
     request: int
+    capability: str | None
+    code: str
 
 
-Effect = Emit | Ask | Acknowledge | Arm | Disarm
+Effect = Emit | Ask | Acknowledge | Arm | Ended

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from alephscript import wire
-from alephscript.effects import Acknowledge, Arm, Ask, Disarm, Effect, Emit
+from alephscript.effects import Acknowledge, Arm, Ask, Effect, Emit, Ended
 from alephscript.errors import (
     Conflict,
     DeadlineExceeded,
@@ -28,6 +28,7 @@ from alephscript.wire import Answer, HubEvent
 
 __all__ = [
     "NO_META",
+    "OK",
     "Meta",
     "Request",
     "Requests",
@@ -114,6 +115,9 @@ class Meta(NamedTuple):
 
 
 NO_META = Meta()
+OK = "ok"
+"""How a request ended that was answered with a success."""
+
 _MOST_PARTS = 1024
 _LONGEST_CHAIN = 16
 
@@ -302,7 +306,7 @@ class Requests:
 
     def end(self, request: Request, answer: Answer | msgspec.Raw) -> list[Effect]:
         """Answer a request, in the way its asker can hear."""
-        effects = self.forget(request)
+        effects = self.forget(request, code_of(answer))
         if request.ack is not None:
             effects.append(Acknowledge(request.asker.sid, request.ack, answer))
         elif not request.answer_seen:
@@ -317,23 +321,42 @@ class Requests:
             effects += self._rooms.tell(heard, message, fields, master.peer.name if master else "")
         return effects
 
-    def forget(self, request: Request) -> list[Effect]:
-        """A request has ended; nobody is told."""
-        number = request.number
+    def forget(self, request: Request, code: str) -> list[Effect]:
+        """A request has ended; nobody is told.
+
+        Args:
+            request: An open one.
+            code: How it ended: ``ok``, or an error's code.
+        """
+        number, master = request.number, request.master
         del self._open[number]
         request.asker.asked.pop(request.key, None)
-        if request.master is None:
+        capability = None
+        if master is None:
             self._waiting.pop(number, None)
         else:
-            request.master.peer.serving.pop(number, None)
-        return [Disarm(number)]
+            master.peer.serving.pop(number, None)
+            asked_for = wire.capability_name(request.event)
+            if asked_for in master.offers:
+                capability = asked_for
+        return [Ended(number, capability, code)]
 
 
 def _refused(peer: Peer, event: str, ack: int | None, error: RequestError) -> list[Effect]:
     """Tell an asker, in the way it can hear, that nobody was asked."""
+    told: Effect
     if ack is not None:
-        return [Acknowledge(peer.sid, ack, error.answer())]
-    return [Emit((peer.sid,), wire.answer_event(event), (error.answer(),))]
+        told = Acknowledge(peer.sid, ack, error.answer())
+    else:
+        told = Emit((peer.sid,), wire.answer_event(event), (error.answer(),))
+    return [Ended(0, None, error.code), told]
+
+
+def code_of(answer: Answer | msgspec.Raw) -> str:
+    """How a request ended, by its answer; what is passed on unread is a success."""
+    if isinstance(answer, msgspec.Raw) or answer.get("success") is True:
+        return OK
+    return str(answer.get("code"))
 
 
 def meta_of(unread: Any) -> Meta:

@@ -183,7 +183,7 @@ class Mesh:
         for request in list(peer.asked.values()):
             if request.master is not None and request.master.peer is not peer:
                 effects += cancellation(request, "asker_lost")
-            effects += self.requests.forget(request)
+            effects += self.requests.forget(request, "asker_lost")
         for name in list(peer.rooms):
             self.rooms.leave(peer, name)
         rooms = [room for name in peer.masters if (room := self.rooms.get(name))]
@@ -372,7 +372,8 @@ class Mesh:
         effects = _acknowledge(peer, ack, {})
         request = asked(peer, _first(args))
         if request is not None:
-            effects += cancellation(request, "cancelled") + self.requests.forget(request)
+            effects += cancellation(request, "cancelled")
+            effects += self.requests.forget(request, "cancelled")
         return effects
 
     def _more_parts(self, peer: Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from alephscript import wire
-from alephscript.effects import Acknowledge, Ask, Disarm, Effect, Emit
+from alephscript.effects import Acknowledge, Ask, Effect, Emit, Ended
 from alephscript.errors import InvalidPayload, PayloadTooLarge, StateError
 from alephscript.routing import Mesh
 
@@ -121,7 +121,7 @@ def deadline(effects: list[Effect]) -> float | None:
 
 def ended(effects: list[Effect]) -> list[int]:
     """The numbers of the requests that ended."""
-    return [effect.request for effect in effects if isinstance(effect, Disarm)]
+    return [effect.request for effect in effects if isinstance(effect, Ended)]
 
 
 # Who is there (§4.1)
@@ -500,7 +500,7 @@ def test_an_enveloped_question_to_a_direct_master_is_plain(mesh: Mesh) -> None:
     assert heard(effects) == {"M": [(STEP, {"fiaIndex": 0})]}
     answer = {"success": True, "eferencia": {}}
     assert mesh.acknowledged("M", number(effects), [answer]) == [
-        Disarm(number(effects)),
+        Ended(number(effects), "AAIA_STEP_FIA", "ok"),
         Acknowledge("R", ACK, answer),
     ]
 
@@ -638,7 +638,7 @@ def test_bad_meta_is_an_error_at_once(mesh: Mesh, meta: dict[str, Any], code: st
     direct_master(mesh)
     effects = mesh.received("P", STEP, [{}, meta], ACK)
     assert the_failure(effects, "P") == code
-    assert len(effects) == 1
+    assert [each for each in effects if not isinstance(each, Acknowledge)] == [Ended(0, None, code)]
     if code == "deadline_exceeded":
         assert the_answer(effects, "P")["details"] == [{"delivered": False}]
 
@@ -701,7 +701,11 @@ def test_the_masters_acknowledgement_ends_it(
     """Normalised to one object; never undefined."""
     direct_master(mesh)
     n = number(mesh.received("R", STEP, [{}], ACK))
-    assert mesh.acknowledged("M", n, args) == [Disarm(n), Acknowledge("R", ACK, answer)]
+    code = "ok" if answer["success"] else answer["code"]
+    assert mesh.acknowledged("M", n, args) == [
+        Ended(n, "AAIA_STEP_FIA", code),
+        Acknowledge("R", ACK, answer),
+    ]
 
 
 def test_only_the_masters_acknowledgement_counts(mesh: Mesh) -> None:
@@ -751,7 +755,7 @@ def test_the_askers_loss_ends_it_silently(mesh: Mesh) -> None:
     """Nobody is left to hear; what the master still answers is late."""
     direct_master(mesh)
     n = number(mesh.received("R", STEP, [{}], ACK))
-    assert mesh.disconnected("R") == [Disarm(n)]
+    assert mesh.disconnected("R") == [Ended(n, "AAIA_STEP_FIA", "asker_lost")]
     assert mesh.acknowledged("M", n, [{}]) == []
     assert mesh.late_answers == 1
 
@@ -971,7 +975,7 @@ def test_the_set_of_a_master_of_ours_ends_nothing(mesh: Mesh) -> None:
     n = number(say(mesh, "R", STEP, {}, ACK))
     assert set(heard(say(mesh, "P", STEPPED, {"n": 0}))) == set("MRO")
     assert mesh.acknowledged("P", n, [{"n": 1}]) == [
-        Disarm(n),
+        Ended(n, "AAIA_STEP_FIA", "ok"),
         Acknowledge("R", ACK, {"success": True, "n": 1}),
     ]
 
@@ -1039,7 +1043,7 @@ def test_a_set_of_a_master_of_ours_is_the_visible_one(mesh: Mesh, sid: str) -> N
     direct_master(mesh, "P")
     n = number(say(mesh, sid, STEP, {}))
     assert heard(say(mesh, "P", STEPPED, {"n": 1}))[sid] == [(STEPPED, {"n": 1, "sender": "P"})]
-    assert mesh.acknowledged("P", n, [{"n": 1}]) == [Disarm(n)]
+    assert mesh.acknowledged("P", n, [{"n": 1}]) == [Ended(n, "AAIA_STEP_FIA", "ok")]
 
 
 def test_several_askers_without_callback_hear_one_set_each(mesh: Mesh) -> None:

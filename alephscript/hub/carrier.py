@@ -6,11 +6,13 @@ A carrier owns one `Mesh` and its clock. Subclasses send; they decide nothing.
 from __future__ import annotations
 
 import abc
+import time
 from collections.abc import Iterable
 from typing import Any
 
 from alephscript.deadlines import Deadlines
-from alephscript.effects import Acknowledge, Ask, Disarm, Effect, Emit
+from alephscript.effects import Acknowledge, Ask, Effect, Emit, Ended
+from alephscript.hub.metering import Meter
 from alephscript.routing import Mesh
 
 __all__ = ["Carrier"]
@@ -21,10 +23,15 @@ class Carrier(abc.ABC):
 
     Args:
         mesh: The namespace to serve.
+
+    Attributes:
+        meter: Counts its requests.
     """
 
     def __init__(self, mesh: Mesh) -> None:
         self.mesh = mesh
+        self.meter = Meter()
+        self._asked_at: dict[int, float] = {}
         self._deadlines = Deadlines(self._expire)
         mesh.requests.remaining = self._deadlines.remaining
 
@@ -46,19 +53,27 @@ class Carrier(abc.ABC):
             if isinstance(effect, Ask):
                 self.ask(effect.to, effect.event, effect.args, effect.request)
                 if effect.seconds is not None:
-                    self._deadlines.set(effect.request, effect.seconds)
+                    self._open(effect.request, effect.seconds)
             elif isinstance(effect, Acknowledge):
                 self.acknowledge(effect)
-            elif isinstance(effect, Disarm):
+            elif isinstance(effect, Ended):
                 self._deadlines.forget(effect.request)
+                now = time.perf_counter()
+                began = self._asked_at.pop(effect.request, now)
+                self.meter.ended(effect.capability, effect.code, now - began)
             elif isinstance(effect, Emit):
                 self.emit(effect.to, effect.event, effect.args)
             else:
-                self._deadlines.set(effect.request, effect.seconds)
+                self._open(effect.request, effect.seconds)
 
     def close(self) -> None:
         """Forget all deadlines; nothing is sent any more."""
         self._deadlines.close()
+        self._asked_at.clear()
+
+    def _open(self, request: int, seconds: float) -> None:
+        self._deadlines.set(request, seconds)
+        self._asked_at[request] = time.perf_counter()
 
     def _expire(self, request: int) -> None:
         self.carry(self.mesh.expired(request))

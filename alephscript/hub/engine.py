@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import importlib.metadata
 import logging
 import secrets
 import time
@@ -113,9 +114,9 @@ class Engine:
         self.ping_timeout = ping_timeout
         self.connections: dict[str, Connection] = {}
         self.meshes = meshes
-        self._namespaces: dict[str, Inhabited] = {
-            namespace: _Carrier(mesh) for namespace, mesh in meshes.items()
-        }
+        self._carriers = {namespace: _Carrier(mesh) for namespace, mesh in meshes.items()}
+        self._namespaces: dict[str, Inhabited] = {**self._carriers}
+        self._began = time.monotonic()
         self._dirty: list[Connection] = []
         self._heart: asyncio.TimerHandle | None = None
         self._to_ping: deque[tuple[float, Connection]] = deque()
@@ -168,6 +169,25 @@ class Engine:
     def in_flight(self) -> int:
         """How many requests wait for an answer."""
         return sum(len(mesh.requests) for mesh in self.meshes.values())
+
+    def snapshot(self) -> dict[str, Any]:
+        """What is going on, as plain data: see docs/reference/hub.md, "GET /mesh"."""
+        return {
+            "hub": {
+                "version": importlib.metadata.version("alephscript"),
+                "uptime": time.monotonic() - self._began,
+                "clients": len(self.connections),
+            },
+            "namespaces": {
+                namespace: {
+                    "clients": carrier.mesh.clients,
+                    "in_flight": len(carrier.mesh.requests),
+                    "late_answers": carrier.mesh.late_answers,
+                    "capabilities": carrier.meter.snapshot(),
+                }
+                for namespace, carrier in self._carriers.items()
+            },
+        }
 
     def mark(self, connection: Connection) -> None:
         """Remember a connection that has something to send at the end of this turn."""

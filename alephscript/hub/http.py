@@ -98,6 +98,8 @@ class HubApp:
         if path == "/healthz":
             body = {"status": "ok", "clients": len(self._engine.connections)}
             return 200, _JSON, msgspec.json.encode(body)
+        if path == "/mesh":
+            return 200, _JSON, msgspec.json.encode(self._engine.snapshot())
         if self._admin_ui is not None and path.startswith("/admin-ui"):
             return _file(self._admin_ui, path.removeprefix("/admin-ui"))
         return _NO_PAGE
