@@ -14,6 +14,7 @@ from alephscript import frames
 from alephscript.errors import PayloadTooLarge
 from alephscript.frames import ProtocolError
 from alephscript.hub.engine import Connection, Engine
+from alephscript.hub.pages import Headers, MeshPage
 
 __all__ = ["HubApp", "admission"]
 
@@ -60,6 +61,7 @@ class HubApp:
         engine: Where connections are.
         admit: Who may connect.
         admin_ui: Folder of the Admin UI's pages, served under ``/admin-ui``; None serves none.
+        mesh_page: What is served at ``/``; None serves nothing there.
     """
 
     def __init__(
@@ -67,7 +69,9 @@ class HubApp:
         engine: Engine,
         admit: Callable[[str | None, str | None], bool],
         admin_ui: Path | None = None,
+        mesh_page: MeshPage | None = None,
     ) -> None:
+        self._mesh_page = mesh_page
         self._admin_ui = admin_ui
         self._engine = engine
         self._admit = admit
@@ -75,6 +79,11 @@ class HubApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
+        if self._mesh_page is not None:
+            known = headers.get(b"if-none-match", "")
+            page = self._mesh_page.answer(scope["path"], known)
+            if page is not None:
+                return await _send(send, *page)
         origin = headers.get(b"origin")
         admitted = self._admit(origin, headers.get(b"host"))
         if scope["path"].rstrip("/") != "/socket.io":
@@ -91,8 +100,7 @@ class HubApp:
                 (b"access-control-allow-headers", b"content-type"),
                 (b"vary", b"Origin"),
             ]
-        await send({"type": "http.response.start", "status": status, "headers": answer})
-        await send({"type": "http.response.body", "body": body})
+        await _send(send, status, answer, body)
 
     def _page(self, path: str) -> Reply:
         if path == "/healthz":
@@ -153,6 +161,11 @@ def _file(folder: Path, path: str) -> Reply:
 
 
 _NO_PAGE: Reply = (404, _JSON, msgspec.json.encode({"error": "there is no such page"}))
+
+
+async def _send(send: Send, status: int, headers: Headers, body: bytes) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 async def _body(receive: Receive, most: int) -> bytes:

@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["MeshPage"]
+__all__ = ["Headers", "MeshPage"]
 
 Headers = list[tuple[bytes, bytes]]
 

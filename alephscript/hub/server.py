@@ -17,6 +17,7 @@ from alephscript.errors import AlephScriptError, StateError
 from alephscript.hub.admin import Admin
 from alephscript.hub.engine import Engine
 from alephscript.hub.http import HubApp, admission
+from alephscript.hub.pages import MeshPage
 from alephscript.routing import Mesh
 
 __all__ = ["Hub", "HubError"]
@@ -53,6 +54,7 @@ class Hub:
         history: Events of each room that are kept for who was away for a moment; 0 keeps none.
         admin_ui: Folder of an installed ``@socket.io/admin-ui``, to be served under ``/admin-ui``;
             for loopback only, as whoever opens it sees who is connected.
+        mesh_page: Serve the page that shows the mesh at ``/``; on loopback only.
         max_backlog: Bytes that may wait for a client; one that reads too slowly is disconnected.
         websockets: The library for them, ``picows`` or ``websockets``; None takes picows if it
             is installed.
@@ -74,6 +76,7 @@ class Hub:
         join_timeout: float = 5.0,
         history: int = 0,
         admin_ui: Path | str | None = None,
+        mesh_page: bool = True,
         websockets: str | None = None,
     ) -> None:
         self._host = host
@@ -101,6 +104,7 @@ class Hub:
         self._admin_ui = None if admin_ui is None else _pages_of(Path(admin_ui))
         if self._admin_ui is not None:
             self._engine.inhabit("/admin", Admin(self._engine))
+        self._mesh_page = MeshPage() if mesh_page and _is_loopback(host) else None
         self._server: asyncio.Server | None = None
         self._state: Any = None
         self._closed = asyncio.Event()
@@ -210,7 +214,7 @@ class Hub:
                 f"a hub needs {exc.name}; install it with `pip install 'alephscript[{extra}]'`"
             ) from exc
         config = uvicorn.Config(
-            HubApp(self._engine, self._admit, self._admin_ui),
+            HubApp(self._engine, self._admit, self._admin_ui, self._mesh_page),
             ws=websocket,
             log_config=None,
             log_level="warning",

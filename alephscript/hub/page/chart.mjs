@@ -4,6 +4,8 @@ import { drawn, element, write } from "./dom.mjs";
 
 export const POINTS = 60;
 
+const RULES = [0, 50, 100].map((y) => `M0 ${y}h${POINTS - 1}`).join("");
+
 /** The least of 1, 2, 5, 10, 20 … that is not below a value. */
 export function ceiling(value) {
   if (!(value > 0)) return 1;
@@ -38,7 +40,7 @@ export function chart(figure, title, names, format) {
   const drawing = drawn(
     "svg",
     { viewBox: `0 0 ${POINTS - 1} 100`, preserveAspectRatio: "none", role: "img" },
-    drawn("path", { class: "grid", d: `M0 0H${POINTS}M0 50H${POINTS}M0 100H${POINTS}` }),
+    drawn("path", { class: "grid", d: RULES }),
     ...lines,
   );
   const axis = element("div", { class: "axis" }, "a minute ago", element("span", {}, "now"));
@@ -50,7 +52,10 @@ export function chart(figure, title, names, format) {
   return (...series) => {
     const known = series.flat().filter((value) => value !== null);
     const highest = ceiling(Math.max(0, ...known));
-    lines.forEach((line, index) => line.setAttribute("d", path(series[index], highest)));
+    series.forEach((values, index) => {
+      const isSeen = index === 0 || values.some((value) => value > 0); // further ones if there is any
+      lines[index].setAttribute("d", isSeen ? path(values, highest) : "");
+    });
     const latest = series.map((values) => format(values.at(-1) ?? null));
     write(now, latest[0]);
     write(besides, names.slice(1).map((name, index) => `${name} ${latest[index + 1]}`).join(", "));

@@ -80,7 +80,7 @@ export function between(before, after, namespace) {
 
 /** A rate as it is read. */
 export function perSecond(rate) {
-  return rate >= 100 || rate === 0 ? rate.toFixed(0) : rate.toFixed(1);
+  return rate.toFixed(rate >= 100 || Number.isInteger(rate) ? 0 : 1);
 }
 
 /** A duration in seconds as it is read; null is a dash. */

@@ -70,8 +70,13 @@ function showMesh() {
   show($("rooms"), all, (each) => JSON.stringify(each), roomItem);
   const within = rooms.filter(({ roomId }) => room === null || roomId === room);
   const offers = mesh.offers.filter((each) => room === null || each.room === room);
-  const masters = [...new Set(within.flatMap((each) => each.masters))];
-  show($("masters"), masters, (name) => name, masterItem(within, offers));
+  const masters = [...new Set(within.flatMap((each) => each.masters))].map((name) => ({
+    name,
+    rooms: within
+      .filter((each) => each.masters.includes(name))
+      .map((each) => ({ ...each, offers: offered(offers, each.roomId, name) })),
+  }));
+  show($("masters"), masters, ({ name }) => name, masterItem);
   $("no-masters").hidden = masters.length > 0;
   const there = new Set(within.flatMap(({ miembros }) => miembros.map(({ name }) => name)));
   const members = mesh.members.filter(({ name }) => room === null || there.has(name));
@@ -113,36 +118,37 @@ function healthOf(name) {
   };
 }
 
-const masterItem = (rooms, offers) => (name) => {
+function offered(offers, room, master) {
+  return offers.filter((each) => each.room === room && each.masters.includes(master));
+}
+
+function masterItem({ name }) {
   const state = healthOf(name);
   const served = element("div");
   const node = element("li", { class: "card" }, element("h3", {}, named(name)), state.node, served);
-  node.masterOf = {};
   return {
     node,
-    update: () => {
+    update: ({ rooms }) => {
       state.update();
-      const mastered = rooms.filter(({ masters }) => masters.includes(name));
-      show(served, mastered, ({ roomId }) => roomId, servedRoom(name, offers));
+      show(served, rooms, ({ roomId }) => roomId, servedRoom);
     },
   };
-};
+}
 
-const servedRoom = (name, offers) => (room) => {
+function servedRoom({ roomId }) {
   const about = element("small");
   const list = element("ul", { class: "capabilities" });
-  const node = element("div", {}, element("p", { class: "where" }, named(room.roomId), " ", about), list);
+  const node = element("div", {}, element("p", { class: "where" }, named(roomId), " ", about), list);
   return {
     node,
-    update: ({ roomId, masters, epoch }) => {
-      const own = offers.filter((each) => each.room === roomId && each.masters.includes(name));
-      const group = own[0]?.group ?? "single";
+    update: ({ offers, masters, epoch }) => {
+      const group = offers[0]?.group ?? "single";
       const shared = masters.length > 1 ? ` with ${masters.length - 1} more` : "";
       write(about, `${group}${shared}, epoch ${epoch}`);
-      show(list, own, keyOf, capabilityItem);
+      show(list, offers, keyOf, capabilityItem);
     },
   };
-};
+}
 
 function capabilityItem(offer) {
   const now = element("small");
