@@ -41,7 +41,10 @@ describe("packets", () => {
   });
 
   test("what the hub sends is read, and what is for others is not", () => {
-    assert.deepEqual(decode('0{"pingInterval":25000}'), { kind: "open", data: { pingInterval: 25000 } });
+    assert.deepEqual(decode('0{"pingInterval":25000}'), {
+      kind: "open",
+      data: { pingInterval: 25000 },
+    });
     assert.deepEqual(decode("2"), { kind: "ping" });
     assert.deepEqual(decode("1"), { kind: "close" });
     assert.deepEqual(decode('40/runtime,{"sid":"a"}'), { kind: "connect", data: { sid: "a" } });
@@ -62,13 +65,21 @@ describe("packets", () => {
   });
 
   test("attempts come ever later, up to five seconds, and not all at once", () => {
-    assert.deepEqual([0, 1, 2, 9, 99].map((attempt) => backoff(attempt, 1)), [250, 500, 1000, 5000, 5000]);
+    assert.deepEqual(
+      [0, 1, 2, 9, 99].map((attempt) => backoff(attempt, 1)),
+      [250, 500, 1000, 5000, 5000],
+    );
     assert.equal(backoff(9, 0), 2500);
   });
 });
 
 describe("figures", () => {
-  const BUCKETS = [[0.01, 50], [0.1, 90], [1, 100], [null, 100]];
+  const BUCKETS = [
+    [0.01, 50],
+    [0.1, 90],
+    [1, 100],
+    [null, 100],
+  ];
 
   test("a percentile lies within its bucket", () => {
     assert.equal(quantile(BUCKETS, 0.5), 0.01);
@@ -78,12 +89,38 @@ describe("figures", () => {
 
   test("nothing is known of no runs, and of what is beyond the last bound only that bound", () => {
     assert.equal(quantile([], 0.95), null);
-    assert.equal(quantile([[0.01, 0], [null, 0]], 0.95), null);
-    assert.equal(quantile([[0.01, 1], [10, 1], [null, 100]], 0.95), 10);
+    assert.equal(
+      quantile(
+        [
+          [0.01, 0],
+          [null, 0],
+        ],
+        0.95,
+      ),
+      null,
+    );
+    assert.equal(
+      quantile(
+        [
+          [0.01, 1],
+          [10, 1],
+          [null, 100],
+        ],
+        0.95,
+      ),
+      10,
+    );
   });
 
-  const poll = (at, ...capabilities) => ({ at, counts: { namespaces: { "/runtime": { capabilities } } } });
-  const capability = (name, ended, ...buckets) => ({ capability: name, ended, seconds: { buckets } });
+  const poll = (at, ...capabilities) => ({
+    at,
+    counts: { namespaces: { "/runtime": { capabilities } } },
+  });
+  const capability = (name, ended, ...buckets) => ({
+    capability: name,
+    ended,
+    seconds: { buckets },
+  });
 
   test("two polls make rates, failures and percentiles, of all and of each", () => {
     const before = poll(10, capability("A", { ok: 5 }, [0.1, 5], [null, 5]));
@@ -109,10 +146,14 @@ describe("figures", () => {
 
   test("they are read at a glance", () => {
     assert.deepEqual([0, 0.25, 3, 12.34, 1234.5].map(perSecond), ["0", "0.3", "3", "12.3", "1235"]);
-    assert.deepEqual(
-      [null, 0.0004, 0.0123, 0.5, 1.25, 12].map(duration),
-      ["–", "0.4 ms", "12 ms", "500 ms", "1.3 s", "12 s"],
-    );
+    assert.deepEqual([null, 0.0004, 0.0123, 0.5, 1.25, 12].map(duration), [
+      "–",
+      "0.4 ms",
+      "12 ms",
+      "500 ms",
+      "1.3 s",
+      "12 s",
+    ]);
     assert.deepEqual([0, 0.3, 1, 2.1, 70, 501].map(ceiling), [1, 0.5, 1, 5, 100, 1000]);
   });
 
@@ -166,46 +207,83 @@ describe("forms", () => {
     assert.deepEqual([kind, description], ["object", "One step."]);
     assert.deepEqual(
       fields.map(({ name, kind: of, isRequired }) => [name, of, isRequired]),
-      [["sessionId", "text", true], ["fiaIndex", "integer", true]],
+      [
+        ["sessionId", "text", true],
+        ["fiaIndex", "integer", true],
+      ],
     );
-    assert.deepEqual(read(plan(STEP), { sessionId: "s", fiaIndex: " 3 " }), { sessionId: "s", fiaIndex: 3 });
+    assert.deepEqual(read(plan(STEP), { sessionId: "s", fiaIndex: " 3 " }), {
+      sessionId: "s",
+      fiaIndex: 3,
+    });
   });
 
   test("references, choices, mappings and what may be null are found", () => {
     const [percepto, fast] = plan(PERCEPTO).fields;
-    assert.deepEqual(percepto.fields.map(({ kind }) => kind), ["choice", "map", "text", "list"]);
+    assert.deepEqual(
+      percepto.fields.map(({ kind }) => kind),
+      ["choice", "map", "text", "list"],
+    );
     assert.deepEqual(percepto.fields[0].description, "Where it is from.");
     assert.deepEqual([percepto.fields[2].isNullable, percepto.fields[2].isRequired], [true, false]);
     assert.deepEqual([fast.kind, fast.initial], ["boolean", true]);
   });
 
   test("what is left empty is left out, or null where that is needed", () => {
-    const filled = { percepto: { tipo: "0", payload: '{"a": 1}', fuente: "", weights: "" }, fast: "" };
-    assert.deepEqual(read(plan(PERCEPTO), filled), { percepto: { tipo: "comando", payload: { a: 1 } } });
+    const filled = {
+      percepto: { tipo: "0", payload: '{"a": 1}', fuente: "", weights: "" },
+      fast: "",
+    };
+    assert.deepEqual(read(plan(PERCEPTO), filled), {
+      percepto: { tipo: "comando", payload: { a: 1 } },
+    });
     const nullable = { anyOf: [{ type: "integer" }, { type: "null" }] };
     const schema = { type: "object", properties: { n: nullable, o: STEP }, required: ["n"] };
-    assert.deepEqual(read(plan(schema), { n: "", o: { sessionId: "", fiaIndex: "" } }), { n: null });
+    assert.deepEqual(read(plan(schema), { n: "", o: { sessionId: "", fiaIndex: "" } }), {
+      n: null,
+    });
     assert.deepEqual(read(plan({ type: "object", properties: {} }), {}), {});
-    assert.deepEqual(read(plan({ type: "object", properties: { s: { type: "string" } }, required: ["s"] }), {}), { s: "" });
+    assert.deepEqual(
+      read(plan({ type: "object", properties: { s: { type: "string" } }, required: ["s"] }), {}),
+      { s: "" },
+    );
   });
 
   test("what does not fit is said of its field", () => {
-    assert.deepEqual(unfit(STEP, { sessionId: "s", fiaIndex: "1.5" }), ["fiaIndex", "is not a whole number"]);
+    assert.deepEqual(unfit(STEP, { sessionId: "s", fiaIndex: "1.5" }), [
+      "fiaIndex",
+      "is not a whole number",
+    ]);
     assert.deepEqual(unfit(STEP, { sessionId: "s", fiaIndex: "" }), ["fiaIndex", "is needed"]);
     assert.deepEqual(unfit(STEP, { sessionId: "s", fiaIndex: "9007199254740993" }), [
       "fiaIndex",
       "is too large to be sent exactly",
     ]);
     const percepto = (fields) => ({ percepto: { tipo: "1", payload: "{}", ...fields } });
-    assert.deepEqual(unfit(PERCEPTO, percepto({ payload: "{" })), ["percepto.payload", "is not JSON"]);
+    assert.deepEqual(unfit(PERCEPTO, percepto({ payload: "{" })), [
+      "percepto.payload",
+      "is not JSON",
+    ]);
     assert.deepEqual(unfit(PERCEPTO, percepto({ weights: "1" }))[0], "percepto.weights");
     assert.deepEqual(unfit(PERCEPTO, percepto({ tipo: "" })), ["percepto.tipo", "is needed"]);
   });
 
   test("whatever a master declares becomes a form: at worst one for JSON", () => {
     const loop = { $ref: "#/$defs/A", $defs: { A: { $ref: "#/$defs/A" } } };
-    const deep = { $ref: "#/$defs/A", $defs: { A: { type: "object", properties: { a: { $ref: "#/$defs/A" } } } } };
-    for (const schema of [{}, null, [], "x", 3, true, loop, { anyOf: [{ type: "string" }, { type: "integer" }] }]) {
+    const deep = {
+      $ref: "#/$defs/A",
+      $defs: { A: { type: "object", properties: { a: { $ref: "#/$defs/A" } } } },
+    };
+    for (const schema of [
+      {},
+      null,
+      [],
+      "x",
+      3,
+      true,
+      loop,
+      { anyOf: [{ type: "string" }, { type: "integer" }] },
+    ]) {
       assert.equal(plan(schema).kind, "json", JSON.stringify(schema));
     }
     assert.deepEqual(read(plan({}), "[1]"), [1]);

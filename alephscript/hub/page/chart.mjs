@@ -58,9 +58,18 @@ export function chart(figure, title, names, format) {
     });
     const latest = series.map((values) => format(values.at(-1) ?? null));
     write(now, latest[0]);
-    write(besides, names.slice(1).map((name, index) => `${name} ${latest[index + 1]}`).join(", "));
+    write(
+      besides,
+      names
+        .slice(1)
+        .map((name, index) => `${name} ${latest[index + 1]}`)
+        .join(", "),
+    );
     write(top, format(highest));
     const most = known.length ? format(Math.max(...known)) : "nothing";
-    drawing.setAttribute("aria-label", `${title}: now ${latest[0]}, in the last minute at most ${most}`);
+    drawing.setAttribute(
+      "aria-label",
+      `${title}: now ${latest[0]}, in the last minute at most ${most}`,
+    );
   };
 }

@@ -74,7 +74,8 @@ export function between(before, after, namespace) {
     changes.set(capability, grown(earlier.get(capability) ?? NOTHING, counts));
   }
   const capabilities = new Map();
-  for (const [capability, change] of changes) capabilities.set(capability, figures(change, seconds));
+  for (const [capability, change] of changes)
+    capabilities.set(capability, figures(change, seconds));
   return { ...figures(together(changes.values()), seconds), capabilities };
 }
 

@@ -58,7 +58,8 @@ class Fields {
 }
 
 function note({ isRequired, kind }) {
-  const type = { object: "", map: "JSON object", list: "JSON list", json: "JSON", choice: "" }[kind] ?? kind;
+  const type =
+    { object: "", map: "JSON object", list: "JSON list", json: "JSON", choice: "" }[kind] ?? kind;
   const said = [type, isRequired ? "" : "optional"].filter(Boolean).join(", ");
   return said ? [" ", element("small", {}, said)] : [];
 }
@@ -74,7 +75,11 @@ function control(field, attributes) {
     const options = choices.map((choice, index) => {
       const value = kind === "choice" ? String(index) : String(choice);
       const selected = choice === initial;
-      return element("option", { value, selected }, typeof choice === "string" ? choice : JSON.stringify(choice));
+      return element(
+        "option",
+        { value, selected },
+        typeof choice === "string" ? choice : JSON.stringify(choice),
+      );
     });
     if (!isRequired || choices.length !== 1) options.unshift(element("option", { value: "" }, "–"));
     const input = element("select", attributes, ...options);
@@ -104,7 +109,16 @@ export class Trial {
   /** `call(offer, payload, timeoutMs, hooks)` returns `{answer, cancel}`. */
   constructor(form, call) {
     const part = (name) => form.querySelector(`[data-part="${name}"]`);
-    const names = ["capability", "summary", "fields", "seconds", "call", "cancel", "outcome", "answer"];
+    const names = [
+      "capability",
+      "summary",
+      "fields",
+      "seconds",
+      "call",
+      "cancel",
+      "outcome",
+      "answer",
+    ];
     this.#parts = Object.fromEntries(names.map((name) => [name, part(name)]));
     this.#call = call;
     form.addEventListener("submit", (event) => {
@@ -123,7 +137,9 @@ export class Trial {
     if (keys !== this.#listed) {
       this.#listed = keys;
       const groups = [...grouped(offers)].map(([room, several]) => {
-        const options = several.map((each) => element("option", { value: keyOf(each) }, each.capability));
+        const options = several.map((each) =>
+          element("option", { value: keyOf(each) }, each.capability),
+        );
         return element("optgroup", { label: room }, ...options);
       });
       this.#parts.capability.replaceChildren(...groups);
@@ -182,7 +198,12 @@ export class Trial {
     call.disabled = true;
     cancel.disabled = false;
     try {
-      const asked = this.#call(offer, payload, Math.max(1, Number(seconds.value) * 1000 || 1), hooks);
+      const asked = this.#call(
+        offer,
+        payload,
+        Math.max(1, Number(seconds.value) * 1000 || 1),
+        hooks,
+      );
       this.#cancel = asked.cancel;
       const { success, ...fields } = await asked.answer;
       if (!parts.length) write(answer, JSON.stringify(fields, null, 2));

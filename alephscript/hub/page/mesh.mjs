@@ -26,7 +26,8 @@ export class Failure extends Error {
  * `offers` as GET_CAPABILITIES answers them, `members` are `{name, id}` of everybody, `health` is
  * the round trip of members by name, in seconds, or null for one that does not answer.
  *
- * `token()` gives what the hub knows the viewer by, if anything; `changed()` is called when any of this may have, `told(event)` with what is said in a room:
+ * `token()` gives what the hub knows the viewer by, if anything; `changed()` is called when any of
+ * the above may have changed; `told(event)` with what is said in a room:
  * `{at, room, event, sender, data}`.
  */
 export class Mesh {
@@ -166,16 +167,18 @@ export class Mesh {
     ]);
     this.rooms = state.rooms.filter(({ roomId }) => roomId !== EVERY_ROOM);
     this.members = everybody(state, found.members);
-    const offered = JSON.stringify(this.rooms.map((each) => [each.roomId, each.epoch, each.features]));
+    const offered = JSON.stringify(
+      this.rooms.map((each) => [each.roomId, each.epoch, each.features]),
+    );
     if (offered !== this.#offered) {
       this.offers = (await this.#ask("GET_CAPABILITIES", {})).offers;
       this.#offered = offered;
     }
-    this.#subscribe();
+    await this.#subscribe(); // a room that is shown is heard
     this.#changed();
   }
 
-  #subscribe() {
+  async #subscribe() {
     const there = this.rooms.slice(0, MOST_HEARD).map(({ roomId }) => roomId);
     const wanted = new Set(this.#wanted === null ? there : [this.#wanted]);
     for (const room of this.#heard) {
@@ -184,11 +187,13 @@ export class Mesh {
       this.#heard.delete(room);
       this.#socket.say("CLIENT_UNSUSCRIBE", { room });
     }
+    const asked = [];
     for (const room of wanted) {
       if (this.#heard.has(room) || this.#isAloneIn(room)) continue;
       this.#heard.add(room);
-      this.#socket.say("CLIENT_SUSCRIBE", { room });
+      asked.push(this.#ask("CLIENT_SUSCRIBE", { room }));
     }
+    await Promise.allSettled(asked); // one that the hub refuses is shown without what is said there
   }
 
   #isAloneIn(room) {

@@ -52,9 +52,13 @@ function address(room) {
 }
 
 addEventListener("hashchange", () => {
-  if (location.hash === "#try") return;
   mesh.look(wanted());
   showMesh();
+});
+
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault(); // the address is the room's
+  $("try").focus();
 });
 
 // What the mesh is.
@@ -86,7 +90,13 @@ function showMesh() {
 
 function roomItem(room) {
   const count = element("small");
-  const link = element("a", { href: address(room) }, room === null ? "all rooms" : named(room), " ", count);
+  const link = element(
+    "a",
+    { href: address(room) },
+    room === null ? "all rooms" : named(room),
+    " ",
+    count,
+  );
   const update = () => {
     if (room === wanted()) link.setAttribute("aria-current", "true");
     else link.removeAttribute("aria-current");
@@ -138,7 +148,12 @@ function masterItem({ name }) {
 function servedRoom({ roomId }) {
   const about = element("small");
   const list = element("ul", { class: "capabilities" });
-  const node = element("div", {}, element("p", { class: "where" }, named(roomId), " ", about), list);
+  const node = element(
+    "div",
+    {},
+    element("p", { class: "where" }, named(roomId), " ", about),
+    list,
+  );
   return {
     node,
     update: ({ offers, masters, epoch }) => {
@@ -154,7 +169,11 @@ function capabilityItem(offer) {
   const now = element("small");
   const choose = () => trial.choose(keyOf(offer), { focus: true });
   const label = [named(offer.capability), " ", now];
-  const button = element("button", { type: "button", class: "capability", onclick: choose }, ...label);
+  const button = element(
+    "button",
+    { type: "button", class: "capability", onclick: choose },
+    ...label,
+  );
   return {
     node: element("li", {}, button),
     update: ({ capability, summary }) => {

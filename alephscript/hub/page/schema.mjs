@@ -22,7 +22,11 @@ export class Unfit extends Error {
  */
 export function plan(schema, root = schema, depth = 0) {
   const [found, isNullable] = resolved(schema, root);
-  const planned = { ...kindOf(found, root, depth), description: text(found.description), isNullable };
+  const planned = {
+    ...kindOf(found, root, depth),
+    description: text(found.description),
+    isNullable,
+  };
   if (found.default !== undefined && found.default !== null) planned.initial = found.default;
   return planned;
 }

@@ -110,7 +110,9 @@ function row(kept) {
   const details = element("details", {}, summary);
   details.addEventListener("toggle", () => {
     if (details.childElementCount > 1) return;
-    const whole = isCut ? `${text}… (cut off)` : JSON.stringify(JSON.parse(text || "null"), null, 2);
+    const whole = isCut
+      ? `${text}… (cut off)`
+      : JSON.stringify(JSON.parse(text || "null"), null, 2);
     details.append(element("pre", { tabindex: "0" }, whole));
   });
   return element("li", {}, details);
