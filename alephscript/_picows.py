@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -45,10 +46,12 @@ class PicowsTransport:
 
     Args:
         url: The hub's address, ``http://127.0.0.1:3010``.
+        tls: What an ``https`` hub's certificate is checked with.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, tls: ssl.SSLContext | None = None) -> None:
         self.url = url
+        self._tls = tls
         parts = urlsplit(url)
         scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
         path = parts.path.rstrip("/")
@@ -64,6 +67,7 @@ class PicowsTransport:
                 await picows.ws_connect(
                     lambda: link,
                     self._target,
+                    ssl_context=self._tls,
                     websocket_handshake_timeout=timeout,
                     max_frame_size=_MAX_BYTES,
                     logger_name=_quiet,

@@ -16,9 +16,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import ssl
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import aiohttp
 import engineio.packet
 import socketio
 import socketio.exceptions
@@ -45,17 +47,25 @@ class SocketIOTransport:
     Args:
         url: The hub's address, ``http://127.0.0.1:3010``.
         transports: ``websocket``, ``polling`` or both, tried polling first.
+        tls: What an ``https`` hub's certificate is checked with.
     """
 
-    def __init__(self, url: str, *, transports: Sequence[str] = ("websocket",)) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        transports: Sequence[str] = ("websocket",),
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.url = url
+        self._tls = tls
         self._transports = list(transports)
 
     async def connect(
         self, receiver: Receiver, *, namespace: str, auth: Mapping[str, Any] | None, timeout: float
     ) -> Link:
         """Open a link; see `alephscript.transport.Transport.connect`."""
-        client = _Client(receiver, namespace)
+        client = _Client(receiver, namespace, self._tls)
         opening = asyncio.ensure_future(
             client.connect(
                 self.url,
@@ -93,8 +103,19 @@ class SocketIOTransport:
 class _Client(socketio.AsyncClient):  # type: ignore[misc]
     """An AsyncClient that hands packets over instead of running handlers."""
 
-    def __init__(self, receiver: Receiver, namespace: str) -> None:
+    def __init__(
+        self, receiver: Receiver, namespace: str, tls: ssl.SSLContext | None = None
+    ) -> None:
+        if tls is None:
+            options = {}
+        else:
+
+            async def http_session() -> aiohttp.ClientSession:
+                return aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls))
+
+            options = {"http_session": http_session}
         super().__init__(
+            **options,
             reconnection=False,
             handle_sigint=False,
             logger=_quiet,

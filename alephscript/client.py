@@ -11,6 +11,7 @@ import contextlib
 import inspect
 import logging
 import signal
+import ssl
 import uuid
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
@@ -92,7 +93,9 @@ class AlephScriptClient:
         extras: Further fields of the registration, shown to others.
         namespace: The hub's namespace.
         auth: The handshake's ``auth``, or a function, plain or async, that is asked for it at
-            each connection.
+            each connection and may take as long as one.
+        tls: What an ``https`` hub's certificate is checked with; the system's authorities by
+            default.
         transports: ``websocket``, ``polling`` or both, where ``hub`` is an address.
         timeout: Seconds that a request may take unless it says otherwise.
         connect_timeout: Seconds that one attempt to connect and register may take.
@@ -131,6 +134,7 @@ class AlephScriptClient:
         extras: Mapping[str, Any] | None = None,
         namespace: str = wire.RUNTIME,
         auth: Auth | None = None,
+        tls: ssl.SSLContext | None = None,
         transports: tuple[str, ...] = ("websocket",),
         timeout: float | None = wire.DEFAULT_TIMEOUT,
         connect_timeout: float = 10.0,
@@ -148,6 +152,7 @@ class AlephScriptClient:
         self._transports = transports
         self._namespace = namespace
         self._auth = auth
+        self._tls = tls
         self._timeout = timeout
         self._connect_timeout = connect_timeout
         self._retry_open = retry_open
@@ -733,7 +738,12 @@ class AlephScriptClient:
         transport = self._transport()
         session = Session(_Inbox(self, self._service, self._streams), self._positions)
         try:
-            auth = await self._credentials()
+            async with asyncio.timeout(self._connect_timeout):
+                auth = await self._credentials()
+        except TimeoutError as exc:
+            seconds = self._connect_timeout
+            reason = f"the auth provider said nothing for {seconds:g} s"
+            raise ConnectionRefused(str(self._hub), reason) from exc
         except Exception as exc:
             logger.exception("the auth provider failed")
             raise ConnectionRefused(str(self._hub), "the auth provider failed") from exc
@@ -763,10 +773,10 @@ class AlephScriptClient:
             with contextlib.suppress(ModuleNotFoundError):
                 from alephscript._picows import PicowsTransport
 
-                return PicowsTransport(self._hub)
+                return PicowsTransport(self._hub, tls=self._tls)
         from alephscript._socketio import SocketIOTransport
 
-        return SocketIOTransport(self._hub, transports=self._transports)
+        return SocketIOTransport(self._hub, transports=self._transports, tls=self._tls)
 
     async def _credentials(self) -> Mapping[str, Any] | None:
         if self._auth is None or isinstance(self._auth, Mapping):

@@ -6,6 +6,7 @@ effect         what the shell does
 `Emit`         sends an event to one or many sockets
 `Ask`          sends an event to one socket, asks for an acknowledgement under the request's
                number, and sets the request's deadline if it is told one
+`Denied`       tells a socket, as upstream's hubs do, that it may not do something
 `Acknowledge`  answers an event that asked for acknowledgement, exactly once each
 `Arm`          calls `Mesh.expired` with the request's number after so many seconds
 `Ended`       forgets that: the request has ended
@@ -22,7 +23,7 @@ import msgspec
 
 from alephscript.wire import Answer
 
-__all__ = ["Acknowledge", "Arm", "Ask", "Effect", "Emit", "Ended"]
+__all__ = ["Acknowledge", "Arm", "Ask", "Denied", "Effect", "Emit", "Ended"]
 
 
 class Emit(NamedTuple):
@@ -86,4 +87,20 @@ class Ended(NamedTuple):
     code: str
 
 
-Effect = Emit | Ask | Acknowledge | Arm | Ended
+class Denied(NamedTuple):
+    """Send ``auth_error {reason, room, action, timestamp}``; the time is the shell's.
+
+    Attributes:
+        to: A socket's id.
+        reason: ``room not allowed: R`` or ``room required``.
+        room: What it named as room, any JSON.
+        action: ``subscribe`` or ``room_message``.
+    """
+
+    to: str
+    reason: str
+    room: Any
+    action: str
+
+
+Effect = Denied | Emit | Ask | Acknowledge | Arm | Ended

@@ -18,6 +18,7 @@ The tree::
         ├── Cancelled           cancelled
         ├── MasterLost          master_lost         (also a ConnectionError)
         ├── Overloaded          overloaded
+        ├── LimitExceeded       limit_exceeded
         ├── PermissionDenied    permission_denied   (also a PermissionError)
         ├── Conflict            conflict
         ├── PayloadTooLarge     payload_too_large
@@ -50,6 +51,7 @@ __all__ = [
     "DeclarationError",
     "Internal",
     "InvalidPayload",
+    "LimitExceeded",
     "LinkLost",
     "MasterLost",
     "NoMaster",
@@ -232,6 +234,12 @@ class Overloaded(RequestError):
 
     code = "overloaded"
     default_retryable = True
+
+
+class LimitExceeded(RequestError):
+    """It would be more than one client may have; give something up first."""
+
+    code = "limit_exceeded"
 
 
 class PermissionDenied(RequestError, PermissionError):

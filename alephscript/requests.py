@@ -129,13 +129,15 @@ class Requests:
         rooms: Where masters are found, and those who hear answers.
         namespace: The mesh's, as stock masters are told it.
         default_timeout: Seconds that a request may take when its asker names none.
+        most: How many of one peer may wait for an answer.
 
     Attributes:
         closing: Whether no request is taken any more.
         remaining: Tells how many seconds a request has left; the shell's, as a mesh has no clock.
     """
 
-    def __init__(self, rooms: Rooms, *, namespace: str, default_timeout: float) -> None:
+    def __init__(self, rooms: Rooms, *, namespace: str, default_timeout: float, most: int) -> None:
+        self._most = most
         self.closing = False
         self.remaining: Callable[[int], float] = lambda _: default_timeout
         self._rooms = rooms
@@ -179,8 +181,8 @@ class Requests:
         except RequestError as error:
             return _refused(peer, event, ack, error)
         seconds = self._default_timeout if meta.seconds is None else meta.seconds
-        if seconds <= 0 or self.closing or meta.extras:
-            refusal = self._refusal(meta, seconds)
+        if seconds <= 0 or self.closing or meta.extras or len(peer.asked) >= self._most:
+            refusal = self._refusal(peer, meta, seconds)
             if refusal is not None:
                 return _refused(peer, event, ack, refusal)
         number = next(self._numbers)
@@ -201,7 +203,7 @@ class Requests:
     ) -> list[Effect]:
         """Ask a member about itself; see `wire.MEMBER_EVENTS`."""
         seconds = self._default_timeout if meta.seconds is None else meta.seconds
-        refusal = self._refusal(meta, seconds)
+        refusal = self._refusal(peer, meta, seconds)
         if member is None or not member.speaks_meta:
             refusal = NoMaster("there is no such member, or it answers nothing about itself")
         if refusal is not None or member is None:
@@ -210,14 +212,17 @@ class Requests:
         request = Request(number, peer, ack, question, None, meta)
         request.master = Master(member, wire.Declaration("", ()), by_envelope=False)
         self._open[number] = peer.asked[request.key] = member.serving[number] = request
-        told = {"id": str(number), "caller": peer.name, "timeoutMs": round(seconds * 1000)}
+        told = {"id": str(number), "caller": peer.caller, "timeoutMs": round(seconds * 1000)}
         return [Ask(member.sid, question.event, (question.data, told), number, seconds)]
 
-    def _refusal(self, meta: Meta, seconds: float) -> RequestError | None:
+    def _refusal(self, peer: Peer, meta: Meta, seconds: float) -> RequestError | None:
         if seconds <= 0:
             return DeadlineExceeded("the deadline had passed already", [{"delivered": False}])
         if self.closing:
             return Overloaded("the hub is closing", [{"delivered": False}])
+        if len(peer.asked) >= self._most:
+            message = f"{self._most} requests of this client wait for an answer already"
+            return Overloaded(message, [{"delivered": False}])
         if len(meta.extras.get("chain", ())) > _LONGEST_CHAIN:
             return Conflict(f"more than {_LONGEST_CHAIN} requests inside each other: a loop?")
         return None
@@ -243,7 +248,7 @@ class Requests:
             meta = {
                 "id": str(number),
                 "room": room.name,
-                "caller": asker.name,
+                "caller": asker.caller,
                 "timeoutMs": round(left * 1000),
                 **request.meta.extras,
             }

@@ -6,22 +6,34 @@ Pure: no socket, no clock. Knows of requests only that peers have some.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from alephscript import wire
+from alephscript.access import Action, Identity
 from alephscript.effects import Effect, Emit
-from alephscript.errors import AmbiguousRoom, InvalidPayload, NoMaster, NotSubscribed
+from alephscript.errors import (
+    AmbiguousRoom,
+    InvalidPayload,
+    LimitExceeded,
+    NoMaster,
+    NotSubscribed,
+    PermissionDenied,
+)
 from alephscript.history import History
+from alephscript.limits import Limits
 from alephscript.masters import Master, Masters
 from alephscript.wire import HubEvent
 
 if TYPE_CHECKING:
     from alephscript.requests import Request
 
-__all__ = ["Peer", "Room", "Rooms"]
+__all__ = ["Authorize", "Peer", "Room", "Rooms"]
+
+Authorize = Callable[[Identity, Action, str, str], bool]
+"""Whether somebody may do something in a room, to an event or capability; see `Access`."""
 
 _MOST_FORGOTTEN = 1024
 """Rooms without anybody whose history is kept for who comes back."""
@@ -31,6 +43,7 @@ class Peer:
     """A socket, and what there is of it.
 
     Attributes:
+        identity: Who it is, as far as the hub asks that.
         asked: Its open requests, by their acknowledgement id, or by minus their number.
         serving: Open requests that it is to answer, by number.
     """
@@ -38,6 +51,7 @@ class Peer:
     __slots__ = (
         "asked",
         "engine_id",
+        "identity",
         "masters",
         "name",
         "registration",
@@ -47,16 +61,22 @@ class Peer:
         "speaks_meta",
     )
 
-    def __init__(self, sid: str, engine_id: str) -> None:
+    def __init__(self, sid: str, engine_id: str, identity: Identity | None = None) -> None:
         self.sid = sid
         self.engine_id = engine_id
+        self.identity = identity
         self.registration: wire.Registration | None = None
-        self.name = "--"
+        self.name = (identity and identity.usuario) or "--"
         self.speaks_meta = False
         self.rooms: dict[str, None] = {}
         self.masters: dict[str, None] = {}
         self.asked: dict[int, Request] = {}
         self.serving: dict[int, Request] = {}
+
+    @property
+    def caller(self) -> str:
+        """Who it is to whoever it asks: proven, where the hub asks for proof."""
+        return (self.identity and self.identity.usuario) or self.name
 
 
 class Room:
@@ -78,12 +98,24 @@ class Rooms:
         require_subscription: Whether an asker has to be in the room that it asks.
         history: Events of each room that are kept for who was away; 0 keeps none.
         history_bytes: How many bytes of them, of each room.
+        limits: How much one peer may have.
+        authorize: What each may do; None lets all do everything.
 
     Attributes:
         peers: Who is connected, by socket id.
     """
 
-    def __init__(self, *, require_subscription: bool, history: int, history_bytes: int) -> None:
+    def __init__(
+        self,
+        *,
+        require_subscription: bool,
+        history: int,
+        history_bytes: int,
+        limits: Limits,
+        authorize: Authorize | None,
+    ) -> None:
+        self._limits = limits
+        self._authorize = authorize
         self.peers: dict[str, Peer] = {}
         self._require_subscription = require_subscription
         self._history = history
@@ -118,6 +150,46 @@ class Rooms:
             room = self._rooms[name] = Room(name, history)
         return room
 
+    @property
+    def is_guarded(self) -> bool:
+        """Whether not everybody may do everything."""
+        return self._authorize is not None
+
+    def may(self, peer: Peer, action: Action, room: str, name: str = "") -> bool:
+        """Whether a peer may do something in a room."""
+        if self._authorize is None or peer.identity is None:
+            return True
+        return self._authorize(peer.identity, action, room, name)
+
+    def check(self, peer: Peer, action: Action, room: str, name: str = "") -> None:
+        """Let pass only what a peer may do.
+
+        Raises:
+            PermissionDenied: It may not; ``details`` name room and action.
+        """
+        if not self.may(peer, action, room, name):
+            raise PermissionDenied(f"room not allowed: {room}", [{"room": room, "action": action}])
+
+    def enter(self, peer: Peer, room: Room) -> None:
+        """A peer is in a room from now on; entering twice is once.
+
+        Raises:
+            LimitExceeded: The peer is in too many, or the room is full.
+        """
+        if peer.sid in room.members:
+            return
+        most = self._limits.rooms_per_client
+        if len(peer.rooms) >= most:
+            raise self._too_much(room, f"a client may be in {most} rooms; leave one first")
+        if len(room.members) >= self._limits.members_per_room:
+            raise self._too_much(room, f"{room.name} is full: {len(room.members)} are there")
+        room.members[peer.sid] = None
+        peer.rooms[room.name] = None
+
+    def _too_much(self, room: Room, message: str) -> LimitExceeded:
+        self.drop_if_empty(room)
+        return LimitExceeded(message)
+
     def leave(self, peer: Peer, name: str) -> None:
         """A peer is in a room no more."""
         peer.rooms.pop(name, None)
@@ -144,7 +216,14 @@ class Rooms:
     # Who serves
 
     def declare(self, room: Room, master: Master[Peer]) -> tuple[list[Effect], Sequence[Peer]]:
-        """A peer masters a room from now on: who is told, and whom it has displaced."""
+        """A peer masters a room from now on: who is told, and whom it has displaced.
+
+        Raises:
+            LimitExceeded: It masters too many.
+        """
+        most = self._limits.rooms_per_client
+        if room.name not in master.peer.masters and len(master.peer.masters) >= most:
+            raise self._too_much(room, f"a client may master {most} rooms; resign from one first")
         before = room.masters.offers
         change = room.masters.declare(master)
         master.peer.masters[room.name] = None
@@ -171,8 +250,12 @@ class Rooms:
             NoMaster: Nobody offers it, or the room that was named has no master.
             AmbiguousRoom: Several masters offer it in rooms that the asker is not in.
             NotSubscribed: The hub wants askers in the room.
+            PermissionDenied: The asker may not ask there.
         """
         if wanted is not None:
+            if self._authorize is not None:
+                # Before it is looked for: whether there is such a room is nobody else's business.
+                self.check(peer, "ask", wire.room_name(wanted), wire.capability_name(event))
             room = self._rooms.get(wire.room_name(wanted))
             if room is None or not room.masters.serving:
                 raise NoMaster(f"{wanted} has no master")
@@ -185,7 +268,9 @@ class Rooms:
     def _that_offers(self, peer: Peer, event: str) -> Room:
         capability = wire.capability_name(event)
         offering = self._offers.get(capability)
-        if offering is None:
+        if offering is not None and self._authorize is not None:
+            offering = {name: None for name in offering if self.may(peer, "ask", name, capability)}
+        if not offering:
             raise NoMaster(f"nobody offers {capability}")
         if len(offering) == 1:
             return self._rooms[next(iter(offering))]

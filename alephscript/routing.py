@@ -38,9 +38,17 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from alephscript import wire
-from alephscript.effects import Acknowledge, Effect, Emit
-from alephscript.errors import DeadlineExceeded, RequestError, StateError, UnknownEvent
+from alephscript.access import Identity
+from alephscript.effects import Acknowledge, Denied, Effect, Emit
+from alephscript.errors import (
+    DeadlineExceeded,
+    PermissionDenied,
+    RequestError,
+    StateError,
+    UnknownEvent,
+)
 from alephscript.history import History
+from alephscript.limits import DEFAULT_LIMITS, Limits
 from alephscript.masters import Master
 from alephscript.requests import (
     NO_META,
@@ -52,7 +60,7 @@ from alephscript.requests import (
     is_count,
     meta_of,
 )
-from alephscript.rooms import Peer, Room, Rooms
+from alephscript.rooms import Authorize, Peer, Room, Rooms
 from alephscript.wire import HubEvent
 
 __all__ = ["Mesh"]
@@ -71,6 +79,8 @@ class Mesh:
         history: Events of each room that are kept for who was away; 0 keeps none.
         history_bytes: How many bytes of them, of each room.
         incarnation: Names this hub's histories, so that numbers of another one are known as such.
+        limits: How much one peer may have.
+        authorize: What each may do in a room; None lets all do everything.
 
     Attributes:
         rooms: Who is where.
@@ -87,13 +97,24 @@ class Mesh:
         history: int = 0,
         history_bytes: int = 1_000_000,
         incarnation: str = "",
+        limits: Limits = DEFAULT_LIMITS,
+        authorize: Authorize | None = None,
     ) -> None:
         self.namespace = namespace
         self.late_answers = 0
         self.rooms = Rooms(
-            require_subscription=require_subscription, history=history, history_bytes=history_bytes
+            require_subscription=require_subscription,
+            history=history,
+            history_bytes=history_bytes,
+            limits=limits,
+            authorize=authorize,
         )
-        self.requests = Requests(self.rooms, namespace=namespace, default_timeout=default_timeout)
+        self.requests = Requests(
+            self.rooms,
+            namespace=namespace,
+            default_timeout=default_timeout,
+            most=limits.requests_per_client,
+        )
         self._incarnation = incarnation
         self._peers = self.rooms.peers
 
@@ -104,19 +125,22 @@ class Mesh:
 
     # Inputs
 
-    def connected(self, sid: str, engine_id: str = "") -> list[Effect]:
+    def connected(
+        self, sid: str, engine_id: str = "", identity: Identity | None = None
+    ) -> list[Effect]:
         """A socket joined.
 
         Args:
             sid: Its id, unique among the living.
             engine_id: Its transport's id, shown in SET_SERVER_STATE only.
+            identity: Who it is, if the hub asks that.
 
         Raises:
             StateError: The id is taken, which only a broken shell can bring about.
         """
         if sid in self._peers:
             raise StateError(f"socket {sid} is connected already")
-        self._peers[sid] = Peer(sid, engine_id or sid)
+        self._peers[sid] = Peer(sid, engine_id or sid, identity)
         return []
 
     def received(
@@ -144,8 +168,17 @@ class Mesh:
             raise UnknownEvent(
                 f"the hub has no meaning for {name}; to tell a room, send ROOM_MESSAGE"
             )
+        except PermissionDenied as error:
+            (detail,) = error.details
+            return [
+                _denied(sid, event, error.message, detail["room"]),
+                *self.refused(sid, ack, error),
+            ]
         except RequestError as error:
-            return self.refused(sid, ack, error)
+            effects = self.refused(sid, ack, error)
+            if self.rooms.is_guarded and any(each.get("path") == "room" for each in error.details):
+                effects.insert(0, _denied(sid, event, "room required", None))
+            return effects
 
     def refused(self, sid: str, ack: int | None, error: RequestError) -> list[Effect]:
         """A socket sent what could not even be read, or may not be done."""
@@ -198,7 +231,11 @@ class Mesh:
     # Who is there
 
     def _register(self, peer: Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:
-        peer.registration = wire.registration(_first(args))
+        said, identity = _first(args), peer.identity
+        if identity is not None and isinstance(said, dict):
+            usuario = identity.usuario or said.get("usuario") or identity.suggested
+            said = {**said, "usuario": usuario}
+        peer.registration = wire.registration(said)
         peer.name = peer.registration.name
         peer.speaks_meta = peer.registration.speaks_meta
         return _acknowledge(peer, ack, {"protocol": wire.PROTOCOL, "socketId": peer.sid})
@@ -207,7 +244,10 @@ class Mesh:
         wanted = wire.subscription(_first(args))
         if wanted.out:
             return self._unsubscribe(peer, args, ack)
+        self.rooms.check(peer, "subscribe", wanted.room)
         room = self.rooms.made(wanted.room)
+        is_new = peer.sid not in room.members
+        self.rooms.enter(peer, room)
         told = {"room": wanted.room}
         effects: list[Effect] = [
             Emit((peer.sid,), HubEvent.SUBSCRIBE_OK, (told,)),
@@ -216,14 +256,12 @@ class Mesh:
         answer: dict[str, Any] = dict(told)
         if room.history is not None and peer.speaks_meta:
             answer |= {"history": self._incarnation, "number": room.history.last}
-            if wanted.since is not None and peer.sid not in room.members:
+            if wanted.since is not None and is_new:
                 missed, replayed = self._replay(peer, room, room.history, wanted.since)
                 answer["missed"] = missed
                 effects += replayed
         elif wanted.since is not None:
             answer["missed"] = None
-        room.members[peer.sid] = None
-        peer.rooms[wanted.room] = None
         return effects + _acknowledge(peer, ack, answer)
 
     def _replay(
@@ -258,6 +296,7 @@ class Mesh:
     ) -> list[Effect]:
         if declared.out:
             return self._resign(peer, declared.room, ack)
+        self.rooms.check(peer, "master", declared.room)
         room = self.rooms.made(declared.room)
         told, displaced = self.rooms.declare(room, Master(peer, declared, by_envelope))
         answer = {
@@ -289,11 +328,12 @@ class Mesh:
             if event == HubEvent.GET_SERVER_STATE:
                 return self._server_state(peer, args, ack)
             return self._asked_by_envelope(peer, message, ack)
-        if event.startswith("SET_"):
-            return self._answered_by_event(peer, message, ack)
         if event == HubEvent.MAKE_MASTER:
             declared = wire.declaration(wire.value(message.data), room=message.room)
             return self._appoint(peer, declared, ack, by_envelope=True)
+        self.rooms.check(peer, "speak", message.room, event)
+        if event.startswith("SET_"):
+            return self._answered_by_event(peer, message, ack)
         members = self.rooms.members(message.room)
         told = self.rooms.tell(members, message, message.data, peer.name)
         return told + _acknowledge(peer, ack, {"room": message.room, "members": len(members)})
@@ -354,12 +394,15 @@ class Mesh:
         question = wire.RoomMessage(event, "", payload, _NOTHING)
         if event in wire.MEMBER_EVENTS:
             member = self._peers.get(meta.member) if isinstance(meta.member, str) else None
+            if member is not None and not self._sees(peer, member):
+                member = None
             return self.requests.ask_member(peer, question, member, ack, meta)
         return self.requests.ask(peer, question, meta.room, ack, meta)
 
     def _asked_by_envelope(
         self, peer: Peer, message: wire.RoomMessage, ack: int | None
     ) -> list[Effect]:
+        self.rooms.check(peer, "ask", message.room, wire.capability_name(message.event))
         if ack is None:
             room = self.rooms.get(message.room)
             if room is not None and any(each.peer is peer for each in room.masters.serving):
@@ -415,23 +458,29 @@ class Mesh:
         """SET_SERVER_STATE as one socket gets it; ``master`` and ``features`` are ours."""
         peer = self._peers[sid]
         sesiones: dict[str, list[str]] = {}
-        for each in self._registered():
+        seen = [each for each in self._peers.values() if self._sees(peer, each)]
+        registered = [each.registration for each in seen if each.registration]
+        for each in registered:
             sesiones.setdefault(each.usuario, []).append(each.sesion)
         return {
             "action": HubEvent.SET_SERVER_STATE.value,
             "socketId": peer.sid,
             "clientId": peer.engine_id,
-            "clients": len(self._peers),
+            "clients": len(seen),
             "sockets": [],
             "socketsPerNamespace": [
                 {
                     "name": self.namespace,
-                    "socketsCount": len(self._peers),
-                    "sockets": [{"id": f"/{each.name}"} for each in self._registered()],
+                    "socketsCount": len(seen),
+                    "sockets": [{"id": f"/{each.name}"} for each in registered],
                 }
             ],
             "miembros": [{"usuario": u, "sesiones": s} for u, s in sesiones.items()],
-            "rooms": [self._room_state(room) for room in self.rooms],
+            "rooms": [
+                self._room_state(room)
+                for room in self.rooms
+                if self.rooms.may(peer, "subscribe", room.name)
+            ],
         }
 
     def _capabilities(self, peer: Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:
@@ -441,7 +490,7 @@ class Mesh:
         offers = [
             offer
             for room in self.rooms
-            if wanted.get("room") in (None, room.name)
+            if wanted.get("room") in (None, room.name) and self.rooms.may(peer, "ask", room.name)
             for offer in _offers(room)
             if wanted.get("capability") in (None, offer["capability"])
         ]
@@ -451,10 +500,20 @@ class Mesh:
         """Who is in a room, or connected: those of our protocol, by socket id."""
         wanted = _first(args)
         room = wanted.get("room") if isinstance(wanted, dict) else None
+        if room is not None:
+            self.rooms.check(peer, "subscribe", wire.room_name(room))
         sids = self._peers if room is None else self.rooms.members(wire.room_name(room))
-        found = [self._peers[sid] for sid in sids]
+        found = [self._peers[sid] for sid in sids if self._sees(peer, self._peers[sid])]
         members = [{"id": each.sid, "name": each.name} for each in found if each.speaks_meta]
         return _acknowledge(peer, ack, {"members": members})
+
+    def _sees(self, peer: Peer, other: Peer) -> bool:
+        """Whether one may know of another: they may meet in a room that the other is in."""
+        may = self.rooms.may
+        if peer is other or may(peer, "subscribe", wire.EVERY_ROOM):
+            return True
+        rooms = (*other.rooms, *other.masters)
+        return any(may(peer, "subscribe", name) for name in rooms)
 
     def _room_state(self, room: Room) -> dict[str, Any]:
         serving = room.masters.serving
@@ -477,9 +536,6 @@ class Mesh:
                 dict.fromkeys(name for each in serving for name in each.declared.features)
             ),
         }
-
-    def _registered(self) -> list[wire.Registration]:
-        return [peer.registration for peer in self._peers.values() if peer.registration]
 
 
 _HANDLERS: Mapping[str, _Handler] = {
@@ -522,6 +578,11 @@ def _offers(room: Room) -> list[dict[str, Any]]:
             )
             offer["masters"].append(master.peer.name)
     return list(found.values())
+
+
+def _denied(sid: str, event: Any, reason: str, room: str | None) -> Denied:
+    action = "subscribe" if event == HubEvent.CLIENT_SUBSCRIBE else "room_message"
+    return Denied(sid, reason, room, action)
 
 
 def _first(args: Sequence[Any]) -> Any:

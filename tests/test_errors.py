@@ -24,7 +24,14 @@ CLASSES = sorted(
 
 # Design §3: what the hub and any client may say, and what only the own client says.
 CODES = [
-    *("invalid_payload", "unknown_capability", "unknown_event", "no_master", "not_subscribed"),
+    *(
+        "invalid_payload",
+        "unknown_capability",
+        "unknown_event",
+        "no_master",
+        "not_subscribed",
+        "limit_exceeded",
+    ),
     *("ambiguous_room", "deadline_exceeded", "cancelled", "master_lost", "overloaded"),
     *("permission_denied", "conflict", "payload_too_large", "internal"),
     *("not_connected", "link_lost", "closed"),

@@ -22,6 +22,7 @@ from alephscript import (
 from alephscript._picows import PicowsTransport
 from alephscript._socketio import SocketIOTransport
 from alephscript.hub import Hub
+from alephscript.limits import Limits
 from alephscript.transport import Transport
 
 pytestmark = pytest.mark.anyio
@@ -147,7 +148,10 @@ async def test_what_has_no_wire_form_is_refused_before_it_is_sent(make: Make) ->
 
 async def test_what_is_larger_than_the_hub_takes_is_refused_before_it_is_sent() -> None:
     """The hub would end the link; python-socketio does not say how much it takes."""
-    async with Hub(port=0, max_bytes=10_000) as hub, AlephScriptClient(hub.url) as client:
+    async with (
+        Hub(port=0, limits=Limits(message_bytes=10_000)) as hub,
+        AlephScriptClient(hub.url) as client,
+    ):
         with pytest.raises(PayloadTooLarge, match="10000"):
             await client.broadcast("X", "x" * 10_000, room="R")
         assert (await client.server_state())["clients"] == 1

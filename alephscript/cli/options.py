@@ -26,6 +26,7 @@ EXIT_CODES = {
     "link_lost": 8,
     "not_connected": 9,
     "overloaded": 10,
+    "limit_exceeded": 10,
     "permission_denied": 11,
     "internal": 12,
     "conflict": 13,

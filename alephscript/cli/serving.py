@@ -5,11 +5,20 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import os
 import signal
+import ssl
 import sys
+from collections.abc import Callable
+from pathlib import Path
 
-from alephscript.cli.options import Add
+import attrs
+import msgspec
+
+from alephscript.access import Access, RoomSecrets, SharedToken
+from alephscript.cli.options import Add, CliError
 from alephscript.hub import Hub
+from alephscript.limits import Limits
 
 __all__ = ["add_to"]
 
@@ -17,12 +26,60 @@ _DRAIN_SECONDS = 10.0
 """What open requests may take after a SIGTERM."""
 
 
+_LIMITS: dict[str, Callable[[str], float]] = {
+    field.name: float if str(field.type) == "float" else int for field in attrs.fields(Limits)
+}
+
+
 def add_to(add: Add) -> None:
     """Add the command."""
     hub = add("hub", "run a hub until interrupted", _hub)
     hub.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     hub.add_argument("--port", type=int, default=3010, help="port, 0 for a free one (%(default)s)")
+    who = hub.add_argument_group("who may come in")
+    who.add_argument(
+        "--token",
+        metavar="SECRET",
+        help="a secret that whoever connects must have; better ALEPHSCRIPT_TOKEN, which ps hides",
+    )
+    who.add_argument(
+        "--room-secrets",
+        metavar="FILE",
+        help='a secret a room: JSON {"ROOM": "SECRET"}; who has one may use that room only',
+    )
+    who.add_argument(
+        "--jwt-key",
+        metavar="FILE",
+        help="JSON Web Tokens that this key, a secret or a public one in PEM, is right for",
+    )
+    who.add_argument(
+        "--jwt-algorithm", metavar="NAME", default="HS256", help="their algorithm (%(default)s)"
+    )
+    who.add_argument(
+        "--cors-origin",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="pages of this origin may connect, too; * for any",
+    )
+    who.add_argument(
+        "--allowed-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="the hub goes by this name, too; for a proxy in front of a hub on loopback",
+    )
+    who.add_argument("--tls-cert", metavar="FILE", help="serve TLS with this certificate, in PEM")
+    who.add_argument("--tls-key", metavar="FILE", help="its key; in the same file without")
     hub.add_argument(
+        "--limit",
+        action="append",
+        default=[],
+        metavar="NAME=N",
+        type=_limit,
+        help=f"how much one client may take: {', '.join(_LIMITS)}",
+    )
+    who.add_argument(
         "--insecure",
         action="store_true",
         help="listen beyond loopback although nobody is asked who they are",
@@ -37,15 +94,89 @@ def add_to(add: Add) -> None:
     hub.add_argument(
         "--admin-ui",
         metavar="DIR",
-        help="serve the installed @socket.io/admin-ui under /admin-ui (loopback only)",
+        help="serve the installed @socket.io/admin-ui under /admin-ui",
     )
+
+
+def _limit(text: str) -> tuple[str, float]:
+    name, _, value = text.partition("=")
+    kind = _LIMITS.get(name)
+    number = 0.0
+    if kind is not None:
+        with contextlib.suppress(ValueError):
+            number = kind(value)
+    if number <= 0:
+        names = ", ".join(_LIMITS)
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not NAME=N; NAME is one of {names}, N more than 0"
+        )
+    return name, number
+
+
+def _access(options: argparse.Namespace) -> Access | None:
+    """What the options say about who may come in.
+
+    Raises:
+        CliError: They contradict each other, or a file cannot be read.
+    """
+    given = [options.token, options.room_secrets, options.jwt_key]
+    if sum(each is not None for each in given) > 1:
+        raise CliError("choose one of --token, --room-secrets and --jwt-key")
+    token = options.token
+    if all(each is None for each in given):
+        token = os.environ.get("ALEPHSCRIPT_TOKEN")
+    try:
+        if token is not None:
+            return SharedToken(token)
+        if options.room_secrets is not None:
+            return RoomSecrets(_secrets(Path(options.room_secrets)))
+        if options.jwt_key is not None:
+            from alephscript.tokens import JsonWebToken
+
+            key = Path(options.jwt_key).read_text(encoding="utf-8").strip()
+            return JsonWebToken(key, algorithms=[options.jwt_algorithm])
+    except (OSError, ValueError) as exc:
+        raise CliError(str(exc)) from exc
+    except ModuleNotFoundError as exc:
+        raise CliError("tokens need PyJWT: pip install 'alephscript[jwt]'") from exc
+    return None
+
+
+def _secrets(file: Path) -> dict[str, str]:
+    """The secrets in a file, by room.
+
+    Raises:
+        ValueError: It holds none.
+    """
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=dict[str, str])
+    except msgspec.DecodeError as exc:
+        raise ValueError(f'{file} is no JSON {{"ROOM": "SECRET"}}: {exc}') from exc
+
+
+def _tls(options: argparse.Namespace) -> ssl.SSLContext | None:
+    if options.tls_cert is None:
+        if options.tls_key is not None:
+            raise CliError("--tls-key needs --tls-cert")
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(options.tls_cert, options.tls_key)
+    except OSError as exc:
+        raise CliError(f"cannot use {options.tls_cert}: {exc}") from exc
+    return context
 
 
 async def _hub(options: argparse.Namespace) -> None:
     hub = Hub(
         host=options.host,
         port=options.port,
+        access=_access(options),
         insecure=options.insecure,
+        tls=_tls(options),
+        cors_origins=options.cors_origin,
+        allowed_hosts=options.allowed_host,
+        limits=Limits(**dict(options.limit)),
         history=options.history,
         admin_ui=options.admin_ui,
     )

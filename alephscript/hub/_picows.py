@@ -6,8 +6,7 @@ import asyncio
 import logging
 from typing import Any
 
-# picows' own transports write at once, where uvloop's wait for the end of the turn.
-from aiofastnet import create_server
+import aiofastnet
 from picows import WSAutoPingStrategy, WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 from picows.common import WSUpgradeResponse, WSUpgradeResponseWithListener
 from picows.picows import WSProtocol  # type: ignore[attr-defined]  # not in its stub
@@ -25,6 +24,18 @@ _READ_BUFFER = 2048
 """Bytes that each idle client costs; the buffer grows with the messages."""
 
 
+async def create_server(
+    loop: asyncio.AbstractEventLoop, *args: Any, ssl: Any = None, **options: Any
+) -> asyncio.Server:
+    """As the loop's own."""
+    if ssl is None:
+        # Its transports write at once, where uvloop's wait for the end of the turn.
+        server: asyncio.Server = await aiofastnet.create_server(loop, *args, **options)
+        return server
+    # aiofastnet 1.2 reports each handshake that fails as an error of the loop.
+    return await loop.create_server(*args, ssl=ssl, **options)
+
+
 def make_protocol(server_state: Any, engine: Engine, admit: Admit) -> asyncio.BaseProtocol:
     """The protocol of one websocket."""
     return _HandedOver(server_state.connections, engine, admit)
@@ -38,7 +49,7 @@ class _HandedOver(WSProtocol):  # type: ignore[misc]
             None,  # host and port
             None,  # path
             False,  # noqa: FBT003 - the server's side
-            lambda request: _accept(request, engine, admit),
+            lambda request: _accept(request, engine, admit, self._address),
             _quiet,
             True,  # noqa: FBT003 - disconnect on exception
             5.0,  # seconds for the handshake
@@ -47,13 +58,15 @@ class _HandedOver(WSProtocol):  # type: ignore[misc]
             10.0,
             WSAutoPingStrategy.PING_WHEN_IDLE,
             True,  # noqa: FBT003 - answer pings
-            engine.max_bytes,
+            engine.limits.message_bytes,
             None,  # extra headers
             _READ_BUFFER,
         )
         self._connections = connections
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        peer = transport.get_extra_info("peername")
+        self._address = peer[0] if peer else ""
         super().connection_made(transport)
         self._connections.add(self)
 
@@ -76,14 +89,15 @@ class _HandedOver(WSProtocol):  # type: ignore[misc]
             self.transport.disconnect()
 
 
-def _accept(request: Any, engine: Engine, admit: Admit) -> Any:
+def _accept(request: Any, engine: Engine, admit: Admit, address: str) -> Any:
     handover = Handover(engine, admit)
-    headers = request.headers
-    refusal = handover.refusal(request.path.decode(), headers.get("Origin"), headers.get("Host"))
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    refusal = handover.refusal(request.path.decode(), headers, address)
     if refusal is not None:
-        response = WSUpgradeResponse.create_error_response(400, refusal.encode())
+        status, reason = refusal
+        response = WSUpgradeResponse.create_error_response(status, reason.encode())
         return WSUpgradeResponseWithListener(response, None)
-    return _Listener(handover, engine.max_bytes)
+    return _Listener(handover, engine.limits.message_bytes)
 
 
 class _Listener(WSListener):  # type: ignore[misc]
@@ -115,12 +129,12 @@ class _Listener(WSListener):  # type: ignore[misc]
     def backlog(self) -> int:
         return self._raw.get_write_buffer_size()
 
-    def close(self) -> None:
+    def close(self, reason: str = "") -> None:
         # Whoever does not read would keep it open for ever.
         if self.backlog():
             self._raw.abort()
         else:
-            self._transport.send_close(WSCloseCode.OK)  # its default is no code that may be sent
+            self._transport.send_close(WSCloseCode.OK, reason.encode())
             self._transport.disconnect()
 
     def _part(self, frame: WSFrame) -> None:

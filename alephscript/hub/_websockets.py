@@ -29,7 +29,7 @@ class _WebSocket(asyncio.Protocol):
     def __init__(self, connections: set[Any], engine: Engine, admit: Admit) -> None:
         self._connections = connections
         self._handover = Handover(engine, admit)
-        self._conn = ServerProtocol(max_size=engine.max_bytes, logger=_quiet)
+        self._conn = ServerProtocol(max_size=engine.limits.message_bytes, logger=_quiet)
         self._parts: list[bytes] = []
         self._open = False
         self._transport: asyncio.Transport
@@ -64,9 +64,9 @@ class _WebSocket(asyncio.Protocol):
     def backlog(self) -> int:
         return self._transport.get_write_buffer_size()
 
-    def close(self) -> None:
+    def close(self, reason: str = "") -> None:
         try:
-            self._conn.send_close(1000)
+            self._conn.send_close(1000, reason)
             self._send()
         except InvalidState:
             pass
@@ -80,11 +80,12 @@ class _WebSocket(asyncio.Protocol):
         self.close()
 
     def _shake_hands(self, request: Request) -> None:
-        refusal = self._handover.refusal(
-            request.path, request.headers.get("Origin"), request.headers.get("Host")
-        )
+        headers = {name.lower(): value for name, value in request.headers.raw_items()}
+        peer = self._transport.get_extra_info("peername")
+        refusal = self._handover.refusal(request.path, headers, peer[0] if peer else "")
         if refusal is not None:
-            self._conn.send_response(self._conn.reject(400, refusal))
+            status, reason = refusal
+            self._conn.send_response(self._conn.reject(status, reason))
             return
         self._conn.send_response(self._conn.accept(request))
         self._open = self._conn.state is State.OPEN

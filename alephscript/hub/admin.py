@@ -22,6 +22,7 @@ from alephscript.errors import RequestError
 from alephscript.frames import Kind
 
 if TYPE_CHECKING:
+    from alephscript.access import Identity
     from alephscript.hub.engine import Connection, Engine
 
 __all__ = ["Admin"]
@@ -45,7 +46,7 @@ class Admin:
         self._began = time.time()
         self._timer: asyncio.TimerHandle | None = None
 
-    def joined(self, sid: str, connection: Connection) -> None:
+    def joined(self, sid: str, connection: Connection, identity: Identity | None) -> None:  # noqa: ARG002
         """An Admin UI came: tell it what there is."""
         if not self._watching:
             self._known = self._sockets()

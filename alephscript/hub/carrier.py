@@ -6,12 +6,13 @@ A carrier owns one `Mesh` and its clock. Subclasses send; they decide nothing.
 from __future__ import annotations
 
 import abc
+import datetime as dt
 import time
 from collections.abc import Iterable
 from typing import Any
 
 from alephscript.deadlines import Deadlines
-from alephscript.effects import Acknowledge, Ask, Effect, Emit, Ended
+from alephscript.effects import Acknowledge, Ask, Denied, Effect, Emit, Ended
 from alephscript.hub.metering import Meter
 from alephscript.routing import Mesh
 
@@ -63,6 +64,10 @@ class Carrier(abc.ABC):
                 self.meter.ended(effect.capability, effect.code, now - began)
             elif isinstance(effect, Emit):
                 self.emit(effect.to, effect.event, effect.args)
+            elif isinstance(effect, Denied):
+                at = dt.datetime.now(dt.UTC).isoformat(timespec="milliseconds")
+                told = {"reason": effect.reason, "room": effect.room, "action": effect.action}
+                self.emit((effect.to,), "auth_error", ({**told, "timestamp": at},))
             else:
                 self._open(effect.request, effect.seconds)
 

@@ -12,20 +12,25 @@ from __future__ import annotations
 import asyncio
 import functools
 import importlib.metadata
+import inspect
 import logging
 import secrets
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
+import attrs
 import msgspec
 
 from alephscript import frames, wire
+from alephscript.access import Access, Handshake, Identity, Refusal
+from alephscript.deadlines import Deadlines
 from alephscript.effects import Acknowledge
-from alephscript.errors import InvalidPayload, RequestError
+from alephscript.errors import InvalidPayload, Overloaded, RequestError
 from alephscript.frames import Kind, ProtocolError
 from alephscript.hub.carrier import Carrier
+from alephscript.limits import DEFAULT_LIMITS, Limits
 from alephscript.routing import Mesh
 
 __all__ = ["Connection", "Engine", "WebSocket"]
@@ -36,6 +41,9 @@ _BATCH = 8
 """Messages that are written at once: with one write a turn of the loop, the processes of a mesh
 work by turns, not side by side."""
 
+_LAST_POLL_SECONDS = 1.0
+_LONGEST_REASON = 40
+"""Characters; a close frame takes 123 bytes."""
 _NOOP = frames.NOOP
 _POLL_MESSAGES = 16
 """A python-engineio client drops a body of more messages than this, all of it."""
@@ -52,16 +60,16 @@ class WebSocket(Protocol):
         """Bytes written that the peer has not taken yet."""
         ...
 
-    def close(self) -> None:
-        """Close it, at once if it is stuck."""
+    def close(self, reason: str = "") -> None:
+        """Close it, at once if it is stuck; a reason of few words is told the peer."""
         ...
 
 
 class Inhabited(Protocol):
     """A namespace, as the session sees it."""
 
-    def joined(self, sid: str, connection: Connection) -> None:
-        """A socket is in it from now on."""
+    def joined(self, sid: str, connection: Connection, identity: Identity | None) -> None:
+        """A socket is in it from now on; whose, if the hub asks that."""
         ...
 
     def left(self, sid: str) -> None:
@@ -92,9 +100,11 @@ class Engine:
         meshes: By namespace.
         ping_interval: Seconds between heartbeats.
         ping_timeout: Seconds that a client may take to answer one.
-        max_bytes: The largest message taken from a client.
-        max_backlog: Bytes that may wait for a client before it is cut off.
-        join_timeout: Seconds that a connection may take to join a namespace.
+        limits: What one client may take of it.
+        access: Who may come in; None lets in everybody.
+
+    Attributes:
+        refusals: How often something was refused, by what was wrong.
     """
 
     def __init__(
@@ -103,13 +113,12 @@ class Engine:
         *,
         ping_interval: float,
         ping_timeout: float,
-        max_bytes: int,
-        max_backlog: int,
-        join_timeout: float = 5.0,
+        limits: Limits = DEFAULT_LIMITS,
+        access: Access | None = None,
     ) -> None:
-        self.join_timeout = join_timeout
-        self.max_bytes = max_bytes
-        self.max_backlog = max_backlog
+        self.limits = limits
+        self.access = access
+        self.refusals: Counter[str] = Counter()
         self.ping_interval = ping_interval
         self.ping_timeout = ping_timeout
         self.connections: dict[str, Connection] = {}
@@ -117,15 +126,29 @@ class Engine:
         self._carriers = {namespace: _Carrier(mesh) for namespace, mesh in meshes.items()}
         self._namespaces: dict[str, Inhabited] = {**self._carriers}
         self._began = time.monotonic()
+        self._asking: set[asyncio.Task[None]] = set()
+        self._expiries: Deadlines[Connection] = Deadlines(_expire)
         self._dirty: list[Connection] = []
         self._heart: asyncio.TimerHandle | None = None
         self._to_ping: deque[tuple[float, Connection]] = deque()
         self._to_hear: deque[tuple[float, Connection]] = deque()
         self._to_join: deque[tuple[float, Connection]] = deque()
 
-    def open(self, *, upgrades: tuple[str, ...] = ()) -> Connection:
-        """A new connection, its handshake waiting to be sent."""
-        connection = Connection(self, secrets.token_urlsafe(15))
+    @property
+    def is_full(self) -> bool:
+        """Whether no further client is taken."""
+        return len(self.connections) >= self.limits.connections
+
+    def open(
+        self, handshake: Handshake | None = None, *, upgrades: tuple[str, ...] = ()
+    ) -> Connection:
+        """A new connection, its handshake waiting to be sent.
+
+        Args:
+            handshake: How it came about; needed only where there is an `Access`.
+            upgrades: The transports that it may change to.
+        """
+        connection = Connection(self, secrets.token_urlsafe(15), handshake)
         self.connections[connection.id] = connection
         connection.send(
             frames.open_packet(
@@ -133,12 +156,12 @@ class Engine:
                 upgrades=upgrades,
                 ping_interval=self.ping_interval,
                 ping_timeout=self.ping_timeout,
-                max_bytes=self.max_bytes,
+                max_bytes=self.limits.message_bytes,
             )
         )
         loop = asyncio.get_running_loop()
         self._to_ping.append((loop.time() + self.ping_interval, connection))
-        self._to_join.append((loop.time() + self.join_timeout, connection))
+        self._to_join.append((loop.time() + self.limits.join_seconds, connection))
         if self._heart is None:
             self._heart = loop.call_later(self._beat_seconds(), self._beat)
         return connection
@@ -152,6 +175,9 @@ class Engine:
             connection.close("the hub is closing")
         for namespace in self._namespaces.values():
             namespace.close()
+        for task in self._asking:
+            task.cancel()
+        self._expiries.close()
         self._to_ping.clear()
         self._to_hear.clear()
         self._to_join.clear()
@@ -170,6 +196,13 @@ class Engine:
         """How many requests wait for an answer."""
         return sum(len(mesh.requests) for mesh in self.meshes.values())
 
+    @property
+    def why_not_ready(self) -> str | None:
+        """Why no clients should be sent here just now; None if they may come."""
+        if any(mesh.requests.closing for mesh in self.meshes.values()):
+            return "draining"
+        return "full" if self.is_full else None
+
     def snapshot(self) -> dict[str, Any]:
         """What is going on, as plain data: see docs/reference/hub.md, "GET /mesh"."""
         return {
@@ -177,6 +210,7 @@ class Engine:
                 "version": importlib.metadata.version("alephscript"),
                 "uptime": time.monotonic() - self._began,
                 "clients": len(self.connections),
+                "refusals": dict(self.refusals),
             },
             "namespaces": {
                 namespace: {
@@ -205,11 +239,15 @@ class Engine:
         inhabited = self._namespaces.get(namespace)
         sid = connection.sids.get(namespace)
         if kind is Kind.CONNECT:
-            self._connect(connection, namespace, inhabited)
+            self._connect(connection, namespace, inhabited, payload)
         elif inhabited is None or sid is None:
             pass  # not connected there: as stock hubs do, nothing
         elif kind is Kind.EVENT:
-            inhabited.received(sid, ack, payload)
+            connection.credit -= 1
+            if connection.credit < 0 and not connection.earn():
+                self._too_many(connection, inhabited, sid, ack)
+            else:
+                inhabited.received(sid, ack, payload)
         elif kind is Kind.ACK:
             inhabited.acknowledged(sid, ack, payload)
         elif kind is Kind.DISCONNECT:
@@ -226,19 +264,104 @@ class Engine:
     def gone(self, connection: Connection) -> None:
         """A connection has ended: nothing of it stays."""
         self.connections.pop(connection.id, None)
+        self._expiries.forget(connection)
         for namespace, sid in connection.sids.items():
             self._namespaces[namespace].left(sid)
         connection.sids.clear()
 
-    def _connect(self, connection: Connection, namespace: str, inhabited: Inhabited | None) -> None:
+    def _connect(
+        self, connection: Connection, namespace: str, inhabited: Inhabited | None, payload: bytes
+    ) -> None:
         if inhabited is None:
-            refusal = msgspec.json.encode({"message": "Invalid namespace"})
-            connection.send(frames.encode(Kind.CONNECT_ERROR, namespace, payload=refusal))
-        elif namespace not in connection.sids:
-            sid = connection.sids[namespace] = secrets.token_urlsafe(15)
-            accepted = msgspec.json.encode({"sid": sid})
-            connection.send(frames.encode(Kind.CONNECT, namespace, payload=accepted))
-            inhabited.joined(sid, connection)
+            self._refuse(connection, namespace, "Invalid namespace")
+        elif namespace in connection.sids or namespace in connection.joining:
+            pass
+        elif self.access is None or connection.handshake is None:
+            self._join(connection, namespace, inhabited, None)
+        else:
+            handshake = attrs.evolve(connection.handshake, namespace=namespace)
+            connection.joining |= {namespace}
+            asking = self._ask_access(connection, inhabited, self.access, payload, handshake)
+            task = asyncio.get_running_loop().create_task(asking)
+            self._asking.add(task)
+            task.add_done_callback(self._asking.discard)
+
+    async def _ask_access(
+        self,
+        connection: Connection,
+        inhabited: Inhabited,
+        access: Access,
+        payload: bytes,
+        handshake: Handshake,
+    ) -> None:
+        """Let somebody in, or not; whoever takes too long is cut off as one that never joins."""
+        verdict = await self.identify(access, payload, handshake)
+        namespace = handshake.namespace
+        connection.joining -= {namespace}
+        if connection.closed:
+            return
+        if isinstance(verdict, Refusal):
+            self._refuse(connection, namespace, verdict.reason)
+            self.refusals["unauthorized"] += 1
+            if not connection.sids:
+                connection.close_soon("it was not let in")
+            return
+        self._join(connection, namespace, inhabited, verdict)
+        if verdict.expires_at is not None:
+            self._expiries.set(connection, max(0.0, verdict.expires_at - time.time()))
+
+    async def identify(
+        self, access: Access, auth: bytes, handshake: Handshake
+    ) -> Identity | Refusal:
+        """Ask who somebody is; whatever goes wrong is a refusal.
+
+        Args:
+            access: Who is asked.
+            auth: What was said, as JSON; empty if nothing was.
+            handshake: How it came.
+        """
+        try:
+            given = wire.loads(auth) if auth else None
+            if handshake.namespace == "/admin" and isinstance(given, dict):
+                # The Admin UI asks for a user's name and password, and knows no tokens.
+                given = {"token": given.get("password"), "user": given.get("username"), **given}
+            said = access.authenticate(given, handshake)
+            verdict = await said if inspect.isawaitable(said) else said
+        except RequestError:
+            return Refusal()  # what it said cannot even be read
+        except Exception:
+            logger.exception("%s.authenticate failed; nobody is let in", type(access).__name__)
+            return Refusal()
+        if handshake.namespace == "/admin" and isinstance(verdict, Identity):
+            return verdict if verdict.is_admin else Refusal()
+        return verdict
+
+    def _join(
+        self,
+        connection: Connection,
+        namespace: str,
+        inhabited: Inhabited,
+        identity: Identity | None,
+    ) -> None:
+        sid = connection.sids[namespace] = secrets.token_urlsafe(15)
+        accepted = msgspec.json.encode({"sid": sid})
+        connection.send(frames.encode(Kind.CONNECT, namespace, payload=accepted))
+        inhabited.joined(sid, connection, identity)
+
+    def _refuse(self, connection: Connection, namespace: str, reason: str) -> None:
+        refusal = msgspec.json.encode({"message": reason})
+        connection.send(frames.encode(Kind.CONNECT_ERROR, namespace, payload=refusal))
+
+    def _too_many(
+        self, connection: Connection, inhabited: Inhabited, sid: str, ack: int | None
+    ) -> None:
+        self.refusals["events_per_second"] += 1
+        connection.credit = 0
+        if ack is None:
+            connection.close("it sends too many events a second")
+        else:
+            most = self.limits.events_per_second
+            inhabited.refused(sid, ack, Overloaded(f"a client may send {most} events a second"))
 
     def _flush(self) -> None:
         dirty, self._dirty = self._dirty, []
@@ -246,7 +369,7 @@ class Engine:
             connection.flush()
 
     def _beat_seconds(self) -> float:
-        return min(1.0, self.ping_interval / 4, self.ping_timeout / 4, self.join_timeout / 4)
+        return min(1.0, self.ping_interval / 4, self.ping_timeout / 4, self.limits.join_seconds / 4)
 
     def _beat(self) -> None:
         """Ping whose turn it is, and end who did not answer; two queues in order of time."""
@@ -282,9 +405,13 @@ class Connection:
         heard_at: When it last answered a ping, in the loop's time.
         opened_at: When it was opened, seconds since 1970.
         upgraded: Whether it is on a websocket for good.
+        handshake: How it came about, if anybody asks that.
+        joining: The namespaces that it is about to be let into.
+        credit: Events that it may send before time has to pass.
     """
 
     __slots__ = (
+        "_credited_at",
         "_doomed",
         "_engine",
         "_out",
@@ -293,15 +420,22 @@ class Connection:
         "_waiting",
         "_websocket",
         "closed",
+        "credit",
+        "handshake",
         "heard_at",
         "id",
+        "joining",
         "opened_at",
         "sids",
         "upgraded",
     )
 
-    def __init__(self, engine: Engine, connection_id: str) -> None:
+    def __init__(self, engine: Engine, connection_id: str, handshake: Handshake | None) -> None:
         self.id = connection_id
+        self.handshake = handshake
+        self.joining: frozenset[str] = frozenset()
+        self.credit = engine.limits.events_per_second * 2
+        self._credited_at = time.monotonic()
         self.sids: dict[str, str] = {}
         self.closed = False
         self.heard_at = 0.0
@@ -338,7 +472,7 @@ class Connection:
             out.append(frame)
             if len(out) >= _BATCH:
                 self.flush()
-        if self._waiting > self._engine.max_backlog:
+        if self._waiting > self._engine.limits.backlog_bytes:
             self._cut()
 
     def flush(self) -> None:
@@ -350,7 +484,7 @@ class Connection:
         if websocket is not None:
             self._out, self._waiting = [], 0
             websocket.write(out[0] if len(out) == 1 else b"".join(out))
-            if websocket.backlog() > self._engine.max_backlog:
+            if websocket.backlog() > self._engine.limits.backlog_bytes:
                 self._cut()
         elif self._poll is not None and not self._poll.done():
             self._poll.set_result(self._take())
@@ -428,13 +562,31 @@ class Connection:
             self._poll.set_result(frames.CLOSE)
         self._out.clear()
         if self._websocket is not None:
-            self._websocket.close()
+            self._websocket.close(reason[:_LONGEST_REASON])
         self._engine.gone(self)
+
+    def close_soon(self, reason: str) -> None:
+        """End it when what waits has been sent; a poll fetches it a moment later."""
+        loop = asyncio.get_running_loop()
+        if self._websocket is not None:
+            loop.call_soon(self.close, reason)
+        else:
+            loop.call_later(_LAST_POLL_SECONDS, self.close, reason)
+
+    def earn(self) -> bool:
+        """Take the credit of the time that has passed, and whether that is enough for one event."""
+        now, rate = time.monotonic(), self._engine.limits.events_per_second
+        earned = int((now - self._credited_at) * rate)
+        if earned > 0:
+            self.credit = min(self.credit + earned, rate * 2)
+            self._credited_at = now
+        return self.credit >= 0
 
     def _cut(self) -> None:
         # On the next turn: whoever is sending just now may have more for it and for others.
         if not self._doomed:
             self._doomed = True
+            self._engine.refusals["backlog_bytes"] += 1
             asyncio.get_running_loop().call_soon(self.close, "it reads too slowly")
 
     def _take(self) -> bytes:
@@ -455,9 +607,9 @@ class _Carrier(Carrier):
         super().__init__(mesh)
         self._connections: dict[str, Connection] = {}
 
-    def joined(self, sid: str, connection: Connection) -> None:
+    def joined(self, sid: str, connection: Connection, identity: Identity | None) -> None:
         self._connections[sid] = connection
-        self.carry(self.mesh.connected(sid, connection.id))
+        self.carry(self.mesh.connected(sid, connection.id, identity))
 
     def left(self, sid: str) -> None:
         del self._connections[sid]
@@ -505,6 +657,10 @@ class _Carrier(Carrier):
         self._connections[effect.sid].send(
             frames.encode(Kind.ACK, self.mesh.namespace, effect.ack, payload)
         )
+
+
+def _expire(connection: Connection) -> None:
+    connection.close("its identity has expired")
 
 
 @functools.lru_cache(maxsize=1024)

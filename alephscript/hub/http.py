@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import mimetypes
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -11,8 +12,10 @@ from urllib.parse import parse_qs
 import msgspec
 
 from alephscript import frames
+from alephscript.access import Handshake, Identity
 from alephscript.errors import PayloadTooLarge
 from alephscript.frames import ProtocolError
+from alephscript.hub import metrics
 from alephscript.hub.engine import Connection, Engine
 from alephscript.hub.pages import Headers, MeshPage
 
@@ -32,26 +35,46 @@ _UNKNOWN_SID = (1, "Session ID unknown")
 _BAD_REQUEST = (3, "Bad request")
 _FORBIDDEN = (4, "Forbidden")
 _OLD_PROTOCOL = (5, "Unsupported protocol version")
+_FULL = (3, "The hub is full")
 
 
-def admission(origins: Sequence[str] | str) -> Callable[[str | None, str | None], bool]:
-    """Who may connect: whoever sends no Origin (no browser), the hub's own pages, ``origins``.
+def admission(
+    origins: Sequence[str] | str, hosts: Sequence[str] | None
+) -> Callable[[Mapping[str, str]], str | None]:
+    """Whose requests are taken: of no browser, of the hub's own pages, of pages of ``origins``.
 
     Args:
         origins: Further origins; ``"*"`` for all.
+        hosts: The names that the hub goes by, without a port; None for any. A hub that asks nobody
+            who they are has to look, since a page of anywhere can give its own name this
+            machine's address (DNS rebinding).
+
+    Returns:
+        Tells why a request with those headers (lower-case names) is not taken; None if it is.
     """
     allowed = {origins} if isinstance(origins, str) else set(origins)
+    known = None if hosts is None else {host.lower() for host in hosts}
 
-    def admit(origin: str | None, host: str | None) -> bool:
+    def admit(headers: Mapping[str, str]) -> str | None:
         # Proxies' headers are not asked: anybody can send them.
-        return (
+        origin, host = headers.get("origin"), headers.get("host")
+        if known is not None and host is not None and _without_port(host) not in known:
+            return "this hub goes by another name; allowed_hosts (--allowed-host) adds one"
+        if (
             origin is None
             or "*" in allowed
             or origin in allowed
             or (host is not None and origin in (f"http://{host}", f"https://{host}"))
-        )
+        ):
+            return None
+        return "not from that origin; cors_origins (--cors-origin) adds one"
 
     return admit
+
+
+def _without_port(host: str) -> str:
+    name, _, port = host.rpartition(":")
+    return (name if name and port.isdecimal() else host).strip("[]").lower()
 
 
 class HubApp:
@@ -59,41 +82,49 @@ class HubApp:
 
     Args:
         engine: Where connections are.
-        admit: Who may connect.
+        admit: Whose requests are taken; see `admission`.
         admin_ui: Folder of the Admin UI's pages, served under ``/admin-ui``; None serves none.
         mesh_page: What is served at ``/``; None serves nothing there.
+        is_private: Whether nobody but this machine can ask, so that all may be shown.
     """
 
     def __init__(
         self,
         engine: Engine,
-        admit: Callable[[str | None, str | None], bool],
+        admit: Callable[[Mapping[str, str]], str | None],
+        *,
         admin_ui: Path | None = None,
         mesh_page: MeshPage | None = None,
+        is_private: bool = True,
     ) -> None:
         self._mesh_page = mesh_page
         self._admin_ui = admin_ui
         self._engine = engine
         self._admit = admit
+        self._is_private = is_private
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
-        if self._mesh_page is not None:
-            known = headers.get(b"if-none-match", "")
-            page = self._mesh_page.answer(scope["path"], known)
+        headers = {
+            name.decode("latin-1").lower(): value.decode("latin-1")
+            for name, value in scope["headers"]
+        }
+        origin = headers.get("origin")
+        refused = self._admit(headers)
+        if self._mesh_page is not None and refused is None:
+            page = self._mesh_page.answer(scope["path"], headers.get("if-none-match", ""))
             if page is not None:
                 return await _send(send, *page)
-        origin = headers.get(b"origin")
-        admitted = self._admit(origin, headers.get(b"host"))
         if scope["path"].rstrip("/") != "/socket.io":
-            status, kind, body = self._page(scope["path"])
-        elif admitted:
-            status, kind, body = await self._polling(scope, receive)
+            status, kind, body = await self._page(scope, headers, refused)
+        elif refused is None:
+            status, kind, body = await self._polling(scope, receive, headers)
         else:
             status, kind, body = _refused(_FORBIDDEN)
         answer = [(b"content-type", kind), (b"cache-control", b"no-store")]
-        if origin is not None and admitted:
+        if status == _UNAUTHORIZED[0]:
+            answer.append((b"www-authenticate", b"Bearer"))
+        if origin is not None and refused is None:
             answer += [
                 (b"access-control-allow-origin", origin.encode("latin-1")),
                 (b"access-control-allow-credentials", b"true"),
@@ -102,35 +133,65 @@ class HubApp:
             ]
         await _send(send, status, answer, body)
 
-    def _page(self, path: str) -> Reply:
+    async def _page(self, scope: Scope, headers: Mapping[str, str], refused: str | None) -> Reply:
+        path = scope["path"]
         if path == "/healthz":
             body = {"status": "ok", "clients": len(self._engine.connections)}
             return 200, _JSON, msgspec.json.encode(body)
-        if path == "/mesh":
-            return 200, _JSON, msgspec.json.encode(self._engine.snapshot())
+        if path == "/readyz":
+            why_not = self._engine.why_not_ready
+            body = {"status": "ready"} if why_not is None else {"status": why_not}
+            return 200 if why_not is None else 503, _JSON, msgspec.json.encode(body)
+        if refused is not None:
+            return 403, _JSON, msgspec.json.encode({"error": refused})
+        if path in ("/mesh", "/metrics"):
+            if not await self._may_see(scope, headers):
+                return _UNAUTHORIZED
+            if path == "/mesh":
+                return 200, _JSON, msgspec.json.encode(self._engine.snapshot())
+            return 200, *metrics.page(self._engine)
         if self._admin_ui is not None and path.startswith("/admin-ui"):
             return _file(self._admin_ui, path.removeprefix("/admin-ui"))
         return _NO_PAGE
 
-    async def _polling(self, scope: Scope, receive: Receive) -> Reply:
+    async def _may_see(self, scope: Scope, headers: Mapping[str, str]) -> bool:
+        """Whether somebody may see the whole hub."""
+        access = self._engine.access
+        if access is None:
+            return self._is_private
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "bearer":
+            return False
+        auth = msgspec.json.encode({"token": token.strip()})
+        handshake = Handshake("/admin", _address(scope), headers)
+        try:
+            async with asyncio.timeout(self._engine.limits.join_seconds):
+                verdict = await self._engine.identify(access, auth, handshake)
+        except TimeoutError:
+            return False
+        return isinstance(verdict, Identity)
+
+    async def _polling(self, scope: Scope, receive: Receive, headers: Mapping[str, str]) -> Reply:
         if scope["method"] == "OPTIONS":
             return 204, _TEXT, b""
-        found = self._addressed(scope)
+        found = self._addressed(scope, headers)
         if not isinstance(found, Connection):
             return _refused(found)
         try:
             if scope["method"] == "GET":
                 wait = self._engine.ping_interval + self._engine.ping_timeout
                 return 200, _TEXT, await found.poll(wait)
-            body = await _body(receive, self._engine.max_bytes)
+            body = await _body(receive, self._engine.limits.message_bytes)
             for message in frames.split_polling(body):
                 found.receive(message)
         except (ProtocolError, PayloadTooLarge) as error:
+            if isinstance(error, PayloadTooLarge):
+                self._engine.refusals["message_bytes"] += 1
             found.close(str(error))
             return _refused(_BAD_REQUEST)
         return 200, _TEXT, b"ok"
 
-    def _addressed(self, scope: Scope) -> Connection | tuple[int, str]:
+    def _addressed(self, scope: Scope, headers: Mapping[str, str]) -> Connection | tuple[int, str]:
         """The connection that a request is about, or why there is none."""
         query = parse_qs(scope["query_string"].decode("latin-1"))
         if query.get("EIO") != ["4"]:
@@ -143,7 +204,13 @@ class HubApp:
             return self._engine.connections.get(query["sid"][0], _UNKNOWN_SID)
         if scope["method"] == "POST":
             return _BAD_REQUEST
-        return self._engine.open(upgrades=("websocket",))
+        if self._engine.is_full:
+            self._engine.refusals["connections"] += 1
+            return _FULL
+        handshake = None
+        if self._engine.access is not None:
+            handshake = Handshake("", _address(scope), headers)
+        return self._engine.open(handshake, upgrades=("websocket",))
 
 
 def _file(folder: Path, path: str) -> Reply:
@@ -160,6 +227,16 @@ def _file(folder: Path, path: str) -> Reply:
     return 200, (kind or "application/octet-stream").encode(), wanted.read_bytes()
 
 
+def _address(scope: Scope) -> str:
+    client = scope.get("client")
+    return client[0] if client else ""
+
+
+_UNAUTHORIZED: Reply = (
+    401,
+    _JSON,
+    msgspec.json.encode({"error": "this needs `Authorization: Bearer TOKEN` of one who may"}),
+)
 _NO_PAGE: Reply = (404, _JSON, msgspec.json.encode({"error": "there is no such page"}))
 
 

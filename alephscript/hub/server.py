@@ -7,17 +7,20 @@ import contextlib
 import ipaddress
 import secrets
 import socket
+import ssl
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 from alephscript import wire
+from alephscript.access import Access
 from alephscript.errors import AlephScriptError, StateError
 from alephscript.hub.admin import Admin
 from alephscript.hub.engine import Engine
 from alephscript.hub.http import HubApp, admission
 from alephscript.hub.pages import MeshPage
+from alephscript.limits import DEFAULT_LIMITS, Limits
 from alephscript.routing import Mesh
 
 __all__ = ["Hub", "HubError"]
@@ -26,6 +29,7 @@ _BACKLOG = 1024
 """Connections that may wait to be accepted: a mesh that comes back comes at once."""
 
 _CLOSE_SECONDS = 2.0
+_LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class HubError(AlephScriptError, OSError):
@@ -41,21 +45,24 @@ class Hub:
             client = AlephScriptClient(hub.url)
 
     Args:
-        host: The address to listen on. Others than loopback are refused unless ``insecure``.
+        host: The address to listen on. Others than loopback need ``access``, or ``insecure``.
         port: The port; 0 takes a free one.
+        access: Who may come in and what each may do, for example
+            `alephscript.access.SharedToken`; None lets in everybody.
         insecure: Listen beyond loopback although nobody is asked who they are.
+        tls: Certificate and key (``ssl.SSLContext.load_cert_chain``); None serves plain HTTP.
         default_timeout: Seconds that a request may take when its asker names none.
         require_subscription: Whether an asker has to be in the room that it asks.
         cors_origins: Browser origins that may connect besides the hub's own; ``"*"`` for all.
+        allowed_hosts: Names that the hub goes by besides loopback's, for one behind a proxy that
+            asks nobody who they are.
         ping_interval: Seconds between heartbeats.
         ping_timeout: Seconds that a client may take to answer one.
-        max_bytes: The largest message; a client that sends a larger one is disconnected.
-        join_timeout: Seconds that a connection may take to join a namespace.
+        limits: How much one client may take of it.
         history: Events of each room that are kept for who was away for a moment; 0 keeps none.
         admin_ui: Folder of an installed ``@socket.io/admin-ui``, to be served under ``/admin-ui``;
-            for loopback only, as whoever opens it sees who is connected.
-        mesh_page: Serve the page that shows the mesh at ``/``; on loopback only.
-        max_backlog: Bytes that may wait for a client; one that reads too slowly is disconnected.
+            beyond loopback it needs ``access``, as whoever opens it sees who is connected.
+        mesh_page: Serve the page that shows the mesh at ``/``; beyond loopback only with ``access``.
         websockets: The library for them, ``picows`` or ``websockets``; None takes picows if it
             is installed.
     """
@@ -65,15 +72,16 @@ class Hub:
         *,
         host: str = "127.0.0.1",
         port: int = 3010,
+        access: Access | None = None,
         insecure: bool = False,
+        tls: ssl.SSLContext | None = None,
         default_timeout: float = wire.DEFAULT_TIMEOUT,
         require_subscription: bool = False,
         cors_origins: Sequence[str] | str = (),
+        allowed_hosts: Sequence[str] = (),
         ping_interval: float = 25.0,
         ping_timeout: float = 20.0,
-        max_bytes: int = 1_000_000,
-        max_backlog: int = 4_000_000,
-        join_timeout: float = 5.0,
+        limits: Limits = DEFAULT_LIMITS,
         history: int = 0,
         admin_ui: Path | str | None = None,
         mesh_page: bool = True,
@@ -82,7 +90,12 @@ class Hub:
         self._host = host
         self._port = port
         self._insecure = insecure
-        self._admit = admission(cors_origins)
+        self._access = access
+        self._tls = tls
+        self._is_private = access is None and _is_loopback(host)
+        self._admit = admission(
+            cors_origins, [*_LOOPBACK, host, *allowed_hosts] if self._is_private else None
+        )
         self._websockets = websockets
         self._engine = Engine(
             {
@@ -92,19 +105,21 @@ class Hub:
                     require_subscription=require_subscription,
                     history=history,
                     incarnation=secrets.token_hex(8),
+                    limits=limits,
+                    authorize=None if access is None else access.authorize,
                 )
                 for namespace in wire.NAMESPACES
             },
             ping_interval=ping_interval,
             ping_timeout=ping_timeout,
-            max_bytes=max_bytes,
-            max_backlog=max_backlog,
-            join_timeout=join_timeout,
+            limits=limits,
+            access=access,
         )
         self._admin_ui = None if admin_ui is None else _pages_of(Path(admin_ui))
         if self._admin_ui is not None:
             self._engine.inhabit("/admin", Admin(self._engine))
-        self._mesh_page = MeshPage() if mesh_page and _is_loopback(host) else None
+        is_shown = mesh_page and (access is not None or _is_loopback(host))
+        self._mesh_page = MeshPage() if is_shown else None
         self._server: asyncio.Server | None = None
         self._state: Any = None
         self._closed = asyncio.Event()
@@ -119,25 +134,34 @@ class Hub:
         if self._server is None:
             raise StateError("this hub is not open; use `async with Hub(…) as hub`")
         host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"http://{host}:{self._port}"
+        return f"{'http' if self._tls is None else 'https'}://{host}:{self._port}"
 
     async def __aenter__(self) -> Self:
         if self._server is not None:
             raise StateError("this hub is open already")
-        if not (self._insecure or _is_loopback(self._host)):
-            raise HubError(
-                f"{self._host} is reachable by others and nobody is asked who they are; "
-                "listen on 127.0.0.1, or pass insecure=True (--insecure) if that is meant"
-            )
-        if self._admin_ui is not None and not _is_loopback(self._host):
-            raise HubError("the Admin UI asks nobody who they are; serve it on 127.0.0.1 only")
+        if self._access is None and not _is_loopback(self._host):
+            if not self._insecure:
+                raise HubError(
+                    f"{self._host} is reachable by others and nobody is asked who they are; "
+                    "pass access=SharedToken(…) (--token), listen on 127.0.0.1, or pass "
+                    "insecure=True (--insecure) if that is meant"
+                )
+            if self._admin_ui is not None:
+                raise HubError(
+                    "the Admin UI shows who is connected; beyond 127.0.0.1 it needs access=…"
+                )
         make_protocol, self._state, create_server = self._protocols()
         self._engine.take_requests(take=True)
         self._closed.clear()
         loop = asyncio.get_running_loop()
         listener = self._bind()
         server = await create_server(
-            loop, make_protocol, sock=listener, backlog=_BACKLOG, start_serving=False
+            loop,
+            make_protocol,
+            sock=listener,
+            backlog=_BACKLOG,
+            ssl=self._tls,
+            start_serving=False,
         )
         try:
             await server.start_serving()
@@ -214,7 +238,13 @@ class Hub:
                 f"a hub needs {exc.name}; install it with `pip install 'alephscript[{extra}]'`"
             ) from exc
         config = uvicorn.Config(
-            HubApp(self._engine, self._admit, self._admin_ui, self._mesh_page),
+            HubApp(
+                self._engine,
+                self._admit,
+                admin_ui=self._admin_ui,
+                mesh_page=self._mesh_page,
+                is_private=self._is_private,
+            ),
             ws=websocket,
             log_config=None,
             log_level="warning",

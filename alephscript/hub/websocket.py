@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from alephscript import frames
+from alephscript.access import Handshake
 from alephscript.hub.engine import Connection, Engine
 
 __all__ = ["Admit", "Handover", "libraries"]
@@ -25,8 +26,8 @@ PATH = "/socket.io/"
 UPGRADE_SECONDS = 10.0
 """How long a websocket that is tried out may take to become the transport."""
 
-Admit = Callable[[str | None, str | None], bool]
-"""Whether a browser of that Origin may connect to that Host."""
+Admit = Callable[[Mapping[str, str]], str | None]
+"""Why a request is not taken, by its headers (lower-case names); None if it is."""
 
 
 class Handover:
@@ -41,30 +42,39 @@ class Handover:
         self._engine = engine
         self._admit = admit
         self._connection: Connection | None = None
+        self._handshake: Handshake | None = None
         self._probing = False
         self._timer: asyncio.TimerHandle | None = None
 
-    def refusal(self, target: str, origin: str | None, host: str | None) -> str | None:
-        """Why a handshake is refused, None if it is welcome.
+    def refusal(
+        self, target: str, headers: Mapping[str, str], address: str
+    ) -> tuple[int, str] | None:
+        """Why a handshake is refused, as status and sentence; None if it is welcome.
 
         Args:
             target: The request's path and query.
-            origin: Its Origin header.
-            host: Its Host header.
+            headers: Its headers, by lower-case name.
+            address: Where it comes from.
         """
         url = urlsplit(target)
         query = parse_qs(url.query)
         if url.path.rstrip("/") != PATH.rstrip("/") or query.get("transport") != ["websocket"]:
-            return "there is no websocket here"
+            return 400, "there is no websocket here"
         if query.get("EIO") != ["4"]:
-            return "Engine.IO 4 is spoken here"
-        if not self._admit(origin, host):
-            return "not from that origin"
+            return 400, "Engine.IO 4 is spoken here"
+        refused = self._admit(headers)
+        if refused is not None:
+            return 403, refused
         if "sid" in query:
             self._connection = self._engine.connections.get(query["sid"][0])
             if self._connection is None or self._connection.upgraded:
-                return "there is no such connection to upgrade"
+                return 400, "there is no such connection to upgrade"
             self._probing = True
+        elif self._engine.is_full:
+            self._engine.refusals["connections"] += 1
+            return 503, "the hub is full"
+        elif self._engine.access is not None:
+            self._handshake = Handshake("", address, headers)
         return None
 
     def opened(self, websocket: Any) -> None:
@@ -73,7 +83,7 @@ class Handover:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(UPGRADE_SECONDS, websocket.close)
         else:
-            self._connection = self._engine.open()
+            self._connection = self._engine.open(self._handshake)
             self._connection.attach(websocket)
 
     def text(self, websocket: Any, message: bytes) -> None:

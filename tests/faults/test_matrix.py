@@ -27,6 +27,7 @@ from alephscript import (
 )
 from alephscript._socketio import SocketIOTransport
 from alephscript.hub import Hub
+from alephscript.limits import Limits
 from alephscript.testing import InMemoryMesh
 
 from .conftest import Line
@@ -276,7 +277,7 @@ async def test_of_twenty_thousand_requests_no_more_run_than_may() -> None:
 
 async def test_a_reader_that_stops_in_a_fast_room_costs_no_more_than_the_backlog() -> None:
     """150 MB are said; whoever reads hears all of it, whoever does not is cut off."""
-    async with Hub(port=0, max_backlog=2_000_000) as hub:
+    async with Hub(port=0, limits=Limits(backlog_bytes=2_000_000)) as hub:
         url = f"ws{hub.url[4:]}/socket.io/?EIO=4&transport=websocket"
         async with (
             websockets.connect(url, max_size=None, max_queue=1) as idle,
@@ -307,7 +308,10 @@ async def test_a_reader_that_stops_in_a_fast_room_costs_no_more_than_the_backlog
 
 async def test_sockets_that_never_join_are_closed() -> None:
     """All 500 of them; who joins in time stays."""
-    async with Hub(port=0, join_timeout=0.5) as hub, AlephScriptClient(hub.url) as client:
+    async with (
+        Hub(port=0, limits=Limits(join_seconds=0.5)) as hub,
+        AlephScriptClient(hub.url) as client,
+    ):
         url = f"ws{hub.url[4:]}/socket.io/?EIO=4&transport=websocket"
         idle = [await websockets.connect(url) for _ in range(500)]
         opened = json.loads((await idle[0].recv())[1:])

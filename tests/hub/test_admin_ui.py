@@ -110,9 +110,9 @@ def test_a_folder_without_it_is_said_in_a_sentence(tmp_path: Path) -> None:
         Hub(port=0, admin_ui=tmp_path)
 
 
-async def test_it_is_for_loopback_only(pages: Path) -> None:
+async def test_beyond_loopback_somebody_has_to_ask_who_it_is(pages: Path) -> None:
     """Whoever opens it sees who is connected."""
-    with pytest.raises(HubError, match=r"127\.0\.0\.1 only"):
+    with pytest.raises(HubError, match=r"beyond 127\.0\.0\.1 it needs access"):
         async with Hub(host="0.0.0.0", port=0, insecure=True, admin_ui=pages):
             pass
 

@@ -13,10 +13,13 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
+import jwt
 import pytest
 
-from alephscript import cli
+from alephscript import AlephScriptClient, cli
+from alephscript.errors import ConnectionRefused
 
 from .conftest import Stock
 
@@ -182,3 +185,99 @@ def test_help_is_data_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
         cli.main(["hub", "--help"])
     assert info.value.code == 0
     assert "--insecure" in capsys.readouterr().out
+
+
+async def let_in(url: str, auth: dict[str, str] | None) -> bool:
+    """Whether the hub lets somebody in."""
+    try:
+        async with AlephScriptClient(url, auth=auth):
+            return True
+    except ConnectionRefused:
+        return False
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("by", ["option", "environment"])
+async def test_a_token_keeps_strangers_out(by: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Given as an option, or where ps does not show it."""
+    arguments = ["hub", "--port", "0"]
+    if by == "option":
+        monkeypatch.setenv("ALEPHSCRIPT_TOKEN", "not this one")
+        arguments += ["--token", "s3cret"]
+    else:
+        monkeypatch.setenv("ALEPHSCRIPT_TOKEN", "s3cret")
+    async with command(*arguments) as process:
+        url = await until_listening(process)
+        assert await let_in(url, {"token": "s3cret"})
+        assert not await let_in(url, {"token": "not this one"})
+        assert not await let_in(url, None)
+
+
+@pytest.mark.anyio
+async def test_secrets_of_rooms_come_from_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An explicit rule goes before the environment's token."""
+    monkeypatch.setenv("ALEPHSCRIPT_TOKEN", "s3cret")
+    file = tmp_path / "secrets.json"
+    file.write_text('{"A": "a"}')
+    async with command("hub", "--port", "0", "--room-secrets", str(file)) as process:
+        url = await until_listening(process)
+        assert await let_in(url, {"token": "a", "room": "A"})
+        assert not await let_in(url, {"token": "s3cret"})
+
+
+@pytest.mark.anyio
+async def test_tokens_are_checked_with_a_key_from_a_file(tmp_path: Path) -> None:
+    """The algorithm is the option's, never the token's."""
+    key = "a key of at least sixty-four bytes, which is what HS512 wants it to have"
+    file = tmp_path / "key"
+    file.write_text(f"{key}\n")
+    arguments = ("--jwt-key", str(file), "--jwt-algorithm", "HS512")
+    claims = {"sub": "ana", "exp": time.time() + 60}
+    async with command("hub", "--port", "0", *arguments) as process:
+        url = await until_listening(process)
+        assert await let_in(url, {"token": jwt.encode(claims, key, "HS512")})
+        assert not await let_in(url, {"token": jwt.encode(claims, key, "HS256")})
+
+
+@pytest.mark.anyio
+async def test_limits_are_options() -> None:
+    """By the names that `Limits` has."""
+    limits = ("--limit", "connections=1", "--limit", "join_seconds=2.5")
+    async with command("hub", "--port", "0", *limits) as process:
+        url = await until_listening(process)
+        async with AlephScriptClient(url):
+            assert not await let_in(url, None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--token", "a", "--jwt-key", "b"], 1, "choose one of"),
+        (["--token", ""], 1, "keeps nobody out"),
+        (["--room-secrets", "/no/such/file"], 1, "No such file"),
+        (["--room-secrets", __file__], 1, "is no JSON"),
+        (["--tls-key", "x"], 1, "needs --tls-cert"),
+        (["--tls-cert", __file__], 1, "cannot use"),
+        (["--limit", "patience=3"], 2, "NAME is one of connections, message_bytes"),
+        (["--limit", "connections=0"], 2, "N more than 0"),
+        (["--limit", "connections"], 2, "N more than 0"),
+        (["--host", "0.0.0.0"], 1, "--token"),
+    ],
+)
+def test_options_that_make_no_sense_are_said_in_a_sentence(
+    arguments: list[str],
+    code: int,
+    said: str,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Before anything listens."""
+    monkeypatch.delenv("ALEPHSCRIPT_TOKEN", raising=False)
+    try:
+        exit_code: Any = cli.main(["hub", "--port", "0", *arguments])
+    except SystemExit as wrong_usage:
+        exit_code = wrong_usage.code
+    assert exit_code == code
+    assert said in capsys.readouterr().err

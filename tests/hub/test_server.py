@@ -18,6 +18,7 @@ from websockets.asyncio.client import connect
 from alephscript.errors import StateError
 from alephscript.hub import Hub
 from alephscript.hub.server import HubError
+from alephscript.limits import Limits
 
 from .conftest import Join, raw_peer
 
@@ -239,7 +240,7 @@ async def test_a_client_that_reads_too_slowly_is_cut_off(library: str) -> None:
     """The others hear everything meanwhile."""
     url = "/socket.io/?EIO=4&transport=websocket"
     async with (
-        Hub(port=0, websockets=library, max_backlog=200_000) as hub,
+        Hub(port=0, websockets=library, limits=Limits(backlog_bytes=200_000)) as hub,
         raw_peer(hub) as sender,
         raw_peer(hub) as reader,
         connect(
@@ -266,7 +267,7 @@ async def test_a_client_that_reads_too_slowly_is_cut_off(library: str) -> None:
 async def test_a_burst_over_the_backlog_is_cut_off_too(library: str) -> None:
     """What waits for the end of the loop's turn counts as well."""
     async with (
-        Hub(port=0, websockets=library, max_backlog=20_000) as hub,
+        Hub(port=0, websockets=library, limits=Limits(backlog_bytes=20_000)) as hub,
         raw_peer(hub) as member,
         raw_peer(hub) as sender,
     ):
@@ -287,7 +288,7 @@ async def waiting_poll(hub: Hub) -> AsyncIterator[asyncio.StreamReader]:
     reader, writer = await asyncio.open_connection(url.hostname, url.port)
     try:
         target = f"/socket.io/?EIO=4&transport=polling&sid={sid}"
-        writer.write(f"GET {target} HTTP/1.1\r\nHost: hub\r\n\r\n".encode())
+        writer.write(f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         async with raw_peer(hub) as fence:  # sent later, answered: so the poll has arrived
             await fence.fence()
         yield reader
@@ -332,7 +333,7 @@ async def test_closing_waits_for_nobody_who_does_not_read(library: str) -> None:
     """A stuck client is aborted."""
     url = "/socket.io/?EIO=4&transport=websocket"
     async with (
-        Hub(port=0, websockets=library, max_backlog=10**9) as hub,
+        Hub(port=0, websockets=library, limits=Limits(backlog_bytes=10**9)) as hub,
         raw_peer(hub) as sender,
         connect(
             hub.url.replace("http", "ws") + url, compression=None, max_queue=1, close_timeout=0
@@ -352,7 +353,7 @@ async def test_who_comes_while_it_closes_does_not_stay(hub: Hub) -> None:
     """A handshake that was read, but not yet dealt with."""
     url = urlsplit(hub.url)
     reader, writer = await asyncio.open_connection(url.hostname, url.port)
-    writer.write(b"GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: hub\r\n\r\n")
+    writer.write(b"GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: localhost\r\n\r\n")
     async with asyncio.timeout(5):
         while not hub._state.tasks:  # noqa: ASYNC110 - of uvicorn, without event
             await asyncio.sleep(0)

@@ -25,6 +25,7 @@ from alephscript import frames, wire
 from alephscript.errors import RequestError
 from alephscript.frames import Kind, ProtocolError
 from alephscript.hub.engine import Engine
+from alephscript.limits import Limits
 from alephscript.routing import Mesh
 from alephscript.wire import HubEvent
 
@@ -279,7 +280,7 @@ class Peer:
         """Bytes that were not read."""
         return _MAX_BACKLOG + 1 if self._is_stalled else 0
 
-    def close(self) -> None:
+    def close(self, reason: str = "") -> None:
         """The hub hangs up."""
 
 
@@ -300,8 +301,7 @@ class Stage:
             {name: Mesh(name, default_timeout=1.0) for name in wire.NAMESPACES},
             ping_interval=2.0,
             ping_timeout=1.0,
-            max_bytes=1_000_000,
-            max_backlog=_MAX_BACKLOG,
+            limits=Limits(backlog_bytes=_MAX_BACKLOG),
         )
 
     def __enter__(self) -> Self:
