@@ -15,6 +15,7 @@ import attrs
 import pytest
 
 from alephscript import AlephScriptClient, Request, RequestFor, aaia, capability, observe
+from alephscript.access import SharedToken
 from alephscript.hub import Hub
 from examples.persefon_bot import PersefonBot
 
@@ -97,11 +98,23 @@ async def test_its_files_are_served_under_a_strict_policy(plain: Hub, path: str,
 )
 async def test_nothing_beside_its_files_is_served(plain: Hub, path: str) -> None:
     """Paths are looked up, never followed."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", int(plain.url.rsplit(":", 1)[1]))
-    writer.write(f"GET {path} HTTP/1.1\r\nhost: hub\r\nconnection: close\r\n\r\n".encode())
-    assert (await reader.read()).startswith(b"HTTP/1.1 404 ")
-    writer.close()
-    await writer.wait_closed()
+    assert (await status(plain, path)) == 404
+
+
+async def test_it_is_not_shown_under_a_name_that_is_not_the_hubs(plain: Hub) -> None:
+    """A page of elsewhere that gives its own name this address gets nothing."""
+    assert (await status(plain, "/", host="evil.example")) == 403
+
+
+async def status(hub: Hub, path: str, host: str = "127.0.0.1") -> int:
+    """What a path is answered that no client library has tidied up."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(hub.url.rsplit(":", 1)[1]))
+    try:
+        writer.write(f"GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n".encode())
+        return int((await reader.read()).split()[1])
+    finally:
+        writer.close()
+        await writer.wait_closed()
 
 
 async def test_a_hub_without_it_has_no_page() -> None:
@@ -309,6 +322,25 @@ async def test_a_hub_that_is_started_again_is_found_again(page: Page, plain: Hub
             await client.request(aaia.StepFIA(session_id=await session(client), fia_index=0))
             await page.see("#events li", "FIA_STEP")
             assert await page.problems() == []
+
+
+async def test_a_hub_that_asks_who_comes_is_told_a_token(page: Page) -> None:
+    """A wrong one is asked for again; what is counted is seen by it, too."""
+    async with (
+        Hub(port=0, access=SharedToken("a secret")) as hub,
+        PersefonBot(hub.url, auth={"token": "a secret"}),
+    ):
+        await page.do(["goto", hub.url])
+        for token in ("a guess", "a secret"):
+            await page.see("#link", "the hub wants to know who you are")
+            await page.do(["getByLabel", "This hub wants a token"], ["fill", token])
+            await page.do(["keyboard"], ["press", "Enter"])
+            await page.until("document.getElementById('token-value').value === ''")
+        await page.see("#link", "connected")
+        await page.see("#masters", "PersefonBot")
+        await page.see("#hub", "clients")
+        await page.do(["reload"])
+        await page.see("#link", "connected")
 
 
 async def test_names_and_payloads_stay_text(page: Page, plain: Hub) -> None:

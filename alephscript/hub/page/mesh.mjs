@@ -8,7 +8,7 @@ const CONFIRMATIONS = ["SET_SERVER_STATE", "SUSCRIBE_OK", "room_joined", "room_l
 const PING_MS = 2000;
 const MOST_PINGED = 100;
 const MOST_HEARD = 100; // rooms that are listened to at once
-const GRANTED = 64; // parts of a streamed answer, at first
+const GRANTED = 32; // parts of a streamed answer at a time
 
 /** An answer that is a failure: `code` as in the protocol, `message` a sentence. */
 export class Failure extends Error {
@@ -22,7 +22,7 @@ export class Failure extends Error {
 /**
  * What there is in the mesh, kept up to date.
  *
- * `link` is `connecting`, `joined`, `lost` or `unauthorized`. `rooms` are as in SET_SERVER_STATE,
+ * `link` is `connecting`, `joined`, `lost`, `refused` or `unauthorized`. `rooms` are as in SET_SERVER_STATE,
  * `offers` as GET_CAPABILITIES answers them, `members` are `{name, id}` of everybody, `health` is
  * the round trip of members by name, in seconds, or null for one that does not answer.
  *
@@ -32,14 +32,16 @@ export class Failure extends Error {
  */
 export class Mesh {
   link = "connecting";
+  reason = ""; // why the hub does not let it in
   rooms = [];
   members = [];
   offers = [];
   health = new Map();
   sesion = hexadecimal();
-  name = USUARIO + this.sesion; // as the hub calls it
+  name = USUARIO + this.sesion; // until the hub calls it otherwise
   version = ""; // of the hub that the page is from
 
+  #id; // of its socket
   #socket;
   #changed;
   #told;
@@ -58,7 +60,7 @@ export class Mesh {
       {
         joined: () => this.#joined(),
         lost: () => this.#left("lost"),
-        refused: (message) => this.#left(message === "unauthorized" ? message : "lost"),
+        refused: (reason) => this.#left(reason === "unauthorized" ? reason : "refused", reason),
         heard: (event, args, answer) => this.#listen(event, args, answer),
       },
       () => (token() ? { token: token() } : {}),
@@ -123,7 +125,7 @@ export class Mesh {
    */
   call({ room, capability, streams }, payload, timeoutMs, hooks) {
     const meta = { room, timeoutMs };
-    if (streams) meta.parts = GRANTED;
+    if (streams) meta.parts = 2 * GRANTED; // so that there is always some on the way
     const { number, answer } = this.#socket.ask(`GET_${capability}`, payload, meta);
     this.#asked.set(number, hooks);
     const cancel = () => {
@@ -143,7 +145,7 @@ export class Mesh {
     this.#offered = "";
     const registration = { usuario: USUARIO, sesion: this.sesion, protocol: "alephscript/1" };
     try {
-      await this.#ask("CLIENT_REGISTER", registration);
+      this.#id = (await this.#ask("CLIENT_REGISTER", registration)).socketId;
     } catch (error) {
       if (error instanceof LinkLost) return;
       throw error;
@@ -154,8 +156,9 @@ export class Mesh {
     await this.ping();
   }
 
-  #left(link) {
+  #left(link, reason = "") {
     this.link = link;
+    this.reason = reason;
     this.health.clear();
     this.#changed();
   }
@@ -167,6 +170,7 @@ export class Mesh {
     ]);
     this.rooms = state.rooms.filter(({ roomId }) => roomId !== EVERY_ROOM);
     this.members = everybody(state, found.members);
+    this.name = found.members.find(({ id }) => id === this.#id)?.name ?? this.name;
     const offered = JSON.stringify(
       this.rooms.map((each) => [each.roomId, each.epoch, each.features]),
     );
@@ -207,7 +211,10 @@ export class Mesh {
     const hooks = this.#asked.get(meta?.request);
     if (event === "REQUEST_PART" && hooks) {
       hooks.part(data);
-      this.#socket.say("REQUEST_MORE", { request: meta.request, parts: 1 });
+      hooks.parts = (hooks.parts ?? 0) + 1;
+      if (hooks.parts % GRANTED === 0) {
+        this.#socket.say("REQUEST_MORE", { request: meta.request, parts: GRANTED });
+      }
     } else if (event === "REQUEST_PROGRESS" && hooks) {
       hooks.progress(data);
     } else if (meta?.room !== undefined) {

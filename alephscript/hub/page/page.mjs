@@ -17,6 +17,7 @@ const LINKS = {
   connecting: "connecting …",
   joined: "connected",
   lost: "no link to the hub, trying again …",
+  refused: "the hub does not let this page in: ",
   unauthorized: "the hub wants to know who you are",
 };
 
@@ -66,7 +67,7 @@ document.querySelector(".skip").addEventListener("click", (event) => {
 function showMesh() {
   const { link, rooms } = mesh;
   $("link").dataset.state = link;
-  write($("link"), LINKS[link]);
+  write($("link"), link === "refused" ? LINKS[link] + mesh.reason : LINKS[link]);
   $("token").hidden = link !== "unauthorized";
   const room = wanted();
   const all = [null, ...rooms.map(({ roomId }) => roomId)];
@@ -200,7 +201,7 @@ async function poll() {
   } catch {
     return; // the link says that the hub is away
   }
-  $("uncounted").hidden = answer.status !== 404;
+  $("uncounted").hidden = answer.ok;
   if (!answer.ok) return;
   const counts = await answer.json();
   polls.push({ at: performance.now() / 1000, counts });
