@@ -114,7 +114,8 @@ class HubApp:
         if self._mesh_page is not None and refused is None:
             page = self._mesh_page.answer(scope["path"], headers.get("if-none-match", ""))
             if page is not None:
-                return await _send(send, *page)
+                await _send(send, *page)
+                return
         if scope["path"].rstrip("/") != "/socket.io":
             status, kind, body = await self._page(scope, headers, refused)
         elif refused is None:

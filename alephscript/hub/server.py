@@ -62,7 +62,7 @@ class Hub:
         history: Events of each room that are kept for who was away for a moment; 0 keeps none.
         admin_ui: Folder of an installed ``@socket.io/admin-ui``, to be served under ``/admin-ui``;
             beyond loopback it needs ``access``, as whoever opens it sees who is connected.
-        mesh_page: Serve the page that shows the mesh at ``/``; beyond loopback only with ``access``.
+        mesh_page: Serve the page that shows the mesh at ``/``; beyond loopback it takes ``access``.
         websockets: The library for them, ``picows`` or ``websockets``; None takes picows if it
             is installed.
     """

@@ -128,6 +128,7 @@ describe("figures", () => {
       12,
       capability("A", { ok: 10, no_master: 1 }, [0.1, 11], [null, 11]),
       capability("B", { ok: 2 }, [0.1, 0], [1, 2], [null, 2]),
+      capability("(other)", { ok: 50 }, [0.1, 50], [null, 50]), // no capability: pings, and guesses
     );
     const { rate, failures, capabilities } = between(before, after, "/runtime");
     assert.deepEqual([rate, failures], [4, 0.5]);

@@ -19,10 +19,14 @@ export function quantile(buckets, share) {
   return lower;
 }
 
+// What members are asked about themselves is counted here, this page's own pings among it.
+const OTHER = "(other)";
+
 /** What one poll counted, by capability: how many ended, how many of them badly, how long. */
 function counted(poll, namespace) {
   const found = new Map();
   for (const { capability, ended, seconds } of poll.namespaces?.[namespace]?.capabilities ?? []) {
+    if (capability === OTHER) continue;
     const all = Object.values(ended).reduce((sum, each) => sum + each, 0);
     found.set(capability, { ended: all, failed: all - (ended.ok ?? 0), buckets: seconds.buckets });
   }
