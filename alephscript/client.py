@@ -21,7 +21,7 @@ from typing import Any, ClassVar, Literal, Self, TypeVar, cast, overload
 
 import attrs
 
-from alephscript import contracts, loops, members, serving, wire
+from alephscript import contracts, loops, members, serving, tracing, wire
 from alephscript.capabilities import (
     GAP,
     Declarations,
@@ -161,6 +161,7 @@ class AlephScriptClient:
         self._offline_buffer = offline_buffer
         self._offline: deque[tuple[str, str, bytes]] = deque()
         self._max_in_flight = max_in_flight
+        self._tracing = tracing.of_member()
         declared = self.declarations
         self._rooms = dict.fromkeys(room.name for room in declared.rooms)
         self._masters = {
@@ -204,6 +205,7 @@ class AlephScriptClient:
             self.declarations.capabilities,
             name=self.usuario,
             max_in_flight=self._max_in_flight,
+            tracing=self._tracing,
         )
         listeners = [each for group in self.declarations.listeners.values() for each in group]
         self._listening = Listening(self, listeners, name=self.usuario)
@@ -384,15 +386,11 @@ class AlephScriptClient:
             reply = contracts.reply_type(type(request))
         question = self._question(request, payload, room, timeout, on_progress)
         if wait_for_master:
-            question = question._replace(meta={**question.meta, "wait": True})
-        session = self._life.session
-        if session is None:
-            session, question = await self._session_for(question)
-        answer = await session.ask(question)
-        if wire.is_failure(answer):
-            raise error_from_answer(answer)
-        del answer["success"]
-        return answer if reply is None else contracts.decode(answer, reply)
+            question = question.with_meta({"wait": True})
+        if self._tracing is None:
+            return await self._answer_to(question, reply)
+        with self._tracing.asking(question.event, question.room) as trace:
+            return await self._answer_to(question.with_meta(trace), reply)
 
     @overload
     def stream(
@@ -467,10 +465,14 @@ class AlephScriptClient:
             reply = contracts.reply_type(type(request))
         timeout = wire.LONGEST_TIMEOUT if timeout is None else timeout
         question = self._question(request, payload, room, timeout, on_progress)
-        session, question = await self._session_for(question)
-        async with contextlib.aclosing(session.stream(question)) as parts:
-            async for part in parts:
-                yield part if reply is None else contracts.decode(part, reply)
+        with contextlib.ExitStack() as stack:
+            if self._tracing is not None:
+                span = self._tracing.asking(question.event, question.room)
+                question = question.with_meta(stack.enter_context(span))
+            session, question = await self._session_for(question)
+            async with contextlib.aclosing(session.stream(question)) as parts:
+                async for part in parts:
+                    yield part if reply is None else contracts.decode(part, reply)
 
     def proxy(
         self, cls: type[T], *, room: str | None = None, timeout: float | _Unset | None = _UNSET
@@ -690,6 +692,16 @@ class AlephScriptClient:
         if on_progress is not None:
             report = _reporter(on_progress)
         return Question(event, contracts.dumps(payload), room, seconds, meta, report)
+
+    async def _answer_to(self, question: Question, reply: Any) -> Any:
+        session = self._life.session
+        if session is None:
+            session, question = await self._session_for(question)
+        answer = await session.ask(question)
+        if wire.is_failure(answer):
+            raise error_from_answer(answer)
+        del answer["success"]
+        return answer if reply is None else contracts.decode(answer, reply)
 
     async def _session_for(self, question: Question) -> tuple[Session, Question]:
         """The session to ask on, and the question with the time that is left by then."""

@@ -39,6 +39,7 @@ from alephscript.errors import (
     UnknownCapability,
 )
 from alephscript.session import Incoming, Session
+from alephscript.tracing import Tracing
 
 __all__ = ["Service", "Work", "current", "in_thread"]
 
@@ -86,7 +87,7 @@ class Work:
         self.ends = _NEVER if limit is None else now + limit
         # A stock hub numbers nothing.
         self.key: object = (session, request.id) if request.id else request
-        self.task: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[str | None] | None = None
         self.has_begun = False
         self.stopped: RequestError | None = None
         self.credit: int = request.meta.get("parts", 0)
@@ -158,6 +159,7 @@ class Service:
         capabilities: By name, aliases included.
         name: Who the owner is, for messages.
         max_in_flight: Most runs at once, of all capabilities together.
+        tracing: What makes spans of them, if anything does.
     """
 
     def __init__(
@@ -167,10 +169,12 @@ class Service:
         *,
         name: str,
         max_in_flight: int,
+        tracing: Tracing | None = None,
     ) -> None:
         self._owner = owner
         self._name = name
         self._most = max_in_flight
+        self._tracing = tracing
         lanes = {id(each): _Lane(each) for each in capabilities.values()}
         self._lanes = {name: lanes[id(each)] for name, each in capabilities.items()}
         self._works: dict[object, Work] = {}
@@ -273,7 +277,8 @@ class Service:
     def _start(self, work: Work, loop: asyncio.AbstractEventLoop) -> None:
         work.lane.running += 1
         self._running += 1
-        work.task = loop.create_task(self._run(work))
+        run = self._run(work) if self._tracing is None else self._traced(self._tracing, work)
+        work.task = loop.create_task(run)
 
     def _stop(self, work: Work, why: RequestError) -> None:
         if work.stopped is not None:
@@ -316,7 +321,17 @@ class Service:
 
     # Running
 
-    async def _run(self, work: Work) -> None:
+    async def _traced(self, tracing: Tracing, work: Work) -> str | None:
+        """Run in a span."""
+        request = work.request
+        with tracing.serving(request.event, request.room, request.meta) as fail:
+            code = await self._run(work)
+            if code is not None:
+                fail(code)
+        return code
+
+    async def _run(self, work: Work) -> str | None:
+        """Run, answer, and make room for others; returns the code of its failure."""
         current.set(work)
         work.has_begun = True
         clock = asyncio.get_running_loop().time
@@ -342,6 +357,7 @@ class Service:
                 failure = wire.loads(answer)
             self._reply(work.session, work.request, answer, lane.capability)
         lane.note(clock() - began, failure)
+        return None if failure is None else str(failure["code"])
 
     async def _answer(self, work: Work) -> bytes:
         """The JSON text of what comes of it; raises nothing but a cancellation from outside."""
