@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import logging
 import uuid
 from collections import Counter, deque
@@ -182,6 +183,8 @@ class Service:
         self._running = 0
         self._waiting = 0
         self._deadlines: Deadlines[Work] = Deadlines(self._expire)
+        # Each run has a copy of its own, whoever's end or question it was that began it.
+        self._context = contextvars.copy_context()
         self._is_draining = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -278,7 +281,7 @@ class Service:
         work.lane.running += 1
         self._running += 1
         run = self._run(work) if self._tracing is None else self._traced(self._tracing, work)
-        work.task = loop.create_task(run)
+        work.task = loop.create_task(run, context=self._context.copy())
 
     def _stop(self, work: Work, why: RequestError) -> None:
         if work.stopped is not None:

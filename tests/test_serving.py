@@ -10,6 +10,7 @@ import math
 import threading
 import types
 from collections.abc import AsyncIterator, Callable
+from contextvars import ContextVar
 from typing import Any
 
 import attrs
@@ -53,6 +54,9 @@ def record_of(function: Callable[..., Any]) -> Capability:
     [record] = function.__alephscript_records__  # type: ignore[attr-defined]
     assert isinstance(record, Capability)
     return record
+
+
+WHOSE: ContextVar[str] = ContextVar("whose")
 
 
 class Desk:
@@ -588,6 +592,22 @@ class TestLoad:
         gate.open.set()
         assert (await desk.answer_to(inner))["success"]
         assert (await desk.answer_to(outer))["success"]
+
+    async def test_no_request_sees_the_context_of_another(self) -> None:
+        """Neither of the one whose end began it, nor of whoever brought it."""
+        seen = []
+
+        @capability("X", max_in_flight=1)
+        async def method(self: Any) -> None:
+            seen.append(WHOSE.get())
+            WHOSE.set("another request's")
+
+        WHOSE.set("the opener's")
+        desk = Desk(method)
+        WHOSE.set("the link's")
+        for asked in [desk.take("X") for _ in range(3)]:
+            await desk.answer_to(asked)
+        assert seen == ["the opener's"] * 3
 
     async def test_draining_takes_nothing_new_and_waits_for_the_rest(self) -> None:
         """Both what runs and what has been taken into the queue."""
