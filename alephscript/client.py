@@ -49,6 +49,7 @@ from alephscript.listening import Listening
 from alephscript.proxies import Proxy, methods_of
 from alephscript.session import Incoming, Question, Session
 from alephscript.streams import EventStream, Streams
+from alephscript.tracebacks import untold
 from alephscript.transport import Transport
 from alephscript.wire import HubEvent, Position
 
@@ -690,7 +691,7 @@ class AlephScriptClient:
             seconds = wire.LONGEST_TIMEOUT
         report = None
         if on_progress is not None:
-            report = _reporter(on_progress)
+            report = _reporter(on_progress, wire.capability_name(event))
         return Question(event, contracts.dumps(payload), room, seconds, meta, report)
 
     async def _answer_to(self, question: Question, reply: Any) -> Any:
@@ -722,14 +723,24 @@ class AlephScriptClient:
         return session, question._replace(timeout=left)
 
     def _began(self, session: Session) -> None:
-        logger.info("%s is ready on %s", self.usuario, self._namespace)
+        logger.info(
+            "%s is ready on %s",
+            self.usuario,
+            self._namespace,
+            extra={"usuario": self.usuario, "namespace": self._namespace},
+        )
         while self._offline:
             session.broadcast(*self._offline.popleft())
         session.release()
 
     def _ended(self, session: Session) -> None:
         left = "has left" if self.state is State.CLOSED else "lost its link to"
-        logger.info("%s %s the hub", self.usuario, left)
+        logger.info(
+            "%s %s the hub",
+            self.usuario,
+            left,
+            extra={"usuario": self.usuario, "namespace": self._namespace},
+        )
         if self._service is not None:
             self._service.lost(session)
 
@@ -757,7 +768,12 @@ class AlephScriptClient:
             reason = f"the auth provider said nothing for {seconds:g} s"
             raise ConnectionRefused(str(self._hub), reason) from exc
         except Exception as exc:
-            logger.exception("the auth provider failed")
+            logger.error(
+                "the auth provider of %s failed",
+                self.usuario,
+                exc_info=untold(exc),
+                extra={"usuario": self.usuario, "namespace": self._namespace},
+            )
             raise ConnectionRefused(str(self._hub), "the auth provider failed") from exc
         try:
             await session.open(
@@ -773,7 +789,12 @@ class AlephScriptClient:
         except AlephScriptError:
             raise
         except Exception as exc:
-            logger.exception("the transport failed")
+            logger.error(
+                "the transport of %s failed",
+                self.usuario,
+                exc_info=untold(exc),
+                extra={"usuario": self.usuario, "namespace": self._namespace},
+            )
             raise ConnectionRefused(str(self._hub), f"the transport failed: {exc!r}") from exc
         return session
 
@@ -838,12 +859,17 @@ class _Inbox:
             stream.offer(event)
 
 
-def _reporter(on_progress: Callable[[Progress], None]) -> Callable[[Any], None]:
+def _reporter(on_progress: Callable[[Progress], None], capability: str) -> Callable[[Any], None]:
     def report(data: Any) -> None:
         try:
             on_progress(contracts.decode(data, Progress))
-        except Exception:
-            logger.exception("a callback for progress failed")
+        except Exception as exc:
+            logger.error(
+                "a callback for the progress of %s failed",
+                capability,
+                exc_info=untold(exc),
+                extra={"capability": capability},
+            )
 
     return report
 

@@ -40,6 +40,7 @@ from alephscript.errors import (
     UnknownCapability,
 )
 from alephscript.session import Incoming, Session
+from alephscript.tracebacks import untold
 from alephscript.tracing import Tracing
 
 __all__ = ["Service", "Work", "current", "in_thread"]
@@ -381,19 +382,28 @@ class Service:
             try:
                 return wire.dumps(error.answer())
             except RequestError as exc:  # its details have no JSON form
-                return _internal(capability.name, exc)
+                return _internal(work.request, exc)
         except asyncio.CancelledError as exc:
             task = asyncio.current_task()
             if work.stopped is not None or (task is not None and task.cancelling()):
                 raise
             error_ = RuntimeError("what it waited for was cancelled")
             error_.__cause__ = exc
-            return _internal(capability.name, error_)
+            return _internal(work.request, error_)
         except Exception as exc:
             if work.stopped is not None:
-                logger.debug("%s failed after it was stopped", capability.name, exc_info=exc)
+                logger.debug(
+                    "%s failed after it was stopped",
+                    capability.name,
+                    exc_info=untold(exc),
+                    extra={
+                        "capability": capability.name,
+                        "room": work.request.room,
+                        "request_id": work.request.id,
+                    },
+                )
                 return b""
-            return _internal(capability.name, exc)
+            return _internal(work.request, exc)
 
     def _arguments(self, work: Work, payload: Any) -> tuple[Any, ...]:
         capability, request = work.lane.capability, work.request
@@ -441,9 +451,19 @@ class Service:
                     _announce(session, request, answer)
                 session.answer(request, answer)
             except PayloadTooLarge as error:
-                session.answer(request, _internal(request.event, error))
+                session.answer(request, _internal(request, error))
         except RequestError as error:
-            logger.debug("the answer to %s found no link: %s", request.event, error)
+            name = wire.capability_name(request.event)
+            logger.debug(
+                "the answer to %s found no link",
+                name,
+                extra={
+                    "capability": name,
+                    "room": request.room,
+                    "request_id": request.id,
+                    "code": error.code,
+                },
+            )
 
 
 async def in_thread(function: Callable[..., Any], *args: Any) -> Any:
@@ -484,7 +504,7 @@ async def _turn_to_send(work: Work) -> None:
 
 def _part(capability: Capability, part: Any) -> bytes:
     if capability.reply is not None and type(part) is not capability.reply:
-        raise TypeError(f"yielded a {type(part).__qualname__}, declares {capability.reply!r}")
+        raise _WrongType(f"yielded a {type(part).__qualname__}, declares {capability.reply!r}")
     return contracts.dumps(part)
 
 
@@ -502,7 +522,7 @@ def _decoded(capability: Capability, payload: Any) -> Any:
 def _encoded(capability: Capability, result: Any) -> bytes:
     """The JSON text of a result as an answer, ``success`` first."""
     if capability.reply is not None and type(result) is not capability.reply:
-        raise TypeError(f"returned a {type(result).__qualname__}, declares {capability.reply!r}")
+        raise _WrongType(f"returned a {type(result).__qualname__}, declares {capability.reply!r}")
     if result is None:
         return _SUCCESS
     text = contracts.dumps(result)
@@ -515,10 +535,29 @@ def _encoded(capability: Capability, result: Any) -> bytes:
     return _SUCCESS if text == b"{}" else b'{"success":true,%b' % text[1:]
 
 
-def _internal(name: str, exc: BaseException) -> bytes:
+class _WrongType(TypeError):
+    """A method does not give what it declares; says which types, and no value."""
+
+
+def _internal(request: Incoming, exc: BaseException) -> bytes:
     """Log a failure that is nobody's business outside, and the answer that stands for it."""
     incident = uuid.uuid4().hex[:12]
-    logger.error("%s failed, incident %s", name, incident, exc_info=exc)
+    name = wire.capability_name(request.event)
+    why = str(exc) if isinstance(exc, _WrongType) else type(exc).__qualname__
+    logger.error(
+        "%s failed (%s), incident %s",
+        name,
+        why,
+        incident,
+        exc_info=untold(exc),
+        extra={
+            "capability": name,
+            "room": request.room,
+            "request_id": request.id,
+            "incident": incident,
+            "code": Internal.code,
+        },
+    )
     error = Internal(f"{name} failed at its master", [{"incident": incident}])
     return wire.dumps(error.answer())
 

@@ -460,7 +460,10 @@ class Session:
         except DeadlineExceeded:
             if acknowledges:
                 raise
-            logger.info("the hub acknowledges nothing: speaking the stock dialect")
+            logger.info(
+                "the hub acknowledges nothing: speaking the stock dialect",
+                extra={"usuario": registration["usuario"]},
+            )
             self.acknowledges = False
         else:
             self.speaks_meta = answer.get("protocol") == wire.PROTOCOL
