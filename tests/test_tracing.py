@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -255,6 +256,25 @@ async def test_a_failure_shows_its_code_and_nothing_else(
     assert [told(each)["error.type"] for each in found] == [code] * 3
     assert {each.status.status_code for each in found} == {StatusCode.ERROR}
     assert "SECRET" not in all_that_is_told(spans)
+
+
+async def test_the_record_of_a_failure_is_logged_in_its_span(
+    opened: Open, spans: Exported, caplog: pytest.LogCaptureFixture
+) -> None:
+    """So that whoever puts traces into the log finds it there."""
+    within = []
+
+    def note(record: logging.LogRecord) -> bool:
+        within.append((record.levelname, trace.get_current_span().get_span_context()))
+        return True
+
+    caplog.handler.addFilter(note)
+    await opened(Outer)
+    asker = await opened()
+    with pytest.raises(RequestError):
+        await asker.request("BREAK", {})
+    caplog.handler.removeFilter(note)
+    assert ("ERROR", context(spans.of("BREAK")[-1])) in within
 
 
 async def test_a_request_that_nobody_answers_ends_where_it_got(
