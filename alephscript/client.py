@@ -21,7 +21,7 @@ from typing import Any, ClassVar, Literal, Self, TypeVar, cast, overload
 
 import attrs
 
-from alephscript import contracts, loops, members, serving, tracing, wire
+from alephscript import contracts, debugging, loops, members, serving, tracing, wire
 from alephscript.capabilities import (
     GAP,
     Declarations,
@@ -148,6 +148,7 @@ class AlephScriptClient:
     ) -> None:
         self.usuario = usuario or type(self).__name__
         self.sesion = sesion or uuid.uuid4().hex[:8]
+        self._watched = debugging.links(self.usuario + self.sesion)
         self._extras = dict(extras or {})
         self._hub = hub
         self._transports = transports
@@ -758,7 +759,7 @@ class AlephScriptClient:
 
     async def _establish(self) -> Session:
         assert self._service is not None
-        transport = self._transport()
+        transport = self._watched(self._transport())
         session = Session(_Inbox(self, self._service, self._streams), self._positions)
         try:
             async with asyncio.timeout(self._connect_timeout):

@@ -136,6 +136,7 @@ class Claim(NamedTuple):
         room: The room.
         declared: What it declared, as JSON says it.
         by_envelope: Whether it declared inside ROOM_MESSAGE.
+        epoch: The room's last known one, which the next has to exceed.
         gently: Whether masters that are there already go first: it comes back, it does not come.
     """
 
@@ -145,6 +146,7 @@ class Claim(NamedTuple):
     room: str
     declared: Mapping[str, Any]
     by_envelope: bool
+    epoch: int
     gently: bool
 
 

@@ -121,10 +121,11 @@ class Federation:
         told, displaced = rooms.replace(room, masters, epoch)
         effects = told
         for peer in displaced:
-            why = "is gone" if peer.hub else "was displaced"
-            for request in [each for each in peer.serving.values() if each.room == name]:
-                effects += cancellation(request, "displaced")
-                effects += self._lost(request, f"the master of {name} {why}")
+            if peer.hub is None:
+                for request in [each for each in peer.serving.values() if each.room == name]:
+                    effects += cancellation(request, "displaced")
+                    effects += self._lost(request, f"another master took over {name}")
+            # One of another hub may have resigned, and finish what it has: its hub will say.
             self._forget_if_idle(peer)
         effects += self._mesh.requests.ask_who_waits(room)
         for request in [each for each in self._stranded.values() if each.room == name]:
@@ -140,7 +141,9 @@ class Federation:
             ack: What it wants acknowledged, None if nothing.
         """
         self._claiming[master.peer.sid, master.declared.room] = master
-        return [_claim(master, ack, gently=False)]
+        room = self._mesh.rooms.get(master.declared.room)
+        epoch = room.masters.epoch if room else 0
+        return [_claim(master, ack, epoch, gently=False)]
 
     def claimed(self, claim: Claim, epoch: int) -> list[Effect]:
         """What a peer claimed was settled; it is told.
@@ -169,8 +172,9 @@ class Federation:
             effects += self._mesh.abandoned(peer)
             self._askers.pop(peer.sid, None)
         for peer in [each for each in self._masters.values() if each.hub == hub]:
-            for request in [each for each in peer.serving.values() if not each.room]:
-                effects += self._lost(request, "that member's hub is gone")
+            for request in list(peer.serving.values()):
+                if request.number not in self._stranded:
+                    effects += self._lost(request, "the hub that it was asked at is gone")
             self._forget_if_idle(peer)
         return effects
 
@@ -241,7 +245,7 @@ class Federation:
     def own(self) -> list[Claim]:
         """The masters at this hub, to be claimed again after a time adrift."""
         return [
-            _claim(each, None, gently=True)
+            _claim(each, None, room.masters.epoch, gently=True)
             for room in self._mesh.rooms
             for each in room.masters
             if each.peer.hub is None
@@ -363,7 +367,10 @@ class Federation:
         self._stranded[request.number] = request
         if self.is_adrift:
             return self._end_stranded(request)
-        return []
+        assert request.master is not None
+        if request.room in request.master.peer.masters:
+            return []  # the registry is about to say otherwise
+        return self._ask_again(request)
 
     def _lost_there(self, hub: str, number: Any, sid: Any) -> list[Effect]:
         request = self._at(hub, number, sid)
@@ -461,7 +468,7 @@ class Federation:
         return self._mesh.requests.end(request, error.answer())
 
 
-def _claim(master: Master[Peer], ack: int | None, *, gently: bool) -> Claim:
+def _claim(master: Master[Peer], ack: int | None, epoch: int, *, gently: bool) -> Claim:
     peer, declared = master.peer, master.declared
     told = {
         "room": declared.room,
@@ -469,7 +476,16 @@ def _claim(master: Master[Peer], ack: int | None, *, gently: bool) -> Claim:
         "group": declared.group,
         "descriptions": declared.descriptions,
     }
-    return Claim(peer.sid, peer.name, ack, declared.room, told, master.by_envelope, gently)
+    return Claim(
+        sid=peer.sid,
+        name=peer.name,
+        ack=ack,
+        room=declared.room,
+        declared=told,
+        by_envelope=master.by_envelope,
+        epoch=epoch,
+        gently=gently,
+    )
 
 
 def _counted(hub: str, told: Mapping[str, Any]) -> Peer:

@@ -39,7 +39,7 @@ from typing import Any
 
 from alephscript import wire
 from alephscript.access import Identity
-from alephscript.effects import Acknowledge, Denied, Effect, Emit, Survey, ToHub
+from alephscript.effects import Acknowledge, Denied, Effect, Emit, Release, Survey, ToHub
 from alephscript.errors import (
     DeadlineExceeded,
     PermissionDenied,
@@ -341,6 +341,8 @@ class Mesh:
         if room is not None and name in peer.masters:
             effects += self.rooms.withdraw(peer, room)
             self.rooms.drop_if_empty(room)
+        elif self.federation is not None:
+            effects.append(Release(peer.sid, name))  # of what was declared a moment ago, perhaps
         return effects
 
     # What is said in a room

@@ -11,8 +11,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from alephscript import loops, wire
-from alephscript.cli import asking, completing, describing, serving, showing
+from alephscript import debugging, loops, wire
+from alephscript.cli import asking, completing, describing, serving, showing, starting
 from alephscript.cli.options import EXIT_CODES, Add, CliError, Run
 from alephscript.errors import AlephScriptError, ConnectionRefused, ContractError, RequestError
 
@@ -34,7 +34,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = parser().parse_args(arguments)
     run: Run = options.run
+    if options.debug is not None:
+        os.environ[debugging.VARIABLE] = options.debug  # read by what the command makes
     try:
+        debugging.topics()
         made = run(options)
         if made is not None:
             loops.run(made)
@@ -59,6 +62,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     """All commands and their options."""
     whole = argparse.ArgumentParser(prog="alephscript", description="AlephScript meshes.")
+    whole.add_argument(
+        "--debug",
+        metavar="TOPIC,…",
+        help=f"print to stderr what happens: {', '.join(debugging.TOPICS)}; "
+        f"also {debugging.VARIABLE}",
+    )
     commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def add(name: str, help: str, run: Run) -> argparse.ArgumentParser:
@@ -66,6 +75,7 @@ def parser() -> argparse.ArgumentParser:
         made.set_defaults(run=run)
         return made
 
+    starting.add_to(add)
     serving.add_to(add)
     for module in (asking, showing):
         module.add_to(_on_a_mesh(add))

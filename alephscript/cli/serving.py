@@ -101,6 +101,9 @@ def add_to(add: Add) -> None:
         metavar="DIR",
         help="serve the installed @socket.io/admin-ui under /admin-ui",
     )
+    hub.add_argument(
+        "--no-mesh-page", action="store_true", help="do not serve the page that shows the mesh at /"
+    )
 
 
 def _limit(text: str) -> tuple[str, float]:
@@ -185,6 +188,7 @@ async def _hub(options: argparse.Namespace) -> None:
         redis=options.redis,
         history=options.history,
         admin_ui=options.admin_ui,
+        mesh_page=not options.no_mesh_page,
     )
     this = asyncio.current_task()
     assert this is not None

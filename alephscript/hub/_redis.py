@@ -1,11 +1,10 @@
 """What the hubs of one mesh share, in Redis or Valkey; alone knows redis-py.
 
-Each decision is a script, so that none can be half done, and counts up one number: it is the epoch
-of the room that it changes, and since every change is told to all hubs with its number, a hub
-knows that it has missed none. A hub lives by a lease. It is buried, its masters removed, by whoever
-sees first that the lease has run out or that nobody listens to the hub's channel any more; a hub
-that was buried and comes back (it was stopped for a while) has another generation, and what it says
-in the name of the old one is refused.
+Each decision is a script, so that none can be half done, and counts up one number. Every decision
+is told to all hubs with its number, so a hub knows that it has missed none. A hub lives by a lease.
+It is buried, its masters removed, by whoever sees first that the lease has run out or that nobody
+listens to the hub's channel any more; a hub that was buried and comes back (it was stopped for a
+while) has another generation, and what it says in the name of the old one is refused.
 
 All commands go through one queue, several a round trip, so what one hub does keeps its order.
 """
@@ -68,18 +67,16 @@ local function serving(masters)
   end
   return table.concat(names, ' ')
 end
-local function store(field, masters, before)
-  local seq = tonumber(redis.call('GET', prefix .. ':seq') or '0') + 1
+local function store(field, masters, before, floor)
   local epoch = before.epoch
-  if serving(masters) ~= serving(before.masters) then epoch = seq end
+  if serving(masters) ~= serving(before.masters) then epoch = math.max(epoch, floor) + 1 end
   local record = {epoch = epoch, masters = masters}
   if #masters == 0 then
     redis.call('HDEL', prefix .. ':rooms', field)
   else
     redis.call('HSET', prefix .. ':rooms', field, cjson.encode(record))
   end
-  notice({kind = 'room', field = field, record = record})
-  return {seq, epoch}
+  return {notice({kind = 'room', field = field, record = record}), epoch}
 end
 local function without(masters, gone)
   local kept = {}
@@ -92,7 +89,7 @@ local function bury(hub)
   for _, field in ipairs(redis.call('SMEMBERS', prefix .. ':claims:' .. hub)) do
     local before = load(field)
     local masters = without(before.masters, function(master) return master[1] == hub end)
-    if #masters < #before.masters then store(field, masters, before) end
+    if #masters < #before.masters then store(field, masters, before, 0) end
   end
   redis.call('DEL', prefix .. ':claims:' .. hub, prefix .. ':hub:' .. hub)
   if redis.call('SREM', prefix .. ':hubs', hub) == 1 then notice({kind = 'gone', hub = hub}) end
@@ -137,7 +134,7 @@ return 1
 """
 
 _CLAIM = """
-local hub, generation, field, sid, group, entry, gently = unpack(ARGV)
+local hub, generation, field, sid, group, entry, gently, floor = unpack(ARGV)
 if redis.call('GET', prefix .. ':hub:' .. hub) ~= generation then return 0 end
 local before = load(field)
 if gently == '1' and #before.masters > 0
@@ -156,7 +153,7 @@ for _, master in ipairs(before.masters) do
 end
 if not found then masters[#masters + 1] = {hub, sid, group, entry} end
 redis.call('SADD', prefix .. ':claims:' .. hub, field)
-return store(field, masters, before)
+return store(field, masters, before, tonumber(floor))
 """
 
 _RELEASE = """
@@ -168,7 +165,7 @@ if #masters == #before.masters then return 0 end
 local others = 0
 for _, master in ipairs(masters) do if master[1] == hub then others = others + 1 end end
 if others == 0 then redis.call('SREM', prefix .. ':claims:' .. hub, field) end
-return store(field, masters, before)
+return store(field, masters, before, 0)
 """
 
 _LEAVE = """
@@ -217,9 +214,10 @@ class RedisRegistry:
 
     def __init__(self, url: str, *, prefix: str = "alephscript") -> None:
         self.url = url
+        options = redis.ConnectionPool.from_url(url).connection_kwargs
+        self._prefix = f"{prefix}:{options.get('db', 0)}"  # channels know nothing of databases
         self.hubs: frozenset[str] = frozenset()
         self.busy: Callable[[], bool] = lambda: False
-        self._prefix = prefix
         self._hub = ""
         self._listener: Listener
         self._seq = 0
@@ -251,8 +249,7 @@ class RedisRegistry:
         if self._task is None:
             return
         task, self._task = self._task, None
-        task.cancel()
-        await asyncio.wait({task})
+        await _ended(task)
         if self._is_up:
             self._is_up = False
             with contextlib.suppress(RedisError, OSError, TimeoutError):
@@ -349,9 +346,7 @@ class RedisRegistry:
             for task in done:
                 task.result()
         finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
+            await _ended(*tasks)
 
     async def _join(self) -> None:
         """Listen, then take part, then look around: nothing that is decided can be missed."""
@@ -401,7 +396,7 @@ class RedisRegistry:
         self._client = self._ears = None
         for each in (ears, client):
             if each is not None:
-                with contextlib.suppress(RedisError, OSError, TimeoutError, asyncio.CancelledError):
+                with contextlib.suppress(RedisError, OSError, TimeoutError):
                     await each.aclose()
 
     async def _write(self) -> None:
@@ -521,6 +516,7 @@ class RedisRegistry:
             str(claim.declared["group"]),
             entry,
             "1" if claim.gently else "0",
+            claim.epoch,
         )
 
     # Commands
@@ -553,6 +549,15 @@ class RedisRegistry:
 
     def _channel(self, namespace: str, room: str) -> bytes:
         return f"{self._prefix}:in:{_field(namespace, room)}".encode()
+
+
+async def _ended(*tasks: asyncio.Task[None]) -> None:
+    """End tasks; redis-py loses a cancellation that comes together with an answer."""
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=0.2)
 
 
 def _field(namespace: str, room: str) -> str:

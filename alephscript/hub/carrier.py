@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
-from alephscript import tracing
+from alephscript import debugging, tracing
 from alephscript.deadlines import Deadlines
 from alephscript.effects import Acknowledge, Arm, Ask, Denied, Effect, Emit, Ended, ToHub
 from alephscript.hub.metering import Meter
@@ -40,7 +40,7 @@ class Carrier(abc.ABC):
     """
 
     def __init__(self, mesh: Mesh) -> None:
-        self.mesh = mesh
+        self.mesh = debugging.mesh(mesh)
         self.meter = Meter()
         self.elsewhere: Elsewhere | None = None
         self._asked_at: dict[int, float] = {}

@@ -108,6 +108,7 @@ class Engine:
         refusals: How often something was refused, by what was wrong.
         carriers: The meshes at work, by namespace.
         sid_prefix: What socket ids begin with, where there are several hubs.
+        connection: The class of a client.
         why_unready: Says why no clients should be sent here just now, None if they may come.
     """
 
@@ -124,6 +125,7 @@ class Engine:
         self.access = access
         self.refusals: Counter[str] = Counter()
         self.sid_prefix = ""
+        self.connection = Connection
         self.why_unready: Callable[[], str | None] = lambda: None
         self.ping_interval = ping_interval
         self.ping_timeout = ping_timeout
@@ -154,7 +156,7 @@ class Engine:
             handshake: How it came about; needed only where there is an `Access`.
             upgrades: The transports that it may change to.
         """
-        connection = Connection(self, secrets.token_urlsafe(15), handshake)
+        connection = self.connection(self, secrets.token_urlsafe(15), handshake)
         self.connections[connection.id] = connection
         connection.send(
             frames.open_packet(

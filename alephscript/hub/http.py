@@ -17,6 +17,7 @@ from alephscript.errors import PayloadTooLarge
 from alephscript.frames import ProtocolError
 from alephscript.hub import metrics
 from alephscript.hub.engine import Connection, Engine
+from alephscript.hub.pages import Headers, MeshPage
 
 __all__ = ["HubApp", "admission"]
 
@@ -83,6 +84,7 @@ class HubApp:
         engine: Where connections are.
         admit: Whose requests are taken; see `admission`.
         admin_ui: Folder of the Admin UI's pages, served under ``/admin-ui``; None serves none.
+        mesh_page: What is served at ``/``; None serves nothing there.
         is_private: Whether nobody but this machine can ask, so that all may be shown.
     """
 
@@ -92,8 +94,10 @@ class HubApp:
         admit: Callable[[Mapping[str, str]], str | None],
         *,
         admin_ui: Path | None = None,
+        mesh_page: MeshPage | None = None,
         is_private: bool = True,
     ) -> None:
+        self._mesh_page = mesh_page
         self._admin_ui = admin_ui
         self._engine = engine
         self._admit = admit
@@ -107,6 +111,11 @@ class HubApp:
         }
         origin = headers.get("origin")
         refused = self._admit(headers)
+        if self._mesh_page is not None and refused is None:
+            page = self._mesh_page.answer(scope["path"], headers.get("if-none-match", ""))
+            if page is not None:
+                await _send(send, *page)
+                return
         if scope["path"].rstrip("/") != "/socket.io":
             status, kind, body = await self._page(scope, headers, refused)
         elif refused is None:
@@ -123,8 +132,7 @@ class HubApp:
                 (b"access-control-allow-headers", b"content-type"),
                 (b"vary", b"Origin"),
             ]
-        await send({"type": "http.response.start", "status": status, "headers": answer})
-        await send({"type": "http.response.body", "body": body})
+        await _send(send, status, answer, body)
 
     async def _page(self, scope: Scope, headers: Mapping[str, str], refused: str | None) -> Reply:
         path = scope["path"]
@@ -231,6 +239,11 @@ _UNAUTHORIZED: Reply = (
     msgspec.json.encode({"error": "this needs `Authorization: Bearer TOKEN` of one who may"}),
 )
 _NO_PAGE: Reply = (404, _JSON, msgspec.json.encode({"error": "there is no such page"}))
+
+
+async def _send(send: Send, status: int, headers: Headers, body: bytes) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
 
 
 async def _body(receive: Receive, most: int) -> bytes:

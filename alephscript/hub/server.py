@@ -18,8 +18,10 @@ from alephscript import wire
 from alephscript.access import Access
 from alephscript.errors import AlephScriptError, StateError
 from alephscript.hub.admin import Admin
+from alephscript.hub.debugging import connections
 from alephscript.hub.engine import Engine
 from alephscript.hub.http import HubApp, admission
+from alephscript.hub.pages import MeshPage
 from alephscript.limits import DEFAULT_LIMITS, Limits
 from alephscript.routing import Mesh
 
@@ -67,6 +69,7 @@ class Hub:
         history: Events of each room that are kept for who was away for a moment; 0 keeps none.
         admin_ui: Folder of an installed ``@socket.io/admin-ui``, to be served under ``/admin-ui``;
             beyond loopback it needs ``access``, as whoever opens it sees who is connected.
+        mesh_page: Serve the page that shows the mesh at ``/``; beyond loopback it takes ``access``.
         websockets: The library for them, ``picows`` or ``websockets``; None takes picows if it
             is installed.
     """
@@ -89,6 +92,7 @@ class Hub:
         redis: str | None = None,
         history: int = 0,
         admin_ui: Path | str | None = None,
+        mesh_page: bool = True,
         websockets: str | None = None,
     ) -> None:
         self._host = host
@@ -119,11 +123,14 @@ class Hub:
             limits=limits,
             access=access,
         )
+        self._engine.connection = connections()
         self._admin_ui = None if admin_ui is None else _pages_of(Path(admin_ui))
         if self._admin_ui is not None:
             self._engine.inhabit("/admin", Admin(self._engine))
         self._redis = redis
         self._cluster: Cluster | None = None
+        is_shown = mesh_page and (access is not None or _is_loopback(host))
+        self._mesh_page = MeshPage() if is_shown else None
         self._server: asyncio.Server | None = None
         self._state: Any = None
         self._closed = asyncio.Event()
@@ -249,7 +256,13 @@ class Hub:
                 f"a hub needs {exc.name}; install it with `pip install 'alephscript[{extra}]'`"
             ) from exc
         config = uvicorn.Config(
-            HubApp(self._engine, self._admit, admin_ui=self._admin_ui, is_private=self._is_private),
+            HubApp(
+                self._engine,
+                self._admit,
+                admin_ui=self._admin_ui,
+                mesh_page=self._mesh_page,
+                is_private=self._is_private,
+            ),
             ws=websocket,
             log_config=None,
             log_level="warning",

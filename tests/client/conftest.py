@@ -1,7 +1,8 @@
-"""The mesh that every contract is kept on: in memory, over websockets, over polling."""
+"""The mesh that every contract is kept on: in memory, over websockets, polling, on two hubs."""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from typing import Any, TypeVar
@@ -25,43 +26,51 @@ class MeshUnderTest:
     """A hub that can die and come back, and the clients that are on it.
 
     Args:
-        kind: ``memory``, or the transport of a hub on a socket.
+        kind: ``memory``, the transport of a hub on a socket, or ``hubs``: clients are on two hubs
+            in turn, which share a Redis.
+        redis: The address of one.
 
     Attributes:
         kind: As given.
+        transport: What clients connect by.
         options: What clients are to be given besides the hub.
     """
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, redis: str | None = None) -> None:
         self.kind = kind
+        self._redis = redis
+        self.transport = "websocket" if kind == "hubs" else kind
         self.options: dict[str, Any] = {"backoff": at_once}
         if kind != "memory":
-            self.options["transports"] = (kind,)
+            self.options["transports"] = (self.transport,)
         self._memory = InMemoryMesh()
-        self._hub: Hub | None = None
-        self._url = ""
+        self._hubs: list[Hub] = []
+        self._urls = [""] if redis is None else ["", ""]
+        self._turns = itertools.cycle(range(len(self._urls)))
         self._clients = AsyncExitStack()
 
     @property
     def hub(self) -> Any:
         """What clients take as first argument."""
-        return self._memory if self.kind == "memory" else self._url
+        return self._memory if self.kind == "memory" else self._urls[next(self._turns)]
 
     async def start(self) -> None:
         """The hub is there, under its old address if it had one."""
         if self.kind == "memory":
             await self._memory.start()
             return
-        port = int(self._url.rpartition(":")[2]) if self._url else 0
-        self._hub = await Hub(port=port).__aenter__()
-        self._url = self._hub.url
+        for turn, url in enumerate(self._urls):
+            port = int(url.rpartition(":")[2]) if url else 0
+            hub = await Hub(port=port, redis=self._redis).__aenter__()
+            self._hubs.append(hub)
+            self._urls[turn] = hub.url
 
     async def stop(self) -> None:
         """The hub dies."""
         if self.kind == "memory":
             await self._memory.stop()
-        elif self._hub is not None:
-            await self._hub.close()
+        while self._hubs:
+            await self._hubs.pop().close()
 
     def make(self, cls: type[C] = AlephScriptClient, **options: Any) -> C:  # type: ignore[assignment]
         """A client of this mesh that is not open yet."""
@@ -77,10 +86,13 @@ class MeshUnderTest:
         await self.stop()
 
 
-@pytest.fixture(params=["memory", "websocket", "polling"])
+@pytest.fixture(params=["memory", "websocket", "polling", "hubs"])
 async def mesh(request: pytest.FixtureRequest, anyio_backend: str) -> AsyncIterator[MeshUnderTest]:
     """A mesh without anybody in it."""
-    mesh = MeshUnderTest(request.param)
+    redis = None
+    if request.param == "hubs":
+        redis = request.getfixturevalue("shared_redis").url()
+    mesh = MeshUnderTest(request.param, redis)
     await mesh.start()
     try:
         yield mesh

@@ -482,7 +482,7 @@ async def test_a_script_ends_well_on_a_signal(mesh: Any, number: signal.Signals)
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *("-W", "error", "-c", SCRIPT),
-        *(mesh.hub if mesh.kind != "memory" else "memory", mesh.kind),
+        *(mesh.hub if mesh.kind != "memory" else "memory", mesh.transport),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )

@@ -21,8 +21,15 @@ PAGES = sorted(DOCS.rglob("*.md"))
 PORT = "3010"
 """What the pages say; it may be taken where they are followed."""
 
-VARYING = {r"\bin \d+\.\d\ds\b": "in 0.01s", r"\b[0-9a-f]{12}\b": "0123456789ab"}
-"""What differs from run to run: how long tests take, and numbers of incidents."""
+VARYING = {
+    r"\bin \d+\.\d\ds\b": "in 0.01s",
+    r"\b[0-9a-f]{12}\b": "0123456789ab",
+    r"\b\d\d:\d\d:\d\d\.\d{6}\b": "12:30:01.250000",
+    r"\bcli[0-9a-f]{8}\b": "cli01234567",
+    r'"(sesion|socketId)":"[\w-]+"': r'"\1":"0123456789"',
+    r"← (connected|received) (?!cli)[\w-]{8}": r"← \1 01234567",
+}
+"""What differs from run to run: how long tests take, numbers of incidents, times, sesiones, ids."""
 
 
 class Block(NamedTuple):

@@ -154,7 +154,7 @@ async def test_healthz_counts_clients(hub: Hub) -> None:
             assert await later.json() == {"status": "ok", "clients": 1}
 
 
-@pytest.mark.parametrize("path", ["/", "/admin", "/socket.io.js", "/healthz/more", "/%00"])
+@pytest.mark.parametrize("path", ["/admin", "/socket.io.js", "/healthz/more", "/%00"])
 async def test_there_are_no_other_pages(hub: Hub, path: str) -> None:
     """404, as JSON."""
     async with aiohttp.ClientSession() as http, http.get(hub.url + path) as answer:

@@ -1,0 +1,44 @@
+"""A bot that greets whoever asks it to; put your own capabilities in its place."""
+
+import logging
+import os
+
+import attrs
+from alephscript import AlephScriptClient, RequestFor, capability
+
+
+@attrs.frozen
+class Greeting:
+    """What is answered."""
+
+    text: str
+
+
+@attrs.frozen
+class Greet(RequestFor[Greeting], capability="GREET"):
+    """What is asked."""
+
+    who: str
+
+
+class NewBot(AlephScriptClient):
+    """Greets people."""
+
+    rooms = ("NEW_BOT",)
+
+    @capability
+    async def greet(self, request: Greet) -> Greeting:
+        """Greet somebody by name."""
+        await self.broadcast("GREETED", {"who": request.who})
+        return Greeting(text=f"hello {request.who}")
+
+
+def main() -> None:
+    """Serve until interrupted; a hub that is away is waited for."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    url = os.environ.get("ALEPHSCRIPT_URL", "http://127.0.0.1:3010")
+    NewBot(url, retry_open=True).run()
+
+
+if __name__ == "__main__":
+    main()

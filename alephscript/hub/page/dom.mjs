@@ -1,0 +1,61 @@
+// Elements. Whatever comes from the mesh gets in here as text, never as markup.
+
+/** An element with attributes and children; strings become text, functions listen to `on…`. */
+export function element(tag, attributes = {}, ...children) {
+  const made = document.createElement(tag);
+  set(made, attributes);
+  made.append(...children);
+  return made;
+}
+
+/** The same in SVG. */
+export function drawn(tag, attributes = {}, ...children) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  set(made, attributes);
+  made.append(...children);
+  return made;
+}
+
+function set(made, attributes) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
+    else if (value === true) made.setAttribute(name, "");
+    else if (value !== false && value !== undefined) made.setAttribute(name, value);
+  }
+}
+
+/** A name that somebody gave: its direction of writing stays its own, its whole length its title. */
+export function named(name) {
+  return element("bdi", { class: "name", title: name }, name);
+}
+
+/** Set a text, without disturbing a reader if it is the same. */
+export function write(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+const shown = new WeakMap(); // parent -> key -> {node, update}
+
+/**
+ * Make a parent's children those of `items`; what stays is kept, with its focus and selection.
+ *
+ * `make(item)` returns `{node, update(item)}`.
+ */
+export function show(parent, items, keyOf, make) {
+  const before = shown.get(parent) ?? new Map();
+  const after = new Map();
+  for (const item of items) {
+    const key = keyOf(item);
+    if (after.has(key)) continue;
+    const each = before.get(key) ?? make(item);
+    each.update(item);
+    after.set(key, each);
+  }
+  for (const [key, { node }] of before) if (!after.has(key)) node.remove();
+  let place = parent.firstElementChild;
+  for (const { node } of after.values()) {
+    if (node === place) place = place.nextElementSibling;
+    else parent.insertBefore(node, place);
+  }
+  shown.set(parent, after);
+}

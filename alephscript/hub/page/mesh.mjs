@@ -1,0 +1,256 @@
+// The page as a member of the mesh: what it knows of the others, and how it asks them.
+
+import { LinkLost, Socket } from "./socket.mjs";
+
+const USUARIO = "mesh page";
+const EVERY_ROOM = "*"; // hears MASTER_CHANGED of every room
+const CONFIRMATIONS = ["SET_SERVER_STATE", "SUSCRIBE_OK", "room_joined", "room_left"];
+const PING_MS = 2000;
+const MOST_PINGED = 100;
+const MOST_HEARD = 100; // rooms that are listened to at once
+const GRANTED = 32; // parts of a streamed answer at a time
+
+/** An answer that is a failure: `code` as in the protocol, `message` a sentence. */
+export class Failure extends Error {
+  constructor(answer) {
+    super(String(answer?.error ?? "it failed"));
+    this.code = String(answer?.code ?? "error");
+    this.details = answer?.details ?? [];
+  }
+}
+
+/**
+ * What there is in the mesh, kept up to date.
+ *
+ * `link` is `connecting`, `joined`, `lost`, `refused` or `unauthorized`. `rooms` are as in SET_SERVER_STATE,
+ * `offers` as GET_CAPABILITIES answers them, `members` are `{name, id}` of everybody, `health` is
+ * the round trip of members by name, in seconds, or null for one that does not answer.
+ *
+ * `token()` gives what the hub knows the viewer by, if anything; `changed()` is called when any of
+ * the above may have changed; `told(event)` with what is said in a room:
+ * `{at, room, event, sender, data}`.
+ */
+export class Mesh {
+  link = "connecting";
+  reason = ""; // why the hub does not let it in
+  rooms = [];
+  members = [];
+  offers = [];
+  health = new Map();
+  sesion = hexadecimal();
+  name = USUARIO + this.sesion; // until the hub calls it otherwise
+  version = ""; // of the hub that the page is from
+
+  #id; // of its socket
+  #socket;
+  #changed;
+  #told;
+  #began = performance.now();
+  #wanted = null; // the room that is looked at, null for all
+  #heard = new Set();
+  #offered = ""; // who offers what, as `offers` was last asked for
+  #asked = new Map(); // number -> what is told about an open request
+  #isRefreshing = false;
+  #isStale = false;
+
+  constructor({ changed, told, token }) {
+    this.#changed = changed;
+    this.#told = told;
+    this.#socket = new Socket(
+      {
+        joined: () => this.#joined(),
+        lost: () => this.#left("lost"),
+        refused: (reason) => this.#left(reason === "unauthorized" ? reason : "refused", reason),
+        heard: (event, args, answer) => this.#listen(event, args, answer),
+      },
+      () => (token() ? { token: token() } : {}),
+    );
+  }
+
+  /** Connect, or connect again. */
+  connect() {
+    this.link = "connecting";
+    this.#changed();
+    this.#socket.connect();
+  }
+
+  /** Listen to one room, or to all (null). */
+  look(room) {
+    this.#wanted = room;
+    if (this.link === "joined") this.#subscribe();
+  }
+
+  /** Ask again who is there and who offers what, as often as it is called but not in parallel. */
+  async refresh() {
+    if (this.link !== "joined") return;
+    if (this.#isRefreshing) {
+      this.#isStale = true;
+      return;
+    }
+    this.#isRefreshing = true;
+    try {
+      do {
+        this.#isStale = false;
+        await this.#look();
+      } while (this.#isStale);
+    } catch (error) {
+      if (!(error instanceof LinkLost)) throw error; // what it knew is asked anew at the next link
+    } finally {
+      this.#isRefreshing = false;
+    }
+  }
+
+  /** Measure how long each member takes to answer. */
+  async ping() {
+    const asked = this.members.filter(({ id }) => id).slice(0, MOST_PINGED);
+    await Promise.all(
+      asked.map(async ({ id, name }) => {
+        const began = performance.now();
+        try {
+          await this.#ask("GET_MEMBER_PING", {}, { member: id, timeoutMs: PING_MS });
+          this.health.set(name, (performance.now() - began) / 1000);
+        } catch (error) {
+          if (error instanceof LinkLost) return;
+          this.health.set(name, null);
+        }
+      }),
+    );
+    this.#changed();
+  }
+
+  /**
+   * Call a capability; returns its answer as a promise and a function that cancels it.
+   *
+   * `hooks` are `part(data)` and `progress(data)`, what is told about it before it is answered.
+   */
+  call({ room, capability, streams }, payload, timeoutMs, hooks) {
+    const meta = { room, timeoutMs };
+    if (streams) meta.parts = 2 * GRANTED; // so that there is always some on the way
+    const { number, answer } = this.#socket.ask(`GET_${capability}`, payload, meta);
+    this.#asked.set(number, hooks);
+    const cancel = () => {
+      this.#socket.say("CANCEL_REQUEST", { request: number });
+      this.#socket.forget(number, new Failure({ code: "cancelled", error: "you cancelled it" }));
+    };
+    const settled = answer.finally(() => this.#asked.delete(number)).then(successful);
+    return { answer: settled, cancel };
+  }
+
+  async #ask(event, ...args) {
+    return successful(await this.#socket.ask(event, ...args).answer);
+  }
+
+  async #joined() {
+    this.#heard.clear();
+    this.#offered = "";
+    const registration = { usuario: USUARIO, sesion: this.sesion, protocol: "alephscript/1" };
+    try {
+      this.#id = (await this.#ask("CLIENT_REGISTER", registration)).socketId;
+    } catch (error) {
+      if (error instanceof LinkLost) return;
+      throw error;
+    }
+    this.#socket.say("CLIENT_SUSCRIBE", { room: EVERY_ROOM });
+    this.link = "joined";
+    await this.refresh();
+    await this.ping();
+  }
+
+  #left(link, reason = "") {
+    this.link = link;
+    this.reason = reason;
+    this.health.clear();
+    this.#changed();
+  }
+
+  async #look() {
+    const [state, found] = await Promise.all([
+      this.#ask("GET_SERVER_STATE", {}),
+      this.#ask("GET_MEMBERS", {}),
+    ]);
+    this.rooms = state.rooms.filter(({ roomId }) => roomId !== EVERY_ROOM);
+    this.members = everybody(state, found.members);
+    this.name = found.members.find(({ id }) => id === this.#id)?.name ?? this.name;
+    const offered = JSON.stringify(
+      this.rooms.map((each) => [each.roomId, each.epoch, each.features]),
+    );
+    if (offered !== this.#offered) {
+      this.offers = (await this.#ask("GET_CAPABILITIES", {})).offers;
+      this.#offered = offered;
+    }
+    await this.#subscribe(); // a room that is shown is heard
+    this.#changed();
+  }
+
+  async #subscribe() {
+    const there = this.rooms.slice(0, MOST_HEARD).map(({ roomId }) => roomId);
+    const wanted = new Set(this.#wanted === null ? there : [this.#wanted]);
+    for (const room of this.#heard) {
+      // A room that only this page is in is there no more.
+      if (wanted.has(room) && !this.#isAloneIn(room)) continue;
+      this.#heard.delete(room);
+      this.#socket.say("CLIENT_UNSUSCRIBE", { room });
+    }
+    const asked = [];
+    for (const room of wanted) {
+      if (this.#heard.has(room) || this.#isAloneIn(room)) continue;
+      this.#heard.add(room);
+      asked.push(this.#ask("CLIENT_SUSCRIBE", { room }));
+    }
+    await Promise.allSettled(asked); // one that the hub refuses is shown without what is said there
+  }
+
+  #isAloneIn(room) {
+    const found = this.rooms.find(({ roomId }) => roomId === room);
+    return !found || (!found.master && found.miembros.every(({ name }) => name === this.name));
+  }
+
+  #listen(event, [data, meta], answer) {
+    if (CONFIRMATIONS.includes(event)) return;
+    if (event.startsWith("GET_MEMBER_")) return answer({ success: true, ...this.#about(event) });
+    const hooks = this.#asked.get(meta?.request);
+    if (event === "REQUEST_PART" && hooks) {
+      hooks.part(data);
+      hooks.parts = (hooks.parts ?? 0) + 1;
+      if (hooks.parts % GRANTED === 0) {
+        this.#socket.say("REQUEST_MORE", { request: meta.request, parts: GRANTED });
+      }
+    } else if (event === "REQUEST_PROGRESS" && hooks) {
+      hooks.progress(data);
+    } else if (meta?.room !== undefined) {
+      this.#told({ at: new Date(), room: meta.room, event, sender: meta.sender, data });
+      if (event === "MASTER_CHANGED") this.refresh();
+    }
+  }
+
+  /** What the page tells about itself, as every member does. */
+  #about(event) {
+    const who = { usuario: USUARIO, sesion: this.sesion };
+    if (event === "GET_MEMBER_STATS") return { ...who, capabilities: {} };
+    if (event !== "GET_MEMBER_INFO") return {};
+    const uptimeMs = Math.round(performance.now() - this.#began);
+    const summary = "Shows the mesh to whoever looks at the hub's page.";
+    return { ...who, version: this.version, capabilities: [], summary, uptimeMs };
+  }
+}
+
+/** Everybody by name; those of our protocol have an id, by which they can be asked. */
+function everybody(state, members) {
+  const found = new Map();
+  for (const { sockets } of state.socketsPerNamespace) {
+    for (const { id } of sockets) found.set(id.slice(1), { name: id.slice(1) });
+  }
+  for (const { id, name } of members) found.set(name, { id, name });
+  return [...found.values()];
+}
+
+function successful(answer) {
+  if (answer?.success === false) throw new Failure(answer);
+  return answer;
+}
+
+function hexadecimal() {
+  // randomUUID is only there under https or on loopback.
+  const bytes = crypto.getRandomValues(new Uint8Array(4));
+  return [...bytes].map((each) => each.toString(16).padStart(2, "0")).join("");
+}

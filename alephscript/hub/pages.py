@@ -1,0 +1,68 @@
+"""The mesh page: which file of the package answers which path, and under which headers."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import NamedTuple
+
+__all__ = ["Headers", "MeshPage"]
+
+Headers = list[tuple[bytes, bytes]]
+
+_FOLDER = Path(__file__).parent / "page"
+
+# Said here, not guessed: what `mimetypes` knows of .mjs is the machine's business, and a browser
+# runs no module of another type.
+_KINDS = {
+    ".html": b"text/html; charset=utf-8",
+    ".css": b"text/css; charset=utf-8",
+    ".mjs": b"text/javascript; charset=utf-8",
+    ".svg": b"image/svg+xml",
+}
+
+_HEADERS = [
+    # Who frames the page could have its visitors call capabilities by their clicks.
+    (
+        b"content-security-policy",
+        b"default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    # Kept, but asked about each time: another version of the hub brings another page.
+    (b"cache-control", b"no-cache"),
+]
+
+
+class _File(NamedTuple):
+    headers: Headers
+    body: bytes
+    tag: str
+
+
+class MeshPage:
+    """The files of the page, read once: what is no file of it cannot be asked for."""
+
+    def __init__(self) -> None:
+        files = {each.name: _file(each) for each in _FOLDER.iterdir() if each.suffix in _KINDS}
+        self._files = {f"/{name}": file for name, file in files.items()}
+        self._files["/"] = files["index.html"]
+
+    def answer(self, path: str, known: str = "") -> tuple[int, Headers, bytes] | None:
+        """Status, headers and body for a path; None if the page has no such file.
+
+        Args:
+            path: What is asked for.
+            known: ``If-None-Match``: the tags of what the browser has already.
+        """
+        file = self._files.get(path)
+        if file is None:
+            return None
+        return (304, file.headers, b"") if file.tag in known else (200, file.headers, file.body)
+
+
+def _file(path: Path) -> _File:
+    body = path.read_bytes()
+    tag = f'"{hashlib.sha256(body).hexdigest()[:16]}"'
+    kind = (b"content-type", _KINDS[path.suffix])
+    return _File([kind, (b"etag", tag.encode()), *_HEADERS], body, tag)

@@ -1,0 +1,402 @@
+"""The mesh page: its files, and itself in a browser, on a hub with PersefonBot."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+import zipfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import attrs
+import pytest
+
+from alephscript import AlephScriptClient, Request, RequestFor, aaia, capability, observe
+from alephscript.access import SharedToken
+from alephscript.hub import Hub
+from examples.persefon_bot import PersefonBot
+
+from .browsing import Page, browsing
+from .conftest import raw_peer
+
+pytestmark = pytest.mark.anyio
+
+ROOT = Path(__file__).parents[2]
+POLICY = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+HOSTILE = "<img src=x onerror=\"document.title='hit'\">"
+
+
+class Member(AlephScriptClient):
+    """Is where PersefonBot is."""
+
+    rooms = observe(aaia.AAIA_ROOM)
+
+
+@pytest.fixture
+async def plain() -> AsyncIterator[Hub]:
+    """A hub as it is by default."""
+    async with Hub(port=0) as hub:
+        yield hub
+
+
+@pytest.fixture
+async def page(browser: str, node: str) -> AsyncIterator[Page]:
+    """Chromium, without a page in it yet."""
+    async with asyncio.timeout(50), browsing(node) as page:
+        yield page
+
+
+async def opened(page: Page, hub: Hub) -> None:
+    """Open the page and wait until it knows the mesh and has counted once."""
+    await page.do(["goto", hub.url])
+    await page.see("#link", "connected")
+    await page.see("#hub", "clients")
+    await page.see("#masters", "PersefonBot")
+
+
+async def session(client: AlephScriptClient) -> str:
+    """A new session's id."""
+    made = await client.request(aaia.CreateSession(app_id="demo-logica"))
+    return str(made.session_id)
+
+
+# Its files
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/", "text/html"),
+        ("/index.html", "text/html"),
+        ("/page.mjs", "text/javascript"),
+        ("/socket.mjs", "text/javascript"),
+        ("/style.css", "text/css"),
+        ("/icon.svg", "image/svg+xml"),
+    ],
+)
+async def test_its_files_are_served_under_a_strict_policy(plain: Hub, path: str, kind: str) -> None:
+    """Nothing from elsewhere, nothing inline, no frame; fetched again only when they changed."""
+    async with aiohttp.ClientSession() as http:
+        async with http.get(plain.url + path) as answer:
+            assert (answer.status, answer.content_type) == (200, kind)
+            assert answer.headers["content-security-policy"] == POLICY
+            assert answer.headers["x-content-type-options"] == "nosniff"
+            assert answer.headers["cache-control"] == "no-cache"
+            assert len(await answer.read()) > 100
+            known = {"if-none-match": answer.headers["etag"]}
+        async with http.get(plain.url + path, headers=known) as answer:
+            assert (answer.status, await answer.read()) == (304, b"")
+        async with http.get(plain.url + path, headers={"if-none-match": '"other"'}) as answer:
+            assert answer.status == 200
+
+
+@pytest.mark.parametrize(
+    "path", ["/../pages.py", "/%2e%2e/pages.py", "/page/", "/page.mjs/", "//page.mjs", "/pages.py"]
+)
+async def test_nothing_beside_its_files_is_served(plain: Hub, path: str) -> None:
+    """Paths are looked up, never followed."""
+    assert (await status(plain, path)) == 404
+
+
+async def test_it_is_not_shown_under_a_name_that_is_not_the_hubs(plain: Hub) -> None:
+    """A page of elsewhere that gives its own name this address gets nothing."""
+    assert (await status(plain, "/", host="evil.example")) == 403
+
+
+async def status(hub: Hub, path: str, host: str = "127.0.0.1") -> int:
+    """What a path is answered that no client library has tidied up."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(hub.url.rsplit(":", 1)[1]))
+    try:
+        writer.write(f"GET {path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\n\r\n".encode())
+        return int((await reader.read()).split()[1])
+    finally:
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_a_hub_without_it_has_no_page() -> None:
+    """And says how it is all the same."""
+    async with Hub(port=0, mesh_page=False) as hub, aiohttp.ClientSession() as http:
+        async with http.get(f"{hub.url}/") as answer:
+            assert answer.status == 404
+        async with http.get(f"{hub.url}/healthz") as answer:
+            assert answer.status == 200
+
+
+def test_the_wheel_holds_the_page_and_nothing_beside_the_package(tmp_path: Path) -> None:
+    """No tests, no documentation, no packages of Node."""
+    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*command, "-w", tmp_path, ROOT], check=True, timeout=50)
+    [wheel] = tmp_path.glob("*.whl")
+    held = set(zipfile.ZipFile(wheel).namelist())
+    page = ROOT / "alephscript" / "hub" / "page"
+    files = {f"alephscript/hub/page/{each.name}" for each in page.iterdir()}
+    assert "alephscript/hub/page/index.html" in files
+    assert files <= held
+    suffixes = {Path(name).suffix for name in held - files if name.startswith("alephscript/")}
+    assert suffixes == {".py", ".typed"}
+    assert {name.split("/")[0].split("-")[0] for name in held} == {"alephscript"}
+
+
+# In a browser
+
+
+async def test_what_others_ask_and_say_is_seen(page: Page, plain: Hub) -> None:
+    """Masters with their health, requests in the charts, events in the stream."""
+    async with PersefonBot(plain.url), Member(plain.url) as client:
+        await opened(page, plain)
+        await page.see("#masters .health[data-state=good]", "answers in")
+        await page.see("#members", "Member")
+        await client.request(aaia.StepFIA(session_id=await session(client), fia_index=0))
+        await page.see("#events li", "FIA_STEP")
+        await page.see(".capability", "AAIA_STEP_FIA 0.")
+        for chart in ("#rate", "#p95"):
+            said = f"document.querySelector('{chart} svg').getAttribute('aria-label')"
+            await page.until(rf"parseFloat(/at most ([\d.]+)/.exec({said})?.[1]) > 0")
+        drawn = "document.querySelector('#rate .series-0').getAttribute('d')"
+        await page.until(f"/L/.test({drawn})")
+        assert await page.problems() == []
+
+
+async def test_it_is_a_member_that_others_can_ask(page: Page, plain: Hub) -> None:
+    """It answers about itself, and is no master of anything."""
+    async with PersefonBot(plain.url), Member(plain.url) as client:
+        await opened(page, plain)
+        told = await client.survey("info")
+        [own] = [each for each in told.answers.values() if each.usuario == "mesh page"]
+        assert (own.capabilities, told.missing) == ((), ())
+        assert len((await client.survey("stats")).answers) == 3
+        assert await page.problems() == []
+
+
+async def test_one_room_can_be_looked_at(page: Page, plain: Hub) -> None:
+    """By an address that can be kept; other rooms are not listened to then."""
+    async with PersefonBot(plain.url), Member(plain.url) as client:
+        await opened(page, plain)
+        await page.do(["getByRole", "link", {"name": "ENGINE_THREADS_ROOM"}], ["click"])
+        await page.until("document.querySelectorAll('#capability option').length === 1")
+        await page.until("location.hash === '#room=ENGINE_THREADS_ROOM'")
+        await page.do(["reload"])
+        await page.see("[aria-current]", "ENGINE_THREADS_ROOM")
+        await page.see("#masters", "LIST_OF_THREADS")
+        state = await client.server_state()
+        inside = {
+            room["roomId"]: [each["usuario"] for each in room["miembros"]]
+            for room in state["rooms"]
+        }
+        assert "mesh page" in inside["ENGINE_THREADS_ROOM"]
+        assert "mesh page" not in inside[aaia.AAIA_ROOM]
+
+
+async def test_the_stream_of_events_is_filtered_searched_and_held(page: Page, plain: Hub) -> None:
+    """What is said meanwhile is counted, and shown when it is let go."""
+    async with PersefonBot(plain.url), Member(plain.url) as client:
+        await opened(page, plain)
+        for word in ("red", "green"):
+            await client.broadcast("COLOUR", {"word": word}, room=aaia.AAIA_ROOM)
+        await client.broadcast("SHAPE", {"word": "round"}, room=aaia.AAIA_ROOM)
+        await page.see("#events li", "SHAPE")
+        await page.do(["getByLabel", "Search"], ["fill", "gree colour"])
+        await page.until("document.querySelectorAll('#events li').length === 1")
+        assert "green" in await page.text("#events li")
+        await page.do(["getByLabel", "Search"], ["fill", ""])
+        await page.do(["locator", "#filter"], ["selectOption", "SHAPE"])
+        await page.until("document.querySelectorAll('#events li').length === 1")
+        await page.do(["locator", "#filter"], ["selectOption", ""])
+        await page.do(["getByRole", "button", {"name": "Pause", "exact": True}], ["click"])
+        await client.broadcast("LATER", {}, room=aaia.AAIA_ROOM)
+        await page.see("[data-part=count]", "1 more since it was paused")
+        assert "LATER" not in await page.text("#events ol")
+        await page.do(["getByRole", "button", {"name": "Pause", "exact": True}], ["click"])
+        await page.see("#events li", "LATER")
+        await page.do(["getByRole", "button", {"name": "Clear"}], ["click"])
+        await page.see("[data-part=count]", "0 of the 0 events")
+
+
+async def test_the_keyboard_alone_reaches_and_uses_the_form(page: Page, plain: Hub) -> None:
+    """From the top of the page to PersefonBot's answer."""
+
+    async def press(key: str) -> None:
+        await page.do(["keyboard"], ["press", key])
+
+    async def enter(text: str) -> None:
+        await page.do(["keyboard"], ["type", text])
+
+    async with PersefonBot(plain.url), Member(plain.url) as client:
+        await opened(page, plain)
+        await press("Tab")
+        await press("Enter")  # past everything, to the form
+        await press("Tab")
+        await enter("AAIA_STEP_FIA")
+        await page.see("[data-part=fields]", "fiaIndex")
+        await press("Tab")
+        await enter(await session(client))
+        await press("Tab")
+        await enter("0")
+        await press("Enter")
+        await page.see(".outcome[data-state=ok]", "answered in")
+        assert '"eferencia"' in await page.text("[data-part=answer]")
+        assert await page.problems() == []
+
+
+async def test_the_form_says_what_does_not_fit_and_what_failed(page: Page, plain: Hub) -> None:
+    """At the field, before anything is sent; or with the answer's code."""
+    async with PersefonBot(plain.url):
+        await opened(page, plain)
+        await page.do(["getByRole", "button", {"name": "AAIA_STEP_FIA"}], ["click"])
+        await page.do(["getByLabel", "sessionId"], ["fill", "nobody"])
+        await page.do(["getByLabel", "fiaIndex"], ["fill", "first"])
+        await page.do(["getByRole", "button", {"name": "Call"}], ["click"])
+        await page.see(".problem", "is not a whole number")
+        await page.until("document.activeElement.matches('[aria-invalid]')")
+        await page.do(["getByLabel", "fiaIndex"], ["fill", "0"])
+        await page.do(["getByRole", "button", {"name": "Call"}], ["click"])
+        await page.see(".outcome[data-state=failed]", "session_not_found")
+        assert await page.do(["locator", "[aria-invalid]"], ["count"]) == 0
+
+
+@attrs.frozen
+class Tick(RequestFor[int], capability="TICK"):
+    """Count."""
+
+    start: int = 0
+
+
+class Clock(AlephScriptClient):
+    """Counts for as long as it is read."""
+
+    rooms = ("CLOCK",)
+
+    def __init__(self, hub: str, **options: Any) -> None:
+        super().__init__(hub, **options)
+        self.stopped = asyncio.Event()
+
+    @capability
+    async def tick(self, request: Tick) -> AsyncIterator[int]:
+        """Count without end."""
+        try:
+            for number in range(request.start, request.start + 1000):
+                yield number
+            await asyncio.Event().wait()
+        finally:
+            self.stopped.set()
+
+    @capability("WIND")
+    async def wind(self, request: Request[Any]) -> None:
+        """Say how far it is, and stay there."""
+        request.progress(0.5, "half way")
+        await asyncio.Event().wait()
+
+
+async def test_an_answer_in_parts_is_shown_as_it_comes_until_it_is_cancelled(
+    page: Page, plain: Hub
+) -> None:
+    """Many more parts than are granted at first; its master hears of the end."""
+    async with PersefonBot(plain.url), Clock(plain.url) as clock:
+        await opened(page, plain)
+        await page.do(["getByRole", "button", {"name": "TICK"}], ["click"])
+        await page.do(["getByLabel", "start"], ["fill", "7"])
+        await page.do(["getByRole", "button", {"name": "Call"}], ["click"])
+        await page.see(".outcome", "1000 parts so far")
+        assert "\n1006" in await page.text("[data-part=answer]")
+        await page.do(["getByRole", "button", {"name": "Cancel"}], ["click"])
+        await page.see(".outcome", "cancelled")
+        await clock.stopped.wait()
+        await page.do(["getByRole", "button", {"name": "WIND"}], ["click"])
+        await page.do(["getByRole", "button", {"name": "Call"}], ["click"])
+        await page.see(".outcome", "50 % half way")
+
+
+async def test_a_hub_that_is_started_again_is_found_again(page: Page, plain: Hub) -> None:
+    """At the same port: the link, the masters and what is said come back."""
+    port = int(plain.url.rsplit(":", 1)[1])
+    async with PersefonBot(plain.url):
+        await opened(page, plain)
+        await plain.close()
+        await page.see("#link", "no link")
+        async with Hub(port=port) as again, Member(again.url) as client:
+            await page.see("#link", "connected")
+            await page.see("#masters .health[data-state=good]", "answers in")
+            await client.request(aaia.StepFIA(session_id=await session(client), fia_index=0))
+            await page.see("#events li", "FIA_STEP")
+            assert await page.problems() == []
+
+
+async def test_a_hub_that_asks_who_comes_is_told_a_token(page: Page) -> None:
+    """A wrong one is asked for again; what is counted is seen by it, too."""
+    async with (
+        Hub(port=0, access=SharedToken("a secret")) as hub,
+        PersefonBot(hub.url, auth={"token": "a secret"}),
+    ):
+        await page.do(["goto", hub.url])
+        for token in ("a guess", "a secret"):
+            await page.see("#link", "the hub wants to know who you are")
+            await page.do(["getByLabel", "This hub wants a token"], ["fill", token])
+            await page.do(["keyboard"], ["press", "Enter"])
+            await page.until("document.getElementById('token-value').value === ''")
+        await page.see("#link", "connected")
+        await page.see("#masters", "PersefonBot")
+        await page.see("#hub", "clients")
+        await page.do(["reload"])
+        await page.see("#link", "connected")
+
+
+async def test_names_and_payloads_stay_text(page: Page, plain: Hub) -> None:
+    """Whatever a member calls itself, its room, its capability's fields or says."""
+    schema = {
+        "type": "object",
+        "properties": {HOSTILE: {"enum": [HOSTILE]}, "__proto__": {"type": "object"}},
+        "description": HOSTILE,
+    }
+    described = {"X": {"summary": HOSTILE, "request": schema}}
+    async with PersefonBot(plain.url), raw_peer(plain) as peer:
+        await peer.ask("CLIENT_REGISTER", {"usuario": HOSTILE})
+        declared = {"room": HOSTILE, "features": ["X"], "descriptions": described}
+        assert (await peer.ask("MAKE_MASTER", declared))["success"]
+        await opened(page, plain)
+        for where in ("#rooms a", "#masters h3", "#masters .where", "#members"):
+            await page.see(where, HOSTILE)
+        said = {"event": HOSTILE, "room": HOSTILE, "data": {HOSTILE: HOSTILE}}
+        await peer.ask("ROOM_MESSAGE", said)
+        await page.see("#events li", HOSTILE)
+        await page.do(["locator", "#events summary"], ["first"], ["click"])
+        await page.see("#events pre", "<img src=x")
+        await page.do(["locator", "#rooms a", {"hasText": HOSTILE}], ["click"])
+        for where in ("[data-part=summary]", "#try label", "#try option"):
+            found = ["locator", where, {"hasText": HOSTILE}]
+            await page.do(found, ["first"], ["waitFor", ATTACHED])
+        assert await page.do(["locator", "img"], ["count"]) == 1  # the page's own
+        assert await page.do(["title"]) == "alephscript mesh"
+        assert await page.problems() == []
+
+
+ATTACHED = {"state": "attached"}  # an option of a closed select is not visible
+
+
+@pytest.mark.parametrize("width", [320, 390])
+async def test_on_a_phone_nothing_is_wider_than_the_screen(
+    browser: str, node: str, plain: Hub, width: int
+) -> None:
+    """Not even by names without a place to break, an open event and a long answer."""
+    long = "R" * 120
+    async with PersefonBot(plain.url), raw_peer(plain) as peer, asyncio.timeout(50):
+        await peer.ask("CLIENT_REGISTER", {"usuario": long})
+        schema = {"type": "object", "properties": {long: {"enum": [long]}}}
+        described = {long: {"summary": long, "request": schema}}
+        declared = {"room": long, "features": [long], "descriptions": described}
+        assert (await peer.ask("MAKE_MASTER", declared))["success"]
+        phone = {"width": width, "height": 800}
+        async with browsing(node, viewport=phone) as page:
+            await opened(page, plain)
+            await page.see("#members", long)
+            await peer.ask("ROOM_MESSAGE", {"event": long, "room": long, "data": long})
+            await page.see("#events li", long)
+            await page.do(["locator", "#events summary"], ["first"], ["click"])
+            await page.do(["getByRole", "button", {"name": long}], ["first"], ["click"])
+            await page.see("[data-part=fields]", long)
+            root = "document.documentElement"
+            wide = await page.do(["evaluate", f"{root}.scrollWidth - {root}.clientWidth"])
+            assert wide == 0

@@ -1,0 +1,298 @@
+// The pure parts of the mesh page.
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { readdirSync } from "node:fs";
+import { describe, test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { Decoder } from "socket.io-parser";
+import { ceiling, path } from "../../alephscript/hub/page/chart.mjs";
+import { between, duration, perSecond, quantile } from "../../alephscript/hub/page/figures.mjs";
+import { plan, read, Unfit } from "../../alephscript/hub/page/schema.mjs";
+import { backoff, decode, encode } from "../../alephscript/hub/page/socket.mjs";
+
+const PAGE = fileURLToPath(new URL("../../alephscript/hub/page/", import.meta.url));
+
+for (const file of readdirSync(PAGE).filter((name) => name.endsWith(".mjs"))) {
+  test(`${file} is JavaScript`, () => {
+    execFileSync(process.execPath, ["--check", PAGE + file], { stdio: "pipe" });
+  });
+}
+
+describe("packets", () => {
+  test("what is sent is what Socket.IO's own parser reads", () => {
+    const read = [];
+    const decoder = new Decoder();
+    decoder.on("decoded", (packet) => read.push(packet));
+    for (const text of [
+      encode("connect", { token: "é" }),
+      encode("event", ["GET_X", { a: [1] }], 7),
+      encode("event", ["SAID"]),
+      encode("ack", [{ success: true }], 0),
+    ]) {
+      assert.equal(text[0], "4");
+      decoder.add(text.slice(1));
+    }
+    assert.deepEqual(read, [
+      { type: 0, nsp: "/runtime", data: { token: "é" } },
+      { type: 2, nsp: "/runtime", id: 7, data: ["GET_X", { a: [1] }] },
+      { type: 2, nsp: "/runtime", data: ["SAID"] },
+      { type: 3, nsp: "/runtime", id: 0, data: [{ success: true }] },
+    ]);
+  });
+
+  test("what the hub sends is read, and what is for others is not", () => {
+    assert.deepEqual(decode('0{"pingInterval":25000}'), {
+      kind: "open",
+      data: { pingInterval: 25000 },
+    });
+    assert.deepEqual(decode("2"), { kind: "ping" });
+    assert.deepEqual(decode("1"), { kind: "close" });
+    assert.deepEqual(decode('40/runtime,{"sid":"a"}'), { kind: "connect", data: { sid: "a" } });
+    assert.deepEqual(decode("41/runtime,"), { kind: "disconnect" });
+    assert.deepEqual(decode('42/runtime,3["E",{"a":"1\\n"}]'), {
+      kind: "event",
+      ack: 3,
+      data: ["E", { a: "1\n" }],
+    });
+    assert.deepEqual(decode("43/runtime,12[{}]"), { kind: "ack", ack: 12, data: [{}] });
+    assert.deepEqual(decode('44/runtime,{"message":"unauthorized"}'), {
+      kind: "refused",
+      data: { message: "unauthorized" },
+    });
+    for (const foreign of ['42["E"]', '42/other,["E"]', "3", "6", "451-/runtime,[]", ""]) {
+      assert.equal(decode(foreign), null, foreign);
+    }
+  });
+
+  test("attempts come ever later, up to five seconds, and not all at once", () => {
+    assert.deepEqual(
+      [0, 1, 2, 9, 99].map((attempt) => backoff(attempt, 1)),
+      [250, 500, 1000, 5000, 5000],
+    );
+    assert.equal(backoff(9, 0), 2500);
+  });
+});
+
+describe("figures", () => {
+  const BUCKETS = [
+    [0.01, 50],
+    [0.1, 90],
+    [1, 100],
+    [null, 100],
+  ];
+
+  test("a percentile lies within its bucket", () => {
+    assert.equal(quantile(BUCKETS, 0.5), 0.01);
+    assert.equal(quantile(BUCKETS, 0.25), 0.005);
+    assert.ok(Math.abs(quantile(BUCKETS, 0.95) - 0.55) < 1e-9);
+  });
+
+  test("nothing is known of no runs, and of what is beyond the last bound only that bound", () => {
+    assert.equal(quantile([], 0.95), null);
+    assert.equal(
+      quantile(
+        [
+          [0.01, 0],
+          [null, 0],
+        ],
+        0.95,
+      ),
+      null,
+    );
+    assert.equal(
+      quantile(
+        [
+          [0.01, 1],
+          [10, 1],
+          [null, 100],
+        ],
+        0.95,
+      ),
+      10,
+    );
+  });
+
+  const poll = (at, ...capabilities) => ({
+    at,
+    counts: { namespaces: { "/runtime": { capabilities } } },
+  });
+  const capability = (name, ended, ...buckets) => ({
+    capability: name,
+    ended,
+    seconds: { buckets },
+  });
+
+  test("two polls make rates, failures and percentiles, of all and of each", () => {
+    const before = poll(10, capability("A", { ok: 5 }, [0.1, 5], [null, 5]));
+    const after = poll(
+      12,
+      capability("A", { ok: 10, no_master: 1 }, [0.1, 11], [null, 11]),
+      capability("B", { ok: 2 }, [0.1, 0], [1, 2], [null, 2]),
+      capability("(other)", { ok: 50 }, [0.1, 50], [null, 50]), // no capability: pings, and guesses
+    );
+    const { rate, failures, capabilities } = between(before, after, "/runtime");
+    assert.deepEqual([rate, failures], [4, 0.5]);
+    assert.equal(capabilities.get("A").rate, 3);
+    assert.ok(Math.abs(capabilities.get("A").p95 - 0.095) < 1e-9);
+    assert.deepEqual(between(after, after, "/runtime").p95, null);
+    assert.equal(between(before, after, "/").rate, 0);
+  });
+
+  test("a hub that began again counts from nothing", () => {
+    const before = poll(1, capability("A", { ok: 500 }, [0.1, 500], [null, 500]));
+    const after = poll(2, capability("A", { ok: 3 }, [0.1, 3], [null, 3]));
+    assert.equal(between(before, after, "/runtime").rate, 3);
+    assert.equal(between(before, poll(2), "/runtime").rate, 0);
+  });
+
+  test("they are read at a glance", () => {
+    assert.deepEqual([0, 0.25, 3, 12.34, 1234.5].map(perSecond), ["0", "0.3", "3", "12.3", "1235"]);
+    assert.deepEqual([null, 0.0004, 0.0123, 0.5, 1.25, 12].map(duration), [
+      "–",
+      "0.4 ms",
+      "12 ms",
+      "500 ms",
+      "1.3 s",
+      "12 s",
+    ]);
+    assert.deepEqual([0, 0.3, 1, 2.1, 70, 501].map(ceiling), [1, 0.5, 1, 5, 100, 1000]);
+  });
+
+  test("a line has a gap where nothing is known, and a lonely point is a dot", () => {
+    assert.equal(path([1, 2, null, 0], 2), "M56 50.00h0L57 0.00M59 100.00h0");
+    assert.equal(path([null], 1), "");
+  });
+});
+
+describe("forms", () => {
+  const STEP = {
+    type: "object",
+    description: "One step.",
+    properties: { sessionId: { type: "string" }, fiaIndex: { type: "integer" } },
+    required: ["sessionId", "fiaIndex"],
+  };
+  const PERCEPTO = {
+    type: "object",
+    properties: {
+      percepto: { $ref: "#/$defs/Percepto" },
+      fast: { type: "boolean", default: true },
+    },
+    required: ["percepto"],
+    $defs: {
+      Percepto: {
+        type: "object",
+        properties: {
+          tipo: { $ref: "#/$defs/Tipo" },
+          payload: { type: "object" },
+          fuente: { anyOf: [{ type: "string" }, { type: "null" }], default: null },
+          weights: { type: "array", items: { type: "number" } },
+        },
+        required: ["tipo", "payload"],
+      },
+      Tipo: { enum: ["comando", "evento"], description: "Where it is from." },
+    },
+  };
+
+  const unfit = (schema, filled) => {
+    try {
+      read(plan(schema), filled);
+    } catch (error) {
+      assert.ok(error instanceof Unfit);
+      return [error.path.join("."), error.message];
+    }
+    return assert.fail("it fits");
+  };
+
+  test("a flat schema is fields of their kinds", () => {
+    const { kind, description, fields } = plan(STEP);
+    assert.deepEqual([kind, description], ["object", "One step."]);
+    assert.deepEqual(
+      fields.map(({ name, kind: of, isRequired }) => [name, of, isRequired]),
+      [
+        ["sessionId", "text", true],
+        ["fiaIndex", "integer", true],
+      ],
+    );
+    assert.deepEqual(read(plan(STEP), { sessionId: "s", fiaIndex: " 3 " }), {
+      sessionId: "s",
+      fiaIndex: 3,
+    });
+  });
+
+  test("references, choices, mappings and what may be null are found", () => {
+    const [percepto, fast] = plan(PERCEPTO).fields;
+    assert.deepEqual(
+      percepto.fields.map(({ kind }) => kind),
+      ["choice", "map", "text", "list"],
+    );
+    assert.deepEqual(percepto.fields[0].description, "Where it is from.");
+    assert.deepEqual([percepto.fields[2].isNullable, percepto.fields[2].isRequired], [true, false]);
+    assert.deepEqual([fast.kind, fast.initial], ["boolean", true]);
+  });
+
+  test("what is left empty is left out, or null where that is needed", () => {
+    const filled = {
+      percepto: { tipo: "0", payload: '{"a": 1}', fuente: "", weights: "" },
+      fast: "",
+    };
+    assert.deepEqual(read(plan(PERCEPTO), filled), {
+      percepto: { tipo: "comando", payload: { a: 1 } },
+    });
+    const nullable = { anyOf: [{ type: "integer" }, { type: "null" }] };
+    const schema = { type: "object", properties: { n: nullable, o: STEP }, required: ["n"] };
+    assert.deepEqual(read(plan(schema), { n: "", o: { sessionId: "", fiaIndex: "" } }), {
+      n: null,
+    });
+    assert.deepEqual(read(plan({ type: "object", properties: {} }), {}), {});
+    assert.deepEqual(
+      read(plan({ type: "object", properties: { s: { type: "string" } }, required: ["s"] }), {}),
+      { s: "" },
+    );
+  });
+
+  test("what does not fit is said of its field", () => {
+    assert.deepEqual(unfit(STEP, { sessionId: "s", fiaIndex: "1.5" }), [
+      "fiaIndex",
+      "is not a whole number",
+    ]);
+    assert.deepEqual(unfit(STEP, { sessionId: "s", fiaIndex: "" }), ["fiaIndex", "is needed"]);
+    assert.deepEqual(unfit(STEP, { sessionId: "s", fiaIndex: "9007199254740993" }), [
+      "fiaIndex",
+      "is too large to be sent exactly",
+    ]);
+    const percepto = (fields) => ({ percepto: { tipo: "1", payload: "{}", ...fields } });
+    assert.deepEqual(unfit(PERCEPTO, percepto({ payload: "{" })), [
+      "percepto.payload",
+      "is not JSON",
+    ]);
+    assert.deepEqual(unfit(PERCEPTO, percepto({ weights: "1" }))[0], "percepto.weights");
+    assert.deepEqual(unfit(PERCEPTO, percepto({ tipo: "" })), ["percepto.tipo", "is needed"]);
+  });
+
+  test("whatever a master declares becomes a form: at worst one for JSON", () => {
+    const loop = { $ref: "#/$defs/A", $defs: { A: { $ref: "#/$defs/A" } } };
+    const deep = {
+      $ref: "#/$defs/A",
+      $defs: { A: { type: "object", properties: { a: { $ref: "#/$defs/A" } } } },
+    };
+    for (const schema of [
+      {},
+      null,
+      [],
+      "x",
+      3,
+      true,
+      loop,
+      { anyOf: [{ type: "string" }, { type: "integer" }] },
+    ]) {
+      assert.equal(plan(schema).kind, "json", JSON.stringify(schema));
+    }
+    assert.deepEqual(read(plan({}), "[1]"), [1]);
+    assert.match(JSON.stringify(plan(deep)), /"kind":"map"/);
+    const odd = { type: "object", properties: { ["__proto__"]: { type: "integer" } }, required: 7 };
+    assert.equal(plan(odd).kind, "object");
+    const own = JSON.parse('{"type": "object", "properties": {"__proto__": {"type": "integer"}}}');
+    const filled = Object.fromEntries([["__proto__", "3"]]);
+    assert.equal(JSON.stringify(read(plan(own), filled)), '{"__proto__":3}');
+  });
+});
