@@ -185,7 +185,10 @@ class _PicowsLink(WSListener):  # type: ignore[misc]
         try:
             self._message(message)
         except (ProtocolError, msgspec.DecodeError) as error:
-            logger.warning("the hub sent what is no packet (%s); reconnecting", error)
+            kind = type(error).__name__
+            logger.warning(
+                "the hub sent what is no packet (%s); reconnecting", kind, extra={"error": kind}
+            )
             if self._transport is not None:
                 self._transport.disconnect()
 

@@ -21,7 +21,7 @@ from typing import Any, ClassVar, Literal, Self, TypeVar, cast, overload
 
 import attrs
 
-from alephscript import contracts, debugging, loops, members, serving, wire
+from alephscript import contracts, debugging, loops, members, serving, tracing, wire
 from alephscript.capabilities import (
     GAP,
     Declarations,
@@ -49,6 +49,7 @@ from alephscript.listening import Listening
 from alephscript.proxies import Proxy, methods_of
 from alephscript.session import Incoming, Question, Session
 from alephscript.streams import EventStream, Streams
+from alephscript.tracebacks import untold
 from alephscript.transport import Transport
 from alephscript.wire import HubEvent, Position
 
@@ -162,6 +163,7 @@ class AlephScriptClient:
         self._offline_buffer = offline_buffer
         self._offline: deque[tuple[str, str, bytes]] = deque()
         self._max_in_flight = max_in_flight
+        self._tracing = tracing.of_member()
         declared = self.declarations
         self._rooms = dict.fromkeys(room.name for room in declared.rooms)
         self._masters = {
@@ -205,6 +207,7 @@ class AlephScriptClient:
             self.declarations.capabilities,
             name=self.usuario,
             max_in_flight=self._max_in_flight,
+            tracing=self._tracing,
         )
         listeners = [each for group in self.declarations.listeners.values() for each in group]
         self._listening = Listening(self, listeners, name=self.usuario)
@@ -385,15 +388,11 @@ class AlephScriptClient:
             reply = contracts.reply_type(type(request))
         question = self._question(request, payload, room, timeout, on_progress)
         if wait_for_master:
-            question = question._replace(meta={**question.meta, "wait": True})
-        session = self._life.session
-        if session is None:
-            session, question = await self._session_for(question)
-        answer = await session.ask(question)
-        if wire.is_failure(answer):
-            raise error_from_answer(answer)
-        del answer["success"]
-        return answer if reply is None else contracts.decode(answer, reply)
+            question = question.with_meta({"wait": True})
+        if self._tracing is None:
+            return await self._answer_to(question, reply)
+        with self._tracing.asking(question.event, question.room) as trace:
+            return await self._answer_to(question.with_meta(trace), reply)
 
     @overload
     def stream(
@@ -468,10 +467,14 @@ class AlephScriptClient:
             reply = contracts.reply_type(type(request))
         timeout = wire.LONGEST_TIMEOUT if timeout is None else timeout
         question = self._question(request, payload, room, timeout, on_progress)
-        session, question = await self._session_for(question)
-        async with contextlib.aclosing(session.stream(question)) as parts:
-            async for part in parts:
-                yield part if reply is None else contracts.decode(part, reply)
+        with contextlib.ExitStack() as stack:
+            if self._tracing is not None:
+                span = self._tracing.asking(question.event, question.room)
+                question = question.with_meta(stack.enter_context(span))
+            session, question = await self._session_for(question)
+            async with contextlib.aclosing(session.stream(question)) as parts:
+                async for part in parts:
+                    yield part if reply is None else contracts.decode(part, reply)
 
     def proxy(
         self, cls: type[T], *, room: str | None = None, timeout: float | _Unset | None = _UNSET
@@ -689,8 +692,18 @@ class AlephScriptClient:
             seconds = wire.LONGEST_TIMEOUT
         report = None
         if on_progress is not None:
-            report = _reporter(on_progress)
+            report = _reporter(on_progress, wire.capability_name(event))
         return Question(event, contracts.dumps(payload), room, seconds, meta, report)
+
+    async def _answer_to(self, question: Question, reply: Any) -> Any:
+        session = self._life.session
+        if session is None:
+            session, question = await self._session_for(question)
+        answer = await session.ask(question)
+        if wire.is_failure(answer):
+            raise error_from_answer(answer)
+        del answer["success"]
+        return answer if reply is None else contracts.decode(answer, reply)
 
     async def _session_for(self, question: Question) -> tuple[Session, Question]:
         """The session to ask on, and the question with the time that is left by then."""
@@ -711,14 +724,24 @@ class AlephScriptClient:
         return session, question._replace(timeout=left)
 
     def _began(self, session: Session) -> None:
-        logger.info("%s is ready on %s", self.usuario, self._namespace)
+        logger.info(
+            "%s is ready on %s",
+            self.usuario,
+            self._namespace,
+            extra={"usuario": self.usuario, "namespace": self._namespace},
+        )
         while self._offline:
             session.broadcast(*self._offline.popleft())
         session.release()
 
     def _ended(self, session: Session) -> None:
         left = "has left" if self.state is State.CLOSED else "lost its link to"
-        logger.info("%s %s the hub", self.usuario, left)
+        logger.info(
+            "%s %s the hub",
+            self.usuario,
+            left,
+            extra={"usuario": self.usuario, "namespace": self._namespace},
+        )
         if self._service is not None:
             self._service.lost(session)
 
@@ -746,7 +769,12 @@ class AlephScriptClient:
             reason = f"the auth provider said nothing for {seconds:g} s"
             raise ConnectionRefused(str(self._hub), reason) from exc
         except Exception as exc:
-            logger.exception("the auth provider failed")
+            logger.error(
+                "the auth provider of %s failed",
+                self.usuario,
+                exc_info=untold(exc),
+                extra={"usuario": self.usuario, "namespace": self._namespace},
+            )
             raise ConnectionRefused(str(self._hub), "the auth provider failed") from exc
         try:
             await session.open(
@@ -762,7 +790,12 @@ class AlephScriptClient:
         except AlephScriptError:
             raise
         except Exception as exc:
-            logger.exception("the transport failed")
+            logger.error(
+                "the transport of %s failed",
+                self.usuario,
+                exc_info=untold(exc),
+                extra={"usuario": self.usuario, "namespace": self._namespace},
+            )
             raise ConnectionRefused(str(self._hub), f"the transport failed: {exc!r}") from exc
         return session
 
@@ -827,12 +860,17 @@ class _Inbox:
             stream.offer(event)
 
 
-def _reporter(on_progress: Callable[[Progress], None]) -> Callable[[Any], None]:
+def _reporter(on_progress: Callable[[Progress], None], capability: str) -> Callable[[Any], None]:
     def report(data: Any) -> None:
         try:
             on_progress(contracts.decode(data, Progress))
-        except Exception:
-            logger.exception("a callback for progress failed")
+        except Exception as exc:
+            logger.error(
+                "a callback for the progress of %s failed",
+                capability,
+                exc_info=untold(exc),
+                extra={"capability": capability},
+            )
 
     return report
 

@@ -164,7 +164,7 @@ class Lifecycle:
                     self.failure = error
                     self._become(State.CLOSED)
                     return
-                logger.debug("no session yet: %s", error)
+                logger.debug("no session yet: %s", _kind(error), extra={"error": _kind(error)})
             else:
                 delays = self._backoff()
                 self.session = session
@@ -176,3 +176,9 @@ class Lifecycle:
                 self._become(State.RECONNECTING)
             delay = next(delays, delay)
             await asyncio.sleep(delay)
+
+
+def _kind(error: BaseException) -> str:
+    """What an error is, without what it says: that may quote an address, or what a hub says."""
+    cause = error.__cause__
+    return type(error).__name__ + (f" from {type(cause).__name__}" if cause else "")

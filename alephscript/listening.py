@@ -10,6 +10,7 @@ from typing import Any
 from alephscript import contracts, serving
 from alephscript.capabilities import Event, Listener
 from alephscript.streams import EventStream, Streams
+from alephscript.tracebacks import untold
 
 __all__ = ["Listening"]
 
@@ -79,10 +80,24 @@ class Listening:
                 await serving.in_thread(method, event)
             else:
                 await method(event)
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as exc:
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
-            logger.exception("%s.%s failed on an event", self._name, listener.attribute)
-        except Exception:
-            logger.exception("%s.%s failed on an event", self._name, listener.attribute)
+            self._note(listener, event, exc)
+        except Exception as exc:  # noqa: BLE001 - it is logged
+            self._note(listener, event, exc)
+
+    def _note(self, listener: Listener, event: Event[Any], exc: BaseException) -> None:
+        logger.error(
+            "%s.%s failed on an event",
+            self._name,
+            listener.attribute,
+            exc_info=untold(exc),
+            extra={
+                "usuario": self._name,
+                "listener": listener.attribute,
+                "event": event.name,
+                "room": event.room,
+            },
+        )

@@ -120,6 +120,8 @@ OK = "ok"
 
 _MOST_PARTS = 1024
 _LONGEST_CHAIN = 16
+_OFTEN = 64
+"""Bytes of a meta that others may repeat: a longer one has a chain or a trace of its own."""
 
 
 class Requests:
@@ -420,7 +422,7 @@ def meta_of(unread: Any) -> Meta:
     """What an asker says about its request; what it says wrongly counts as not said."""
     if isinstance(unread, msgspec.Raw):
         text = bytes(unread)
-        return _unread_meta(text) if len(text) <= wire.MAX_NAME else _checked_meta(wire.loads(text))
+        return _unread_meta(text) if len(text) <= _OFTEN else _checked_meta(wire.loads(text))
     return _checked_meta(unread)
 
 
@@ -443,6 +445,8 @@ def _checked_meta(said: Any) -> Meta:
         extras = {"parts": parts} if is_count(parts) else {}
         if isinstance(chain, list) and all(isinstance(each, str) for each in chain):
             extras["chain"] = chain
+    if "traceparent" in said:
+        extras = {**extras, **wire.trace_context(said)}
     return Meta(said.get("room"), seconds, said.get("wait") is True, extras, said.get("member"))
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import logging
 import uuid
 from collections import Counter, deque
@@ -39,6 +40,8 @@ from alephscript.errors import (
     UnknownCapability,
 )
 from alephscript.session import Incoming, Session
+from alephscript.tracebacks import untold
+from alephscript.tracing import Tracing
 
 __all__ = ["Service", "Work", "current", "in_thread"]
 
@@ -86,7 +89,7 @@ class Work:
         self.ends = _NEVER if limit is None else now + limit
         # A stock hub numbers nothing.
         self.key: object = (session, request.id) if request.id else request
-        self.task: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[str | None] | None = None
         self.has_begun = False
         self.stopped: RequestError | None = None
         self.credit: int = request.meta.get("parts", 0)
@@ -158,6 +161,7 @@ class Service:
         capabilities: By name, aliases included.
         name: Who the owner is, for messages.
         max_in_flight: Most runs at once, of all capabilities together.
+        tracing: What makes spans of them, if anything does.
     """
 
     def __init__(
@@ -167,10 +171,12 @@ class Service:
         *,
         name: str,
         max_in_flight: int,
+        tracing: Tracing | None = None,
     ) -> None:
         self._owner = owner
         self._name = name
         self._most = max_in_flight
+        self._tracing = tracing
         lanes = {id(each): _Lane(each) for each in capabilities.values()}
         self._lanes = {name: lanes[id(each)] for name, each in capabilities.items()}
         self._works: dict[object, Work] = {}
@@ -178,6 +184,8 @@ class Service:
         self._running = 0
         self._waiting = 0
         self._deadlines: Deadlines[Work] = Deadlines(self._expire)
+        # Each run has a copy of its own, whoever's end or question it was that began it.
+        self._context = contextvars.copy_context()
         self._is_draining = False
         self._idle = asyncio.Event()
         self._idle.set()
@@ -273,7 +281,8 @@ class Service:
     def _start(self, work: Work, loop: asyncio.AbstractEventLoop) -> None:
         work.lane.running += 1
         self._running += 1
-        work.task = loop.create_task(self._run(work))
+        run = self._run(work) if self._tracing is None else self._traced(self._tracing, work)
+        work.task = loop.create_task(run, context=self._context.copy())
 
     def _stop(self, work: Work, why: RequestError) -> None:
         if work.stopped is not None:
@@ -316,7 +325,17 @@ class Service:
 
     # Running
 
-    async def _run(self, work: Work) -> None:
+    async def _traced(self, tracing: Tracing, work: Work) -> str | None:
+        """Run in a span."""
+        request = work.request
+        with tracing.serving(request.event, request.room, request.meta) as fail:
+            code = await self._run(work)
+            if code is not None:
+                fail(code)
+        return code
+
+    async def _run(self, work: Work) -> str | None:
+        """Run, answer, and make room for others; returns the code of its failure."""
         current.set(work)
         work.has_begun = True
         clock = asyncio.get_running_loop().time
@@ -342,6 +361,7 @@ class Service:
                 failure = wire.loads(answer)
             self._reply(work.session, work.request, answer, lane.capability)
         lane.note(clock() - began, failure)
+        return None if failure is None else str(failure["code"])
 
     async def _answer(self, work: Work) -> bytes:
         """The JSON text of what comes of it; raises nothing but a cancellation from outside."""
@@ -362,19 +382,28 @@ class Service:
             try:
                 return wire.dumps(error.answer())
             except RequestError as exc:  # its details have no JSON form
-                return _internal(capability.name, exc)
+                return _internal(work.request, exc)
         except asyncio.CancelledError as exc:
             task = asyncio.current_task()
             if work.stopped is not None or (task is not None and task.cancelling()):
                 raise
             error_ = RuntimeError("what it waited for was cancelled")
             error_.__cause__ = exc
-            return _internal(capability.name, error_)
+            return _internal(work.request, error_)
         except Exception as exc:
             if work.stopped is not None:
-                logger.debug("%s failed after it was stopped", capability.name, exc_info=exc)
+                logger.debug(
+                    "%s failed after it was stopped",
+                    capability.name,
+                    exc_info=untold(exc),
+                    extra={
+                        "capability": capability.name,
+                        "room": work.request.room,
+                        "request_id": work.request.id,
+                    },
+                )
                 return b""
-            return _internal(capability.name, exc)
+            return _internal(work.request, exc)
 
     def _arguments(self, work: Work, payload: Any) -> tuple[Any, ...]:
         capability, request = work.lane.capability, work.request
@@ -422,9 +451,19 @@ class Service:
                     _announce(session, request, answer)
                 session.answer(request, answer)
             except PayloadTooLarge as error:
-                session.answer(request, _internal(request.event, error))
+                session.answer(request, _internal(request, error))
         except RequestError as error:
-            logger.debug("the answer to %s found no link: %s", request.event, error)
+            name = wire.capability_name(request.event)
+            logger.debug(
+                "the answer to %s found no link",
+                name,
+                extra={
+                    "capability": name,
+                    "room": request.room,
+                    "request_id": request.id,
+                    "code": error.code,
+                },
+            )
 
 
 async def in_thread(function: Callable[..., Any], *args: Any) -> Any:
@@ -465,7 +504,7 @@ async def _turn_to_send(work: Work) -> None:
 
 def _part(capability: Capability, part: Any) -> bytes:
     if capability.reply is not None and type(part) is not capability.reply:
-        raise TypeError(f"yielded a {type(part).__qualname__}, declares {capability.reply!r}")
+        raise _WrongType(f"yielded a {type(part).__qualname__}, declares {capability.reply!r}")
     return contracts.dumps(part)
 
 
@@ -483,7 +522,7 @@ def _decoded(capability: Capability, payload: Any) -> Any:
 def _encoded(capability: Capability, result: Any) -> bytes:
     """The JSON text of a result as an answer, ``success`` first."""
     if capability.reply is not None and type(result) is not capability.reply:
-        raise TypeError(f"returned a {type(result).__qualname__}, declares {capability.reply!r}")
+        raise _WrongType(f"returned a {type(result).__qualname__}, declares {capability.reply!r}")
     if result is None:
         return _SUCCESS
     text = contracts.dumps(result)
@@ -496,10 +535,29 @@ def _encoded(capability: Capability, result: Any) -> bytes:
     return _SUCCESS if text == b"{}" else b'{"success":true,%b' % text[1:]
 
 
-def _internal(name: str, exc: BaseException) -> bytes:
+class _WrongType(TypeError):
+    """A method does not give what it declares; says which types, and no value."""
+
+
+def _internal(request: Incoming, exc: BaseException) -> bytes:
     """Log a failure that is nobody's business outside, and the answer that stands for it."""
     incident = uuid.uuid4().hex[:12]
-    logger.error("%s failed, incident %s", name, incident, exc_info=exc)
+    name = wire.capability_name(request.event)
+    why = str(exc) if isinstance(exc, _WrongType) else type(exc).__qualname__
+    logger.error(
+        "%s failed (%s), incident %s",
+        name,
+        why,
+        incident,
+        exc_info=untold(exc),
+        extra={
+            "capability": name,
+            "room": request.room,
+            "request_id": request.id,
+            "incident": incident,
+            "code": Internal.code,
+        },
+    )
     error = Internal(f"{name} failed at its master", [{"incident": incident}])
     return wire.dumps(error.answer())
 

@@ -136,6 +136,10 @@ class Question(NamedTuple):
     meta: Mapping[str, Any] = _NO_META
     on_progress: Callable[[Any], None] | None = None
 
+    def with_meta(self, meta: Mapping[str, Any]) -> Question:
+        """The same, with more to tell the hub."""
+        return self._replace(meta={**self.meta, **meta})
+
 
 class Session:
     """A link, what waits on it, and how its hub is spoken to.
@@ -317,7 +321,7 @@ class Session:
             future.add_done_callback(lambda _: parts.wake.set())
             if question.on_progress is not None:
                 self._progress[number] = question.on_progress
-            meta = _meta(question._replace(meta={**question.meta, "parts": WINDOW}))
+            meta = _meta(question.with_meta({"parts": WINDOW}))
             try:
                 self._send(question.event, question.data, meta, number)
                 while parts.unread or not future.done():
@@ -456,7 +460,10 @@ class Session:
         except DeadlineExceeded:
             if acknowledges:
                 raise
-            logger.info("the hub acknowledges nothing: speaking the stock dialect")
+            logger.info(
+                "the hub acknowledges nothing: speaking the stock dialect",
+                extra={"usuario": registration["usuario"]},
+            )
             self.acknowledges = False
         else:
             self.speaks_meta = answer.get("protocol") == wire.PROTOCOL

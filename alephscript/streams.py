@@ -56,7 +56,11 @@ class EventStream:
             self._events.popleft()
             self.dropped += 1
             if self.dropped == 1:
-                logger.warning("a reader of %s is too slow: dropping its oldest", event.name)
+                logger.warning(
+                    "a reader of %s is too slow: dropping its oldest",
+                    event.name,
+                    extra={"event": event.name, "room": event.room},
+                )
         if not self._events:
             self._wake.set()
         self._events.append(event)

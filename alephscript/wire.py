@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -38,6 +39,7 @@ __all__ = [
     "PROTOCOL",
     "RESERVED",
     "RUNTIME",
+    "TRACE_CONTEXT",
     "Answer",
     "Declaration",
     "HubEvent",
@@ -63,6 +65,7 @@ __all__ = [
     "spread",
     "subscription",
     "success",
+    "trace_context",
     "value",
 ]
 
@@ -91,6 +94,14 @@ MAX_DEPTH = 64
 
 GROUPS = ("single", "standby", "shared")
 """How several masters may be of one room."""
+
+TRACE_CONTEXT = ("traceparent", "tracestate")
+"""Keys of a request's meta that say which trace it belongs to, as W3C Trace Context does."""
+
+_TRACEPARENT = re.compile(
+    r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
+)
+_TRACESTATE = re.compile(r"[\x20-\x7e]{1,512}")
 
 Answer = dict[str, Any]
 """``{"success": True, …}`` or ``{"success": False, "error", "code", …}``."""
@@ -426,6 +437,17 @@ def normalised(args: Sequence[Any]) -> Answer:
 def is_failure(answer: Mapping[str, Any]) -> bool:
     """Whether an answer says no."""
     return answer["success"] is not True
+
+
+def trace_context(said: Mapping[str, Any]) -> dict[str, str]:
+    """What a meta says of the trace that a request belongs to; nothing if it says it wrongly."""
+    found = {}
+    for key, shape in zip(TRACE_CONTEXT, (_TRACEPARENT, _TRACESTATE), strict=True):
+        value = said.get(key)
+        if not isinstance(value, str) or shape.fullmatch(value) is None:
+            break  # a tracestate alone means nothing
+        found[key] = value
+    return found
 
 
 def spread(data: Any) -> dict[str, Any]:

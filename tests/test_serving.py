@@ -10,6 +10,7 @@ import math
 import threading
 import types
 from collections.abc import AsyncIterator, Callable
+from contextvars import ContextVar
 from typing import Any
 
 import attrs
@@ -53,6 +54,9 @@ def record_of(function: Callable[..., Any]) -> Capability:
     [record] = function.__alephscript_records__  # type: ignore[attr-defined]
     assert isinstance(record, Capability)
     return record
+
+
+WHOSE: ContextVar[str] = ContextVar("whose")
 
 
 class Desk:
@@ -344,7 +348,7 @@ class TestFailure:
     async def test_any_other_exception_is_an_incident(
         self, error: Exception, kind: str, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """Its text is in the log alone, under the number that the asker learns."""
+        """Where it was raised is in the log alone, under the number that the asker learns."""
 
         @capability("X")
         async def method(self: Any) -> None:
@@ -357,7 +361,8 @@ class TestFailure:
         with caplog.at_level(logging.ERROR, "alephscript.client"):
             answer = await answer_of(method if kind == "coroutine" else in_thread)
         assert no_secret_in(answer)["incident"] in caplog.text
-        assert SECRET in caplog.text
+        assert "in method" in caplog.text
+        assert SECRET not in caplog.text
 
     async def test_two_incidents_have_two_numbers(self) -> None:
         """Otherwise the log would not find them."""
@@ -588,6 +593,22 @@ class TestLoad:
         gate.open.set()
         assert (await desk.answer_to(inner))["success"]
         assert (await desk.answer_to(outer))["success"]
+
+    async def test_no_request_sees_the_context_of_another(self) -> None:
+        """Neither of the one whose end began it, nor of whoever brought it."""
+        seen = []
+
+        @capability("X", max_in_flight=1)
+        async def method(self: Any) -> None:
+            seen.append(WHOSE.get())
+            WHOSE.set("another request's")
+
+        WHOSE.set("the opener's")
+        desk = Desk(method)
+        WHOSE.set("the link's")
+        for asked in [desk.take("X") for _ in range(3)]:
+            await desk.answer_to(asked)
+        assert seen == ["the opener's"] * 3
 
     async def test_draining_takes_nothing_new_and_waits_for_the_rest(self) -> None:
         """Both what runs and what has been taken into the queue."""

@@ -321,7 +321,10 @@ class RedisRegistry:
             try:
                 await self._serve()
             except (RedisError, OSError, TimeoutError, _Adrift) as exc:
-                logger.warning("adrift: %s; local work goes on", str(exc) or type(exc).__name__)
+                why = str(exc) if isinstance(exc, _Adrift) else type(exc).__name__
+                logger.warning(
+                    "adrift: %s; local work goes on", why, extra={"hub": self._hub, "reason": why}
+                )
             self._go_adrift()
             await self._hang_up()
             while True:
@@ -332,7 +335,7 @@ class RedisRegistry:
                 except (RedisError, OSError, TimeoutError, _Adrift):
                     await self._hang_up()
                 else:
-                    logger.warning("joined again")
+                    logger.warning("joined again", extra={"hub": self._hub})
                     break
 
     async def _serve(self) -> None:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
-from alephscript import debugging
+from alephscript import debugging, tracing
 from alephscript.deadlines import Deadlines
 from alephscript.effects import Acknowledge, Arm, Ask, Denied, Effect, Emit, Ended, ToHub
 from alephscript.hub.metering import Meter
@@ -44,6 +44,7 @@ class Carrier(abc.ABC):
         self.meter = Meter()
         self.elsewhere: Elsewhere | None = None
         self._asked_at: dict[int, float] = {}
+        self._tracing = tracing.of_hub(mesh.requests)
         self._deadlines = Deadlines(self._expire)
         mesh.requests.remaining = self._deadlines.remaining
 
@@ -62,7 +63,8 @@ class Carrier(abc.ABC):
     def carry(self, effects: Iterable[Effect]) -> None:
         """Carry out effects."""
         left = iter(effects)
-        for effect in left:
+        for each in left:
+            effect = each if self._tracing is None else self._tracing.follow(each)
             if isinstance(effect, Ask):
                 self.ask(effect.to, effect.event, effect.args, effect.request)
                 if effect.seconds is not None:
@@ -92,6 +94,8 @@ class Carrier(abc.ABC):
         """Forget all deadlines; nothing is sent any more."""
         self._deadlines.close()
         self._asked_at.clear()
+        if self._tracing is not None:
+            self._tracing.close()
 
     def _open(self, request: int, seconds: float) -> None:
         self._deadlines.set(request, seconds)

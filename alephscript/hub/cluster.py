@@ -32,6 +32,7 @@ from alephscript.errors import Overloaded, RequestError
 from alephscript.federation import Entry
 from alephscript.hub.carrier import Carrier
 from alephscript.hub.engine import Engine
+from alephscript.tracebacks import untold
 
 __all__ = ["Cluster", "Listener", "Registry", "Standings"]
 
@@ -282,7 +283,7 @@ class Cluster:
 
     def hub_gone(self, hub: str) -> None:
         """See `Listener`."""
-        logger.info("hub %s is gone", hub)
+        logger.info("hub %s is gone", hub, extra={"hub": hub})
         for namespace, federation in self.federations.items():
             self._engine.carriers[namespace].carry(federation.hub_gone(hub))
         for census in list(self._surveys.values()):
@@ -305,8 +306,19 @@ class Cluster:
                     census.finish()
             else:
                 carrier.carry(federation.received(hub, frame))
-        except (msgspec.DecodeError, RequestError, ValueError, TypeError, KeyError, IndexError):
-            logger.exception("a frame of another hub makes no sense")
+        except (
+            msgspec.DecodeError,
+            RequestError,
+            ValueError,
+            TypeError,
+            KeyError,
+            IndexError,
+        ) as exc:
+            logger.error(
+                "a frame of another hub makes no sense",
+                exc_info=untold(exc),
+                extra={"hub": self.hub},
+            )
 
     def said(self, namespace: str, room: str, data: bytes) -> None:
         """See `Listener`."""
@@ -315,8 +327,12 @@ class Cluster:
             if wire.value(hub) != self.hub:
                 effects = self.federations[namespace].heard(room, event, said, sender)
                 self._engine.carriers[namespace].carry(effects)
-        except (msgspec.DecodeError, RequestError, ValueError, TypeError, KeyError):
-            logger.exception("what another hub says in a room makes no sense")
+        except (msgspec.DecodeError, RequestError, ValueError, TypeError, KeyError) as exc:
+            logger.error(
+                "what another hub says in a room makes no sense",
+                exc_info=untold(exc),
+                extra={"hub": self.hub, "namespace": namespace, "room": room},
+            )
 
     def own(self) -> list[tuple[str, Claim]]:
         """See `Listener`."""

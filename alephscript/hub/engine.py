@@ -32,6 +32,7 @@ from alephscript.frames import Kind, ProtocolError
 from alephscript.hub.carrier import Carrier
 from alephscript.limits import DEFAULT_LIMITS, Limits
 from alephscript.routing import Mesh
+from alephscript.tracebacks import untold
 
 __all__ = ["Connection", "Engine", "WebSocket"]
 
@@ -336,8 +337,14 @@ class Engine:
             verdict = await said if inspect.isawaitable(said) else said
         except RequestError:
             return Refusal()  # what it said cannot even be read
-        except Exception:
-            logger.exception("%s.authenticate failed; nobody is let in", type(access).__name__)
+        except Exception as exc:
+            asked = type(access).__name__
+            logger.error(
+                "%s.authenticate failed; nobody is let in",
+                asked,
+                exc_info=untold(exc),
+                extra={"access": asked, "namespace": handshake.namespace},
+            )
             return Refusal()
         if handshake.namespace == "/admin" and isinstance(verdict, Identity):
             return verdict if verdict.is_admin else Refusal()
@@ -564,7 +571,12 @@ class Connection:
         if self.closed:
             return
         self.closed = True
-        logger.debug("connection %s ended: %s", self.id, reason)
+        logger.debug(
+            "connection %s ended: %s",
+            self.id,
+            reason,
+            extra={"connection_id": self.id, "reason": reason},
+        )
         if self._poll is not None and not self._poll.done():
             self._poll.set_result(frames.CLOSE)
         self._out.clear()
