@@ -109,13 +109,11 @@ async def main() -> None:
         redis = RedisServer("redis-server", folder)
         redis.start()
         try:
-            print(
-                "| hubs | registry | p50 here, ms | p50 across, ms | added, ms | req/s across ÷ here |"
-            )
-            print("|---|---|---|---|---|---|")
-            print("|", " | ".join(await measure(None, 1, seconds)), "|")
+            put("hubs", "registry", "p50 here, ms", "p50 across, ms", "added, ms", "req/s, share")
+            put(*["---"] * 6)
+            put(*await measure(None, 1, seconds))
             for hubs in (1, 2, 3):
-                print("|", " | ".join(await measure(redis.url(), hubs, seconds)), "|", flush=True)
+                put(*await measure(redis.url(), hubs, seconds))
         finally:
             redis.kill()
 
