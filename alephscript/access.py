@@ -5,7 +5,7 @@ somebody wants to enter, to speak in, to ask or to master (`Access.authorize`). 
 secret for all (`SharedToken`), one secret a room as upstream's newer hubs have it (`RoomSecrets`)
 and, in `alephscript.tokens`, JSON Web Tokens.
 
-Pure: no socket, no clock; what an `Access` of yours does in `authenticate` is its own affair.
+Pure: no socket, no clock; what an `Access` of yours does to find out who it is is its own affair.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ __all__ = [
 ]
 
 Action = Literal["subscribe", "speak", "ask", "master"]
-"""What is done in a room: entering it (and learning who is there), saying something to it, asking
-its master, being its master."""
+"""Entering a room (and learning who is there), saying something to it, asking its master, being its
+master."""
 
 
 @attrs.frozen
@@ -112,7 +112,7 @@ class Access(abc.ABC):
         This one goes by `Identity.rooms` and `Identity.masters`.
 
         Args:
-            identity: As `authenticate` gave it.
+            identity: As `Access.authenticate` gave it.
             action: What it wants to do.
             room: Where; ``*`` stands for hearing of the masters of all rooms.
             name: The event that it says, or the capability that it asks; else empty.
