@@ -113,10 +113,11 @@ async def test_a_killed_hub_ends_what_its_masters_had_at_once(
     asker = await opened(AlephScriptClient, one.url)
     hanging = [asyncio.create_task(asker.request("HANG", {}, timeout=60)) for _ in range(100)]
     await bot.began.wait()
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(5):
         two.send(signal.SIGKILL)
         ends = await asyncio.gather(*hanging, return_exceptions=True)
-    assert {type(end) for end in ends} == {MasterLost}
+    # What had not left its hub by then was never delivered.
+    assert MasterLost in {type(end) for end in ends} <= {MasterLost, NoMaster}
     with pytest.raises(NoMaster):
         await asker.request("ECHO", 1)
     await opened(Bot, one.url, usuario="next")

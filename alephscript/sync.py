@@ -1,0 +1,336 @@
+"""A blocking client, for scripts and notebooks: the same names, without ``await``.
+
+::
+
+    from alephscript.sync import AlephScriptClient
+
+    with AlephScriptClient(usuario="me") as client:
+        print(client.request("AAIA_LIST_APPS", timeout=5))
+
+It runs the asynchronous client on an event loop in a thread of its own, and may be used by several
+threads at once. It asks and listens; what offers capabilities is asynchronous, since it has to
+answer while nobody waits. So nobody masters, drains or runs for ever here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable, Coroutine, Generator, Iterator
+from concurrent.futures import Future
+from types import TracebackType
+from typing import Any, Self, TypeVar, overload
+
+import anyio
+from anyio.from_thread import BlockingPortal
+
+from alephscript import wire
+from alephscript.capabilities import Event, Progress
+from alephscript.client import AlephScriptClient as _Client
+from alephscript.contracts import RequestFor
+from alephscript.discovery import Offer, Survey
+from alephscript.errors import StateError
+from alephscript.lifecycle import State
+from alephscript.members import What
+from alephscript.streams import EventStream
+
+__all__ = ["AlephScriptClient", "Events"]
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_CLOSE_SECONDS = 10.0
+
+
+class AlephScriptClient:
+    """A member of a mesh, for code that may block.
+
+    Use it in ``with``; in a notebook, `open` and `close` it. Ctrl-C while it waits cancels what it
+    asked, at the master too.
+
+    Args:
+        hub: The hub's address.
+        options: As those of `alephscript.AlephScriptClient`.
+    """
+
+    def __init__(self, hub: str = wire.DEFAULT_URL, **options: Any) -> None:
+        self._hub = hub
+        self._options = options
+        self._portal: BlockingPortal | None = None
+        self._client: _Client | None = None
+        self._thread: threading.Thread | None = None
+
+    def __enter__(self) -> Self:
+        self.open()
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def open(self) -> None:
+        """Connect and register.
+
+        Raises:
+            ConnectionRefused: There is no hub, or it refused.
+            StateError: It is open already, or this thread runs an event loop.
+        """
+        _refuse_on_a_loop()
+        if self._portal is not None:
+            raise StateError("this client is open already")
+        started: Future[BlockingPortal] = Future()
+        # A daemon: a client that was forgotten must not keep the interpreter from ending.
+        self._thread = threading.Thread(target=_run, args=(started,), daemon=True)
+        self._thread.start()
+        self._portal = started.result()
+        try:
+            self._client = self._wait(self._opened)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Leave the mesh; what others wait for in other threads ends. Closing twice is no error."""
+        portal, self._portal = self._portal, None
+        client, self._client = self._client, None
+        if portal is None or self._thread is None:
+            return
+        with contextlib.suppress(RuntimeError):
+            if client is not None:
+                portal.start_task_soon(client.close).result(_CLOSE_SECONDS)
+            portal.start_task_soon(portal.stop, True)  # noqa: FBT003 - what is left is cancelled
+        self._thread.join(_CLOSE_SECONDS)
+
+    @property
+    def state(self) -> State:
+        """Where it is in its life."""
+        return self._present().state
+
+    @overload
+    def request(
+        self,
+        request: RequestFor[R],
+        /,
+        *,
+        room: str | None = None,
+        timeout: float | None = ...,
+        wait_for_master: bool = False,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> R: ...
+    @overload
+    def request(
+        self,
+        capability: str,
+        payload: Any = None,
+        /,
+        *,
+        room: str | None = None,
+        timeout: float | None = ...,
+        wait_for_master: bool = False,
+        on_progress: Callable[[Progress], None] | None = None,
+        reply: type[R],
+    ) -> R: ...
+    @overload
+    def request(
+        self,
+        capability: str,
+        payload: Any = None,
+        /,
+        *,
+        room: str | None = None,
+        timeout: float | None = ...,
+        wait_for_master: bool = False,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> dict[str, Any]: ...
+    def request(self, request: Any, payload: Any = None, /, **options: Any) -> Any:
+        """Ask a capability and wait for its answer; see `alephscript.AlephScriptClient.request`.
+
+        ``on_progress`` is called in the client's own thread.
+        """
+        client = self._present()
+        arguments = (request,) if payload is None else (request, payload)
+        return self._wait(lambda: client.request(*arguments, **options))
+
+    @overload
+    def stream(
+        self, request: RequestFor[R], /, *, room: str | None = None, timeout: float | None = None
+    ) -> Generator[R]: ...
+    @overload
+    def stream(
+        self,
+        capability: str,
+        payload: Any = None,
+        /,
+        *,
+        room: str | None = None,
+        timeout: float | None = None,
+        reply: type[R],
+    ) -> Generator[R]: ...
+    @overload
+    def stream(
+        self,
+        capability: str,
+        payload: Any = None,
+        /,
+        *,
+        room: str | None = None,
+        timeout: float | None = None,
+    ) -> Generator[Any]: ...
+    def stream(self, request: Any, payload: Any = None, /, **options: Any) -> Generator[Any]:
+        """Ask a capability that answers in parts; leaving the loop cancels it."""
+        client = self._present()
+        arguments = (request,) if payload is None else (request, payload)
+        send, receive = anyio.create_memory_object_stream[Any](0)
+
+        async def pump() -> None:
+            # In one task from beginning to end, as the generator wants it.
+            with send:
+                async for part in client.stream(*arguments, **options):
+                    await send.send(part)
+
+        pumping = self._portal_now().start_task_soon(pump)
+        try:
+            while True:
+                try:
+                    part = self._wait(receive.receive)
+                except anyio.EndOfStream:
+                    pumping.result()  # raises what the request ended with
+                    return
+                yield part
+        finally:
+            pumping.cancel()
+            receive.close()
+
+    def events(self, room: str | None = None, *names: str, buffer: int = 1024) -> Events:
+        """What is said in a room, or in all, from now on; see `Events`."""
+        client = self._present()
+
+        async def made() -> EventStream:
+            return client.events(room, *names, buffer=buffer)
+
+        return Events(self, self._wait(made))
+
+    def subscribe(self, room: str) -> None:
+        """Be in a room."""
+        client = self._present()
+        self._wait(lambda: client.subscribe(room))
+
+    def unsubscribe(self, room: str) -> None:
+        """Be in it no more."""
+        client = self._present()
+        self._wait(lambda: client.unsubscribe(room))
+
+    def broadcast(self, event: str, data: Any = None, *, room: str | None = None) -> None:
+        """Say something in a room."""
+        client = self._present()
+        self._wait(lambda: client.broadcast(event, data, room=room))
+
+    def register(self, usuario: str, sesion: str | None = None, **extras: Any) -> None:
+        """Be somebody else from now on."""
+        client = self._present()
+        self._wait(lambda: client.register(usuario, sesion, **extras))
+
+    def server_state(self) -> dict[str, Any]:
+        """What SET_SERVER_STATE says."""
+        client = self._present()
+        return self._wait(client.server_state)
+
+    def discover(self, *, room: str | None = None, capability: str | None = None) -> list[Offer]:
+        """Who offers what."""
+        client = self._present()
+        return self._wait(lambda: client.discover(room=room, capability=capability))
+
+    def survey(
+        self, what: What = "info", *, room: str | None = None, timeout: float = 2.0
+    ) -> Survey:
+        """Ask members what they are, or how they do."""
+        client = self._present()
+        return self._wait(lambda: client.survey(what, room=room, timeout=timeout))
+
+    async def _opened(self) -> _Client:
+        return await _Client(self._hub, **self._options).__aenter__()
+
+    def _present(self) -> _Client:
+        if self._client is None:
+            raise StateError("this client is not open; use `with AlephScriptClient(…) as client`")
+        return self._client
+
+    def _portal_now(self) -> BlockingPortal:
+        _refuse_on_a_loop()
+        if self._portal is None:
+            raise StateError("this client is closed")
+        return self._portal
+
+    def _wait(self, asked: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Have something done on the loop, and wait for it; who is interrupted cancels it."""
+        portal = self._portal_now()
+        try:
+            future: Future[T] = portal.start_task_soon(asked)
+        except RuntimeError as exc:  # another thread closed it just now
+            raise StateError("this client is closed") from exc
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+
+class Events:
+    """Events as they come: ``for event in client.events("AAIA_ROOM")``. For one reader."""
+
+    def __init__(self, client: AlephScriptClient, stream: EventStream) -> None:
+        self._client = client
+        self._stream = stream
+
+    def __iter__(self) -> Iterator[Event[Any]]:
+        while (event := self.next()) is not None:
+            yield event
+
+    def next(self, timeout: float | None = None) -> Event[Any] | None:
+        """The next event; None if its client was closed.
+
+        Args:
+            timeout: Seconds to wait for it, None for as long as it takes.
+
+        Raises:
+            TimeoutError: None came in time.
+        """
+
+        async def one() -> Event[Any] | None:
+            async with asyncio.timeout(timeout):
+                return await anext(self._stream, None)
+
+        return self._client._wait(one)  # noqa: SLF001 - of one module
+
+    def close(self) -> None:
+        """Take no more events."""
+
+        async def close() -> None:
+            self._stream.close()
+
+        self._client._wait(close)  # noqa: SLF001 - of one module
+
+
+def _run(started: Future[BlockingPortal]) -> None:
+    async def serve() -> None:
+        async with BlockingPortal() as portal:
+            started.set_result(portal)
+            await portal.sleep_until_stopped()
+
+    anyio.run(serve)
+
+
+def _refuse_on_a_loop() -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise StateError(
+        "this thread runs an event loop, which a blocking client would stop; use "
+        "`async with alephscript.AlephScriptClient(…)` and `await` (notebooks can)"
+    )
