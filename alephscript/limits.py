@@ -16,7 +16,8 @@ class Limits:
 
     Attributes:
         connections: Clients at the same time; who comes then is told to come again later.
-        message_bytes: The largest message; who sends a larger one is disconnected.
+        message_bytes: The largest message; who sends a larger one is disconnected, from twice as
+            many on before it was read.
         backlog_bytes: What may wait for a client; one that reads more slowly is disconnected.
         join_seconds: What a connection may take to prove who it is and join a namespace.
         rooms_per_client: Rooms that one may be in, and as many that it may master.

@@ -16,6 +16,7 @@ import attrs
 import msgspec
 
 from alephscript.access import Access, RoomSecrets, SharedToken
+from alephscript.cli import workers
 from alephscript.cli.options import Add, CliError
 from alephscript.hub import Hub
 from alephscript.limits import Limits
@@ -71,6 +72,14 @@ def add_to(add: Add) -> None:
     )
     who.add_argument("--tls-cert", metavar="FILE", help="serve TLS with this certificate, in PEM")
     who.add_argument("--tls-key", metavar="FILE", help="its key; in the same file without")
+    hub.add_argument(
+        "--workers",
+        type=int,
+        default=1,
+        metavar="N",
+        help="processes on the same port, for websockets only; they need --redis (%(default)s)",
+    )
+    hub.add_argument("--is-worker", action="store_true", help=argparse.SUPPRESS)
     hub.add_argument(
         "--redis",
         metavar="URL",
@@ -176,6 +185,11 @@ def _tls(options: argparse.Namespace) -> ssl.SSLContext | None:
 
 
 async def _hub(options: argparse.Namespace) -> None:
+    if options.workers > 1:
+        if options.redis is None:
+            raise CliError("--workers needs --redis: without it each process would be another mesh")
+        await workers.run(options.workers, options.host, options.port)
+        return
     hub = Hub(
         host=options.host,
         port=options.port,
@@ -185,6 +199,8 @@ async def _hub(options: argparse.Namespace) -> None:
         cors_origins=options.cors_origin,
         allowed_hosts=options.allowed_host,
         limits=Limits(**dict(options.limit)),
+        polling=not options.is_worker,
+        reuse_port=options.is_worker,
         redis=options.redis,
         history=options.history,
         admin_ui=options.admin_ui,

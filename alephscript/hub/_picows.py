@@ -58,7 +58,7 @@ class _HandedOver(WSProtocol):  # type: ignore[misc]
             10.0,
             WSAutoPingStrategy.PING_WHEN_IDLE,
             True,  # noqa: FBT003 - answer pings
-            engine.limits.message_bytes,
+            2 * engine.limits.message_bytes,
             None,  # extra headers
             _READ_BUFFER,
         )
@@ -97,7 +97,7 @@ def _accept(request: Any, engine: Engine, admit: Admit, address: str) -> Any:
         status, reason = refusal
         response = WSUpgradeResponse.create_error_response(status, reason.encode())
         return WSUpgradeResponseWithListener(response, None)
-    return _Listener(handover, engine.limits.message_bytes)
+    return _Listener(handover, 2 * engine.limits.message_bytes)
 
 
 class _Listener(WSListener):  # type: ignore[misc]

@@ -29,7 +29,7 @@ class _WebSocket(asyncio.Protocol):
     def __init__(self, connections: set[Any], engine: Engine, admit: Admit) -> None:
         self._connections = connections
         self._handover = Handover(engine, admit)
-        self._conn = ServerProtocol(max_size=engine.limits.message_bytes, logger=_quiet)
+        self._conn = ServerProtocol(max_size=2 * engine.limits.message_bytes, logger=_quiet)
         self._parts: list[bytes] = []
         self._open = False
         self._transport: asyncio.Transport

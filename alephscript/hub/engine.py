@@ -392,10 +392,12 @@ class Engine:
         while self._to_hear and self._to_hear[0][0] + self.ping_timeout <= now:
             pinged_at, connection = self._to_hear.popleft()
             if connection.heard_at < pinged_at:
+                self.refusals["ping_timeout"] += 1
                 connection.close("the client does not answer its ping")
         while self._to_join and self._to_join[0][0] <= now:
             _, connection = self._to_join.popleft()
             if not connection.sids:
+                self.refusals["join_seconds"] += 1
                 connection.close("the client joins no namespace")
         while self._to_ping and self._to_ping[0][0] <= now:
             _, connection = self._to_ping.popleft()
@@ -508,7 +510,10 @@ class Connection:
         if self.closed:
             return  # it came in one segment with a goodbye; whoever joined now would never leave
         kind = message[:1]
-        if kind == frames.MESSAGE:
+        if len(message) > self._engine.limits.message_bytes:
+            self._engine.refusals["message_bytes"] += 1
+            self.close("its message is too large")
+        elif kind == frames.MESSAGE:
             try:
                 self._engine.packet(self, message[1:])
             except ProtocolError as error:

@@ -83,6 +83,7 @@ class HubApp:
     Args:
         engine: Where connections are.
         admit: Whose requests are taken; see `admission`.
+        polling: Whether polling is served.
         admin_ui: Folder of the Admin UI's pages, served under ``/admin-ui``; None serves none.
         mesh_page: What is served at ``/``; None serves nothing there.
         is_private: Whether nobody but this machine can ask, so that all may be shown.
@@ -93,11 +94,13 @@ class HubApp:
         engine: Engine,
         admit: Callable[[Mapping[str, str]], str | None],
         *,
+        polling: bool = True,
         admin_ui: Path | None = None,
         mesh_page: MeshPage | None = None,
         is_private: bool = True,
     ) -> None:
         self._mesh_page = mesh_page
+        self._polls = polling
         self._admin_ui = admin_ui
         self._engine = engine
         self._admit = admit
@@ -197,7 +200,7 @@ class HubApp:
         query = parse_qs(scope["query_string"].decode("latin-1"))
         if query.get("EIO") != ["4"]:
             return _OLD_PROTOCOL
-        if query.get("transport") != ["polling"]:
+        if query.get("transport") != ["polling"] or not self._polls:
             return _UNKNOWN_TRANSPORT
         if scope["method"] not in ("GET", "POST"):
             return _BAD_REQUEST

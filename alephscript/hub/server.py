@@ -64,6 +64,9 @@ class Hub:
         ping_interval: Seconds between heartbeats.
         ping_timeout: Seconds that a client may take to answer one.
         limits: How much one client may take of it.
+        polling: Serve clients that poll, as stock clients do at first. They need to reach the same
+            process each time.
+        reuse_port: Let other hubs listen on the same port; the system spreads connections.
         redis: Address of a Redis or Valkey that several hubs share, so that they are one mesh:
             ``redis://127.0.0.1:6379/0``. Whoever may write there is trusted as the hubs are.
         history: Events of each room that are kept for who was away for a moment; 0 keeps none.
@@ -89,6 +92,8 @@ class Hub:
         ping_interval: float = 25.0,
         ping_timeout: float = 20.0,
         limits: Limits = DEFAULT_LIMITS,
+        polling: bool = True,
+        reuse_port: bool = False,
         redis: str | None = None,
         history: int = 0,
         admin_ui: Path | str | None = None,
@@ -127,6 +132,8 @@ class Hub:
         self._admin_ui = None if admin_ui is None else _pages_of(Path(admin_ui))
         if self._admin_ui is not None:
             self._engine.inhabit("/admin", Admin(self._engine))
+        self._polling = polling
+        self._reuse_port = reuse_port
         self._redis = redis
         self._cluster: Cluster | None = None
         is_shown = mesh_page and (access is not None or _is_loopback(host))
@@ -259,6 +266,7 @@ class Hub:
             HubApp(
                 self._engine,
                 self._admit,
+                polling=self._polling,
                 admin_ui=self._admin_ui,
                 mesh_page=self._mesh_page,
                 is_private=self._is_private,
@@ -311,6 +319,8 @@ class Hub:
         # asyncio turns Nagle's delays off only where the protocol is named, here for all accepted.
         listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if self._reuse_port:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         try:
             listener.bind((self._host, self._port))
             listener.listen(_BACKLOG)  # now: of two hubs that start at once, one must hear of it

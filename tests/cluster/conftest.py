@@ -28,6 +28,16 @@ class Program:
         """Send it a signal."""
         self._process.send_signal(number)
 
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    async def ended(self) -> int:
+        """Its exit code, when it has ended."""
+        async with asyncio.timeout(30):
+            return await self._process.wait()
+
     async def end(self) -> None:
         """Kill it, if it still is there."""
         if self._process.returncode is None:

@@ -231,7 +231,7 @@ async def test_a_hub_that_was_stopped_for_a_while_comes_back_to_what_was_decided
         assert len(offer.masters) == 1
 
 
-async def test_three_hubs_thirty_masters_and_three_hundred_clients_survive_random_kills(  # noqa: C901
+async def test_three_hubs_thirty_masters_and_three_hundred_clients_survive_random_kills(  # noqa: C901, PLR0915
     shared_redis: Any, hub: HubStart, opened: Any
 ) -> None:
     """Every request ends, no room ends with two masters, nothing is left in Redis."""
@@ -291,3 +291,21 @@ async def test_three_hubs_thirty_masters_and_three_hundred_clients_survive_rando
         offers = [each for each in await seen.discover() if each.capability == "ECHO"]
         assert sorted(each.room for each in offers) == sorted(f"ROOM_{n}" for n in range(30))
         assert all(len(each.masters) == 1 for each in offers)
+    for master in masters:
+        await master.close()
+    await _nothing_is_left_of_the_killed(shared_redis, redis, hubs=3)
+
+
+async def _nothing_is_left_of_the_killed(server: Any, redis: str, *, hubs: int) -> None:
+    """The registry holds the hubs that live, and no master."""
+    database = redis.rpartition("/")[2]
+    prefix = f"alephscript:{database}"
+
+    async def is_clean() -> bool:
+        return bool(server.command("-n", database, "keys", "*:rooms") == "")
+
+    await until(is_clean)
+    alive = server.command("-n", database, "smembers", f"{prefix}:hubs").splitlines()
+    assert len(alive) == hubs
+    kept = set(server.command("-n", database, "keys", "*").splitlines())
+    assert kept == {f"{prefix}:seq", f"{prefix}:hubs", *(f"{prefix}:hub:{each}" for each in alive)}

@@ -454,6 +454,49 @@ async def test_a_client_may_send_so_many_events_a_second_and_no_more(library: st
             break
 
 
+async def test_a_message_may_have_so_many_bytes_and_no_more(library: str) -> None:
+    """One more ends its sender, with a reason, and is counted; far more is not even read."""
+    async with Hub(port=0, limits=Limits(message_bytes=2000), websockets=library) as hub:
+        url = f"ws{hub.url[4:]}/socket.io/?EIO=4&transport=websocket"
+        head, tail = '42/runtime,1["GET_X","', '"]'
+        for size, refused in ((2000, False), (2001, True), (4000, True), (50_000, True)):
+            async with connect(url, compression=None) as peer, asyncio.timeout(5):
+                assert str(await peer.recv()).startswith("0")
+                await peer.send("40/runtime,")
+                assert str(await peer.recv()).startswith("40")
+                await peer.send(head + "x" * (size - len(head) - len(tail)) + tail)
+                if not refused:
+                    assert "no_master" in str(await peer.recv())
+                else:
+                    await peer.wait_closed()
+                if size in (2001, 4000):
+                    assert peer.close_reason == "its message is too large"
+        assert set(hub._engine.refusals) == {"message_bytes"}
+        assert hub._engine.refusals["message_bytes"] in (2, 3)  # picows tells of the last one, too
+
+
+async def test_who_never_joins_or_answers_no_ping_is_put_out_and_counted(library: str) -> None:
+    """An idle poller as well as an idle websocket."""
+    limits = Limits(join_seconds=0.2)
+    async with Hub(
+        port=0, limits=limits, ping_interval=0.2, ping_timeout=0.2, websockets=library
+    ) as hub:
+        await fetched(hub.url + "/socket.io/?EIO=4&transport=polling")
+        url = f"ws{hub.url[4:]}/socket.io/?EIO=4&transport=websocket"
+        async with connect(url, compression=None) as idle, asyncio.timeout(5):
+            await idle.wait_closed()
+            assert idle.close_reason == "the client joins no namespace"
+        async with connect(url, compression=None) as mute, asyncio.timeout(5):
+            await mute.send("40/runtime,")
+            await mute.wait_closed()
+            assert mute.close_reason == "the client does not answer its ping"
+        engine = hub._engine
+        async with asyncio.timeout(5):
+            while engine.connections:  # noqa: ASYNC110 - it tells nobody
+                await asyncio.sleep(0.01)
+        assert engine.refusals == {"join_seconds": 2, "ping_timeout": 1}
+
+
 async def test_who_sends_too_much_and_wants_no_answer_is_put_out(library: str) -> None:
     """With a reason, on a websocket."""
     async with Hub(port=0, limits=Limits(events_per_second=5), websockets=library) as hub:
