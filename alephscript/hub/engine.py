@@ -190,6 +190,11 @@ class Engine:
         self._to_hear.clear()
         self._to_join.clear()
 
+    def cut(self) -> None:
+        """Cut every connection."""
+        for connection in list(self.connections.values()):
+            connection.close("it was cut")
+
     def take_requests(self, *, take: bool) -> None:
         """Whether requests are taken; those that are open may end."""
         for mesh in self.meshes.values():

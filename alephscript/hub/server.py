@@ -222,6 +222,10 @@ class Hub:
             await self._cluster.close()
         self._closed.set()
 
+    def cut(self) -> None:
+        """Cut every connection; clients may connect again at once."""
+        self._engine.cut()
+
     async def drain(self, timeout: float) -> None:
         """Close in peace: take no more connections and requests, let open ones end.
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -21,6 +22,7 @@ from alephscript.effects import Acknowledge, Effect
 from alephscript.errors import ConnectionRefused, NotConnected, StateError
 from alephscript.hub.carrier import Carrier
 from alephscript.routing import Mesh
+from alephscript.testing.meddling import Meddled
 from alephscript.transport import Link, Receiver
 
 __all__ = ["InMemoryMesh"]
@@ -28,7 +30,7 @@ __all__ = ["InMemoryMesh"]
 T = TypeVar("T")
 
 
-class InMemoryMesh:
+class InMemoryMesh(Meddled):
     """A hub in memory; pass it to clients where they take the hub's address.
 
     Args:
@@ -56,6 +58,7 @@ class InMemoryMesh:
             )
             for namespace in wire.NAMESPACES
         }
+        super().__init__(list(self._carriers.values()))
         self._open = False
         self._sids = itertools.count(1)
 
@@ -84,6 +87,28 @@ class InMemoryMesh:
         await _turn()
         for carrier in self._carriers.values():
             carrier.close()
+
+    async def kill(self) -> None:
+        """Die, as a hub that is killed; `restart` is a new one."""
+        await self.stop()
+
+    async def restart(self) -> None:
+        """Be there again, with an empty mesh."""
+        await self.start()
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass for everything on this event loop: deadlines and delays that it ends, end.
+
+        Raises:
+            StateError: It is an event loop whose time cannot be set (uvloop).
+        """
+        loop = asyncio.get_running_loop()
+        passed = getattr(loop, "_alephscript_passed", 0.0) + seconds
+        try:
+            loop._alephscript_passed = passed  # type: ignore[attr-defined]  # noqa: SLF001
+            loop.time = lambda: time.monotonic() + passed  # type: ignore[method-assign]
+        except AttributeError:
+            raise StateError("the time of this event loop cannot be set; use asyncio's") from None
 
     def cut(self) -> None:
         """Cut every link; clients may connect again at once."""

@@ -1,0 +1,44 @@
+"""A test kit for projects that subclass `alephscript.AlephScriptClient`.
+
+`InMemoryMesh` and `HubMesh` take the place of the hub's address: the first is the hub's own routing
+without sockets, the second a hub on a free port. Both can be meddled with (`Meddled`), and both
+make an `Observer`, whose expectations fail with what did happen.
+
+With pytest nothing has to be imported: the fixtures ``mesh`` (in memory, or with ``--mesh=real`` on
+a hub) and ``mesh_hub`` (always on a hub) are there wherever alephscript is installed.
+
+::
+
+    async def test_it_greets(mesh):
+        async with Greeter(mesh), mesh.observer("LOBBY") as observer:
+            await observer.client.request("GREET", {"who": "Ada"})
+            await observer.expect("GREETED", who="Ada", within=1)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from alephscript.testing.meddling import Meddled
+    from alephscript.testing.memory import InMemoryMesh
+    from alephscript.testing.observing import Observer
+    from alephscript.testing.real import HubMesh
+
+__all__ = ["HubMesh", "InMemoryMesh", "Meddled", "Observer"]
+
+_HOMES = {
+    "HubMesh": "real",
+    "InMemoryMesh": "memory",
+    "Meddled": "meddling",
+    "Observer": "observing",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # The pytest plugin is in this package, and every run of pytest loads that.
+    if name not in _HOMES:
+        raise AttributeError(name)
+    import importlib
+
+    return getattr(importlib.import_module(f"alephscript.testing.{_HOMES[name]}"), name)

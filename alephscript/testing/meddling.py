@@ -1,0 +1,100 @@
+"""Faults between clients and a mesh, put in by hand."""
+
+from __future__ import annotations
+
+import abc
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+from alephscript import wire
+from alephscript.effects import Effect
+from alephscript.errors import RequestError
+from alephscript.hub.carrier import Carrier
+from alephscript.routing import Mesh
+from alephscript.testing.observing import Observer
+
+__all__ = ["Meddled"]
+
+
+class Meddled(abc.ABC):
+    """A mesh that can be meddled with; see `InMemoryMesh` and `HubMesh`."""
+
+    def __init__(self, carriers: Sequence[Any]) -> None:
+        self._meddle_with(carriers)
+
+    def _meddle_with(self, carriers: Sequence[Carrier]) -> None:
+        self._seconds = 0.0
+        self._lost: frozenset[str] = frozenset()
+        for carrier in carriers:
+            carrier.mesh = cast("Mesh", _Meddling(self, carrier, carrier.mesh))
+
+    @abc.abstractmethod
+    def cut(self) -> None:
+        """Cut every link; clients may connect again at once."""
+
+    @abc.abstractmethod
+    async def kill(self) -> None:
+        """Die, as a hub that is killed."""
+
+    @abc.abstractmethod
+    async def restart(self) -> None:
+        """Be there again, with an empty mesh."""
+
+    def delay(self, seconds: float) -> None:
+        """Have whatever clients send arrive later, in order; 0 ends that."""
+        self._seconds = seconds
+
+    def drop(self, *events: str) -> None:
+        """Lose events of these names, inside ROOM_MESSAGE too; none at all ends that."""
+        self._lost = frozenset(events)
+
+    @asynccontextmanager
+    async def observer(self, *rooms: str) -> AsyncIterator[Observer]:
+        """Somebody who is in these rooms and notes what is said there."""
+        async with Observer.watching(self, rooms) as observer:
+            yield observer
+
+    def _loses(self, event: Any, args: Sequence[Any]) -> bool:
+        if not self._lost:
+            return False
+        if event == wire.HubEvent.ROOM_MESSAGE and args:
+            try:
+                said = wire.value(args[0])
+            except RequestError:
+                return False
+            event = said.get("event") if isinstance(said, dict) else None
+        return event in self._lost
+
+
+class _Meddling:
+    """A mesh whose inputs come late, or not at all."""
+
+    def __init__(self, meddled: Meddled, carrier: Carrier, mesh: Mesh) -> None:
+        self._meddled = meddled
+        self._carrier = carrier
+        self._mesh = mesh
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._mesh, name)
+
+    def received(
+        self, sid: str, event: Any, args: Any = (), ack: int | None = None
+    ) -> list[Effect]:
+        if self._meddled._loses(event, args):  # noqa: SLF001 - of one module
+            return []
+        return self._later("received", sid, event, args, ack)
+
+    def acknowledged(self, sid: str, request: int, args: Any = ()) -> list[Effect]:
+        return self._later("acknowledged", sid, request, args)
+
+    def _later(self, name: str, *arguments: Any) -> list[Effect]:
+        act = getattr(self._mesh, name)
+        seconds = self._meddled._seconds  # noqa: SLF001 - of one module
+        if not seconds:
+            effects: list[Effect] = act(*arguments)
+            return effects
+        loop = asyncio.get_running_loop()
+        loop.call_later(seconds, lambda: self._carrier.carry(act(*arguments)))
+        return []

@@ -1,0 +1,127 @@
+"""Somebody who notes what is said, and what a test expects to be said."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Self
+
+from alephscript.capabilities import Event
+from alephscript.client import AlephScriptClient
+from alephscript.streams import EventStream
+
+__all__ = ["Observer"]
+
+
+class Observer:
+    """Notes what is said in rooms; made by a mesh, `InMemoryMesh.observer`.
+
+    Attributes:
+        client: What it is in the rooms with; ask with it.
+        seen: All that it has heard so far and looked at, in order.
+    """
+
+    def __init__(self, client: AlephScriptClient, stream: EventStream) -> None:
+        self.client = client
+        self.seen: list[Event[Any]] = []
+        self._stream = stream
+
+    @classmethod
+    @asynccontextmanager
+    async def watching(cls, mesh: Any, rooms: Sequence[str]) -> AsyncIterator[Self]:
+        """An observer of rooms of a mesh."""
+        async with AlephScriptClient(mesh, usuario="observer") as client:
+            stream = client.events()
+            for room in rooms:
+                await client.subscribe(room)
+            yield cls(client, stream)
+
+    async def expect(
+        self,
+        name: str,
+        *,
+        within: float = 1.0,
+        where: Callable[[Event[Any]], bool] | None = None,
+        **data: Any,
+    ) -> Event[Any]:
+        """Wait for an event; others that come before it are passed over.
+
+        Args:
+            name: Its name.
+            within: Seconds to wait.
+            where: Says whether it is the one.
+            data: What its data has to hold; ``fia_index`` also stands for ``fiaIndex``.
+
+        Raises:
+            AssertionError: It did not come in time; the text says what came instead.
+        """
+        passed: list[Event[Any]] = []
+        try:
+            async with asyncio.timeout(within):
+                async for event in self._stream:
+                    self.seen.append(event)
+                    if _is_meant(event, name, where, data):
+                        return event
+                    passed.append(event)
+        except TimeoutError:
+            pass
+        wanted = name + "".join(f" {key}={value!r}" for key, value in data.items())
+        raise AssertionError(f"{wanted} did not come within {within:g} s; {_told(passed)}")
+
+    async def expect_nothing(
+        self,
+        name: str,
+        *,
+        within: float,
+        where: Callable[[Event[Any]], bool] | None = None,
+        **data: Any,
+    ) -> None:
+        """Wait that long, and see that no such event comes; see `expect`.
+
+        Raises:
+            AssertionError: One came.
+        """
+        try:
+            event = await self.expect(name, within=within, where=where, **data)
+        except AssertionError:
+            return
+        raise AssertionError(f"{_shown(event)} came, and was not to come")
+
+
+def _is_meant(
+    event: Event[Any],
+    name: str,
+    where: Callable[[Event[Any]], bool] | None,
+    data: dict[str, Any],
+) -> bool:
+    if event.name != name or (where is not None and not where(event)):
+        return False
+    said = event.data
+    if not data:
+        return True
+    return isinstance(said, dict) and all(
+        (key in said and said[key] == value) or said.get(_camel(key), _MISSING) == value
+        for key, value in data.items()
+    )
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(word.capitalize() for word in rest)
+
+
+def _told(events: Sequence[Event[Any]]) -> str:
+    if not events:
+        return "nothing was heard meanwhile"
+    lines = [f"  {number}. {_shown(event)}" for number, event in enumerate(events, 1)]
+    return "\n".join(["this was heard instead:", *lines])
+
+
+def _shown(event: Event[Any]) -> str:
+    data = json.dumps(event.data, ensure_ascii=False, default=str)
+    return f"{event.name} {data} in {event.room}, by {event.sender or 'nobody'}"
+
+
+_MISSING = object()

@@ -1,0 +1,99 @@
+"""A hub on a free port, where an `InMemoryMesh` could be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from alephscript.errors import StateError
+from alephscript.hub import Hub
+from alephscript.testing.meddling import Meddled
+from alephscript.transport import Link, Receiver, Transport
+
+__all__ = ["HubMesh"]
+
+
+class HubMesh(Meddled):
+    """A real hub for tests; pass it to clients where they take the hub's address.
+
+    Args:
+        options: As those of `alephscript.hub.Hub`.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        self._options = {"port": 0, **options}
+        self._hub: Hub | None = None
+        super().__init__([])
+
+    @property
+    def url(self) -> str:
+        """Its address.
+
+        Raises:
+            StateError: It is not there.
+        """
+        if self._hub is None:
+            raise StateError("this hub is not there; use `async with HubMesh() as mesh`")
+        return self._hub.url
+
+    async def __aenter__(self) -> Self:
+        await self.restart()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.kill()
+
+    def cut(self) -> None:
+        """Cut every link; clients may connect again at once."""
+        if self._hub is not None:
+            self._hub.cut()
+
+    async def kill(self) -> None:
+        """Die: links end, and its port listens no more."""
+        hub, self._hub = self._hub, None
+        if hub is not None:
+            self._options["port"] = int(hub.url.rpartition(":")[2])
+            await hub.close()
+
+    async def restart(self) -> None:
+        """Be there again under the same address, with an empty mesh."""
+        if self._hub is not None:
+            raise StateError("this hub is there already; `kill` it first")
+        self._hub = await Hub(**self._options).__aenter__()
+        carriers = self._hub._engine.carriers  # noqa: SLF001 - its other half
+        self._meddle_with(list(carriers.values()))
+
+    def advance(self, seconds: float) -> None:  # noqa: ARG002 - as InMemoryMesh
+        """Sockets and heartbeats live in real time.
+
+        Raises:
+            StateError: Always.
+        """
+        raise StateError("time cannot be advanced on a real hub; this test is for --mesh=memory")
+
+    async def connect(
+        self,
+        receiver: Receiver,
+        *,
+        namespace: str,
+        auth: Mapping[str, Any] | None,
+        timeout: float,
+    ) -> Link:
+        """Open a link; see `alephscript.transport.Transport.connect`."""
+        transport: Transport
+        url = self.url if self._hub else f"http://127.0.0.1:{self._options['port']}"
+        try:
+            from alephscript._picows import PicowsTransport
+        except ModuleNotFoundError:
+            from alephscript._socketio import SocketIOTransport
+
+            transport = SocketIOTransport(url)
+        else:
+            transport = PicowsTransport(url)
+        return await transport.connect(receiver, namespace=namespace, auth=auth, timeout=timeout)
