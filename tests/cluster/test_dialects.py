@@ -13,8 +13,10 @@ import socketio
 
 from alephscript import AlephScriptClient, capability
 from alephscript.access import RoomSecrets
+from alephscript.effects import Claim, Release
 from alephscript.errors import ConnectionRefused, PermissionDenied
 from alephscript.hub import Hub
+from alephscript.routing import Mesh
 
 pytestmark = pytest.mark.anyio
 
@@ -233,3 +235,30 @@ async def test_what_each_may_do_holds_across_hubs(shared_redis: Any) -> None:
         with pytest.raises(ConnectionRefused, match="unauthorized"):
             async with AlephScriptClient(one.url, auth={"token": "s", "room": "R"}):
                 pass
+
+
+async def test_a_hub_that_was_taken_for_dead_joins_again(shared_redis: Any) -> None:
+    """Its lease is of another generation: others may have decided something meanwhile."""
+    redis = shared_redis.url()
+    database = redis.rpartition("/")[2]
+    async with Hub(port=0, redis=redis) as hub, Bot(hub.url) as bot:
+        assert hub._cluster is not None
+        lease = f"alephscript:{database}:hub:{hub._cluster.hub}"
+        shared_redis.command("-n", database, "set", lease, "of another")
+        async with asyncio.timeout(10):
+            while shared_redis.command("-n", database, "get", lease) in ("of another", ""):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+            while not (offers := await bot.discover()):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        assert [offer.capability for offer in offers] == ["X"]
+
+
+def test_a_claim_of_somebody_who_has_gone_is_released() -> None:
+    """Else its room would be mastered by nobody, and by nobody else."""
+    mesh = Mesh()
+    federation = mesh.federate("here")
+    mesh.connected("here~1")
+    (claim,) = mesh.received("here~1", "MAKE_MASTER", [{"room": "R", "features": ["X"]}], 1)
+    assert isinstance(claim, Claim)
+    assert mesh.disconnected("here~1") == []
+    assert federation.claimed(claim, 1) == [Release("here~1", "R")]
