@@ -17,11 +17,11 @@ frame       fields                                                from … to
 `moved`     number, master                                        the same: nothing was delivered
 `lost`      number, master                                        the same: it may have run
 `note`      number, master, event, data                           the same: a part, or progress
-`say`       event, data, sender                                   one hub, all that attend a room
 ==========  ====================================================  ==============================
 
-Numbers are those of the asker's hub. A frame about a request counts only if it names the master
-that the request is at: what comes late from the one before is dropped.
+Numbers are those of the asker's hub. What is said in a room goes to all hubs that attend it
+(`ToRoom`), without a kind: event, data, sender. A frame about a request counts only if it names the
+master that the request is at: what comes late from the one before is dropped.
 
 Pure: no socket, no clock.
 """
@@ -36,15 +36,15 @@ import attrs
 from alephscript import wire
 from alephscript.access import Identity
 from alephscript.effects import Acknowledge, Claim, Effect, Emit, Release, Survey, ToHub
-from alephscript.errors import MasterLost, NoMaster, RequestError
+from alephscript.errors import NoMaster, RequestError
 from alephscript.masters import Master
-from alephscript.requests import Meta, Request, answer_of, cancellation, is_count
+from alephscript.requests import Meta, Request, Requests, answer_of, cancellation, is_count
 from alephscript.rooms import Peer
 
 if TYPE_CHECKING:
     from alephscript.routing import Mesh
 
-__all__ = ["Entry", "Federation", "hub_of"]
+__all__ = ["Entry", "Federation"]
 
 _MARK = "~"
 
@@ -68,11 +68,6 @@ class Entry:
     by_envelope: bool
 
 
-def hub_of(sid: str) -> str:
-    """The hub that a socket id is of, empty if ids of that kind do not say."""
-    return sid.partition(_MARK)[0] if _MARK in sid else ""
-
-
 class Federation:
     """The other hubs of a mesh.
 
@@ -81,18 +76,21 @@ class Federation:
         hub: This hub's name.
 
     Attributes:
-        is_adrift: Whether the others, and the registry, cannot be reached just now.
+        hubs: The names of the others; none while they cannot be reached.
     """
 
     def __init__(self, mesh: Mesh, hub: str) -> None:
         self.hub = hub
-        self.is_adrift = False
+        self.hubs: set[str] = set()
         self._mesh = mesh
-        self._masters: dict[str, Peer] = {}  # of other hubs, and members that were asked there
+        self._masters: dict[str, Peer] = {}  # of other hubs
         self._askers: dict[str, Peer] = {}
         self._claiming: dict[tuple[str, str], Master[Peer]] = {}  # by socket id and room
         self._many = 64
-        self._stranded: dict[int, Request] = {}  # by number; to be asked when their room settles
+
+    @property
+    def _requests(self) -> Requests:
+        return self._mesh.requests
 
     @property
     def prefix(self) -> str:
@@ -118,18 +116,16 @@ class Federation:
             for entry in entries
             if (peer := self._peer_of(entry)) is not None
         ]
-        told, displaced = rooms.replace(room, masters, epoch)
-        effects = told
+        effects, displaced = rooms.replace(room, masters, epoch)
         for peer in displaced:
             if peer.hub is None:
                 for request in [each for each in peer.serving.values() if each.room == name]:
                     effects += cancellation(request, "displaced")
-                    effects += self._lost(request, f"another master took over {name}")
-            # One of another hub may have resigned, and finish what it has: its hub will say.
-            self._forget_if_idle(peer)
-        effects += self._mesh.requests.ask_who_waits(room)
-        for request in [each for each in self._stranded.values() if each.room == name]:
-            effects += self._ask_again(request)
+                    effects += self._requests.lost(request, f"another master took over {name}")
+            elif not peer.masters:
+                # It may have resigned, and finish what it has: its hub will say.
+                del self._masters[peer.sid]
+        effects += self._requests.ask_who_waits()
         rooms.drop_if_empty(room)
         return effects
 
@@ -167,32 +163,25 @@ class Federation:
 
     def hub_gone(self, hub: str) -> list[Effect]:
         """Another hub is gone, and whoever asked from there; its masters the registry removes."""
+        self.hubs.discard(hub)
         effects: list[Effect] = []
         for peer in [each for each in self._askers.values() if each.hub == hub]:
             effects += self._mesh.abandoned(peer)
             self._askers.pop(peer.sid, None)
-        for peer in [each for each in self._masters.values() if each.hub == hub]:
-            for request in list(peer.serving.values()):
-                if request.number not in self._stranded:
-                    effects += self._lost(request, "the hub that it was asked at is gone")
-            self._forget_if_idle(peer)
+        for request in self._requests.at(hub):
+            effects += self._requests.lost(request, "the hub that it was asked at is gone")
         return effects
 
     def adrift(self) -> list[Effect]:
         """Others cannot be reached: what is at this hub goes on, what is elsewhere ends."""
-        self.is_adrift = True
         effects: list[Effect] = []
-        hubs = {peer.hub for peer in (*self._askers.values(), *self._masters.values())}
+        for hub in list(self.hubs):
+            effects += self.hub_gone(hub)
         for room in list(self._mesh.rooms):
             here = [each for each in room.masters if each.peer.hub is None]
             if len(here) < len(list(room.masters)):
                 entries = [self._entry(each) for each in here]
                 effects += self.settled(room.name, room.masters.epoch, entries)
-        for request in list(self._stranded.values()):
-            effects += self._end_stranded(request)
-        for hub in hubs:
-            if hub is not None:
-                effects += self.hub_gone(hub)
         return effects
 
     def census(self) -> list[dict[str, Any]]:
@@ -227,13 +216,16 @@ class Federation:
             return self._mesh.tell_members(asker, survey.ack, survey.room, peers)
         return self._mesh.tell_state(asker, survey.ack, peers)
 
-    def found(self, standings: Mapping[str, tuple[int, Sequence[Entry]]]) -> list[Effect]:
+    def found(
+        self, hubs: Iterable[str], standings: Mapping[str, tuple[int, Sequence[Entry]]]
+    ) -> list[Effect]:
         """The registry can be reached, and this is all that it knows.
 
         Args:
+            hubs: The names of the others.
             standings: Epoch and masters, by room.
         """
-        self.is_adrift = False
+        self.hubs = set(hubs)
         effects: list[Effect] = []
         for room in list(self._mesh.rooms):
             if room.name not in standings and room.masters:
@@ -254,7 +246,7 @@ class Federation:
     @property
     def is_waiting(self) -> bool:
         """Whether somebody here waits for an answer from another hub."""
-        return any(peer.serving for peer in self._masters.values())
+        return any(self._requests.at(hub) for hub in self.hubs)
 
     # What other hubs say
 
@@ -316,14 +308,14 @@ class Federation:
             return [ToHub(hub, ("moved", number, sid))]
         meta = Meta(room=name or None, seconds=about["seconds"], extras=about["extras"])
         question = wire.RoomMessage(event, name or "", data, about["envelope"])
-        return self._mesh.requests.serve(asker, question, master, number, meta)
+        return self._requests.serve(asker, question, master, number, meta)
 
     def _cancelled(self, hub: str, number: Any, sid: Any, reason: Any) -> list[Effect]:
         request = self._of(hub, number, sid)
         if request is None:
             return []
         told = str(wire.value(reason))
-        return cancellation(request, told) + self._mesh.requests.forget(request, told)
+        return cancellation(request, told) + self._requests.forget(request, told)
 
     def _wanted(self, hub: str, number: Any, sid: Any, parts: Any) -> list[Effect]:
         request, parts = self._of(hub, number, sid), wire.value(parts)
@@ -337,46 +329,33 @@ class Federation:
         if request is None:
             self._mesh.late_answers += 1
             return []
-        asker = request.asker
+        effects: list[Effect] = []
         if wire.value(seen) and request.ack is None:
-            request.answer_seen = asker.sid in self._mesh.rooms.members(request.room)
-            if not request.answer_seen:
+            request.answer_seen = True
+            rooms, asker = self._mesh.rooms, request.asker.sid
+            if asker not in rooms.members(request.room):
                 # The others heard the SET_ already; it alone was outside.
                 message = wire.RoomMessage(wire.answer_event(request.event), request.room, None, {})
                 said = {**wire.value(answer), "sender": wire.value(sid)}
-                told = self._mesh.rooms.tell([asker.sid], message, said, "", is_echo=True)
-                request.answer_seen = True
-                return told + self._ended(request, answer)
-        return self._ended(request, answer)
-
-    def _ended(self, request: Request, answer: Any) -> list[Effect]:
-        peer = request.master.peer if request.master else None
-        effects = self._mesh.requests.end(request, answer_of(request, [answer]))
-        if peer is not None:
-            self._forget_if_idle(peer)
-        return effects
+                effects += rooms.tell([asker], message, said, "", is_echo=True)
+        return effects + self._requests.end(request, answer_of(request, [answer]))
 
     def _moved(self, hub: str, number: Any, sid: Any) -> list[Effect]:
         """Nobody was asked: ask who serves now, or wait for the registry to say who does."""
         request = self._at(hub, number, sid)
-        if request is None:
+        if request is None or request.master is None:
             return []
         if not request.room:
-            error = NoMaster("that member is gone")
-            return self._mesh.requests.end(request, error.answer())
-        self._stranded[request.number] = request
-        if self.is_adrift:
-            return self._end_stranded(request)
-        assert request.master is not None
-        if request.room in request.master.peer.masters:
-            return []  # the registry is about to say otherwise
-        return self._ask_again(request)
+            return self._requests.end(request, NoMaster("that member is gone").answer())
+        is_settled = request.room not in request.master.peer.masters
+        self._requests.undelivered(request)
+        return self._requests.ask_who_waits() if is_settled else []
 
     def _lost_there(self, hub: str, number: Any, sid: Any) -> list[Effect]:
         request = self._at(hub, number, sid)
         if request is None:
             return []
-        return self._lost(request, f"the master of {request.room} is gone")
+        return self._requests.lost(request, f"the master of {request.room} is gone")
 
     def _noted(self, hub: str, number: Any, sid: Any, event: Any, data: Any) -> list[Effect]:
         request = self._at(hub, number, sid)
@@ -388,22 +367,15 @@ class Federation:
 
     def member(self, sid: str) -> Peer | None:
         """A member that is at another hub, by its socket id; whether it is there shows."""
-        hub = hub_of(sid)
-        if not hub or hub == self.hub or self.is_adrift:
-            return None
-        return self._masters.get(sid) or self._remember(Peer(sid, sid, hub=hub))
-
-    def _remember(self, peer: Peer) -> Peer:
-        peer.speaks_meta = True  # its hub understands all that we say of requests
-        self._masters[peer.sid] = peer
-        return peer
+        hub, mark, _ = sid.partition(_MARK)
+        return _remote(sid, hub) if mark and hub in self.hubs else None
 
     def _peer_of(self, entry: Entry) -> Peer | None:
         if entry.hub == self.hub:
             return self._mesh.rooms.peers.get(entry.sid)
         peer = self._masters.get(entry.sid)
         if peer is None:
-            peer = self._remember(Peer(entry.sid, entry.sid, hub=entry.hub))
+            peer = self._masters[entry.sid] = _remote(entry.sid, entry.hub)
         peer.name = entry.name
         return peer
 
@@ -439,33 +411,11 @@ class Federation:
         peer = request.master.peer
         return request if peer.hub == hub and peer.sid == wire.value(sid) else None
 
-    def _forget_if_idle(self, peer: Peer) -> None:
-        if peer.hub is not None and not peer.masters and not peer.serving:
-            self._masters.pop(peer.sid, None)
 
-    # How requests go on
-
-    def _lost(self, request: Request, why: str) -> list[Effect]:
-        self._stranded.pop(request.number, None)
-        return self._mesh.requests.lost(request, why)
-
-    def _ask_again(self, request: Request) -> list[Effect]:
-        """Its room has settled: nothing ran, so whoever serves there now may be asked."""
-        del self._stranded[request.number]
-        if self._mesh.requests.get(request.number) is not request:
-            return []
-        return self._mesh.requests.ask_again(request)
-
-    def _end_stranded(self, request: Request) -> list[Effect]:
-        del self._stranded[request.number]
-        if self._mesh.requests.get(request.number) is not request:
-            return []
-        error = MasterLost(
-            f"the hub that {request.room} is mastered at cannot be reached",
-            [{"delivered": False}],
-            retryable=True,
-        )
-        return self._mesh.requests.end(request, error.answer())
+def _remote(sid: str, hub: str) -> Peer:
+    peer = Peer(sid, sid, hub=hub)
+    peer.speaks_meta = True  # its hub understands all that we say of requests
+    return peer
 
 
 def _claim(master: Master[Peer], ack: int | None, epoch: int, *, gently: bool) -> Claim:

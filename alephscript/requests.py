@@ -303,33 +303,34 @@ class Requests:
                 )
         return Ask(peer.sid, event, args, number, seconds)
 
-    def ask_again(self, request: Request) -> list[Effect]:
-        """Nothing of it was delivered: ask who serves by now."""
+    def at(self, hub: str) -> list[Request]:
+        """The open requests that were put to peers of another hub."""
+        return [
+            each
+            for each in self._open.values()
+            if each.master is not None and each.master.peer.hub == hub
+        ]
+
+    def undelivered(self, request: Request) -> None:
+        """Whoever was to be asked never was: keep it for who serves next."""
         assert request.master is not None
         request.master.peer.serving.pop(request.number, None)
-        before, request.master = request.master, None
-        try:
-            room = self._rooms.that_answers(request.asker, request.event, request.wanted)
-        except RequestError as error:
-            if isinstance(error, NoMaster) and request.meta.wait:
-                self._waiting[request.number] = request
-                return []
-            request.master = before
-            return self.end(request, error.answer())
-        return [self._pass_on(request, room, self.remaining(request.number), None)]
+        request.master = None
+        self._waiting[request.number] = request
 
-    def ask_who_waits(self, room: Room) -> list[Effect]:
-        """Pass on what waited for a master, now that the room has one."""
+    def ask_who_waits(self) -> list[Effect]:
+        """Others master a room now: pass on what they can answer, end what only waited to see."""
         effects: list[Effect] = []
         for request in list(self._waiting.values()):
             try:
-                found = self._rooms.that_answers(request.asker, request.event, request.wanted)
-            except RequestError:
+                room = self._rooms.that_answers(request.asker, request.event, request.wanted)
+            except RequestError as error:
+                if not request.meta.wait:
+                    effects += self.end(request, error.answer())
                 continue
-            if found is room:
-                del self._waiting[request.number]
-                left = self.remaining(request.number)
-                effects.append(self._pass_on(request, room, left, None))
+            del self._waiting[request.number]
+            left = self.remaining(request.number)
+            effects.append(self._pass_on(request, room, left, None))
         return effects
 
     # How it ends

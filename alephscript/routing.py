@@ -333,7 +333,7 @@ class Mesh:
             for request in [it for it in each.serving.values() if it.room == room.name]:
                 effects += cancellation(request, "displaced")
                 effects += self.requests.lost(request, f"another master took over {room.name}")
-        return effects + self.requests.ask_who_waits(room)
+        return effects + self.requests.ask_who_waits()
 
     def _resign(self, peer: Peer, name: str, ack: int | None) -> list[Effect]:
         effects = _acknowledge(peer, ack, {"room": name})
@@ -490,7 +490,7 @@ class Mesh:
     # What the hub itself answers
 
     def _server_state(self, peer: Peer, _: Sequence[Any], ack: int | None) -> list[Effect]:
-        if self.federation is not None and not self.federation.is_adrift:
+        if self.federation is not None and self.federation.hubs:
             return [Survey(peer.sid, ack, HubEvent.GET_SERVER_STATE, None)]
         return self.tell_state(peer, ack, [])
 
@@ -559,7 +559,7 @@ class Mesh:
         room = wanted.get("room") if isinstance(wanted, dict) else None
         if room is not None:
             self.rooms.check(peer, "subscribe", wire.room_name(room))
-        if self.federation is not None and not self.federation.is_adrift:
+        if self.federation is not None and self.federation.hubs:
             return [Survey(peer.sid, ack, HubEvent.GET_MEMBERS, room)]
         return self.tell_members(peer, ack, room, [])
 

@@ -216,7 +216,6 @@ class RedisRegistry:
         self.url = url
         options = redis.ConnectionPool.from_url(url).connection_kwargs
         self._prefix = f"{prefix}:{options.get('db', 0)}"  # channels know nothing of databases
-        self.hubs: frozenset[str] = frozenset()
         self.busy: Callable[[], bool] = lambda: False
         self._hub = ""
         self._listener: Listener
@@ -369,16 +368,15 @@ class RedisRegistry:
             claims = [self._claim_script(namespace, claim) for namespace, claim in own]
             *_, (seq, rooms, hubs) = await self._execute([*claims, self._script("dump")])
         self._seq = seq
-        self.hubs = frozenset(hub.decode() for hub in hubs) - {self._hub}
         self._queue.clear()
         self._is_up = True
-        self._listener.found(_standings(rooms))
+        others = {hub.decode() for hub in hubs} - {self._hub}
+        self._listener.found(others, _standings(rooms))
         for waiting in self._claims.values():
             self._put_claim(waiting)
 
     def _go_adrift(self) -> None:
         self._is_up = False
-        self.hubs = frozenset()
         queue, self._queue = self._queue, []
         self._listener.adrift()
         for _, done in queue:
@@ -476,9 +474,8 @@ class RedisRegistry:
             if kind == "gone":
                 raise _Adrift("others took this hub for dead")
         elif kind == "came":
-            self.hubs |= {told["hub"]}
+            self._listener.hub_came(told["hub"])
         else:
-            self.hubs -= {told["hub"]}
             self._listener.hub_gone(told["hub"])
 
     # Claims

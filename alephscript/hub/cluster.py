@@ -10,7 +10,7 @@ import asyncio
 import itertools
 import logging
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import msgspec
@@ -54,6 +54,10 @@ class Listener(Protocol):
         """Who masters a room from now on."""
         ...
 
+    def hub_came(self, hub: str) -> None:
+        """There is another hub."""
+        ...
+
     def hub_gone(self, hub: str) -> None:
         """Another hub is gone; its masters were removed."""
         ...
@@ -74,8 +78,8 @@ class Listener(Protocol):
         """Neither registry nor hubs can be reached."""
         ...
 
-    def found(self, standings: Standings) -> None:
-        """They can be reached again, and this is all that the registry knows."""
+    def found(self, hubs: Collection[str], standings: Standings) -> None:
+        """They can be reached, and this is all that the registry knows."""
         ...
 
 
@@ -83,12 +87,10 @@ class Registry(Protocol):
     """What the hubs of one mesh share. Nothing here waits; order is kept.
 
     Attributes:
-        hubs: The names of the other hubs.
         busy: Asked for whether somebody at another hub is waited for, so that its loss is to be
             noticed soon.
     """
 
-    hubs: frozenset[str]
     busy: Callable[[], bool]
 
     async def open(self, hub: str, listener: Listener) -> None:
@@ -134,19 +136,20 @@ class Registry(Protocol):
 class _Census:
     """Answers to a survey as they come in."""
 
-    def __init__(self, hubs: frozenset[str], done: Callable[[list[tuple[str, Any]]], None]) -> None:
+    def __init__(self, hubs: Iterable[str], done: Callable[[list[tuple[str, Any]]], None]) -> None:
         self._expected = set(hubs)
         self._done = done
         self._answers: list[tuple[str, Any]] = []
         loop = asyncio.get_running_loop()
         self._timer = loop.call_later(_SURVEY_SECONDS, self.finish)
 
-    def answer(self, hub: str, census: Any) -> bool:
-        """A hub has answered; whether it was the last."""
+    def answer(self, hub: str, census: Any) -> None:
+        """A hub has answered."""
         if hub in self._expected:
             self._expected.discard(hub)
             self._answers.append((hub, census))
-        return not self._expected
+        if not self._expected:
+            self.finish()
 
     def finish(self) -> None:
         """What has come is all."""
@@ -172,6 +175,7 @@ class Cluster:
         self._registry = registry
         self._tokens = itertools.count(1)
         self._surveys: dict[int, _Census] = {}
+        self._is_adrift = False
         self.federations = {
             namespace: carrier.mesh.federate(self.hub)
             for namespace, carrier in engine.carriers.items()
@@ -193,13 +197,8 @@ class Cluster:
     async def close(self) -> None:
         """Leave them."""
         await self._registry.close()
-        for census in self._surveys.values():
+        for census in list(self._surveys.values()):
             census.finish()
-        self._surveys.clear()
-
-    @property
-    def _is_adrift(self) -> bool:
-        return any(federation.is_adrift for federation in self.federations.values())
 
     # Effects
 
@@ -210,8 +209,7 @@ class Cluster:
         if isinstance(effect, ToHub):
             self._send(carrier, effect)
         elif isinstance(effect, ToRoom):
-            if registry.hubs:
-                registry.say(namespace, effect.room, _encode([self.hub, *effect.frame]))
+            registry.say(namespace, effect.room, _encode([self.hub, *effect.frame]))
         elif isinstance(effect, Attend):
             rest = list(left)
             registry.attend(namespace, effect.room, lambda: self._resume(carrier, rest))
@@ -237,11 +235,6 @@ class Cluster:
                 federation = self.federations[namespace]
                 carrier.carry(federation.undelivered(effect.hub, frame))
 
-        if self.federations[namespace].is_adrift:
-            # Not in this call: it may be one of several in a list of effects.
-            if undelivered is not None:
-                asyncio.get_running_loop().call_soon(undelivered)
-            return
         self._registry.send(effect.hub, data, undelivered)
 
     def _resume(self, carrier: Carrier, rest: list[Effect]) -> None:
@@ -265,12 +258,8 @@ class Cluster:
             self._surveys.pop(token, None)
             carrier.carry(federation.surveyed(survey, answers))
 
-        hubs = self._registry.hubs
-        if not hubs:
-            done([])
-            return
-        self._surveys[token] = _Census(hubs, done)
-        for hub in hubs:
+        self._surveys[token] = _Census(federation.hubs, done)
+        for hub in federation.hubs:
             self._registry.send(hub, _encode([self.hub, namespace, "survey", token]), None)
 
     # What the registry says
@@ -281,14 +270,18 @@ class Cluster:
         if federation is not None:
             self._engine.carriers[namespace].carry(federation.settled(room, epoch, entries))
 
+    def hub_came(self, hub: str) -> None:
+        """See `Listener`."""
+        for federation in self.federations.values():
+            federation.hubs.add(hub)
+
     def hub_gone(self, hub: str) -> None:
         """See `Listener`."""
         logger.info("hub %s is gone", hub, extra={"hub": hub})
         for namespace, federation in self.federations.items():
             self._engine.carriers[namespace].carry(federation.hub_gone(hub))
         for census in list(self._surveys.values()):
-            if census.answer(hub, []):
-                census.finish()
+            census.answer(hub, [])
 
     def frame(self, data: bytes) -> None:
         """See `Listener`; a frame that makes no sense is dropped, and logged."""
@@ -302,8 +295,8 @@ class Cluster:
                 self._registry.send(hub, _encode(answer), None)
             elif kind == "census":
                 census = self._surveys.get(wire.value(frame[1]))
-                if census is not None and census.answer(hub, wire.value(frame[2])):
-                    census.finish()
+                if census is not None:
+                    census.answer(hub, wire.value(frame[2]))
             else:
                 carrier.carry(federation.received(hub, frame))
         except (
@@ -344,18 +337,20 @@ class Cluster:
 
     def adrift(self) -> None:
         """See `Listener`."""
+        self._is_adrift = True
         for namespace, federation in self.federations.items():
             self._engine.carriers[namespace].carry(federation.adrift())
         for census in list(self._surveys.values()):
             census.finish()
 
-    def found(self, standings: Standings) -> None:
+    def found(self, hubs: Collection[str], standings: Standings) -> None:
         """See `Listener`."""
+        self._is_adrift = False
         for namespace, federation in self.federations.items():
             mine = {room: told for (name, room), told in standings.items() if name == namespace}
             carrier = self._engine.carriers[namespace]
             carrier.mesh.rooms.forget_histories()
-            carrier.carry(federation.found(mine))
+            carrier.carry(federation.found(hubs, mine))
 
 
 def _is_for_one_of_the_gone(effect: Effect, peers: Mapping[str, Any]) -> bool:
