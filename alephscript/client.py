@@ -802,21 +802,34 @@ class AlephScriptClient:
     def _transport(self) -> Transport:
         if not isinstance(self._hub, str):
             return self._hub
-        # Imported here: heavy, and memory needs none of it.
-        if self._transports == ("websocket",):
-            with contextlib.suppress(ModuleNotFoundError):
-                from alephscript._picows import PicowsTransport
-
-                return PicowsTransport(self._hub, tls=self._tls)
-        from alephscript._socketio import SocketIOTransport
-
-        return SocketIOTransport(self._hub, transports=self._transports, tls=self._tls)
+        return transport_to(self._hub, self._transports, self._tls)
 
     async def _credentials(self) -> Mapping[str, Any] | None:
         if self._auth is None or isinstance(self._auth, Mapping):
             return self._auth
         given = self._auth()
         return dict((await given if inspect.isawaitable(given) else given) or {})
+
+
+def transport_to(
+    url: str, transports: tuple[str, ...] = ("websocket",), tls: ssl.SSLContext | None = None
+) -> Transport:
+    """What makes links to a hub: picows for websockets where it is installed.
+
+    Args:
+        url: The hub's address.
+        transports: ``websocket``, ``polling`` or both.
+        tls: What an ``https`` hub's certificate is checked with.
+    """
+    # Imported here: heavy, and memory needs none of it.
+    if transports == ("websocket",):
+        with contextlib.suppress(ModuleNotFoundError):
+            from alephscript._picows import PicowsTransport
+
+            return PicowsTransport(url, tls=tls)
+    from alephscript._socketio import SocketIOTransport
+
+    return SocketIOTransport(url, transports=transports, tls=tls)
 
 
 class _Inbox:

@@ -180,9 +180,9 @@ class Rooms:
 
     def may(self, peer: Peer, action: Action, room: str, name: str = "") -> bool:
         """Whether a peer may do something in a room."""
-        if self._authorize is None or peer.identity is None:
+        if self._authorize is None:
             return True
-        return self._authorize(peer.identity, action, room, name)
+        return peer.identity is not None and self._authorize(peer.identity, action, room, name)
 
     def check(self, peer: Peer, action: Action, room: str, name: str = "") -> None:
         """Let pass only what a peer may do.

@@ -512,9 +512,12 @@ class Mesh:
         """SET_SERVER_STATE as one socket gets it; ``master`` and ``features`` are ours."""
         peer = self._peers[sid]
         sesiones: dict[str, list[str]] = {}
-        names = dict.fromkeys(room.name for room in self.rooms)
+        members: dict[str, list[Peer]] = {}
+        for room in self.rooms:
+            members[room.name] = [self._peers[member] for member in room.members]
         for other in others:
-            names.update(other.rooms)
+            for name in other.rooms:
+                members.setdefault(name, []).append(other)
         seen = [each for each in (*self._peers.values(), *others) if self.sees(peer, each)]
         registered = [each.registration for each in seen if each.registration]
         for each in registered:
@@ -534,8 +537,8 @@ class Mesh:
             ],
             "miembros": [{"usuario": u, "sesiones": s} for u, s in sesiones.items()],
             "rooms": [
-                self._room_state(name, seen)
-                for name in names
+                self._room_state(name, inside)
+                for name, inside in members.items()
                 if self.rooms.may(peer, "subscribe", name)
             ],
         }
@@ -592,7 +595,7 @@ class Mesh:
         rooms = (*other.rooms, *other.masters)
         return any(may(peer, "subscribe", name) for name in rooms)
 
-    def _room_state(self, name: str, seen: Sequence[Peer]) -> dict[str, Any]:
+    def _room_state(self, name: str, members: Sequence[Peer]) -> dict[str, Any]:
         room = self.rooms.get(name)
         serving = room.masters.serving if room else ()
         return {
@@ -604,8 +607,8 @@ class Mesh:
                     "sesion": registration.sesion,
                     "name": registration.name,
                 }
-                for each in seen
-                if name in each.rooms and (registration := each.registration)
+                for member in members
+                if (registration := member.registration)
             ],
             "master": serving[0].peer.name if serving else None,
             "masters": [each.peer.name for each in serving],

@@ -11,8 +11,9 @@ from picows import WSAutoPingStrategy, WSCloseCode, WSFrame, WSListener, WSMsgTy
 from picows.common import WSUpgradeResponse, WSUpgradeResponseWithListener
 from picows.picows import WSProtocol  # type: ignore[attr-defined]  # not in its stub
 
+from alephscript.hub.admission import Admit
 from alephscript.hub.engine import Engine
-from alephscript.hub.websocket import Admit, Handover
+from alephscript.hub.websocket import Handover
 
 __all__ = ["create_server", "make_protocol"]
 

@@ -12,8 +12,9 @@ from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
+from alephscript.hub.admission import Admit
 from alephscript.hub.engine import Engine
-from alephscript.hub.websocket import Admit, Handover
+from alephscript.hub.websocket import Handover
 
 __all__ = ["make_protocol"]
 

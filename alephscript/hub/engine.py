@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import importlib.metadata
-import inspect
 import logging
 import secrets
 import time
@@ -29,10 +28,10 @@ from alephscript.deadlines import Deadlines
 from alephscript.effects import Acknowledge
 from alephscript.errors import InvalidPayload, Overloaded, RequestError
 from alephscript.frames import Kind, ProtocolError
+from alephscript.hub.admission import identify
 from alephscript.hub.carrier import Carrier
 from alephscript.limits import DEFAULT_LIMITS, Limits
 from alephscript.routing import Mesh
-from alephscript.tracebacks import untold
 
 __all__ = ["Connection", "Engine", "WebSocket"]
 
@@ -190,11 +189,6 @@ class Engine:
         self._to_hear.clear()
         self._to_join.clear()
 
-    def cut(self) -> None:
-        """Cut every connection."""
-        for connection in list(self.connections.values()):
-            connection.close("it was cut")
-
     def take_requests(self, *, take: bool) -> None:
         """Whether requests are taken; those that are open may end."""
         for mesh in self.meshes.values():
@@ -289,9 +283,10 @@ class Engine:
             self._refuse(connection, namespace, "Invalid namespace")
         elif namespace in connection.sids or namespace in connection.joining:
             pass
-        elif self.access is None or connection.handshake is None:
+        elif self.access is None:
             self._join(connection, namespace, inhabited, None)
         else:
+            assert connection.handshake is not None  # whoever opens it for an `Access` says how
             handshake = attrs.evolve(connection.handshake, namespace=namespace)
             connection.joining |= {namespace}
             asking = self._ask_access(connection, inhabited, self.access, payload, handshake)
@@ -308,7 +303,12 @@ class Engine:
         handshake: Handshake,
     ) -> None:
         """Let somebody in, or not; whoever takes too long is cut off as one that never joins."""
-        verdict = await self.identify(access, payload, handshake)
+        try:
+            said = wire.loads(payload) if payload else None
+        except RequestError:
+            verdict: Identity | Refusal = Refusal()
+        else:
+            verdict = await identify(access, said, handshake)
         namespace = handshake.namespace
         connection.joining -= {namespace}
         if connection.closed:
@@ -322,38 +322,6 @@ class Engine:
         self._join(connection, namespace, inhabited, verdict)
         if verdict.expires_at is not None:
             self._expiries.set(connection, max(0.0, verdict.expires_at - time.time()))
-
-    async def identify(
-        self, access: Access, auth: bytes, handshake: Handshake
-    ) -> Identity | Refusal:
-        """Ask who somebody is; whatever goes wrong is a refusal.
-
-        Args:
-            access: Who is asked.
-            auth: What was said, as JSON; empty if nothing was.
-            handshake: How it came.
-        """
-        try:
-            given = wire.loads(auth) if auth else None
-            if handshake.namespace == "/admin" and isinstance(given, dict):
-                # The Admin UI asks for a user's name and password, and knows no tokens.
-                given = {"token": given.get("password"), "user": given.get("username"), **given}
-            said = access.authenticate(given, handshake)
-            verdict = await said if inspect.isawaitable(said) else said
-        except RequestError:
-            return Refusal()  # what it said cannot even be read
-        except Exception as exc:
-            asked = type(access).__name__
-            logger.error(
-                "%s.authenticate failed; nobody is let in",
-                asked,
-                exc_info=untold(exc),
-                extra={"access": asked, "namespace": handshake.namespace},
-            )
-            return Refusal()
-        if handshake.namespace == "/admin" and isinstance(verdict, Identity):
-            return verdict if verdict.is_admin else Refusal()
-        return verdict
 
     def _join(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import mimetypes
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -16,10 +16,11 @@ from alephscript.access import Handshake, Identity
 from alephscript.errors import PayloadTooLarge
 from alephscript.frames import ProtocolError
 from alephscript.hub import metrics
+from alephscript.hub.admission import Admit, identify
 from alephscript.hub.engine import Connection, Engine
 from alephscript.hub.pages import Headers, MeshPage
 
-__all__ = ["HubApp", "admission"]
+__all__ = ["HubApp"]
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
@@ -38,51 +39,12 @@ _OLD_PROTOCOL = (5, "Unsupported protocol version")
 _FULL = (3, "The hub is full")
 
 
-def admission(
-    origins: Sequence[str] | str, hosts: Sequence[str] | None
-) -> Callable[[Mapping[str, str]], str | None]:
-    """Whose requests are taken: of no browser, of the hub's own pages, of pages of ``origins``.
-
-    Args:
-        origins: Further origins; ``"*"`` for all.
-        hosts: The names that the hub goes by, without a port; None for any. A hub that asks nobody
-            who they are has to look, since a page of anywhere can give its own name this
-            machine's address (DNS rebinding).
-
-    Returns:
-        Tells why a request with those headers (lower-case names) is not taken; None if it is.
-    """
-    allowed = {origins} if isinstance(origins, str) else set(origins)
-    known = None if hosts is None else {host.lower() for host in hosts}
-
-    def admit(headers: Mapping[str, str]) -> str | None:
-        # Proxies' headers are not asked: anybody can send them.
-        origin, host = headers.get("origin"), headers.get("host")
-        if known is not None and host is not None and _without_port(host) not in known:
-            return "this hub goes by another name; allowed_hosts (--allowed-host) adds one"
-        if (
-            origin is None
-            or "*" in allowed
-            or origin in allowed
-            or (host is not None and origin in (f"http://{host}", f"https://{host}"))
-        ):
-            return None
-        return "not from that origin; cors_origins (--cors-origin) adds one"
-
-    return admit
-
-
-def _without_port(host: str) -> str:
-    name, _, port = host.rpartition(":")
-    return (name if name and port.isdecimal() else host).strip("[]").lower()
-
-
 class HubApp:
     """The ASGI application.
 
     Args:
         engine: Where connections are.
-        admit: Whose requests are taken; see `admission`.
+        admit: Whose requests are taken; see `alephscript.hub.admission`.
         polling: Whether polling is served.
         admin_ui: Folder of the Admin UI's pages, served under ``/admin-ui``; None serves none.
         mesh_page: What is served at ``/``; None serves nothing there.
@@ -92,7 +54,7 @@ class HubApp:
     def __init__(
         self,
         engine: Engine,
-        admit: Callable[[Mapping[str, str]], str | None],
+        admit: Admit,
         *,
         polling: bool = True,
         admin_ui: Path | None = None,
@@ -166,11 +128,10 @@ class HubApp:
         scheme, _, token = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":
             return False
-        auth = msgspec.json.encode({"token": token.strip()})
         handshake = Handshake("/admin", _address(scope), headers)
         try:
             async with asyncio.timeout(self._engine.limits.join_seconds):
-                verdict = await self._engine.identify(access, auth, handshake)
+                verdict = await identify(access, {"token": token.strip()}, handshake)
         except TimeoutError:
             return False
         return isinstance(verdict, Identity)

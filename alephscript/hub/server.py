@@ -18,9 +18,10 @@ from alephscript import wire
 from alephscript.access import Access
 from alephscript.errors import AlephScriptError, StateError
 from alephscript.hub.admin import Admin
+from alephscript.hub.admission import admission
 from alephscript.hub.debugging import connections
 from alephscript.hub.engine import Engine
-from alephscript.hub.http import HubApp, admission
+from alephscript.hub.http import HubApp
 from alephscript.hub.pages import MeshPage
 from alephscript.limits import DEFAULT_LIMITS, Limits
 from alephscript.routing import Mesh
@@ -221,10 +222,6 @@ class Hub:
         if self._cluster is not None:
             await self._cluster.close()
         self._closed.set()
-
-    def cut(self) -> None:
-        """Cut every connection; clients may connect again at once."""
-        self._engine.cut()
 
     async def drain(self, timeout: float) -> None:
         """Close in peace: take no more connections and requests, let open ones end.

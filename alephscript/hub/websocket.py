@@ -15,9 +15,10 @@ from urllib.parse import parse_qs, urlsplit
 
 from alephscript import frames
 from alephscript.access import Handshake
+from alephscript.hub.admission import Admit
 from alephscript.hub.engine import Connection, Engine
 
-__all__ = ["Admit", "Handover", "libraries"]
+__all__ = ["Handover", "libraries"]
 
 _quiet = logging.getLogger("alephscript.hub.websocket")
 _quiet.setLevel(logging.ERROR)
@@ -25,9 +26,6 @@ _quiet.setLevel(logging.ERROR)
 PATH = "/socket.io/"
 UPGRADE_SECONDS = 10.0
 """How long a websocket that is tried out may take to become the transport."""
-
-Admit = Callable[[Mapping[str, str]], str | None]
-"""Why a request is not taken, by its headers (lower-case names); None if it is."""
 
 
 class Handover:

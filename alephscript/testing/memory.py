@@ -74,27 +74,19 @@ class InMemoryMesh(Meddled):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self.stop()
+        await self.kill()
 
-    async def start(self) -> None:
-        """Take connections again after `stop`, with an empty mesh, as a restarted hub would."""
-        self._open = True
-
-    async def stop(self) -> None:
-        """Cut every link and take no more, as a hub that dies."""
+    async def kill(self) -> None:
+        """Die: cut every link and take no more; `restart` is a new one."""
         self._open = False
         self.cut()
         await _turn()
         for carrier in self._carriers.values():
             carrier.close()
 
-    async def kill(self) -> None:
-        """Die, as a hub that is killed; `restart` is a new one."""
-        await self.stop()
-
     async def restart(self) -> None:
         """Be there again, with an empty mesh."""
-        await self.start()
+        self._open = True
 
     def advance(self, seconds: float) -> None:
         """Let time pass for everything on this event loop: deadlines and delays that it ends, end.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -10,6 +11,7 @@ from typing import Any, Self
 
 from alephscript.capabilities import Event
 from alephscript.client import AlephScriptClient
+from alephscript.contracts import wire_key
 from alephscript.streams import EventStream
 
 __all__ = ["Observer"]
@@ -57,18 +59,11 @@ class Observer:
         Raises:
             AssertionError: It did not come in time; the text says what came instead.
         """
-        passed: list[Event[Any]] = []
-        try:
-            async with asyncio.timeout(within):
-                async for event in self._stream:
-                    self.seen.append(event)
-                    if _is_meant(event, name, where, data):
-                        return event
-                    passed.append(event)
-        except TimeoutError:
-            pass
-        wanted = name + "".join(f" {key}={value!r}" for key, value in data.items())
-        raise AssertionError(f"{wanted} did not come within {within:g} s; {_told(passed)}")
+        event, passed = await self._next(name, within, where, data)
+        if event is None:
+            wanted = name + "".join(f" {key}={value!r}" for key, value in data.items())
+            raise AssertionError(f"{wanted} did not come within {within:g} s; {_told(passed)}")
+        return event
 
     async def expect_nothing(
         self,
@@ -83,11 +78,27 @@ class Observer:
         Raises:
             AssertionError: One came.
         """
-        try:
-            event = await self.expect(name, within=within, where=where, **data)
-        except AssertionError:
-            return
-        raise AssertionError(f"{_shown(event)} came, and was not to come")
+        event, _ = await self._next(name, within, where, data)
+        if event is not None:
+            raise AssertionError(f"{_shown(event)} came, and was not to come")
+
+    async def _next(
+        self,
+        name: str,
+        within: float,
+        where: Callable[[Event[Any]], bool] | None,
+        data: dict[str, Any],
+    ) -> tuple[Event[Any] | None, list[Event[Any]]]:
+        """The event that is meant, None if it did not come; and what came before it."""
+        passed: list[Event[Any]] = []
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within):
+                async for event in self._stream:
+                    self.seen.append(event)
+                    if _is_meant(event, name, where, data):
+                        return event, passed
+                    passed.append(event)
+        return None, passed
 
 
 def _is_meant(
@@ -102,14 +113,9 @@ def _is_meant(
     if not data:
         return True
     return isinstance(said, dict) and all(
-        (key in said and said[key] == value) or said.get(_camel(key), _MISSING) == value
+        (key in said and said[key] == value) or said.get(wire_key(key), _MISSING) == value
         for key, value in data.items()
     )
-
-
-def _camel(name: str) -> str:
-    first, *rest = name.split("_")
-    return first + "".join(word.capitalize() for word in rest)
 
 
 def _told(events: Sequence[Event[Any]]) -> str:

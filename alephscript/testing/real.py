@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
+from alephscript.client import transport_to
 from alephscript.errors import StateError
 from alephscript.hub import Hub
 from alephscript.testing.meddling import Meddled
-from alephscript.transport import Link, Receiver, Transport
+from alephscript.transport import Link, Receiver
 
 __all__ = ["HubMesh"]
 
@@ -52,7 +53,8 @@ class HubMesh(Meddled):
     def cut(self) -> None:
         """Cut every link; clients may connect again at once."""
         if self._hub is not None:
-            self._hub.cut()
+            for connection in list(self._hub._engine.connections.values()):  # noqa: SLF001 - its other half
+                connection.close("it was cut")
 
     async def kill(self) -> None:
         """Die: links end, and its port listens no more."""
@@ -86,14 +88,6 @@ class HubMesh(Meddled):
         timeout: float,
     ) -> Link:
         """Open a link; see `alephscript.transport.Transport.connect`."""
-        transport: Transport
         url = self.url if self._hub else f"http://127.0.0.1:{self._options['port']}"
-        try:
-            from alephscript._picows import PicowsTransport
-        except ModuleNotFoundError:
-            from alephscript._socketio import SocketIOTransport
-
-            transport = SocketIOTransport(url)
-        else:
-            transport = PicowsTransport(url)
+        transport = transport_to(url)
         return await transport.connect(receiver, namespace=namespace, auth=auth, timeout=timeout)

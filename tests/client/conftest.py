@@ -57,7 +57,7 @@ class MeshUnderTest:
     async def start(self) -> None:
         """The hub is there, under its old address if it had one."""
         if self.kind == "memory":
-            await self._memory.start()
+            await self._memory.restart()
             return
         for turn, url in enumerate(self._urls):
             port = int(url.rpartition(":")[2]) if url else 0
@@ -68,7 +68,7 @@ class MeshUnderTest:
     async def stop(self) -> None:
         """The hub dies."""
         if self.kind == "memory":
-            await self._memory.stop()
+            await self._memory.kill()
         while self._hubs:
             await self._hubs.pop().close()
 

@@ -470,7 +470,7 @@ class Bot(AlephScriptClient):
 hub, transport = sys.argv[1:]
 if hub == "memory":
     hub = InMemoryMesh()
-    asyncio.run(hub.start())
+    asyncio.run(hub.restart())
 Bot(hub, transports=(transport,)).run()
 print("done", flush=True)
 """
@@ -508,7 +508,7 @@ def test_run_ends_on_a_signal(number: signal.Signals) -> None:
             os.kill(os.getpid(), number)
 
     hub = InMemoryMesh()
-    asyncio.run(hub.start())
+    asyncio.run(hub.restart())
     client = Brief(hub)
     client.run()
     assert client.state is State.CLOSED

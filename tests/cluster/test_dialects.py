@@ -13,10 +13,8 @@ import socketio
 
 from alephscript import AlephScriptClient, capability
 from alephscript.access import RoomSecrets
-from alephscript.effects import Claim, Release
 from alephscript.errors import ConnectionRefused, PermissionDenied
 from alephscript.hub import Hub
-from alephscript.routing import Mesh
 
 pytestmark = pytest.mark.anyio
 
@@ -251,14 +249,3 @@ async def test_a_hub_that_was_taken_for_dead_joins_again(shared_redis: Any) -> N
             while not (offers := await bot.discover()):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         assert [offer.capability for offer in offers] == ["X"]
-
-
-def test_a_claim_of_somebody_who_has_gone_is_released() -> None:
-    """Else its room would be mastered by nobody, and by nobody else."""
-    mesh = Mesh()
-    federation = mesh.federate("here")
-    mesh.connected("here~1")
-    (claim,) = mesh.received("here~1", "MAKE_MASTER", [{"room": "R", "features": ["X"]}], 1)
-    assert isinstance(claim, Claim)
-    assert mesh.disconnected("here~1") == []
-    assert federation.claimed(claim, 1) == [Release("here~1", "R")]

@@ -241,7 +241,7 @@ async def test_a_hub_that_is_down_is_said_and_the_server_comes_back_with_it() ->
             async with PersefonBot(mesh):
                 assert (await text(client, "aaia_list_apps"))["apps"]
                 await offered(observer, "AAIA_GET_APPS")
-                await mesh.stop()
+                await mesh.kill()
                 gone = await client.call_tool("aaia_list_apps", {})
                 assert gone.is_error
                 assert await names(client) == TOOLS
