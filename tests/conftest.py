@@ -1,16 +1,20 @@
-"""What every test shares: asyncio is the only backend; Node peers where Node is there."""
+"""What every test shares: asyncio is the only backend; programs of ours and of others."""
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -38,6 +42,86 @@ def node() -> str:
     if os.environ.get("ALEPHSCRIPT_REQUIRE_TOOLS"):
         pytest.fail(f"this run must skip nothing, and lacks {wanted}")
     pytest.skip(f"needs {wanted}")
+
+
+def lacking(wanted: str) -> NoReturn:
+    """Skip a test that needs a tool that is not there; in CI that is a failure."""
+    lacking(wanted)
+
+
+class Process:
+    """A program of ours in a process of its own, that can be killed, stopped and started again."""
+
+    def __init__(self, *arguments: str, ready: bytes) -> None:
+        self._arguments = arguments
+        self._ready = ready
+        self._process: asyncio.subprocess.Process | None = None
+        self._line = b""
+
+    @property
+    def url(self) -> str:
+        """Where it listens, if it is a hub: the last word by which it says that it is ready."""
+        return self._line.decode().split()[-1]
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        assert self._process is not None
+        return self._process.pid
+
+    async def start(self) -> bytes:
+        """Start it; the line by which it says that it is ready."""
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *self._arguments,
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdin=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        assert self._process.stderr is not None
+        async with asyncio.timeout(20):
+            async for line in self._process.stderr:
+                if self._ready in line:
+                    self._line = line
+                    return line
+        raise AssertionError(f"{self._arguments} ended before it was ready")
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    async def ended(self) -> int:
+        """Its exit code, when it has ended."""
+        assert self._process is not None
+        async with asyncio.timeout(20):
+            await self._process.communicate()
+        assert self._process.returncode is not None
+        return self._process.returncode
+
+    async def end(self) -> None:
+        """Kill it if it still is there."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+            await self._process.communicate()
+
+
+Start = Callable[..., Awaitable[Process]]
+
+
+@pytest.fixture
+async def start() -> AsyncIterator[Start]:
+    """Starts processes, and leaves none behind."""
+    async with AsyncExitStack() as processes:
+
+        async def start(*arguments: str, ready: bytes) -> Process:
+            process = Process(*arguments, ready=ready)
+            processes.push_async_callback(process.end)
+            await process.start()
+            return process
+
+        yield start
 
 
 class RedisServer:
@@ -94,12 +178,7 @@ class RedisServer:
 def redis_program() -> str:
     """A redis-server; missing, a test is skipped, in CI it fails."""
     found = shutil.which("redis-server") or shutil.which("valkey-server")
-    if found:
-        return found
-    wanted = "redis-server (apt-get install redis-server)"
-    if os.environ.get("ALEPHSCRIPT_REQUIRE_TOOLS"):
-        pytest.fail(f"this run must skip nothing, and lacks {wanted}")
-    pytest.skip(f"needs {wanted}")
+    return found or lacking("redis-server (apt-get install redis-server)")
 
 
 @pytest.fixture(scope="session")
@@ -122,12 +201,16 @@ def own_redis(redis_program: str, tmp_path: Path) -> Iterator[RedisServer]:
 
 
 @pytest.fixture(scope="session")
+def nginx() -> str:
+    """An nginx; missing, a test is skipped, in CI it fails."""
+    found = shutil.which("nginx") or shutil.which("/usr/sbin/nginx")
+    return found or lacking("nginx (apt-get install nginx-light)")
+
+
+@pytest.fixture(scope="session")
 def browser() -> str:
     """Chromium, and what drives it; missing, a test is skipped, in CI it fails."""
     found = shutil.which("chromium")
     if found and (ROOT / "tests/node/browser/node_modules").is_dir():
         return found
-    wanted = "Chromium (apt-get install chromium) and `npm ci` in tests/node/browser"
-    if os.environ.get("ALEPHSCRIPT_REQUIRE_TOOLS"):
-        pytest.fail(f"this run must skip nothing, and lacks {wanted}")
-    pytest.skip(f"needs {wanted}")
+    lacking("Chromium (apt-get install chromium) and `npm ci` in tests/node/browser")

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
-import socketio
 
 from alephscript import AlephScriptClient, capability
 from alephscript.access import RoomSecrets
 from alephscript.errors import ConnectionRefused, PermissionDenied
 from alephscript.hub import Hub
+from tests.hub.conftest import Stock
 
 pytestmark = pytest.mark.anyio
-
-quiet = logging.getLogger("tests.socketio")
-quiet.setLevel(logging.CRITICAL)
 
 ANSWER = {"success": True, "n": 1}
 
@@ -36,34 +32,6 @@ class Bot(AlephScriptClient):
         return payload
 
 
-class Stock:
-    """An unmodified python-socketio client that notes what it hears."""
-
-    def __init__(self) -> None:
-        self.sio = socketio.AsyncClient(reconnection=False, logger=quiet, engineio_logger=quiet)
-        self.heard: asyncio.Queue[tuple[Any, ...]] = asyncio.Queue()
-        self.sio.on("*", self._hear, namespace="/runtime")
-
-    async def _hear(self, *said: Any) -> None:
-        self.heard.put_nowait(said)
-
-    async def emit(self, event: str, data: Any) -> None:
-        """Send without asking for acknowledgement."""
-        await self.sio.emit(event, data, namespace="/runtime")
-
-    async def call(self, event: str, data: Any) -> Any:
-        """Send and wait for the acknowledgement."""
-        return await self.sio.call(event, data, namespace="/runtime", timeout=5)
-
-    async def until(self, name: str) -> tuple[list[Any], list[tuple[Any, ...]]]:
-        """What it hears by that name, and what it heard before."""
-        before = []
-        async with asyncio.timeout(5):
-            while (said := await self.heard.get())[0] != name:
-                before.append(said)
-        return list(said[1:]), before
-
-
 @pytest.fixture
 async def hubs(shared_redis: Any) -> AsyncIterator[tuple[Hub, Hub]]:
     """Two hubs that are one mesh."""
@@ -78,9 +46,9 @@ async def join() -> AsyncIterator[Callable[..., Awaitable[Stock]]]:
     async with AsyncExitStack() as stack:
 
         async def join(hub: Hub, usuario: str, *rooms: str) -> Stock:
-            peer = Stock()
+            peer = Stock("/runtime")
             await peer.sio.connect(hub.url, namespaces=["/runtime"], transports=["websocket"])
-            stack.push_async_callback(peer.sio.disconnect)
+            stack.push_async_callback(peer.leave)
             await peer.call("CLIENT_REGISTER", {"usuario": usuario, "sesion": "-1"})
             for room in rooms:
                 await peer.call("CLIENT_SUSCRIBE", {"room": room})
@@ -144,14 +112,14 @@ async def test_an_asker_without_callback_and_observers_on_both_hubs_hear_one_set
         await asker.emit("ROOM_MESSAGE", question)
         hearing = [here, there, asker]
         for peer in hearing:
-            (said,), _ = await peer.until("SET_X")
+            _, said = await peer.next("SET_X")
             assert said.pop("sender")
             assert said == ANSWER
         end = {"event": "THE_END", "room": "R", "data": 1}
         assert (await asker.call("ROOM_MESSAGE", end))["success"]
         for peer in hearing if inside else hearing[:2]:
-            _, between = await peer.until("THE_END")
-            assert [said[0] for said in between if said[0] == "SET_X"] == []
+            name, *_ = await peer.next("SET_X", "THE_END")
+            assert name == "THE_END"
 
 
 async def test_what_a_master_tells_before_its_answer_is_heard_before_it(

@@ -22,12 +22,11 @@ from alephscript import (
     capability,
 )
 from alephscript.hub import Hub, HubError
+from tests.conftest import Start
 
-from .conftest import Program, Start
+from .conftest import HubStart
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
-
-HubStart = Callable[..., Awaitable[Program]]
 
 
 def at_once() -> Iterator[float]:
@@ -130,7 +129,7 @@ async def test_a_killed_master_ends_what_it_had_across_hubs(
     """As at its own hub."""
     redis = shared_redis.url()
     one, two = await hub(redis), await hub(redis)
-    worker = await start("tests.cluster.worker", two.url, "worker", ready=b"is ready on")
+    worker = await start("-m", "tests.cluster.worker", two.url, "worker", ready=b"is ready on")
     asker = await opened(AlephScriptClient, one.url)
     waiting = [asyncio.create_task(asker.request("HANG", {}, timeout=60)) for _ in range(20)]
     assert await answers(asker, "worker")  # they are there by now: order is kept
@@ -270,7 +269,7 @@ async def test_three_hubs_thirty_masters_and_three_hundred_clients_survive_rando
         killed = time.monotonic()
         port = urls[victim].rpartition(":")[2]
         hubs[victim].send(signal.SIGKILL)
-        await hubs[victim].end()
+        await hubs[victim].ended()
         assert time.monotonic() - killed < 30
         hubs[victim] = await hub(redis, port)
     for client in (*masters, *clients):

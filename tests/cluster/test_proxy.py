@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import shutil
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -30,18 +29,6 @@ class Bot(AlephScriptClient):
     async def echo(self, payload: Any) -> dict[str, Any]:
         """Say it again."""
         return {"said": payload}
-
-
-@pytest.fixture(scope="session")
-def nginx() -> str:
-    """An nginx; missing, a test is skipped, in CI it fails."""
-    found = shutil.which("nginx") or shutil.which("/usr/sbin/nginx")
-    if found:
-        return found
-    wanted = "nginx (apt-get install nginx-light)"
-    if os.environ.get("ALEPHSCRIPT_REQUIRE_TOOLS"):
-        pytest.fail(f"this run must skip nothing, and lacks {wanted}")
-    pytest.skip(f"needs {wanted}")
 
 
 @pytest.fixture

@@ -12,8 +12,7 @@ from typing import Any
 import pytest
 
 from alephscript import AlephScriptClient, ConnectionRefused, capability
-
-from .conftest import Start
+from tests.conftest import Start
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
 
@@ -38,7 +37,7 @@ def workers_of(process: int) -> list[int]:
 async def test_workers_share_a_port_and_a_mesh(shared_redis: Any, start: Start) -> None:
     """Clients are spread over them and meet; one that is killed comes back; SIGTERM ends all."""
     arguments = ("--port", "0", "--workers", "2", "--redis", shared_redis.url())
-    hub = await start("alephscript", "hub", *arguments)
+    hub = await start("-m", "alephscript", "hub", *arguments, ready=b"listening on")
     async with Bot(hub.url, connect_timeout=5, retry_open=True):
         spread = set()
         for _ in range(16):

@@ -1,64 +1,13 @@
-"""Processes that can be killed, and a line that can be cut, stalled and half-opened."""
+"""A line that can be cut, stalled and half-opened."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import socket
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 import pytest
-
-ROOT = Path(__file__).parents[2]
-
-
-class Process:
-    """A program of ours that can be killed, stopped and started again."""
-
-    def __init__(self, *arguments: str, ready: bytes) -> None:
-        self._arguments = arguments
-        self._ready = ready
-        self._process: asyncio.subprocess.Process | None = None
-
-    async def start(self) -> bytes:
-        """Start it; the line by which it says that it is ready."""
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *self._arguments,
-            cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
-            stdin=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        assert self._process.stderr is not None
-        async with asyncio.timeout(20):
-            async for line in self._process.stderr:
-                if self._ready in line:
-                    return line
-        raise AssertionError(f"{self._arguments} ended before it was ready")
-
-    def send(self, number: signal.Signals) -> None:
-        """Send it a signal."""
-        assert self._process is not None
-        self._process.send_signal(number)
-
-    async def ended(self) -> int:
-        """Its exit code, when it has ended."""
-        assert self._process is not None
-        async with asyncio.timeout(20):
-            await self._process.communicate()
-        assert self._process.returncode is not None
-        return self._process.returncode
-
-    async def end(self) -> None:
-        """Kill it if it still is there."""
-        if self._process is not None and self._process.returncode is None:
-            self._process.kill()
-            await self._process.communicate()
 
 
 class Line:
@@ -129,23 +78,6 @@ class Line:
             writer.write(data)
             await writer.drain()
         raise ConnectionResetError("one side has gone")
-
-
-Start = Callable[..., Awaitable[Process]]
-
-
-@pytest.fixture
-async def start() -> AsyncIterator[Start]:
-    """Starts processes, and leaves none behind."""
-    async with AsyncExitStack() as processes:
-
-        async def start(*arguments: str, ready: bytes) -> Process:
-            process = Process(*arguments, ready=ready)
-            processes.push_async_callback(process.end)
-            await process.start()
-            return process
-
-        yield start
 
 
 @pytest.fixture

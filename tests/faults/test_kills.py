@@ -13,8 +13,7 @@ import pytest
 
 from alephscript import AlephScriptClient, LinkLost, NotConnected, RequestError, State
 from alephscript.hub import Hub
-
-from .conftest import Start
+from tests.conftest import Start
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 
