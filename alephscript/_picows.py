@@ -195,7 +195,7 @@ class _PicowsLink(WSListener):  # type: ignore[misc]
     def _message(self, message: bytes) -> None:
         kind = message[:1]
         if kind == frames.MESSAGE:
-            self._packet(frames.decode(message[1:]))
+            self._packet(frames.decode(message))
         elif kind == frames.PING:
             self._heard = self._loop.time()
             self._put(frames.PONG + message[1:])

@@ -25,9 +25,8 @@ class Deadlines(Generic[K]):
 
     def __init__(self, passed: Callable[[K], None]) -> None:
         self._passed = passed
-        self._grain_of: dict[K, int] = {}
-        self._grains: dict[int, dict[K, None]] = {}
-        self._timers: dict[int, asyncio.TimerHandle] = {}
+        self._grains: dict[int, _Grain[K]] = {}
+        self._grain_of: dict[K, _Grain[K]] = {}
 
     def __len__(self) -> int:
         return len(self._grain_of)
@@ -35,39 +34,50 @@ class Deadlines(Generic[K]):
     def set(self, key: K, seconds: float) -> None:
         """Call back for a key after so many seconds; a key has one deadline."""
         loop = asyncio.get_running_loop()
-        grain = int((loop.time() + seconds) / _GRAIN) + 1
+        number = int((loop.time() + seconds) / _GRAIN) + 1
         if key in self._grain_of:
             self.forget(key)
-        keys = self._grains.get(grain)
-        if keys is None:
-            keys = self._grains[grain] = {}
-            self._timers[grain] = loop.call_at(grain * _GRAIN, self._ring, grain)
-        keys[key] = None
+        grain = self._grains.get(number)
+        if grain is None:
+            timer = loop.call_at(number * _GRAIN, self._ring, number)
+            grain = self._grains[number] = _Grain(number, timer)
+        grain[key] = None
         self._grain_of[key] = grain
 
     def forget(self, key: K) -> None:
         """Do not call back for a key; one that is not known is no error."""
         grain = self._grain_of.pop(key, None)
-        if grain is not None and grain in self._grains:  # it is not while its keys are called
-            self._grains[grain].pop(key, None)
+        if grain is not None:
+            grain.pop(key, None)
 
     def remaining(self, key: K) -> float:
         """Seconds until a key's deadline, never below zero; none at all if it has none."""
-        grain = self._grain_of.get(key, 0)
-        return max(0.0, grain * _GRAIN - asyncio.get_running_loop().time())
+        grain = self._grain_of.get(key)
+        if grain is None:
+            return 0.0
+        return max(0.0, grain.number * _GRAIN - asyncio.get_running_loop().time())
 
     def close(self) -> None:
         """Forget them all."""
-        for timer in self._timers.values():
-            timer.cancel()
-        self._timers.clear()
+        for grain in self._grains.values():
+            grain.timer.cancel()
         self._grains.clear()
         self._grain_of.clear()
 
-    def _ring(self, grain: int) -> None:
-        del self._timers[grain]
-        for key in self._grains.pop(grain):
+    def _ring(self, number: int) -> None:
+        grain = self._grains.pop(number)
+        for key in list(grain):
             # An earlier key's callback may have ended this one, or set it anew.
-            if self._grain_of.get(key) == grain:
+            if self._grain_of.get(key) is grain:
                 del self._grain_of[key]
                 self._passed(key)
+
+
+class _Grain(dict[K, None]):
+    """What ends at the same time."""
+
+    __slots__ = ("number", "timer")
+
+    def __init__(self, number: int, timer: asyncio.TimerHandle) -> None:
+        self.number = number
+        self.timer = timer

@@ -248,7 +248,7 @@ class _WatchedMachine:
         # Whoever comes is known afterwards, whoever leaves is known before.
         self._put(IN, method.__name__, self._told(fields) if comes else said)
         for effect in effects:
-            self._put(OUT, type(effect).__name__, self._told(effect._asdict()))
+            self._put(OUT, type(effect).__name__, self._told(msgspec.structs.asdict(effect)))
         return effects
 
     def _put(self, arrow: str, what: str, told: str) -> None:

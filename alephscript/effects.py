@@ -25,7 +25,7 @@ Pure: no socket, no clock.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -49,7 +49,7 @@ __all__ = [
 ]
 
 
-class Emit(NamedTuple):
+class Emit(msgspec.Struct, frozen=True):
     """Send an event.
 
     Attributes:
@@ -63,7 +63,7 @@ class Emit(NamedTuple):
     args: tuple[Any, ...]
 
 
-class Ask(NamedTuple):
+class Ask(msgspec.Struct, frozen=True):
     """Send an event to a master and ask for an acknowledgement under ``request``.
 
     Attributes:
@@ -81,7 +81,7 @@ class Ask(NamedTuple):
     seconds: float | None
 
 
-class Acknowledge(NamedTuple):
+class Acknowledge(msgspec.Struct, frozen=True):
     """Answer the event that ``sid`` sent with acknowledgement id ``ack``."""
 
     sid: str
@@ -89,14 +89,14 @@ class Acknowledge(NamedTuple):
     answer: Answer | msgspec.Raw
 
 
-class Arm(NamedTuple):
+class Arm(msgspec.Struct, frozen=True):
     """Call `Mesh.expired` with this request after so many seconds."""
 
     request: int
     seconds: float
 
 
-class Ended(NamedTuple):
+class Ended(msgspec.Struct, frozen=True):
     """A request has ended; its deadline means nothing any more.
 
     Attributes:
@@ -110,7 +110,7 @@ class Ended(NamedTuple):
     code: str
 
 
-class Denied(NamedTuple):
+class Denied(msgspec.Struct, frozen=True):
     """Send ``auth_error {reason, room, action, timestamp}``; the time is the shell's.
 
     Attributes:
@@ -126,7 +126,7 @@ class Denied(NamedTuple):
     action: str
 
 
-class Claim(NamedTuple):
+class Claim(msgspec.Struct, frozen=True):
     """Have the registry make a peer master of a room.
 
     Attributes:
@@ -150,14 +150,14 @@ class Claim(NamedTuple):
     gently: bool
 
 
-class Release(NamedTuple):
+class Release(msgspec.Struct, frozen=True):
     """Have the registry forget that a peer masters a room."""
 
     sid: str
     room: str
 
 
-class ToHub(NamedTuple):
+class ToHub(msgspec.Struct, frozen=True):
     """Send a frame to another hub; see `alephscript.federation`.
 
     Attributes:
@@ -173,26 +173,26 @@ class ToHub(NamedTuple):
     seconds: float | None = None
 
 
-class ToRoom(NamedTuple):
+class ToRoom(msgspec.Struct, frozen=True):
     """Tell all other hubs what is said in a room."""
 
     room: str
     frame: tuple[Any, ...]
 
 
-class Attend(NamedTuple):
+class Attend(msgspec.Struct, frozen=True):
     """Hear what other hubs say in a room; what follows in the list waits for that."""
 
     room: str
 
 
-class Abandon(NamedTuple):
+class Abandon(msgspec.Struct, frozen=True):
     """Hear no more what other hubs say in a room."""
 
     room: str
 
 
-class Survey(NamedTuple):
+class Survey(msgspec.Struct, frozen=True):
     """Ask all other hubs who is there.
 
     Attributes:

@@ -19,7 +19,7 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -41,6 +41,8 @@ __all__ = [
     "ProtocolError",
     "decode",
     "encode",
+    "event",
+    "head",
     "join_polling",
     "masked_text_frame",
     "open_packet",
@@ -77,50 +79,41 @@ class Kind(IntEnum):
     BINARY_ACK = 6
 
 
-class Packet(NamedTuple):
-    """A Socket.IO packet whose payload is not yet read.
+Packet = tuple[Kind, str, int | None, bytes]
+"""A Socket.IO packet whose payload is not yet read: what it is; its namespace, ``/`` unless it names
+one, without a query behind it; its acknowledgement id, None if there is none; its JSON text, empty if
+there is none."""
 
-    Attributes:
-        kind: What it is.
-        namespace: ``/`` unless it names one; a query behind the name is cut off.
-        ack: The acknowledgement id, None if there is none.
-        payload: The JSON text, empty if there is none.
-    """
-
-    kind: Kind
-    namespace: str
-    ack: int | None
-    payload: bytes
-
-
-_HEAD = re.compile(rb"([0-6])(?:(?<=[56])[0-9]{1,10}-)?(?:(/[^,?]*)(?:[?][^,]*)?(?:,|\Z))?([0-9]*)")
+_HEAD = re.compile(
+    rb"4([0-6])(?:(?<=[56])[0-9]{1,10}-)?(?:(/[^,?]*)(?:[?][^,]*)?(?:,|\Z))?([0-9]*)"
+)
 _KINDS = {b"%d" % kind: kind for kind in Kind}
-_KNOWN_HEADS = {b"%d%b," % (kind, wire.RUNTIME.encode()): kind for kind in (Kind.EVENT, Kind.ACK)}
+_RUNTIME_HEADS = {b"4%d%b," % (kind, wire.RUNTIME.encode()): kind for kind in (Kind.EVENT, Kind.ACK)}
 """Heads of nearly all packets: those of the usual namespace are found by one lookup."""
-_LONGEST_HEAD = max(map(len, _KNOWN_HEADS))
+_RUNTIME_HEAD = len(next(iter(_RUNTIME_HEADS)))
+_LONGEST_HEAD = _RUNTIME_HEAD + MAX_ACK_DIGITS + 1
 
 
 def decode(message: bytes) -> Packet:
     """Take a Socket.IO packet's head apart.
 
     Args:
-        message: What follows Engine.IO's ``4``.
+        message: An Engine.IO message, its ``4`` included.
 
     Raises:
         ProtocolError: There is no packet of that kind, or its head is longer than any.
     """
-    comma = message.find(b",", 0, _LONGEST_HEAD) + 1
-    known = _KNOWN_HEADS.get(message[:comma])
+    known = _RUNTIME_HEADS.get(message[:_RUNTIME_HEAD])
     if known is not None:
-        body = message.find(b"[", comma, comma + MAX_ACK_DIGITS + 1)
-        if body == comma:
-            return Packet(known, wire.RUNTIME, None, message[body:])
-        digits = message[comma:body]
-        if body > 0 and digits.isdigit():
-            return Packet(known, wire.RUNTIME, int(digits), message[body:])
+        body = message.find(b"[", _RUNTIME_HEAD, _LONGEST_HEAD)
+        digits = message[_RUNTIME_HEAD:body]
+        if digits.isdigit() and body > 0:
+            return known, wire.RUNTIME, int(digits), message[body:]
+        if body == _RUNTIME_HEAD:
+            return known, wire.RUNTIME, None, message[body:]
     head = _HEAD.match(message)
     if head is None:
-        raise ProtocolError(f"no Socket.IO packet begins with {message[:1]!r}")
+        raise ProtocolError(f"no Socket.IO packet begins with {message[:2]!r}")
     kind, namespace, ack = head.groups()
     if len(ack) > MAX_ACK_DIGITS or (namespace and len(namespace) > wire.MAX_NAME):
         raise ProtocolError("the packet's head is longer than any")
@@ -128,22 +121,24 @@ def decode(message: bytes) -> Packet:
         name = namespace.decode() if namespace else "/"
     except UnicodeDecodeError:
         raise ProtocolError("the packet's namespace is no UTF-8") from None
-    return Packet(_KINDS[kind], name, int(ack) if ack else None, message[head.end() :])
+    return _KINDS[kind], name, int(ack) if ack else None, message[head.end() :]
 
 
 def encode(kind: Kind, namespace: str, ack: int | None = None, payload: bytes = b"") -> bytes:
     """A packet as an Engine.IO message, ``4`` included."""
     if ack is None:
-        return _head(kind, namespace) + payload
-    return b"%b%d%b" % (_head(kind, namespace), ack, payload)
+        return head(kind, namespace) + payload
+    return b"%b%d%b" % (head(kind, namespace), ack, payload)
 
 
 @functools.lru_cache
-def _head(kind: Kind, namespace: str) -> bytes:
+def head(kind: Kind, namespace: str) -> bytes:
+    """What all packets of a kind in a namespace begin with."""
     where = b"" if namespace == "/" else b"%b," % namespace.encode()
     return b"4%d%b" % (kind, where)
 
 
+_NOTHING = msgspec.Raw()
 _split = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
@@ -157,20 +152,61 @@ def values(payload: bytes) -> list[msgspec.Raw]:
         InvalidPayload: It is no JSON array.
         PayloadTooLarge: It is nested too deeply.
     """
+    _check(payload)
+    try:
+        return _split(payload)
+    except RecursionError:
+        raise PayloadTooLarge(f"nested deeper than {wire.MAX_DEPTH} levels") from None
+    except msgspec.DecodeError as exc:
+        raise InvalidPayload(f"not a JSON array: {exc}") from None
+
+
+def _check(payload: bytes) -> None:
+    """What msgspec does not look at in what it leaves unread."""
     # Brackets inside strings count too: this bound is cheap, and passing it is the rule.
     if (
         len(payload) > 2 * wire.MAX_DEPTH
         and payload.count(b"[") + payload.count(b"{") > wire.MAX_DEPTH
     ):
         wire.loads(payload)
-    try:
-        if not payload.isascii():
+    if not payload.isascii():
+        try:
             payload.decode()
-        return _split(payload)
-    except RecursionError:
-        raise PayloadTooLarge(f"nested deeper than {wire.MAX_DEPTH} levels") from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as exc:
-        raise InvalidPayload(f"not a JSON array: {exc}") from None
+        except UnicodeDecodeError as exc:
+            raise InvalidPayload(f"not a JSON array: {exc}") from None
+
+
+class _Event(msgspec.Struct, array_like=True, gc=False):
+    """An event as nearly all are: a name, its data, and what is said besides."""
+
+    name: str
+    data: msgspec.Raw = _NOTHING
+    meta: msgspec.Raw = _NOTHING
+
+
+_take_event_apart = msgspec.json.Decoder(_Event).decode
+
+
+def event(payload: bytes) -> tuple[Any, Sequence[msgspec.Raw]]:
+    """An event's name, and its first two arguments, unread; checked as `values` checks them.
+
+    Nothing in the mesh has a meaning for further arguments: they are checked and left behind.
+
+    Raises:
+        InvalidPayload: It is no JSON array, or an empty one.
+        PayloadTooLarge: It is nested too deeply.
+    """
+    _check(payload)
+    try:
+        said = _take_event_apart(payload)
+    except (msgspec.DecodeError, RecursionError):
+        found = values(payload)  # a name that is no text, or a failure to be told
+        if not found:
+            raise InvalidPayload("an event is an array that begins with its name") from None
+        return wire.loads(found[0]), found[1:3]
+    if said.meta is not _NOTHING:
+        return said.name, (said.data, said.meta)
+    return said.name, () if said.data is _NOTHING else (said.data,)
 
 
 def open_packet(

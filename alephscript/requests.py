@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 
@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 
-class Request:
+class Request(msgspec.Struct, eq=False):
     """A question on its way.
 
     Attributes:
@@ -48,55 +48,36 @@ class Request:
         key: Where it is in its asker's table.
         asker: Who asks.
         ack: The asker's acknowledgement id, None if it wants none.
-        event: ``GET_`` and the capability.
+        capability: What it asks for.
+        question: What is passed on: its event, its payload, the envelope's further keys.
         wanted: The room that the asker named.
-        question: What is passed on: payload, and the envelope's further keys.
         meta: What the asker says about it, checked.
-        master: Who is to answer it; None while it waits for somebody.
         room: The room that was asked, as far as it is known.
+        master: Who is to answer it; None while it waits for somebody.
         own_id: What the asker marked its question with, for masters that know no numbers.
         answer_seen: Whether a SET_ of the master told the asker already.
     """
 
-    __slots__ = (
-        "ack",
-        "answer_seen",
-        "asker",
-        "event",
-        "key",
-        "master",
-        "meta",
-        "number",
-        "own_id",
-        "question",
-        "room",
-        "wanted",
-    )
+    number: int
+    key: int
+    asker: Peer
+    ack: int | None
+    capability: str
+    question: wire.RoomMessage
+    wanted: Any
+    meta: Meta
+    room: str
+    master: Master[Peer] | None = None
+    own_id: Any = None
+    answer_seen: bool = False
 
-    def __init__(
-        self,
-        number: int,
-        asker: Peer,
-        ack: int | None,
-        question: wire.RoomMessage,
-        wanted: str | None,
-        meta: Meta,
-    ) -> None:
-        self.number = number
-        self.key = -number if ack is None or ack in asker.asked else ack
-        self.asker = asker
-        self.ack = ack
-        self.event = question.event
-        self.wanted = wanted
-        self.question = question
-        self.meta = meta
-        self.master: Master[Peer] | None = None
-        self.room = question.room
-        self.own_id: Any = None
-        self.answer_seen = False
+    @property
+    def event(self) -> str:
+        """``GET_`` and the capability."""
+        return self.question.event
 
 
-class Meta(NamedTuple):
+class Meta(msgspec.Struct, frozen=True, eq=False):
     """What an asker says about its request.
 
     Attributes:
@@ -173,21 +154,21 @@ class Requests:
             ack: The asker's acknowledgement id, None if it wants none.
             meta: What else the asker says.
         """
-        event = question.event
+        capability = wire.capability_name(question.event)
         room = None
         try:
-            room = self._rooms.that_answers(peer, event, wanted)
+            room = self._rooms.that_answers(peer, capability, wanted)
         except NoMaster as error:
             if not meta.wait:
-                return _refused(peer, event, ack, error)
+                return _refused(peer, question.event, ack, error)
         except RequestError as error:
-            return _refused(peer, event, ack, error)
+            return _refused(peer, question.event, ack, error)
         seconds = self._default_timeout if meta.seconds is None else meta.seconds
         if seconds <= 0 or self.closing or meta.extras or len(peer.asked) >= self._most:
             refusal = self._refusal(peer, meta, seconds)
             if refusal is not None:
-                return _refused(peer, event, ack, refusal)
-        request = self._made(peer, ack, question, wanted, meta)
+                return _refused(peer, question.event, ack, refusal)
+        request = self._made(peer, ack, capability, question, wanted, meta)
         if room is None:
             self._waiting[request.number] = request
             return [Arm(request.number, seconds)]
@@ -209,7 +190,9 @@ class Requests:
         if refusal is not None or member is None:
             return _refused(peer, question.event, ack, refusal or NoMaster())
         master = Master(member, wire.Declaration("", ()), by_envelope=False)
-        return [self._put(self._made(peer, ack, question, None, meta), master, seconds, seconds)]
+        capability = wire.capability_name(question.event)
+        request = self._made(peer, ack, capability, question, None, meta)
+        return [self._put(request, master, seconds, seconds)]
 
     def serve(
         self, peer: Peer, question: wire.RoomMessage, master: Master[Peer], ack: int, meta: Meta
@@ -220,19 +203,25 @@ class Requests:
         if refusal is not None:
             answer = ("answer", ack, master.peer.sid, refusal.answer(), False)
             return [Ended(0, None, refusal.code), ToHub(peer.hub or "", answer)]
-        return [self._put(self._made(peer, ack, question, None, meta), master, seconds, seconds)]
+        capability = wire.capability_name(question.event)
+        request = self._made(peer, ack, capability, question, None, meta)
+        return [self._put(request, master, seconds, seconds)]
 
     def _made(
         self,
         peer: Peer,
         ack: int | None,
+        capability: str,
         question: wire.RoomMessage,
         wanted: Any,
         meta: Meta,
     ) -> Request:
-        number = next(self._numbers)
-        request = Request(number, peer, ack, question, wanted, meta)
-        self._open[number] = peer.asked[request.key] = request
+        number, asked = next(self._numbers), peer.asked
+        key = -number if ack is None or ack in asked else ack
+        request = Request(
+            number, key, peer, ack, capability, question, wanted, meta, question.room
+        )
+        self._open[number] = asked[key] = request
         return request
 
     def _refusal(self, peer: Peer, meta: Meta, seconds: float) -> RequestError | None:
@@ -256,7 +245,7 @@ class Requests:
             left: Seconds until the deadline.
             seconds: The same, if the deadline is still to be set.
         """
-        master = room.masters.pick(wire.capability_name(request.event))
+        master = room.masters.pick(request.capability)
         assert master is not None
         request.room = room.name
         return self._put(request, master, left, seconds)
@@ -265,11 +254,11 @@ class Requests:
         self, request: Request, master: Master[Peer], left: float, seconds: float | None
     ) -> Effect:
         """Put a request to a master, here or at another hub; see `_pass_on`."""
-        event, number, asker, room = request.event, request.number, request.asker, request.room
-        peer = master.peer
+        number, room, peer = request.number, request.room, master.peer
+        question = request.question
+        event = question.event
         request.master = master
         peer.serving[number] = request
-        question = request.question
         if peer.hub is not None:
             about = _about(request, left)
             frame = ("ask", number, peer.sid, room or None, event, question.data, about)
@@ -279,10 +268,11 @@ class Requests:
             meta = {
                 "id": str(number),
                 "room": room,
-                "caller": asker.caller,
+                "caller": request.asker.caller,
                 "timeoutMs": round(left * 1000),
-                **request.meta.extras,
             }
+            if request.meta.extras:
+                meta |= request.meta.extras
             args = (question.data, meta)
         else:
             if isinstance(read := wire.value(question.data), dict):
@@ -296,8 +286,8 @@ class Requests:
                         "room": room,
                         "data": question.data,
                         "namespace": self._namespace,
-                        "requester": asker.sid,
-                        "requesterName": asker.name,
+                        "requester": request.asker.sid,
+                        "requesterName": request.asker.name,
                         "requestId": str(number),
                     },
                 )
@@ -323,7 +313,9 @@ class Requests:
         effects: list[Effect] = []
         for request in list(self._waiting.values()):
             try:
-                room = self._rooms.that_answers(request.asker, request.event, request.wanted)
+                room = self._rooms.that_answers(
+                    request.asker, request.capability, request.wanted
+                )
             except RequestError as error:
                 if not request.meta.wait:
                     effects += self.end(request, error.answer())
@@ -345,9 +337,11 @@ class Requests:
             return [*self.forget(request, "master_lost"), ToHub(request.asker.hub, frame)]
         lost.peer.serving.pop(request.number, None)
         request.master = None
-        if lost.is_idempotent(wire.capability_name(request.event)):
+        if lost.is_idempotent(request.capability):
             try:
-                room = self._rooms.that_answers(request.asker, request.event, request.wanted)
+                room = self._rooms.that_answers(
+                    request.asker, request.capability, request.wanted
+                )
             except NoMaster:
                 if request.meta.wait:
                     self._waiting[request.number] = request
@@ -396,9 +390,8 @@ class Requests:
             self._waiting.pop(number, None)
         else:
             master.peer.serving.pop(number, None)
-            asked_for = wire.capability_name(request.event)
-            if asked_for in master.offers:
-                capability = asked_for
+            if request.capability in master.offers:
+                capability = request.capability
         return [Ended(number, capability, code)]
 
 

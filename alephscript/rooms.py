@@ -87,7 +87,8 @@ class Peer:
     @property
     def caller(self) -> str:
         """Who it is to whoever it asks: proven, where the hub asks for proof."""
-        return (self.identity and self.identity.usuario) or self.name
+        identity = self.identity
+        return self.name if identity is None else identity.usuario or self.name
 
 
 class Room:
@@ -134,7 +135,7 @@ class Rooms:
         self._history = history
         self._history_bytes = history_bytes
         self._rooms: dict[str, Room] = {}
-        self._offers: dict[str, dict[str, None]] = {}  # capability -> rooms that offer it
+        self._offers: dict[str, dict[str, Room]] = {}  # capability -> rooms that offer it
         self._histories = itertools.count()
         self._forgotten: OrderedDict[str, History] = OrderedDict()
 
@@ -303,8 +304,13 @@ class Rooms:
         self._index(room, before)
         return self._tell_of_masters(room) if change.is_new else []
 
-    def that_answers(self, peer: Peer, event: str, wanted: Any) -> Room:
+    def that_answers(self, peer: Peer, capability: str, wanted: Any) -> Room:
         """The room whose master is to answer.
+
+        Args:
+            peer: Who asks.
+            capability: What for.
+            wanted: The room that it names, any JSON; None leaves it to the hub.
 
         Raises:
             NoMaster: Nobody offers it, or the room that was named has no master.
@@ -315,29 +321,32 @@ class Rooms:
         if wanted is not None:
             if self._authorize is not None:
                 # Before it is looked for: whether there is such a room is nobody else's business.
-                self.check(peer, "ask", wire.room_name(wanted), wire.capability_name(event))
+                self.check(peer, "ask", wire.room_name(wanted), capability)
             room = self._rooms.get(wire.room_name(wanted))
             if room is None or not room.masters.serving:
                 raise NoMaster(f"{wanted} has no master")
         else:
-            room = self._that_offers(peer, event)
+            room = self._that_offers(peer, capability)
         if self._require_subscription and room.name not in peer.rooms:
             raise NotSubscribed(f"subscribe to {room.name} before asking it")
         return room
 
-    def _that_offers(self, peer: Peer, event: str) -> Room:
-        capability = wire.capability_name(event)
+    def _that_offers(self, peer: Peer, capability: str) -> Room:
         offering = self._offers.get(capability)
         if offering is not None and self._authorize is not None:
-            offering = {name: None for name in offering if self.may(peer, "ask", name, capability)}
+            offering = {
+                name: room
+                for name, room in offering.items()
+                if self.may(peer, "ask", name, capability)
+            }
         if not offering:
             raise NoMaster(f"nobody offers {capability}")
         if len(offering) == 1:
-            return self._rooms[next(iter(offering))]
+            return next(iter(offering.values()))
         for name in peer.rooms:
             if name in offering:
-                return self._rooms[name]
-        rooms = [self._rooms[name] for name in offering]
+                return offering[name]
+        rooms = list(offering.values())
         if len({id(each.peer) for room in rooms for each in room.masters.serving}) > 1:
             names = [room.name for room in rooms]
             raise AmbiguousRoom(
@@ -353,7 +362,7 @@ class Rooms:
             if not rooms:
                 del self._offers[capability]
         for capability in room.masters.offers - before:
-            self._offers.setdefault(capability, {})[room.name] = None
+            self._offers.setdefault(capability, {})[room.name] = room
 
     def _tell_of_masters(
         self, room: Room, displaced: Sequence[Peer] = (), declared_by: Sequence[Peer] = ()

@@ -34,6 +34,7 @@ come unread (`msgspec.Raw`): what is only passed on stays so, what matters is re
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -165,12 +166,11 @@ class Mesh:
                 handler = _HANDLERS.get(event)
                 if handler is not None:
                     return handler(self, peer, args, ack)
-            name = wire.check_event(event)
-            if name.startswith("GET_"):
-                return self._asked_directly(peer, name, args, ack)
-            raise UnknownEvent(
-                f"the hub has no meaning for {name}; to tell a room, send ROOM_MESSAGE"
-            )
+            payload = args[0] if args else {}
+            meta = meta_of(args[1]) if len(args) > 1 and peer.speaks_meta else NO_META
+            name = _asking(event) if type(event) is str else wire.check_event(event)
+            question = wire.RoomMessage(name, "", payload, _NOTHING)
+            return self.requests.ask(peer, question, meta.room, ack, meta)
         except PermissionDenied as error:
             (detail,) = error.details
             return [
@@ -191,8 +191,9 @@ class Mesh:
 
     def acknowledged(self, sid: str, request: int, args: Sequence[Any] = ()) -> list[Effect]:
         """A socket answered an `Ask`; answers of others are dropped."""
-        pending = self.requests.get(request)
-        if pending is None or pending.master is None or pending.master.peer.sid != sid:
+        peer = self._peers.get(sid)
+        pending = None if peer is None else peer.serving.get(request)
+        if pending is None:
             self.late_answers += 1
             return []
         return self.requests.end(pending, answer_of(pending, args))
@@ -416,16 +417,13 @@ class Mesh:
 
     # What is asked
 
-    def _asked_directly(
-        self, peer: Peer, event: str, args: Sequence[Any], ack: int | None
+    def _asked_of_member(
+        self, peer: Peer, args: Sequence[Any], ack: int | None, *, event: str
     ) -> list[Effect]:
-        payload = args[0] if args else {}
         meta = meta_of(args[1]) if len(args) > 1 and peer.speaks_meta else NO_META
-        question = wire.RoomMessage(event, "", payload, _NOTHING)
-        if event in wire.MEMBER_EVENTS:
-            member = self._member(meta.member, peer)
-            return self.requests.ask_member(peer, question, member, ack, meta)
-        return self.requests.ask(peer, question, meta.room, ack, meta)
+        question = wire.RoomMessage(event, "", args[0] if args else {}, _NOTHING)
+        member = self._member(meta.member, peer)
+        return self.requests.ask_member(peer, question, member, ack, meta)
 
     def _member(self, sid: Any, asker: Peer) -> Peer | None:
         if not isinstance(sid, str):
@@ -632,7 +630,24 @@ _HANDLERS: Mapping[str, _Handler] = {
     HubEvent.GET_SERVER_STATE: Mesh._server_state,  # noqa: SLF001
     HubEvent.GET_CAPABILITIES: Mesh._capabilities,  # noqa: SLF001
     HubEvent.GET_MEMBERS: Mesh._members_of,  # noqa: SLF001
+    **{
+        event: functools.partial(Mesh._asked_of_member, event=event)  # noqa: SLF001
+        for event in wire.MEMBER_EVENTS
+    },
 }
+
+
+@functools.lru_cache(maxsize=1024)
+def _asking(event: str) -> str:
+    """A question's name; a mesh has few of them, and asks each often.
+
+    Raises:
+        UnknownEvent: Nobody can be asked that.
+    """
+    name = wire.check_event(event)
+    if not name.startswith("GET_"):
+        raise UnknownEvent(f"the hub has no meaning for {name}; to tell a room, send ROOM_MESSAGE")
+    return name
 
 
 def _acknowledge(peer: Peer, ack: int | None, fields: Mapping[str, Any]) -> list[Effect]:

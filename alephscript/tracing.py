@@ -19,6 +19,8 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from alephscript import wire
 from alephscript.effects import Arm, Ask, Effect, Ended, ToHub
 from alephscript.errors import Cancelled, Closed, RequestError
@@ -156,11 +158,11 @@ class HubTracing(Tracing):
             span.set_attribute("alephscript.room", request.room)  # it has waited for one
         if isinstance(effect, Ask) and len(effect.args) > 1:
             question, meta = effect.args
-            return effect._replace(args=(question, {**meta, **self._joining(span)}))
+            return msgspec.structs.replace(effect, args=(question, {**meta, **self._joining(span)}))
         if isinstance(effect, ToHub):
             *asked, about = effect.frame
             extras = {**about["extras"], **self._joining(span)}
-            return effect._replace(frame=(*asked, {**about, "extras": extras}))
+            return msgspec.structs.replace(effect, frame=(*asked, {**about, "extras": extras}))
         return effect
 
     def close(self) -> None:

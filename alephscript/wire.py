@@ -15,7 +15,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import Any
 
 import attrs
 import msgspec
@@ -223,7 +223,7 @@ class Declaration:
     descriptions: Mapping[str, Mapping[str, Any]] = attrs.Factory(dict)
 
 
-class RoomMessage(NamedTuple):
+class RoomMessage(msgspec.Struct, frozen=True):
     """ROOM_MESSAGE; ``extras`` are the envelope's further keys, passed on to a master."""
 
     event: str

@@ -114,7 +114,7 @@ class Admin:
         message = frames.encode(Kind.EVENT, _NAMESPACE, None, payload)
         frame = frames.text_frame(message)
         for connection in list(to):
-            connection.put(message, frame)
+            connection.send(message, frame)
 
     def _stats(self, events: list[dict[str, Any]]) -> dict[str, Any]:
         connections = self._engine.connections.values()

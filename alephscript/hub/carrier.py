@@ -74,8 +74,8 @@ class Carrier(abc.ABC):
             elif isinstance(effect, Ended):
                 self._deadlines.forget(effect.request)
                 now = time.perf_counter()
-                began = self._asked_at.pop(effect.request, now)
-                self.meter.ended(effect.capability, effect.code, now - began)
+                seconds = now - self._asked_at.pop(effect.request, now)
+                self.meter.ended(effect.capability, effect.code, seconds)
             elif isinstance(effect, Emit):
                 self.emit(effect.to, effect.event, effect.args)
             elif isinstance(effect, Denied):

@@ -25,11 +25,11 @@ class WatchedConnection(Connection):
         super().__init__(*args)
         self._wire = debugging.Wire("hub", payloads="payloads" in debugging.topics())
 
-    def put(self, message: bytes, frame: bytes) -> None:
-        """See `Connection.put`."""
+    def send(self, message: bytes, frame: bytes | None = None) -> None:
+        """See `Connection.send`."""
         if not (self.closed or self._doomed):
             self._show(debugging.OUT, message)
-        super().put(message, frame)
+        super().send(message, frame)
 
     def receive(self, message: bytes) -> None:
         """See `Connection.receive`."""
@@ -47,7 +47,7 @@ class WatchedConnection(Connection):
         if message[:1] != frames.MESSAGE:
             return
         try:
-            kind, namespace, ack, payload = frames.decode(message[1:])
+            kind, namespace, ack, payload = frames.decode(message)
         except ProtocolError:
             return  # it ends the connection, and that says why
         self._wire.packet(arrow, self._peer(namespace), kind, ack, payload)

@@ -10,7 +10,6 @@ Knows sockets by two words only: a `WebSocket` that takes framed bytes, and a wa
 from __future__ import annotations
 
 import asyncio
-import functools
 import importlib.metadata
 import logging
 import secrets
@@ -236,20 +235,21 @@ class Engine:
             asyncio.get_running_loop().call_soon(self._flush)
         self._dirty.append(connection)
 
-    def packet(self, connection: Connection, data: bytes) -> None:
+    def packet(self, connection: Connection, message: bytes) -> None:
         """A Socket.IO packet came.
 
         Raises:
             ProtocolError: It is none.
         """
-        kind, namespace, ack, payload = frames.decode(data)
-        inhabited = self._namespaces.get(namespace)
+        kind, namespace, ack, payload = frames.decode(message)
         sid = connection.sids.get(namespace)
-        if kind is Kind.CONNECT:
-            self._connect(connection, namespace, inhabited, payload)
-        elif inhabited is None or sid is None:
-            pass  # not connected there: as stock hubs do, nothing
-        elif kind is Kind.EVENT:
+        if sid is None:
+            # Whoever is not connected there hears nothing, as from stock hubs.
+            if kind is Kind.CONNECT:
+                self._connect(connection, namespace, payload)
+            return
+        inhabited = self._namespaces[namespace]
+        if kind is Kind.EVENT:
             connection.credit -= 1
             if connection.credit < 0 and not connection.earn():
                 self._too_many(connection, inhabited, sid, ack)
@@ -265,7 +265,7 @@ class Engine:
             inhabited.refused(sid, ack, error)
         elif kind is Kind.BINARY_ACK:
             inhabited.acknowledged(sid, ack, b"[]")
-        else:
+        elif kind is Kind.CONNECT_ERROR:
             raise ProtocolError("a client sends no CONNECT_ERROR")
 
     def gone(self, connection: Connection) -> None:
@@ -276,12 +276,11 @@ class Engine:
             self._namespaces[namespace].left(sid)
         connection.sids.clear()
 
-    def _connect(
-        self, connection: Connection, namespace: str, inhabited: Inhabited | None, payload: bytes
-    ) -> None:
+    def _connect(self, connection: Connection, namespace: str, payload: bytes) -> None:
+        inhabited = self._namespaces.get(namespace)
         if inhabited is None:
             self._refuse(connection, namespace, "Invalid namespace")
-        elif namespace in connection.sids or namespace in connection.joining:
+        elif namespace in connection.joining:
             pass
         elif self.access is None:
             self._join(connection, namespace, inhabited, None)
@@ -432,37 +431,33 @@ class Connection:
         self.upgraded = False
         self._engine = engine
         self._out: list[bytes] = []  # frames on a websocket, else messages
-        self._waiting = 0  # bytes in _out
+        self._waiting = 0  # bytes in _out, as long as they are messages
         self._websocket: WebSocket | None = None
         self._poll: asyncio.Future[bytes] | None = None
         self._upgrading = False
         self._doomed = False
 
-    def send(self, message: bytes) -> None:
-        """Send an Engine.IO message to this client alone."""
-        self.put(message, frames.text_frame(message))
-
-    def put(self, message: bytes, frame: bytes) -> None:
+    def send(self, message: bytes, frame: bytes | None = None) -> None:
         """Send a message at the end of this turn; over the bound, the client is cut off.
 
         Args:
             message: An Engine.IO message.
-            frame: The same as one unmasked websocket text frame, made once for all it goes to.
+            frame: The same as one unmasked websocket text frame, if it was made for others, too.
         """
         if self.closed or self._doomed:
             return
         out = self._out
         if not out:
             self._engine.mark(self)
-        self._waiting += len(message)
         if self._websocket is None:
             out.append(message)
+            self._waiting += len(message)
+            if self._waiting > self._engine.limits.backlog_bytes:
+                self._cut()
         else:
-            out.append(frame)
+            out.append(frame or frames.text_frame(message))
             if len(out) >= _BATCH:
                 self.flush()
-        if self._waiting > self._engine.limits.backlog_bytes:
-            self._cut()
 
     def flush(self) -> None:
         """Hand over what waits, if there is a way to."""
@@ -471,7 +466,7 @@ class Connection:
             return
         websocket = self._websocket
         if websocket is not None:
-            self._out, self._waiting = [], 0
+            self._out = []
             websocket.write(out[0] if len(out) == 1 else b"".join(out))
             if websocket.backlog() > self._engine.limits.backlog_bytes:
                 self._cut()
@@ -488,7 +483,7 @@ class Connection:
             self.close("its message is too large")
         elif kind == frames.MESSAGE:
             try:
-                self._engine.packet(self, message[1:])
+                self._engine.packet(self, message)
             except ProtocolError as error:
                 self.close(str(error))
         elif kind == frames.PONG:
@@ -603,6 +598,8 @@ class _Carrier(Carrier):
     def __init__(self, mesh: Mesh) -> None:
         super().__init__(mesh)
         self._connections: dict[str, Connection] = {}
+        self._event = frames.head(Kind.EVENT, mesh.namespace)
+        self._ack = frames.head(Kind.ACK, mesh.namespace)
 
     def joined(self, sid: str, connection: Connection, identity: Identity | None) -> None:
         self._connections[sid] = connection
@@ -614,16 +611,11 @@ class _Carrier(Carrier):
 
     def received(self, sid: str, ack: int | None, payload: bytes) -> None:
         try:
-            values = frames.values(payload)
-            if not values:
-                raise InvalidPayload("an event is an array that begins with its name")
-            text = bytes(values[0])
-            name = _name(text) if len(text) <= wire.MAX_NAME else wire.loads(text)
+            name, args = frames.event(payload)
         except RequestError as error:
             self.refused(sid, ack, error)
         else:
-            del values[0]
-            self.carry(self.mesh.received(sid, name, values, ack))
+            self.carry(self.mesh.received(sid, name, args, ack))
 
     def refused(self, sid: str, ack: int | None, error: RequestError) -> None:
         self.carry(self.mesh.refused(sid, ack, error))
@@ -638,32 +630,23 @@ class _Carrier(Carrier):
         self.carry(self.mesh.acknowledged(sid, ack, values))
 
     def emit(self, to: Iterable[str], event: str, args: tuple[Any, ...]) -> None:
-        payload = _encode([event, *args])
-        message = frames.encode(Kind.EVENT, self.mesh.namespace, None, payload)
+        message = self._event + _encode((event, *args))
         frame = frames.text_frame(message)
         connections = self._connections
         for sid in to:
-            connections[sid].put(message, frame)
+            connections[sid].send(message, frame)
 
     def ask(self, to: str, event: str, args: tuple[Any, ...], request: int) -> None:
-        payload = _encode([event, *args])
-        self._connections[to].send(frames.encode(Kind.EVENT, self.mesh.namespace, request, payload))
+        payload = _encode((event, *args))
+        self._connections[to].send(b"%b%d%b" % (self._event, request, payload))
 
     def acknowledge(self, effect: Acknowledge) -> None:
-        payload = _encode([effect.answer])
-        self._connections[effect.sid].send(
-            frames.encode(Kind.ACK, self.mesh.namespace, effect.ack, payload)
-        )
+        payload = _encode((effect.answer,))
+        self._connections[effect.sid].send(b"%b%d%b" % (self._ack, effect.ack, payload))
 
 
 def _expire(connection: Connection) -> None:
     connection.close("its identity has expired")
-
-
-@functools.lru_cache(maxsize=1024)
-def _name(unread: bytes) -> Any:
-    """An event's name; a mesh has few of them, and each packet one."""
-    return wire.loads(unread)
 
 
 # What is unread stays the bytes it came as; all values here came from the wire, so are its own.

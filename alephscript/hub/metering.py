@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import bisect
 import math
-from collections import Counter
 from typing import Any
 
 __all__ = ["BOUNDS", "OTHER", "Meter", "Tally"]
@@ -50,7 +49,7 @@ class Tally:
     __slots__ = ("buckets", "ended", "seconds")
 
     def __init__(self) -> None:
-        self.ended: Counter[str] = Counter()
+        self.ended: dict[str, int] = {}
         self.buckets = [0] * len(BOUNDS)
         self.seconds = 0.0
 
@@ -79,9 +78,10 @@ class Meter:
             if len(self.tallies) >= _MOST_CAPABILITIES:
                 name = OTHER
             tally = self.tallies.setdefault(name, Tally())
-        if code not in tally.ended and len(tally.ended) >= _MOST_CODES:
+        ended = tally.ended
+        if code not in ended and len(ended) >= _MOST_CODES:
             code = OTHER
-        tally.ended[code] += 1
+        ended[code] = ended.get(code, 0) + 1
         tally.buckets[bisect.bisect_left(BOUNDS, seconds)] += 1
         tally.seconds += seconds
 

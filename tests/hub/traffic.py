@@ -164,7 +164,7 @@ class Books:
         if not message.startswith(frames.MESSAGE):
             return
         try:
-            kind, namespace, ack, payload = frames.decode(message[1:])
+            kind, namespace, ack, payload = frames.decode(message)
         except ProtocolError:
             return
         if kind is Kind.CONNECT and namespace in wire.NAMESPACES:
@@ -190,7 +190,7 @@ class Books:
         assert message.decode()[0] in "0234"  # open, ping, pong, message
         if not message.startswith(frames.MESSAGE):
             return
-        kind, namespace, ack, payload = frames.decode(message[1:])
+        kind, namespace, ack, payload = frames.decode(message)
         said = _strictly(payload)
         if kind is Kind.EVENT:
             frames.values(payload)
@@ -265,7 +265,7 @@ class Peer:
             if message == frames.PING:
                 self.says(frames.PONG)
             elif self.is_honest and message.startswith(frames.MESSAGE):
-                kind, namespace, ack, _ = frames.decode(message[1:])
+                kind, namespace, ack, _ = frames.decode(message)
                 if kind is Kind.EVENT and ack is not None:
                     self.says(frames.encode(Kind.ACK, namespace, ack, b'[{"served":true}]'))
 
