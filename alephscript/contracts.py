@@ -17,7 +17,7 @@ import typing
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, ClassVar, Generic, TypeVar, cast
+from typing import Any, ClassVar, Generic, Literal, TypeVar, cast
 
 import attrs
 import cattrs
@@ -34,7 +34,7 @@ from cattrs.cols import (
 )
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
-from alephscript import wire
+from alephscript import readers, wire
 from alephscript.errors import ContractError, DeclarationError
 
 __all__ = [
@@ -44,6 +44,8 @@ __all__ = [
     "encode",
     "is_contract",
     "json_schema",
+    "loads",
+    "loads_reply",
     "prepare",
     "reply_type",
     "wire_key",
@@ -123,7 +125,7 @@ def encode(value: Any) -> Any:
         ContractError: A part of it has no JSON form.
     """
     try:
-        return _converter().unstructure(value)
+        return _unstructure_hook(type(value))(value)
     except Exception as exc:
         message = str(exc) if isinstance(exc, _NoJSONForm) else f"cannot be encoded: {exc!r}"
         raise ContractError(type(value).__name__, [{"path": "", "message": message}]) from exc
@@ -137,7 +139,17 @@ def dumps(value: Any) -> bytes:
         InvalidPayload: As `alephscript.wire.dumps`.
         PayloadTooLarge: It is nested too deeply.
     """
-    return wire.dumps_plain(value if wire.is_plain(value) else encode(value))
+    if type(value) in _JSON_TYPES and wire.is_plain(value):
+        return wire.dumps_plain(value)
+    return wire.dumps_plain(encode(value))
+
+
+_JSON_TYPES = frozenset({dict, list, tuple, str, int, float, bool, type(None), msgspec.Raw})
+
+
+@functools.cache
+def _unstructure_hook(cls: type) -> Callable[[Any], Any]:
+    return _converter().get_unstructure_hook(cls)
 
 
 def decode(payload: Any, cls: type[T]) -> T:
@@ -158,6 +170,46 @@ def decode(payload: Any, cls: type[T]) -> T:
         raise ContractError(name, problems) from None
 
 
+def loads(text: bytes | msgspec.Raw, cls: type[T]) -> T:
+    """A contract from its JSON text; `decode` of what the text says, in one pass where that can be.
+
+    Args:
+        text: What arrived.
+        cls: The contract, or any type made of contracts and JSON types.
+
+    Raises:
+        ContractError: It does not fit; every problem is listed.
+        InvalidPayload: It is no JSON.
+        PayloadTooLarge: It is nested too deeply.
+    """
+    read = _reader(cls)
+    if read is not None and wire.is_sound(bytes(text)):
+        try:
+            return cast("T", read(text))
+        except Exception:  # noqa: BLE001, S110 - the converter says what is wrong, if anything is
+            pass
+    return decode(wire.loads(text), cls)
+
+
+def loads_reply(payload: bytes, cls: type[T]) -> T | None:
+    """A reply from the JSON text of an acknowledgement that is a success and nothing else.
+
+    Args:
+        payload: A JSON array, unchecked.
+        cls: The contract of the reply.
+
+    Returns:
+        None if it is not, or has to be looked at more closely.
+    """
+    read = _reply_reader(cls)
+    if read is None or not wire.is_sound(payload):
+        return None
+    try:
+        return cast("T | None", read(payload))
+    except Exception:  # noqa: BLE001 - the converter says what is wrong, if anything is
+        return None
+
+
 def prepare(cls: Any) -> None:
     """Compile the reading of a type ahead of its first use.
 
@@ -165,6 +217,29 @@ def prepare(cls: Any) -> None:
         Exception: Whatever cattrs raises for a type that has no JSON form.
     """
     _converter().get_structure_hook(cls)
+    _reader(cls)
+
+
+@functools.cache
+def _reader(cls: Any) -> Callable[[bytes | msgspec.Raw], Any] | None:
+    found = readers.reader(cls, key_of=wire_key, structure=_converter().structure)
+    if found is None:
+        return None
+    mirror, make = found
+    read = msgspec.json.Decoder(mirror).decode
+    return lambda text: make(read(text))
+
+
+@functools.cache
+def _reply_reader(cls: Any) -> Callable[[bytes], Any] | None:
+    found = readers.reader(
+        cls, key_of=wire_key, structure=_converter().structure, besides={"success": Literal[True]}
+    )
+    if found is None:
+        return None
+    mirror, make = found
+    read = msgspec.json.Decoder(tuple[mirror]).decode  # type: ignore[valid-type]  # made just now
+    return lambda payload: make(read(payload)[0])
 
 
 def json_schema(cls: Any) -> dict[str, Any]:

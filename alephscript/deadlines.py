@@ -41,14 +41,14 @@ class Deadlines(Generic[K]):
         if grain is None:
             timer = loop.call_at(number * _GRAIN, self._ring, number)
             grain = self._grains[number] = _Grain(number, timer)
-        grain[key] = None
+        grain.keys[key] = None
         self._grain_of[key] = grain
 
     def forget(self, key: K) -> None:
         """Do not call back for a key; one that is not known is no error."""
         grain = self._grain_of.pop(key, None)
         if grain is not None:
-            grain.pop(key, None)
+            grain.keys.pop(key, None)
 
     def remaining(self, key: K) -> float:
         """Seconds until a key's deadline, never below zero; none at all if it has none."""
@@ -66,18 +66,19 @@ class Deadlines(Generic[K]):
 
     def _ring(self, number: int) -> None:
         grain = self._grains.pop(number)
-        for key in list(grain):
+        for key in list(grain.keys):
             # An earlier key's callback may have ended this one, or set it anew.
             if self._grain_of.get(key) is grain:
                 del self._grain_of[key]
                 self._passed(key)
 
 
-class _Grain(dict[K, None]):
+class _Grain(Generic[K]):
     """What ends at the same time."""
 
-    __slots__ = ("number", "timer")
+    __slots__ = ("keys", "number", "timer")
 
     def __init__(self, number: int, timer: asyncio.TimerHandle) -> None:
         self.number = number
         self.timer = timer
+        self.keys: dict[K, None] = {}

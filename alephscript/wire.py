@@ -57,6 +57,7 @@ __all__ = [
     "dumps_plain",
     "is_failure",
     "is_plain",
+    "is_sound",
     "loads",
     "normalised",
     "registration",
@@ -397,8 +398,7 @@ def value(item: Any) -> Any:
     """
     if not isinstance(item, msgspec.Raw):
         return item
-    # A short text has no room for deep nesting; most that is read here is a name or a meta.
-    return _decoded(item) if len(bytes(item)) <= 2 * MAX_DEPTH else loads(item)
+    return loads(item)
 
 
 def success(fields: Any = None) -> Answer:
@@ -467,11 +467,22 @@ def loads(text: str | bytes | msgspec.Raw) -> Any:
         PayloadTooLarge: Nested deeper than `MAX_DEPTH`.
     """
     value = _decoded(text)
-    # Brackets inside strings count too: this bound is cheap, and passing it is the rule.
-    data = text.encode() if isinstance(text, str) else bytes(text)
-    if data.count(b"[") + data.count(b"{") > MAX_DEPTH:
+    if not _is_shallow(text.encode() if isinstance(text, str) else bytes(text)):
         check_depth(value)
     return value
+
+
+def is_sound(text: bytes) -> bool:
+    """Whether a text needs no closer look at its nesting, and is UTF-8: nearly all are."""
+    try:
+        return _is_shallow(text) and (text.isascii() or bool(text.decode()))
+    except UnicodeDecodeError:
+        return False
+
+
+def _is_shallow(text: bytes) -> bool:
+    # Brackets inside strings count too: this bound is cheap, and passing it is the rule.
+    return len(text) <= 2 * MAX_DEPTH or text.count(b"[") + text.count(b"{") <= MAX_DEPTH
 
 
 def _decoded(text: str | bytes | msgspec.Raw) -> Any:
@@ -512,15 +523,16 @@ def dumps_plain(value: Any) -> bytes:
         PayloadTooLarge: Nested deeper than `MAX_DEPTH`.
     """
     try:
-        return _checked(_encode(value), value)
+        text = _encode(value)
     except RecursionError:
         raise PayloadTooLarge(f"nested deeper than {MAX_DEPTH} levels") from None
     except (TypeError, ValueError) as exc:
         raise InvalidPayload(f"no JSON form: {exc}") from None
+    return text if len(text) <= 2 * MAX_DEPTH else _checked(text, value)
 
 
 def _checked(text: bytes, value: Any) -> bytes:
-    if text.count(b"[") + text.count(b"{") > MAX_DEPTH:
+    if not _is_shallow(text):
         check_depth(value)
     return text
 
