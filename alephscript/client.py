@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Any, ClassVar, Literal, Self, TypeVar, cast, overload
 
 import attrs
+import msgspec
 
 from alephscript import contracts, debugging, loops, members, serving, tracing, wire
 from alephscript.capabilities import (
@@ -47,7 +48,7 @@ from alephscript.errors import (
 from alephscript.lifecycle import Lifecycle, State, full_jitter
 from alephscript.listening import Listening
 from alephscript.proxies import Proxy, methods_of
-from alephscript.session import Incoming, Question, Session
+from alephscript.session import Incoming, Question, Session, read
 from alephscript.streams import EventStream, Streams
 from alephscript.tracebacks import untold
 from alephscript.transport import Transport
@@ -699,7 +700,12 @@ class AlephScriptClient:
         session = self._life.session
         if session is None:
             session, question = await self._session_for(question)
-        answer = await session.ask(question)
+        payload = await session.ask_unread(question)
+        if reply is not None:
+            found = contracts.loads_reply(payload, reply)
+            if found is not None:
+                return found
+        answer = read(payload)
         if wire.is_failure(answer):
             raise error_from_answer(answer)
         del answer["success"]
@@ -721,7 +727,7 @@ class AlephScriptClient:
         if question.timeout is None:
             return session, question
         left = max(0.001, question.timeout - (clock() - began))
-        return session, question._replace(timeout=left)
+        return session, msgspec.structs.replace(question, timeout=left)
 
     def _began(self, session: Session) -> None:
         logger.info(

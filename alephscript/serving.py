@@ -1,8 +1,13 @@
 """Running capabilities: each request that comes in gets one answer, whatever the method does.
 
 A `Service` is a client's workload: bounded, cancellable, drained. A request waits in its
-capability's queue until there is room, runs in a task of its own and ends by the first of: the
-method's result; what it raises; its deadline; the hub's word that nobody waits any more.
+capability's queue until there is room, runs and ends by the first of: the method's result; what
+it raises; its deadline; the hub's word that nobody waits any more.
+
+A worker, a task, runs what has its turn, one request after the other, each in a context of its
+own. When a method waits for something, its worker is that request's alone and ends with it, and
+another one goes on. So a method that waits has a task of its own, and one that does not wait costs
+neither a task nor a turn of the loop.
 
 Only a `CapabilityError` crosses to the asker as it was raised. A payload that does not fit
 never reaches the method; what else the method raises is logged here, under an incident id, and
@@ -14,14 +19,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import functools
 import logging
 import uuid
 from collections import Counter, deque
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
 from contextvars import ContextVar
 from typing import Any
 
 import anyio.to_thread
+import msgspec
 
 from alephscript import contracts, wire
 from alephscript.capabilities import Capability, Request
@@ -51,54 +58,48 @@ _NEVER = float("inf")
 _MEASURED = 1024
 """Runs of a capability whose times are kept."""
 
+_MOST_IN_A_ROW = 64
+"""Requests that are run before others on the loop have their turn."""
+
 _MOST_GATHERED = 500_000
 """Bytes of a streamed answer that are put into one for askers that know no streams."""
 
 
-class Work:
+class Work(msgspec.Struct, eq=False):
     """One request that is being served, or waits for its turn.
 
     Attributes:
+        session: Where it came from.
+        request: What it is.
+        lane: Its capability's.
+        arrived: When it came, on the loop's clock.
+        limit: Seconds that it may take, None for as long as it needs.
         ends: When its deadline is, on the loop's clock; infinite without one.
+        key: What it is known by here.
+        credit: Parts of the answer that the asker takes.
+        has_turn: Whether it runs, or a worker is about to run it.
+        task: The worker that runs it.
         stopped: Why it was stopped, None if it was not.
+        granted: Set when there is credit again.
     """
 
-    __slots__ = (
-        "arrived",
-        "credit",
-        "ends",
-        "granted",
-        "has_begun",
-        "key",
-        "lane",
-        "limit",
-        "request",
-        "session",
-        "stopped",
-        "task",
-    )
-
-    def __init__(self, session: Session, request: Incoming, lane: _Lane, now: float) -> None:
-        seconds, most = request.seconds, lane.capability.timeout
-        limit = seconds if most is None or (seconds is not None and seconds < most) else most
-        self.arrived = now
-        self.session = session
-        self.request = request
-        self.lane = lane
-        self.limit = limit
-        self.ends = _NEVER if limit is None else now + limit
-        # A stock hub numbers nothing.
-        self.key: object = (session, request.id) if request.id else request
-        self.task: asyncio.Task[str | None] | None = None
-        self.has_begun = False
-        self.stopped: RequestError | None = None
-        self.credit: int = request.meta.get("parts", 0)
-        self.granted: asyncio.Event | None = None
+    session: Session
+    request: Incoming
+    lane: _Lane
+    arrived: float
+    limit: float | None
+    ends: float
+    key: object
+    credit: int
+    has_turn: bool = False
+    task: asyncio.Task[None] | None = None
+    stopped: RequestError | None = None
+    granted: asyncio.Event | None = None
 
     @property
     def above(self) -> tuple[str, ...]:
         """Numbers of the requests that led to it."""
-        return tuple(self.request.meta.get("chain", ()))
+        return self.request.meta.chain
 
     @property
     def chain(self) -> tuple[str, ...]:
@@ -184,11 +185,15 @@ class Service:
         self._running = 0
         self._waiting = 0
         self._deadlines: Deadlines[Work] = Deadlines(self._expire)
+        self._ready: deque[Work] = deque()  # have their turn, and wait for the worker
+        self._workers: set[asyncio.Task[None]] = set()
+        self._worker: asyncio.Task[None] | None = None  # the one that does what is ready
+        self._idle: asyncio.Future[None] | None = None  # what it waits for when nothing is
         # Each run has a copy of its own, whoever's end or question it was that began it.
         self._context = contextvars.copy_context()
         self._is_draining = False
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._is_done = asyncio.Event()
+        self._is_done.set()
 
     def __len__(self) -> int:
         return len(self._works)
@@ -207,12 +212,11 @@ class Service:
             error: RequestError = UnknownCapability(f"{self._name} has no capability {name}")
             self._reply(session, request, wire.dumps(error.answer()))
             return
-        loop = asyncio.get_running_loop()
-        work = Work(session, request, lane, loop.time())
         if self._is_draining:
             error = Overloaded(f"{self._name} is closing", _NOT_RUN)
             self._reply(session, request, wire.dumps(error.answer()))
             return
+        work = _work(session, request, lane, asyncio.get_running_loop().time())
         if (self._running >= self._most or lane.is_full()) and not self._is_nested(work):
             if len(lane.waiting) >= lane.capability.queue:
                 error = Overloaded(f"the queue of {name} at {self._name} is full", _NOT_RUN)
@@ -221,9 +225,9 @@ class Service:
             lane.waiting.append(work)
             self._waiting += 1
         else:
-            self._start(work, loop)
+            self._start(work)
         self._works[work.key] = work
-        self._idle.clear()
+        self._is_done.clear()
         if work.limit is not None:
             self._deadlines.set(work, work.limit)
 
@@ -250,7 +254,7 @@ class Service:
     async def drain(self) -> None:
         """Take nothing more, and wait until what was taken is done."""
         self._is_draining = True
-        await self._idle.wait()
+        await self._is_done.wait()
 
     async def close(self, *, spare: asyncio.Task[Any] | None = None) -> None:
         """Cancel what runs, unanswered.
@@ -262,14 +266,14 @@ class Service:
         for lane in self._queues:
             lane.waiting.clear()
         self._waiting = 0
-        tasks = {work.task for work in self._works.values() if work.task not in (None, spare)}
+        self._ready.clear()
+        tasks = self._workers - {spare}
         for task in tasks:
-            assert task is not None
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
         self._works.clear()
-        self._idle.set()
+        self._is_done.set()
         self._deadlines.close()
 
     # Turns
@@ -278,27 +282,31 @@ class Service:
         """Whether something that runs here waits for it: then it cannot wait for that to end."""
         return any((work.session, above) in self._works for above in work.above)
 
-    def _start(self, work: Work, loop: asyncio.AbstractEventLoop) -> None:
+    def _start(self, work: Work) -> None:
+        work.has_turn = True
         work.lane.running += 1
         self._running += 1
-        run = self._run(work) if self._tracing is None else self._traced(self._tracing, work)
-        work.task = loop.create_task(run, context=self._context.copy())
+        self._ready.append(work)
+        if self._worker is None:
+            self._worker = self._new_worker()
+        elif self._idle is not None and not self._idle.done():
+            self._idle.set_result(None)
 
     def _stop(self, work: Work, why: RequestError) -> None:
         if work.stopped is not None:
             return
         work.stopped = why
-        if work.task is None:
+        if work.task is not None:
+            work.task.cancel()
+        elif not work.has_turn:
             work.lane.waiting.remove(work)
             self._waiting -= 1
             self._forget(work)
             self._reply_stopped(work)
-        elif work.has_begun:
-            work.task.cancel()
 
     def _expire(self, work: Work) -> None:
         name = work.lane.capability.name
-        if work.task is None:
+        if not work.has_turn:
             message, details = f"{name} had no turn within {work.limit:g} s", _NOT_RUN
         else:
             message, details = f"{name} took longer than {work.limit:g} s", _RUN
@@ -315,20 +323,57 @@ class Service:
                 break
             lane = min(ready, key=lambda each: each.waiting[0].arrived)
             self._waiting -= 1
-            self._start(lane.waiting.popleft(), asyncio.get_running_loop())
+            self._start(lane.waiting.popleft())
 
     def _forget(self, work: Work) -> None:
         self._works.pop(work.key, None)
         self._deadlines.forget(work)
         if not self._works:
-            self._idle.set()
+            self._is_done.set()
 
     # Running
+
+    def _new_worker(self) -> asyncio.Task[None]:
+        run = self._do_what_is_ready()
+        worker = asyncio.get_running_loop().create_task(run, context=self._context.copy())
+        self._workers.add(worker)
+        worker.add_done_callback(self._worker_ended)
+        return worker
+
+    async def _do_what_is_ready(self) -> None:
+        worker = asyncio.current_task()
+        assert worker is not None
+        in_a_row = 0
+        while not worker.cancelling():  # a method may have cancelled it, and not waited
+            if not self._ready:
+                self._idle = asyncio.get_running_loop().create_future()
+                await self._idle
+                self._idle = None
+            work = self._ready.popleft()
+            work.task = worker
+            run = self._run(work) if self._tracing is None else self._traced(self._tracing, work)
+            if await _Apart(run, self._context.copy(), self._leave_the_rest):
+                return
+            in_a_row += 1
+            if in_a_row % _MOST_IN_A_ROW == 0:
+                await asyncio.sleep(0)  # others on this loop have their turn, too
+
+    def _worker_ended(self, worker: asyncio.Task[None]) -> None:
+        self._workers.discard(worker)
+        if self._worker is worker:
+            self._leave_the_rest()
+
+    def _leave_the_rest(self) -> None:
+        """The worker has something to wait for, or is gone: what is ready is another one's."""
+        self._worker = self._idle = None
+        if self._ready:
+            self._worker = self._new_worker()
 
     async def _traced(self, tracing: Tracing, work: Work) -> str | None:
         """Run in a span."""
         request = work.request
-        with tracing.serving(request.event, request.room, request.meta) as fail:
+        trace = request.meta.trace_context
+        with tracing.serving(request.event, request.room, trace) as fail:
             code = await self._run(work)
             if code is not None:
                 fail(code)
@@ -337,21 +382,28 @@ class Service:
     async def _run(self, work: Work) -> str | None:
         """Run, answer, and make room for others; returns the code of its failure."""
         current.set(work)
-        work.has_begun = True
-        clock = asyncio.get_running_loop().time
+        lane, request, clock = work.lane, work.request, asyncio.get_running_loop().time
+        capability = lane.capability
         began = clock()
         answer = b""
         try:
             if work.stopped is None:
-                answer = await self._answer(work)
-        except asyncio.CancelledError:
-            if work.stopped is None:
-                raise  # the client is closing
-            assert work.task is not None
-            work.task.uncancel()
+                payload = _decoded(capability, request.data)
+                method = getattr(self._owner, capability.attribute)
+                arguments = self._arguments(work, payload)
+                if capability.streams:
+                    answer = await _stream(work, method(*arguments))
+                else:
+                    if capability.blocking:
+                        result = await in_thread(method, *arguments)
+                    else:
+                        result = await method(*arguments)
+                    answer = _encoded(capability, result)
+        except BaseException as exc:  # noqa: BLE001 - raised again if it is nobody's failure
+            answer = _failure(work, exc)
         finally:
             self._ended(work)
-        lane, failure = work.lane, None
+        failure = None
         if not answer:
             assert work.stopped is not None
             failure = work.stopped.answer()
@@ -359,51 +411,9 @@ class Service:
         else:
             if not answer.startswith(_SUCCESS[:-1]):
                 failure = wire.loads(answer)
-            self._reply(work.session, work.request, answer, lane.capability)
+            self._reply(work.session, request, answer, capability)
         lane.note(clock() - began, failure)
         return None if failure is None else str(failure["code"])
-
-    async def _answer(self, work: Work) -> bytes:
-        """The JSON text of what comes of it; raises nothing but a cancellation from outside."""
-        capability = work.lane.capability
-        try:
-            payload = _decoded(capability, work.request.data)
-        except InvalidPayload as error:
-            return wire.dumps(error.answer())
-        method = getattr(self._owner, capability.attribute)
-        try:
-            arguments = self._arguments(work, payload)
-            if capability.streams:
-                return await _stream(work, method(*arguments))
-            if capability.blocking:
-                return _encoded(capability, await in_thread(method, *arguments))
-            return _encoded(capability, await method(*arguments))
-        except CapabilityError as error:
-            try:
-                return wire.dumps(error.answer())
-            except RequestError as exc:  # its details have no JSON form
-                return _internal(work.request, exc)
-        except asyncio.CancelledError as exc:
-            task = asyncio.current_task()
-            if work.stopped is not None or (task is not None and task.cancelling()):
-                raise
-            error_ = RuntimeError("what it waited for was cancelled")
-            error_.__cause__ = exc
-            return _internal(work.request, error_)
-        except Exception as exc:
-            if work.stopped is not None:
-                logger.debug(
-                    "%s failed after it was stopped",
-                    capability.name,
-                    exc_info=untold(exc),
-                    extra={
-                        "capability": capability.name,
-                        "room": work.request.room,
-                        "request_id": work.request.id,
-                    },
-                )
-                return b""
-            return _internal(work.request, exc)
 
     def _arguments(self, work: Work, payload: Any) -> tuple[Any, ...]:
         capability, request = work.lane.capability, work.request
@@ -466,6 +476,59 @@ class Service:
             )
 
 
+class _Apart:
+    """Awaits a coroutine in a context of its own, as if it were a task's.
+
+    Gives whether it had to wait for something.
+
+    Args:
+        coroutine: What to run.
+        context: In which.
+        waits: Called when it first waits.
+    """
+
+    __slots__ = ("_context", "_coroutine", "_waits")
+
+    def __init__(
+        self,
+        coroutine: Coroutine[Any, Any, Any],
+        context: contextvars.Context,
+        waits: Callable[[], None],
+    ) -> None:
+        self._coroutine = coroutine
+        self._context = context
+        self._waits = waits
+
+    def __await__(self) -> Generator[Any, Any, bool]:
+        run, coroutine = self._context.run, self._coroutine
+        try:
+            waited_for = run(coroutine.send, None)
+        except StopIteration:
+            return False
+        self._waits()
+        while True:
+            try:
+                sent = yield waited_for
+            except BaseException as exc:  # noqa: BLE001 - it is the coroutine's
+                resume: Callable[[], Any] = functools.partial(coroutine.throw, exc)
+            else:
+                resume = functools.partial(coroutine.send, sent)
+            try:
+                waited_for = run(resume)
+            except StopIteration:
+                return True
+
+
+def _work(session: Session, request: Incoming, lane: _Lane, now: float) -> Work:
+    timeout_ms, limit = request.meta.timeout_ms, lane.capability.timeout
+    if timeout_ms is not None and (limit is None or timeout_ms < limit * 1000):
+        limit = timeout_ms / 1000
+    # A stock hub numbers nothing.
+    key = (session, request.id) if request.id else request
+    ends = _NEVER if limit is None else now + limit
+    return Work(session, request, lane, now, limit, ends, key, request.meta.parts)
+
+
 async def in_thread(function: Callable[..., Any], *args: Any) -> Any:
     """Call a plain function in a worker thread."""
     return await anyio.to_thread.run_sync(function, *args, abandon_on_cancel=True)
@@ -475,7 +538,7 @@ async def _stream(work: Work, parts: AsyncGenerator[Any, None]) -> bytes:
     """Send the parts as they come and are wanted, or gather them for an asker who knows none."""
     gathered: list[bytes] = []
     size = 0
-    is_wanted = "parts" in work.request.meta
+    is_wanted = work.request.meta.parts > 0
     async with contextlib.aclosing(parts):
         async for part in parts:
             text = _part(work.lane.capability, part)
@@ -508,15 +571,62 @@ def _part(capability: Capability, part: Any) -> bytes:
     return contracts.dumps(part)
 
 
-def _decoded(capability: Capability, payload: Any) -> Any:
+class _Unreadable(Exception):  # noqa: N818 - says what it is
+    """A payload does not fit; ``args`` say why, as an `InvalidPayload`."""
+
+
+def _decoded(capability: Capability, data: Any) -> Any:
+    payload = capability.payload
     # Stock peers send null, or nothing, where there is nothing to say.
-    payload = {} if payload is None else payload
-    if capability.payload is None:
-        return payload
+    is_nothing = data is None or (isinstance(data, msgspec.Raw) and bytes(data) == b"null")
     try:
-        return contracts.decode(payload, capability.payload)
+        if payload is None:
+            return {} if is_nothing else wire.value(data)
+        if isinstance(data, msgspec.Raw) and not is_nothing:
+            return contracts.loads(data, payload)
+        return contracts.decode({} if is_nothing else data, payload)
     except ContractError as error:
-        raise InvalidPayload(str(error), error.problems) from None
+        raise _Unreadable(InvalidPayload(str(error), error.problems)) from None
+    except RequestError as error:
+        raise _Unreadable(error) from None
+
+
+def _failure(work: Work, exc: BaseException) -> bytes:
+    """The JSON text of what an asker learns of a failure; nothing of one that was stopped.
+
+    Raises:
+        BaseException: The same, if the client is closing, or the program ends.
+    """
+    request = work.request
+    if isinstance(exc, _Unreadable):
+        return wire.dumps(exc.args[0].answer())
+    if isinstance(exc, CapabilityError):
+        try:
+            return wire.dumps(exc.answer())
+        except RequestError as error:  # its details have no JSON form
+            return _internal(request, error)
+    if isinstance(exc, asyncio.CancelledError):
+        assert work.task is not None
+        if work.stopped is not None:
+            work.task.uncancel()
+            return b""
+        if work.task.cancelling():
+            raise exc
+        cancelled = RuntimeError("what it waited for was cancelled")
+        cancelled.__cause__ = exc
+        return _internal(request, cancelled)
+    if not isinstance(exc, Exception):
+        raise exc
+    if work.stopped is None:
+        return _internal(request, exc)
+    name = wire.capability_name(request.event)
+    logger.debug(
+        "%s failed after it was stopped",
+        name,
+        exc_info=untold(exc),
+        extra={"capability": name, "room": request.room, "request_id": request.id},
+    )
+    return b""
 
 
 def _encoded(capability: Capability, result: Any) -> bytes:

@@ -18,15 +18,18 @@ import logging
 import uuid
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
-from alephscript import wire
+import msgspec
+
+from alephscript import contracts, frames, wire
 from alephscript.capabilities import GAP, Mastery
 from alephscript.errors import (
     AmbiguousRoom,
     Closed,
     ConnectionRefused,
     DeadlineExceeded,
+    InvalidPayload,
     LinkLost,
     NotConnected,
     NotSubscribed,
@@ -36,7 +39,7 @@ from alephscript.errors import (
 from alephscript.transport import Link, Pending, Transport
 from alephscript.wire import Answer, HubEvent, Position
 
-__all__ = ["Inbox", "Incoming", "Question", "Session"]
+__all__ = ["Inbox", "Incoming", "Meta", "Question", "Session", "read"]
 
 logger = logging.getLogger("alephscript.client")
 
@@ -50,40 +53,68 @@ WINDOW = 64
 """Parts of a streamed answer that may be under way unread."""
 
 
-_NO_META: Mapping[str, Any] = {}
+class Meta(msgspec.Struct, rename=contracts.wire_key, frozen=True):
+    """What a hub of our protocol says about an event or a request.
+
+    Attributes:
+        id: A request's number, empty where there is none.
+        room: The room, empty where the hub does not say.
+        caller: Who asks.
+        sender: Who says it.
+        timeout_ms: How long the asker waits, None if it does not say.
+        number: The event's number in the history of its room.
+        request: The own request that this is about.
+        parts: How many parts of an answer the asker takes; 0 if it knows no parts.
+        chain: Numbers of the requests that led to this one.
+        traceparent: The trace that it belongs to, as W3C Trace Context says it.
+        tracestate: What else there is to say about that.
+    """
+
+    id: str = ""
+    room: str = ""
+    caller: str = ""
+    sender: str = ""
+    timeout_ms: float | None = None
+    number: int | None = None
+    request: int | None = None
+    parts: int = 0
+    chain: tuple[str, ...] = ()
+    traceparent: str | None = None
+    tracestate: str | None = None
+
+    @property
+    def trace_context(self) -> dict[str, str]:
+        """The keys of the trace, as they are on the wire."""
+        said = {"traceparent": self.traceparent, "tracestate": self.tracestate}
+        return {key: value for key, value in said.items() if value is not None}
 
 
-class Incoming:
+_NO_META = Meta()
+
+
+class Incoming(msgspec.Struct, eq=False):
     """Something the hub sent: an event of a room, or a request to serve.
 
     Attributes:
         event: Name of the event.
-        data: Its data, without the envelope that stock hubs wrap around a request.
+        data: Its data, without the envelope that stock hubs wrap around a request; what is asked
+            on a hub of ours is unread (`msgspec.Raw`).
         ack: The number to acknowledge under, None if no acknowledgement is wanted.
+        meta: What else the hub says about it.
         room: The room, empty where the hub does not say.
         sender: Who said or asks it, empty where the hub does not say.
         id: A request's number, empty where there is none.
-        meta: What else the hub says about it.
         own_id: What a stock asker marked its question with.
     """
 
-    __slots__ = ("ack", "data", "event", "id", "meta", "own_id", "room", "sender")
-
-    def __init__(self, event: str, data: Any, meta: Mapping[str, Any], ack: int | None) -> None:
-        self.event = event
-        self.data = data
-        self.meta = meta
-        self.ack = ack
-        self.room: str = meta.get("room", "")
-        self.sender: str = meta.get("sender") or meta.get("caller", "")
-        self.id: str = meta.get("id", "")
-        self.own_id: Any = None
-
-    @property
-    def seconds(self) -> float | None:
-        """How long the asker waits, None if it does not say."""
-        milliseconds = self.meta.get("timeoutMs")
-        return None if milliseconds is None else milliseconds / 1000
+    event: str
+    data: Any
+    ack: int | None
+    meta: Meta
+    room: str
+    sender: str
+    id: str
+    own_id: Any = None
 
     def unwrap(self) -> None:
         """Take a stock hub's envelope off a request."""
@@ -95,6 +126,27 @@ class Incoming:
             self.id = _text(envelope.get("requestId"))
         if isinstance(self.data, dict):
             self.own_id = self.data.get("requestId")
+
+
+class _Asked(msgspec.Struct, array_like=True, gc=False):
+    """A request as a hub of our protocol sends it."""
+
+    event: str
+    data: msgspec.Raw = msgspec.Raw(b"null")
+    meta: Meta = _NO_META
+
+
+class _Told(msgspec.Struct, array_like=True):
+    """An event as a hub of our protocol sends it."""
+
+    event: str
+    data: Any = None
+    meta: Meta = _NO_META
+
+
+_ASKING = b'["GET_'
+_asked = msgspec.json.Decoder(_Asked).decode
+_told = msgspec.json.Decoder(_Told).decode
 
 
 class Inbox(Protocol):
@@ -117,7 +169,7 @@ class Inbox(Protocol):
         ...
 
 
-class Question(NamedTuple):
+class Question(msgspec.Struct, frozen=True, eq=False):
     """What is to be asked.
 
     Attributes:
@@ -133,12 +185,12 @@ class Question(NamedTuple):
     data: bytes
     room: str | None = None
     timeout: float | None = None
-    meta: Mapping[str, Any] = _NO_META
+    meta: Mapping[str, Any] = {}
     on_progress: Callable[[Any], None] | None = None
 
     def with_meta(self, meta: Mapping[str, Any]) -> Question:
         """The same, with more to tell the hub."""
-        return self._replace(meta={**self.meta, **meta})
+        return msgspec.structs.replace(self, meta={**self.meta, **meta})
 
 
 class Session:
@@ -162,8 +214,8 @@ class Session:
         self._positions = positions
         self._held: list[Incoming] | None = []
         self._pending = Pending()
-        self._parts: dict[int, _Parts] = {}
-        self._progress: dict[int, Callable[[Any], None]] = {}
+        self._parts: dict[int | None, _Parts] = {}
+        self._progress: dict[int | None, Callable[[Any], None]] = {}
         self._waiting: dict[str, tuple[str, asyncio.Future[Any]]] = {}
         self._turns: dict[str, asyncio.Lock] = {}
         self._rooms: dict[str, None] = {}
@@ -239,7 +291,8 @@ class Session:
         else:
             self._positions.pop(room, None)
         if "since" in message and answer.get("missed") != 0:
-            self._come_in(Incoming(GAP, {"missed": answer.get("missed")}, {"room": room}, None))
+            missed = {"missed": answer.get("missed")}
+            self._come_in(Incoming(GAP, missed, None, _NO_META, room, "", ""))
 
     async def unsubscribe(self, room: str) -> None:
         """Leave a room."""
@@ -285,24 +338,33 @@ class Session:
         Raises:
             RequestError: There was no answer, and why.
         """
+        return read(await self.ask_unread(question))
+
+    async def ask_unread(self, question: Question) -> bytes:
+        """As `ask`.
+
+        Returns:
+            The acknowledgement as it came, to be passed to `read`.
+        """
         if not self.acknowledges:
-            return await self._ask_room(question)
-        timeout = question.timeout
-        number, future = self._pending.open(self._patience(timeout))
+            return wire.dumps([await self._ask_room(question)])
+        number, future = self._pending.open(self._patience(question.timeout))
         if question.on_progress is not None:
             self._progress[number] = question.on_progress
         try:
             self._send(question.event, question.data, _meta(question), number)
-            answer = await future
-        except asyncio.CancelledError:
-            self._cancel(number)
+            payload = await future
+        except BaseException as exc:
+            self._pending.discard(number)
+            if isinstance(exc, asyncio.CancelledError):
+                self._cancel(number)
             raise
         finally:
-            self._pending.discard(number)
-            self._progress.pop(number, None)
-        if answer is None:
-            raise _too_late(question.event, timeout)
-        return _read(answer)
+            if question.on_progress is not None:
+                self._progress.pop(number, None)
+        if payload is None:
+            raise _too_late(question.event, question.timeout)
+        return payload
 
     async def stream(self, question: Question) -> AsyncGenerator[Any, None]:
         """Ask for an answer in parts.
@@ -345,7 +407,7 @@ class Session:
                 self._progress.pop(number, None)
             if payload is None:
                 raise _too_late(question.event, question.timeout)
-            answer = _read(payload)
+            answer = read(payload)
         if wire.is_failure(answer):
             raise error_from_answer(answer)
         del answer["success"]
@@ -375,28 +437,42 @@ class Session:
     def received(self, payload: bytes, ack: int | None) -> None:
         """See `alephscript.transport.Receiver`."""
         try:
-            values = wire.loads(payload)
+            event, data, meta = self._taken_apart(payload)
         except RequestError as error:
             if ack is not None and self._link is not None:
                 self._link.acknowledge(ack, wire.dumps([error.answer()]))
             return
-        if not (isinstance(values, list) and values and isinstance(values[0], str)):
-            return
-        event = values[0]
-        data = values[1] if len(values) > 1 else None
-        meta = values[2] if self.speaks_meta and len(values) > 2 else _NO_META  # noqa: PLR2004
         if event in _OF_REQUESTS:
             if self.speaks_meta:
                 self._about_request(event, data, meta)
             return
-        incoming = Incoming(event, data, meta, ack)
+        sender = meta.sender or meta.caller
+        incoming = Incoming(event, data, ack, meta, meta.room, sender, meta.id)
         if not self.acknowledges:
             self._from_stock_hub(incoming)
-        elif "number" in meta:
-            position = self._positions.get(incoming.room)
+        elif meta.number is not None:
+            position = self._positions.get(meta.room)
             if position is not None:
-                position.number = meta["number"]
+                position.number = meta.number
         self._come_in(incoming)
+
+    def _taken_apart(self, payload: bytes) -> tuple[str, Any, Meta]:
+        """An event's name, its data, and what a hub of our protocol says besides.
+
+        What a hub of ours asks is left unread: whoever serves it reads what it declares.
+
+        Raises:
+            InvalidPayload: It is none.
+            PayloadTooLarge: It is nested too deeply.
+        """
+        if self.speaks_meta and wire.is_sound(payload):
+            with contextlib.suppress(msgspec.DecodeError, RecursionError):
+                packet = (_asked if payload.startswith(_ASKING) else _told)(payload)
+                return packet.event, packet.data, packet.meta
+        event, args = frames.event(payload)
+        if not isinstance(event, str):
+            raise InvalidPayload("an event's name is a text")
+        return event, wire.value(args[0]) if args else None, _NO_META
 
     def _come_in(self, incoming: Incoming) -> None:
         if self._held is None:
@@ -427,15 +503,15 @@ class Session:
         self._end_all(LinkLost, f"the link to the hub is gone ({reason}); it may have run")
         self.gone.set()
 
-    def _about_request(self, event: str, data: Any, meta: Mapping[str, Any]) -> None:
+    def _about_request(self, event: str, data: Any, meta: Meta) -> None:
         """What a hub of our protocol says about a request that is under way."""
         if event == HubEvent.REQUEST_PART:
-            parts = self._parts.get(meta["request"])
+            parts = self._parts.get(meta.request)
             if parts is not None:
                 parts.unread.append(data)
                 parts.wake.set()
         elif event == HubEvent.REQUEST_PROGRESS:
-            report = self._progress.get(meta["request"])
+            report = self._progress.get(meta.request)
             if report is not None:
                 report(data)
         elif event == HubEvent.REQUEST_MORE:
@@ -597,9 +673,14 @@ def _meta(question: Question) -> bytes:
     return wire.dumps(meta)
 
 
-def _read(answer: bytes) -> Answer:
+def read(payload: bytes) -> Answer:
+    """The answer that an acknowledgement brings, failed ones included; what is no JSON is one.
+
+    Args:
+        payload: A JSON array, unchecked.
+    """
     try:
-        args = wire.loads(answer)
+        args = wire.loads(payload)
     except RequestError as error:
         return error.answer()
     return wire.normalised(args if isinstance(args, list) else [args])

@@ -79,19 +79,19 @@ class Tracing:
 
     @contextlib.contextmanager
     def serving(
-        self, event: str, room: str, meta: Mapping[str, Any]
+        self, event: str, room: str, trace: Mapping[str, Any]
     ) -> Iterator[Callable[[str], None]]:
         """A request that is answered here; its span is the current one meanwhile.
 
         Args:
             event: ``GET_`` and the capability.
             room: The room that was asked.
-            meta: What the hub says about the request.
+            trace: The trace that it belongs to, as the hub says it.
 
         Yields:
             To be called with the error's code if it fails.
         """
-        above = self._above(meta)
+        above = self._above(trace)
         span = self._begin(event, self._trace.SpanKind.SERVER, above, room)
         fail = functools.partial(_fail, span, self._trace)
         token = self._context.attach(self._trace.set_span_in_context(span, above))

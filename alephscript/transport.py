@@ -113,7 +113,11 @@ class Pending:
     def resolve(self, number: int, payload: bytes) -> None:
         """An acknowledgement came; one that nobody waits for is counted and dropped."""
         future = self._futures.pop(number, None)
-        if future is None or future.done():
+        if future is None:
+            self.late += 1
+            return
+        self._deadlines.forget(number)
+        if future.done():
             self.late += 1
         else:
             future.set_result(payload)

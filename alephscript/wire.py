@@ -467,22 +467,27 @@ def loads(text: str | bytes | msgspec.Raw) -> Any:
         PayloadTooLarge: Nested deeper than `MAX_DEPTH`.
     """
     value = _decoded(text)
-    if not _is_shallow(text.encode() if isinstance(text, str) else bytes(text)):
+    if not is_sound(text.encode() if isinstance(text, str) else bytes(text)):
         check_depth(value)
     return value
 
 
 def is_sound(text: bytes) -> bool:
     """Whether a text needs no closer look at its nesting, and is UTF-8: nearly all are."""
+    # Brackets inside strings count too: this bound is cheap, and passing it is the rule.
+    if len(text) > _SHORT and text.count(b"[") + text.count(b"{") > MAX_DEPTH:
+        return False
+    if text.isascii():
+        return True
     try:
-        return _is_shallow(text) and (text.isascii() or bool(text.decode()))
+        text.decode()
     except UnicodeDecodeError:
         return False
+    return True
 
 
-def _is_shallow(text: bytes) -> bool:
-    # Brackets inside strings count too: this bound is cheap, and passing it is the rule.
-    return len(text) <= 2 * MAX_DEPTH or text.count(b"[") + text.count(b"{") <= MAX_DEPTH
+_SHORT = 2 * MAX_DEPTH
+"""Bytes that hold no deeper nesting."""
 
 
 def _decoded(text: str | bytes | msgspec.Raw) -> Any:
@@ -528,11 +533,11 @@ def dumps_plain(value: Any) -> bytes:
         raise PayloadTooLarge(f"nested deeper than {MAX_DEPTH} levels") from None
     except (TypeError, ValueError) as exc:
         raise InvalidPayload(f"no JSON form: {exc}") from None
-    return text if len(text) <= 2 * MAX_DEPTH else _checked(text, value)
+    return _checked(text, value)
 
 
 def _checked(text: bytes, value: Any) -> bytes:
-    if not _is_shallow(text):
+    if len(text) > _SHORT and text.count(b"[") + text.count(b"{") > MAX_DEPTH:
         check_depth(value)
     return text
 

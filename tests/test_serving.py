@@ -14,13 +14,14 @@ from contextvars import ContextVar
 from typing import Any
 
 import attrs
+import msgspec
 import pytest
 from hypothesis import given, settings, strategies as st
 
 from alephscript import CapabilityError, InvalidPayload, Request, wire
 from alephscript.capabilities import Capability, capability
 from alephscript.serving import Service, current, in_thread
-from alephscript.session import Incoming
+from alephscript.session import Incoming, Meta
 
 pytestmark = pytest.mark.anyio
 
@@ -89,8 +90,9 @@ class Desk:
     def take(self, name: str, payload: Any = None, **meta: Any) -> str:
         """A request comes; its number."""
         asked = str(next(self._ids))
-        told = {"room": "R", "caller": "asker1", "id": asked, **meta}
-        self.service.take(self, Incoming(f"GET_{name}", payload, told, 1))  # type: ignore[arg-type]
+        told = msgspec.convert(meta, Meta)
+        request = Incoming(f"GET_{name}", payload, 1, told, "R", "asker1", asked)
+        self.service.take(self, request)  # type: ignore[arg-type]
         return asked
 
     def cancel(self, asked: str, reason: str = "cancelled") -> None:
