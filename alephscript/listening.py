@@ -60,8 +60,9 @@ class Listening:
 
     async def _in_order(self, listener: Listener, stream: EventStream) -> None:
         serving.current.set(None)  # not the request that whoever opened the client serves
-        async for event in stream:
-            await self._hear(listener, event)
+        while await stream.wait():
+            while stream:
+                await self._hear(listener, stream.take())
 
     async def _at_once(self, listener: Listener, stream: EventStream) -> None:
         serving.current.set(None)

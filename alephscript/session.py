@@ -144,6 +144,28 @@ class _Told(msgspec.Struct, array_like=True):
     meta: Meta = _NO_META
 
 
+def _taken_apart(payload: bytes, *, is_ours: bool) -> tuple[str, Any, Meta]:
+    """An event's name, its data, and what a hub of our protocol says besides.
+
+    What such a hub asks is left unread: whoever serves it reads what it declares.
+
+    Raises:
+        InvalidPayload: It is none.
+        PayloadTooLarge: It is nested too deeply.
+    """
+    if is_ours and wire.is_sound(payload):
+        try:
+            packet = (_asked if payload.startswith(_ASKING) else _told)(payload)
+        except (msgspec.DecodeError, RecursionError):
+            pass
+        else:
+            return packet.event, packet.data, packet.meta
+    event, args = frames.event(payload)
+    if not isinstance(event, str):
+        raise InvalidPayload("an event's name is a text")
+    return event, wire.value(args[0]) if args else None, _NO_META
+
+
 _ASKING = b'["GET_'
 _asked = msgspec.json.Decoder(_Asked).decode
 _told = msgspec.json.Decoder(_Told).decode
@@ -437,7 +459,7 @@ class Session:
     def received(self, payload: bytes, ack: int | None) -> None:
         """See `alephscript.transport.Receiver`."""
         try:
-            event, data, meta = self._taken_apart(payload)
+            event, data, meta = _taken_apart(payload, is_ours=self.speaks_meta)
         except RequestError as error:
             if ack is not None and self._link is not None:
                 self._link.acknowledge(ack, wire.dumps([error.answer()]))
@@ -455,24 +477,6 @@ class Session:
             if position is not None:
                 position.number = meta.number
         self._come_in(incoming)
-
-    def _taken_apart(self, payload: bytes) -> tuple[str, Any, Meta]:
-        """An event's name, its data, and what a hub of our protocol says besides.
-
-        What a hub of ours asks is left unread: whoever serves it reads what it declares.
-
-        Raises:
-            InvalidPayload: It is none.
-            PayloadTooLarge: It is nested too deeply.
-        """
-        if self.speaks_meta and wire.is_sound(payload):
-            with contextlib.suppress(msgspec.DecodeError, RecursionError):
-                packet = (_asked if payload.startswith(_ASKING) else _told)(payload)
-                return packet.event, packet.data, packet.meta
-        event, args = frames.event(payload)
-        if not isinstance(event, str):
-            raise InvalidPayload("an event's name is a text")
-        return event, wire.value(args[0]) if args else None, _NO_META
 
     def _come_in(self, incoming: Incoming) -> None:
         if self._held is None:

@@ -86,11 +86,24 @@ class EventStream:
         return self
 
     async def __anext__(self) -> Event[Any]:
+        if not await self.wait():
+            raise StopAsyncIteration
+        return self.take()
+
+    async def wait(self) -> bool:
+        """Wait until there is something unread; False if there will be nothing more."""
         while not self._events:
             if self._closed:
-                raise StopAsyncIteration
+                return False
             self._wake.clear()
             await self._wake.wait()
+        return True
+
+    def __len__(self) -> int:
+        return len(self._events)
+
+    def take(self) -> Event[Any]:
+        """The oldest unread event; there has to be one."""
         return self._events.popleft()
 
 
