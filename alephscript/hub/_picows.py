@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import aiofastnet
@@ -107,6 +108,7 @@ class _Listener(WSListener):  # type: ignore[misc]
         self._parts: list[bytes] = []
         self._left = self._max_bytes = max_bytes
         self._transport: WSTransport
+        self.take: Callable[[bytes], None]
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         self._transport = transport
@@ -117,7 +119,7 @@ class _Listener(WSListener):  # type: ignore[misc]
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         kind = frame.msg_type
         if kind is _TEXT and frame.fin:
-            self._handover.text(self, frame.get_payload_as_bytes())
+            self.take(frame.get_payload_as_bytes())
         elif kind is _TEXT or (kind is WSMsgType.CONTINUATION and self._parts):
             self._part(frame)
         elif kind is WSMsgType.CLOSE:
@@ -145,4 +147,4 @@ class _Listener(WSListener):  # type: ignore[misc]
             self._transport.disconnect()
         elif frame.fin:
             message, self._parts, self._left = b"".join(self._parts), [], self._max_bytes
-            self._handover.text(self, message)
+            self.take(message)

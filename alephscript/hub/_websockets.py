@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any, cast
 
 from websockets.exceptions import InvalidState
@@ -30,6 +31,7 @@ class _WebSocket(asyncio.Protocol):
     def __init__(self, connections: set[Any], engine: Engine, admit: Admit) -> None:
         self._connections = connections
         self._handover = Handover(engine, admit)
+        self.take: Callable[[bytes], None]
         self._conn = ServerProtocol(max_size=2 * engine.limits.message_bytes, logger=_quiet)
         self._parts: list[bytes] = []
         self._open = False
@@ -101,7 +103,7 @@ class _WebSocket(asyncio.Protocol):
             self._parts.append(bytes(frame.data))
             if frame.fin:
                 message, self._parts = b"".join(self._parts), []
-                self._handover.text(self, message)
+                self.take(message)
         # Binary messages are attachments of what was refused; control frames are the library's.
 
     def _send(self) -> None:

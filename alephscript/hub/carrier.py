@@ -66,16 +66,18 @@ class Carrier(abc.ABC):
         for each in left:
             effect = each if self._tracing is None else self._tracing.follow(each)
             if isinstance(effect, Ask):
-                self.ask(effect.to, effect.event, effect.args, effect.request)
-                if effect.seconds is not None:
-                    self._open(effect.request, effect.seconds)
+                request, seconds = effect.request, effect.seconds
+                self.ask(effect.to, effect.event, effect.args, request)
+                if seconds is not None:
+                    self._open(request, seconds)
             elif isinstance(effect, Acknowledge):
                 self.acknowledge(effect)
             elif isinstance(effect, Ended):
-                self._deadlines.forget(effect.request)
+                request = effect.request
+                self._deadlines.forget(request)
                 now = time.perf_counter()
-                seconds = now - self._asked_at.pop(effect.request, now)
-                self.meter.ended(effect.capability, effect.code, seconds)
+                took = now - self._asked_at.pop(request, now)
+                self.meter.ended(effect.capability, effect.code, took)
             elif isinstance(effect, Emit):
                 self.emit(effect.to, effect.event, effect.args)
             elif isinstance(effect, Denied):

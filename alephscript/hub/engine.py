@@ -236,12 +236,12 @@ class Engine:
         self._dirty.append(connection)
 
     def packet(self, connection: Connection, message: bytes) -> None:
-        """A Socket.IO packet came.
-
-        Raises:
-            ProtocolError: It is none.
-        """
-        kind, namespace, ack, payload = frames.decode(message)
+        """A Socket.IO packet came."""
+        try:
+            kind, namespace, ack, payload = frames.decode(message)
+        except ProtocolError as error:
+            connection.close(str(error))
+            return
         sid = connection.sids.get(namespace)
         if sid is None:
             # Whoever is not connected there hears nothing, as from stock hubs.
@@ -266,7 +266,7 @@ class Engine:
         elif kind is Kind.BINARY_ACK:
             inhabited.acknowledged(sid, ack, b"[]")
         elif kind is Kind.CONNECT_ERROR:
-            raise ProtocolError("a client sends no CONNECT_ERROR")
+            connection.close("a client sends no CONNECT_ERROR")
 
     def gone(self, connection: Connection) -> None:
         """A connection has ended: nothing of it stays."""
@@ -482,10 +482,7 @@ class Connection:
             self._engine.refusals["message_bytes"] += 1
             self.close("its message is too large")
         elif kind == frames.MESSAGE:
-            try:
-                self._engine.packet(self, message)
-            except ProtocolError as error:
-                self.close(str(error))
+            self._engine.packet(self, message)
         elif kind == frames.PONG:
             self.heard_at = asyncio.get_running_loop().time()
         elif kind == frames.PING:

@@ -8,6 +8,7 @@ Behaviour is the same on both, and the same tests run on both.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
@@ -76,26 +77,27 @@ class Handover:
         return None
 
     def opened(self, websocket: Any) -> None:
-        """The handshake is done."""
+        """The handshake is done; ``websocket.take`` is where whole text messages go from now on."""
         if self._probing:
+            websocket.take = functools.partial(self._probe, websocket)
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(UPGRADE_SECONDS, websocket.close)
         else:
             self._connection = self._engine.open(self._handshake)
+            websocket.take = self._connection.receive
             self._connection.attach(websocket)
 
-    def text(self, websocket: Any, message: bytes) -> None:
-        """A whole text message came."""
+    def _probe(self, websocket: Any, message: bytes) -> None:
+        """A message of a websocket that is tried out."""
         assert self._connection is not None
-        if not self._probing:
-            self._connection.receive(message)
-        elif self._connection.closed or self._connection.upgraded:
+        if self._connection.closed or self._connection.upgraded:
             websocket.close()  # it is gone, or another websocket was first
         elif message == frames.PING + frames.PROBE:
             websocket.write(frames.text_frame(frames.PONG + frames.PROBE))
             self._connection.probe()
         elif message == frames.UPGRADE:
             self._settle()
+            websocket.take = self._connection.receive
             self._connection.attach(websocket)
         else:
             websocket.close()
