@@ -44,6 +44,7 @@ __all__ = [
     "event",
     "head",
     "join_polling",
+    "mask",
     "masked_text_frame",
     "open_packet",
     "split_polling",
@@ -232,19 +233,28 @@ def text_frame(message: bytes) -> bytes:
 def masked_text_frame(message: bytes) -> bytes:
     """A message as a client's websocket text frame: whole and masked (RFC 6455, section 5.3)."""
     if not _keys:
-        _keys.extend(memoryview(os.urandom(4096)).cast("I"))
-    key = _keys.pop()
-    size = len(message)
-    words = size // 4 + 1
+        pool = os.urandom(4096)
+        _keys.extend(pool[at : at + 4] for at in range(0, len(pool), 4))
+    key, size = _keys.pop(), len(message)
+    masked = apply_mask(message, key)
+    if size < 126:  # noqa: PLR2004 - the RFC's own numbers
+        return b"\x81%c%b%b" % (0x80 | size, key, masked)
+    if size < 1 << 16:
+        return b"\x81\xfe%b%b%b" % (size.to_bytes(2), key, masked)
+    return b"\x81\xff%b%b%b" % (size.to_bytes(8), key, masked)
+
+
+_keys: list[bytes] = []
+"""Masking keys from the system's randomness, fetched many at a time."""
+
+
+def mask(message: bytes, key: bytes) -> bytes:
+    """A message as it is on the way from a client, or that as a message again."""
+    words = len(message) // 4 + 1
     # A key times 1 in every word is the key repeated; a quarter of the time of joining bytes.
     ones = _ONES[words] if words < len(_ONES) else _ones(words)
-    mixed = int.from_bytes(message, "little") ^ key * ones
-    masked = mixed.to_bytes(words * 4, "little")[:size]
-    if size < 126:  # noqa: PLR2004 - the RFC's own numbers
-        return b"\x81%c%b%b" % (0x80 | size, key.to_bytes(4, "little"), masked)
-    length = size.to_bytes(2) if size < 1 << 16 else size.to_bytes(8)
-    mark = 0xFE if size < 1 << 16 else 0xFF
-    return b"\x81%c%b%b%b" % (mark, length, key.to_bytes(4, "little"), masked)
+    mixed = int.from_bytes(message, "little") ^ int.from_bytes(key, "little") * ones
+    return mixed.to_bytes(words * 4, "little")[: len(message)]
 
 
 def _ones(words: int) -> int:
@@ -252,8 +262,11 @@ def _ones(words: int) -> int:
 
 
 _ONES = [_ones(words) for words in range(256)]
-_keys: list[int] = []
-"""Masking keys from the system's randomness, fetched many at a time."""
+
+try:
+    from websockets.speedups import apply_mask  # C; a tenth of the time
+except ImportError:
+    apply_mask = mask
 
 
 def join_polling(messages: Iterable[bytes]) -> bytes:
