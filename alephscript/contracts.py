@@ -125,7 +125,7 @@ def encode(value: Any) -> Any:
         ContractError: A part of it has no JSON form.
     """
     try:
-        return _unstructure_hook(type(value))(value)
+        return _unstructure_hook(cast("Any", type(value)))(value)
     except Exception as exc:
         message = str(exc) if isinstance(exc, _NoJSONForm) else f"cannot be encoded: {exc!r}"
         raise ContractError(type(value).__name__, [{"path": "", "message": message}]) from exc
@@ -148,7 +148,7 @@ _JSON_TYPES = frozenset({dict, list, tuple, str, int, float, bool, type(None), m
 
 
 @functools.cache
-def _unstructure_hook(cls: type) -> Callable[[Any], Any]:
+def _unstructure_hook(cls: Any) -> Callable[[Any], Any]:
     return _converter().get_unstructure_hook(cls)
 
 
@@ -182,7 +182,7 @@ def loads(text: bytes | msgspec.Raw, cls: type[T]) -> T:
         InvalidPayload: It is no JSON.
         PayloadTooLarge: It is nested too deeply.
     """
-    read = _reader(cls)
+    read = _reader(cast("Any", cls))
     if read is not None and (isinstance(text, msgspec.Raw) or wire.is_sound(text)):
         try:
             return cast("T", read(text))
@@ -201,7 +201,7 @@ def loads_reply(payload: bytes, cls: type[T]) -> T | None:
     Returns:
         None if it is not, or has to be looked at more closely.
     """
-    read = _reply_reader(cls)
+    read = _reply_reader(cast("Any", cls))
     if read is None or not wire.is_sound(payload):
         return None
     try:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import functools
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import IntEnum
 from typing import Any
 
@@ -81,15 +81,17 @@ class Kind(IntEnum):
 
 
 Packet = tuple[Kind, str, int | None, bytes]
-"""A Socket.IO packet whose payload is not yet read: what it is; its namespace, ``/`` unless it names
-one, without a query behind it; its acknowledgement id, None if there is none; its JSON text, empty if
-there is none."""
+"""A Socket.IO packet whose payload is not yet read: what it is; its namespace, ``/`` unless it
+names one, without a query behind it; its acknowledgement id, None if there is none; its JSON text,
+empty if there is none."""
 
 _HEAD = re.compile(
     rb"4([0-6])(?:(?<=[56])[0-9]{1,10}-)?(?:(/[^,?]*)(?:[?][^,]*)?(?:,|\Z))?([0-9]*)"
 )
 _KINDS = {b"%d" % kind: kind for kind in Kind}
-_RUNTIME_HEADS = {b"4%d%b," % (kind, wire.RUNTIME.encode()): kind for kind in (Kind.EVENT, Kind.ACK)}
+_RUNTIME_HEADS = {
+    b"4%d%b," % (kind, wire.RUNTIME.encode()): kind for kind in (Kind.EVENT, Kind.ACK)
+}
 """Heads of nearly all packets: those of the usual namespace are found by one lookup."""
 _RUNTIME_HEAD = len(next(iter(_RUNTIME_HEADS)))
 _LONGEST_HEAD = _RUNTIME_HEAD + MAX_ACK_DIGITS + 1
@@ -236,7 +238,7 @@ def masked_text_frame(message: bytes) -> bytes:
         pool = os.urandom(4096)
         _keys.extend(pool[at : at + 4] for at in range(0, len(pool), 4))
     key, size = _keys.pop(), len(message)
-    masked = apply_mask(message, key)
+    masked = _mask(message, key)
     if size < 126:  # noqa: PLR2004 - the RFC's own numbers
         return b"\x81%c%b%b" % (0x80 | size, key, masked)
     if size < 1 << 16:
@@ -263,10 +265,11 @@ def _ones(words: int) -> int:
 
 _ONES = [_ones(words) for words in range(256)]
 
+_mask: Callable[[bytes, bytes], bytes]
 try:
-    from websockets.speedups import apply_mask  # C; a tenth of the time
+    from websockets.speedups import apply_mask as _mask  # C: a tenth of the time
 except ImportError:
-    apply_mask = mask
+    _mask = mask
 
 
 def join_polling(messages: Iterable[bytes]) -> bytes:

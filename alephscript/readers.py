@@ -53,24 +53,28 @@ def reader(
 _PLAIN = (str, int, float, bool, Any)
 
 
-class _Unfit(Exception):  # noqa: N818 - says what it is
+class _Unfit(Exception):
     """Only the converter reads it."""
 
 
 class _Compiler:
-    def __init__(
-        self, key_of: Callable[[str], str], structure: Callable[[Any, Any], Any]
-    ) -> None:
+    def __init__(self, key_of: Callable[[str], str], structure: Callable[[Any, Any], Any]) -> None:
         self._key_of = key_of
         self._structure = structure
         self._above: list[Any] = []
 
-    def mirror(
-        self, cls: Any, besides: Mapping[str, Any]
-    ) -> tuple[type[msgspec.Struct], Reader]:
+    def mirror(self, cls: Any, besides: Mapping[str, Any]) -> tuple[type[msgspec.Struct], Reader]:
         if not isinstance(cls, type) or not attrs.has(cls) or cls in self._above:
             raise _Unfit
         self._above.append(cls)
+        try:
+            return self._compiled(cls, besides)
+        finally:
+            self._above.pop()
+
+    def _compiled(
+        self, cls: type, besides: Mapping[str, Any]
+    ) -> tuple[type[msgspec.Struct], Reader]:
         fields: list[Any] = list(besides.items())
         arguments: list[str] = []
         known: dict[str, Any] = {"cls": cls, "UNSET": UNSET}
@@ -91,19 +95,18 @@ class _Compiler:
                 fields.append((name, kind | UnsetType, msgspec.field(default=UNSET, name=key)))
                 given = f"({self._default(each, known)} if mirror.{name} is UNSET else {given})"
             arguments.append(f"{each.alias}={given}")
-        self._above.pop()
         mirror = msgspec.defstruct(cls.__name__, fields, kw_only=True, gc=False)
         # The text is made of names of attributes alone, as attrs and cattrs make theirs.
         return mirror, eval(f"lambda mirror: cls({', '.join(arguments)})", known)  # noqa: S307
 
     def _default(self, attribute: Any, known: dict[str, Any]) -> str:
+        """The text that makes an attribute's default."""
         name, default = f"default_{attribute.name}", attribute.default
-        if not isinstance(default, type(attrs.Factory(list))):  # a function, to type checkers
-            known[name] = default
+        known[name] = getattr(default, "factory", default)
+        if known[name] is default:
             return name
         if default.takes_self:
             raise _Unfit
-        known[name] = default.factory
         return f"{name}()"
 
     def _field(self, kind: Any) -> tuple[Any, Reader | None]:
@@ -124,6 +127,7 @@ class _Compiler:
             return Any, lambda value: self._structure(value, kind)
 
     def _array(self, origin: type, kind: Any) -> tuple[Any, Reader | None]:
+        inner: Any
         inner, make = self._field(kind)
         if origin is list:
             return list[inner], make and (lambda items: [make(each) for each in items])

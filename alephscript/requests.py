@@ -91,7 +91,7 @@ class Meta(msgspec.Struct, frozen=True, eq=False):
     room: Any = None
     seconds: float | None = None
     wait: bool = False
-    extras: dict[str, Any] = {}  # noqa: RUF012 - nobody writes to it
+    extras: dict[str, Any] = {}
     member: Any = None
 
 
@@ -218,9 +218,7 @@ class Requests:
     ) -> Request:
         number, asked = next(self._numbers), peer.asked
         key = -number if ack is None or ack in asked else ack
-        request = Request(
-            number, key, peer, ack, capability, question, wanted, meta, question.room
-        )
+        request = Request(number, key, peer, ack, capability, question, wanted, meta, question.room)
         self._open[number] = asked[key] = request
         return request
 
@@ -313,9 +311,7 @@ class Requests:
         effects: list[Effect] = []
         for request in list(self._waiting.values()):
             try:
-                room = self._rooms.that_answers(
-                    request.asker, request.capability, request.wanted
-                )
+                room = self._rooms.that_answers(request.asker, request.capability, request.wanted)
             except RequestError as error:
                 if not request.meta.wait:
                     effects += self.end(request, error.answer())
@@ -339,9 +335,7 @@ class Requests:
         request.master = None
         if lost.is_idempotent(request.capability):
             try:
-                room = self._rooms.that_answers(
-                    request.asker, request.capability, request.wanted
-                )
+                room = self._rooms.that_answers(request.asker, request.capability, request.wanted)
             except NoMaster:
                 if request.meta.wait:
                     self._waiting[request.number] = request

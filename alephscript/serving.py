@@ -571,7 +571,7 @@ def _part(capability: Capability, part: Any) -> bytes:
     return contracts.dumps(part)
 
 
-class _Unreadable(Exception):  # noqa: N818 - says what it is
+class _Unreadable(Exception):
     """A payload does not fit; ``args`` say why, as an `InvalidPayload`."""
 
 

@@ -189,9 +189,9 @@ class WebSocketLink:
             else:
                 self._control(message)
         except (ProtocolError, msgspec.DecodeError) as error:
-            kind = type(error).__name__
+            name = type(error).__name__
             logger.warning(
-                "the hub sent what is no packet (%s); reconnecting", kind, extra={"error": kind}
+                "the hub sent what is no packet (%s); reconnecting", name, extra={"error": name}
             )
             self.hang_up()
 

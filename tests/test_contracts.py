@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import math
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from enum import StrEnum
 from typing import Any, Generic, TypeVar
 
 import attrs
+import msgspec
 import pytest
 from cattrs import StructureHandlerNotFoundError
 from hypothesis import HealthCheck, given, settings, strategies as st
@@ -20,9 +22,12 @@ from alephscript.aaia import Percepto, RunState, SendPercepto, StepFIA, StepResu
 from alephscript.contracts import (
     RequestFor,
     decode,
+    dumps,
     encode,
     is_contract,
     json_schema,
+    loads,
+    loads_reply,
     prepare,
     reply_type,
     wire_key,
@@ -63,6 +68,17 @@ class Loose:
     """Unions that may also be nothing."""
 
     who: str | int | None
+
+
+@attrs.define
+class Filled:
+    """Defaults that are made, private attributes, and one that nobody gives."""
+
+    _hidden: str
+    many: list[Inner] = attrs.Factory(list)
+    pair: dict[str, Any] = attrs.field(factory=dict)
+    ratios: list[float] | None = None
+    made: int = attrs.field(init=False, default=7)
 
 
 @attrs.frozen
@@ -154,18 +170,36 @@ def values_of(kind: Any) -> st.SearchStrategy[Any]:
             return st.one_of([values_of(argument) for argument in arguments])
         case origin if origin is list:
             return st.lists(values_of(arguments[0]), max_size=3)
+        case origin if origin is tuple:
+            return st.lists(values_of(arguments[0]), max_size=3).map(tuple)
         case origin if origin is dict:
             return st.dictionaries(st.text(max_size=6), values_of(arguments[1]), max_size=3)
     if issubclass(kind, StrEnum):
         return st.sampled_from(list(kind))
-    fields = attrs.fields(attrs.resolve_types(kind))
-    return st.builds(kind, **{field.name: values_of(field.type) for field in fields})
+    fields = [field for field in attrs.fields(attrs.resolve_types(kind)) if field.init]
+    return st.builds(kind, **{field.alias: values_of(field.type) for field in fields})
 
 
 def attempt(payload: Any, cls: Any) -> tuple[Any, list[dict[str, str]] | None]:
-    """The decoded value, or the problems; anything else that is raised is a failure."""
+    """The decoded value, or the problems; anything else that is raised is a failure.
+
+    The same comes of the payload's text, which is read in another way.
+    """
+    found = _attempt(decode, payload, cls)
+    text = json.dumps(payload, ensure_ascii=False).encode()
+    assert _attempt(loads, text, cls) == found
+    assert _attempt(loads, msgspec.Raw(text), cls) == found
+    if isinstance(payload, dict) and "success" not in payload:
+        reply = loads_reply(json.dumps([{"success": True, **payload}]).encode(), cls)
+        assert reply is None or reply == found[0]
+    return found
+
+
+def _attempt(
+    read: Callable[[Any, Any], Any], given: Any, cls: Any
+) -> tuple[Any, list[dict[str, str]] | None]:
     try:
-        return decode(payload, cls), None
+        return read(given, cls), None
     except ContractError as error:
         return None, error.problems
 
@@ -189,6 +223,8 @@ def test_what_is_encoded_is_decoded_again(cls: type, data: st.DataObject) -> Non
     payload = encode(value)
     assert isinstance(payload, dict)
     assert decode(wire.loads(wire.dumps(payload)), cls) == value
+    assert loads(dumps(value), cls) == value
+    assert loads_reply(wire.dumps([{"success": True, **payload}]), cls) == value
 
 
 def _spots(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -208,7 +244,7 @@ def _replaced(value: Any, path: tuple[Any, ...], new: Any) -> Any:
     return copy
 
 
-@pytest.mark.parametrize("cls", AAIA, ids=lambda cls: cls.__name__)
+@pytest.mark.parametrize("cls", [*AAIA, Outer, Loose, Filled], ids=lambda cls: cls.__name__)
 @given(data=st.data())
 @relaxed
 def test_any_json_decodes_or_lists_its_problems(cls: type, data: st.DataObject) -> None:

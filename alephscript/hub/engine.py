@@ -257,7 +257,20 @@ class Engine:
                 inhabited.received(sid, ack, payload)
         elif kind is Kind.ACK:
             inhabited.acknowledged(sid, ack, payload)
-        elif kind is Kind.DISCONNECT:
+        else:
+            self._rare(connection, inhabited, kind, namespace, ack)
+
+    def _rare(
+        self,
+        connection: Connection,
+        inhabited: Inhabited,
+        kind: Kind,
+        namespace: str,
+        ack: int | None,
+    ) -> None:
+        """A packet that is neither an event nor an acknowledgement."""
+        sid = connection.sids[namespace]
+        if kind is Kind.DISCONNECT:
             del connection.sids[namespace]
             inhabited.left(sid)
         elif kind is Kind.BINARY_EVENT:
