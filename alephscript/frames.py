@@ -232,24 +232,6 @@ def text_frame(message: bytes) -> bytes:
     return b"\x81\x7f" + size.to_bytes(8) + message
 
 
-def masked_text_frame(message: bytes) -> bytes:
-    """A message as a client's websocket text frame: whole and masked (RFC 6455, section 5.3)."""
-    if not _keys:
-        pool = os.urandom(4096)
-        _keys.extend(pool[at : at + 4] for at in range(0, len(pool), 4))
-    key, size = _keys.pop(), len(message)
-    masked = _mask(message, key)
-    if size < 126:  # noqa: PLR2004 - the RFC's own numbers
-        return b"\x81%c%b%b" % (0x80 | size, key, masked)
-    if size < 1 << 16:
-        return b"\x81\xfe%b%b%b" % (size.to_bytes(2), key, masked)
-    return b"\x81\xff%b%b%b" % (size.to_bytes(8), key, masked)
-
-
-_keys: list[bytes] = []
-"""Masking keys from the system's randomness, fetched many at a time."""
-
-
 def mask(message: bytes, key: bytes) -> bytes:
     """A message as it is on the way from a client, or that as a message again."""
     words = len(message) // 4 + 1
@@ -265,11 +247,28 @@ def _ones(words: int) -> int:
 
 _ONES = [_ones(words) for words in range(256)]
 
-_mask: Callable[[bytes, bytes], bytes]
-try:
-    from websockets.speedups import apply_mask as _mask  # C: a tenth of the time
-except ImportError:
-    _mask = mask
+
+def masked_text_frame(message: bytes, mask: Callable[[bytes, bytes], bytes] = mask) -> bytes:
+    """A message as a client's websocket text frame: whole and masked (RFC 6455, section 5.3).
+
+    Args:
+        message: What it carries.
+        mask: What masks a message with a key, where there is a faster one.
+    """
+    if not _keys:
+        pool = os.urandom(4096)
+        _keys.extend(pool[at : at + 4] for at in range(0, len(pool), 4))
+    key, size = _keys.pop(), len(message)
+    masked = mask(message, key)
+    if size < 126:  # noqa: PLR2004 - the RFC's own numbers
+        return b"\x81%c%b%b" % (0x80 | size, key, masked)
+    if size < 1 << 16:
+        return b"\x81\xfe%b%b%b" % (size.to_bytes(2), key, masked)
+    return b"\x81\xff%b%b%b" % (size.to_bytes(8), key, masked)
+
+
+_keys: list[bytes] = []
+"""Masking keys from the system's randomness, fetched many at a time."""
 
 
 def join_polling(messages: Iterable[bytes]) -> bytes:

@@ -4,10 +4,10 @@ A `Service` is a client's workload: bounded, cancellable, drained. A request wai
 capability's queue until there is room, runs and ends by the first of: the method's result; what
 it raises; its deadline; the hub's word that nobody waits any more.
 
-A worker, a task, runs what has its turn, one request after the other, each in a context of its
-own. When a method waits for something, its worker is that request's alone and ends with it, and
-another one goes on. So a method that waits has a task of its own, and one that does not wait costs
-neither a task nor a turn of the loop.
+A request whose method waits for something has a task of its own. One whose method does not, as
+its capability's last one did not, costs neither a task nor a turn of the loop: one task, the
+worker, runs them one after the other, each in a context of its own. When one of them waits after
+all, the worker is its alone, and the others get tasks.
 
 Only a `CapabilityError` crosses to the asker as it was raised. A payload that does not fit
 never reaches the method; what else the method raises is logged here, under an incident id, and
@@ -114,12 +114,22 @@ current: ContextVar[Work | None] = ContextVar("alephscript_work", default=None)
 class _Lane:
     """One capability's runs and those that wait for one to end."""
 
-    __slots__ = ("capability", "errors", "last_error", "requests", "running", "seconds", "waiting")
+    __slots__ = (
+        "capability",
+        "errors",
+        "last_error",
+        "requests",
+        "running",
+        "seconds",
+        "waiting",
+        "waits",
+    )
 
     def __init__(self, capability: Capability) -> None:
         self.capability = capability
         self.running = 0
         self.waiting: deque[Work] = deque()
+        self.waits = False  # whether the last run had to wait for something
         self.requests = 0
         self.errors: Counter[str] = Counter()
         self.last_error: str | None = None
@@ -185,9 +195,9 @@ class Service:
         self._running = 0
         self._waiting = 0
         self._deadlines: Deadlines[Work] = Deadlines(self._expire)
+        self._tasks: set[asyncio.Task[None]] = set()
         self._ready: deque[Work] = deque()  # have their turn, and wait for the worker
-        self._workers: set[asyncio.Task[None]] = set()
-        self._worker: asyncio.Task[None] | None = None  # the one that does what is ready
+        self._worker: asyncio.Task[None] | None = None
         self._idle: asyncio.Future[None] | None = None  # what it waits for when nothing is
         # Each run has a copy of its own, whoever's end or question it was that began it.
         self._context = contextvars.copy_context()
@@ -267,7 +277,7 @@ class Service:
             lane.waiting.clear()
         self._waiting = 0
         self._ready.clear()
-        tasks = self._workers - {spare}
+        tasks = self._tasks - {spare}
         for task in tasks:
             task.cancel()
         if tasks:
@@ -286,9 +296,12 @@ class Service:
         work.has_turn = True
         work.lane.running += 1
         self._running += 1
+        if work.lane.waits:
+            self._task(self._do(work))
+            return
         self._ready.append(work)
         if self._worker is None:
-            self._worker = self._new_worker()
+            self._worker = self._task(self._work_off())
         elif self._idle is not None and not self._idle.done():
             self._idle.set_result(None)
 
@@ -333,14 +346,14 @@ class Service:
 
     # Running
 
-    def _new_worker(self) -> asyncio.Task[None]:
-        run = self._do_what_is_ready()
-        worker = asyncio.get_running_loop().create_task(run, context=self._context.copy())
-        self._workers.add(worker)
-        worker.add_done_callback(self._worker_ended)
-        return worker
+    def _task(self, run: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(run, context=self._context.copy())
+        self._tasks.add(task)
+        task.add_done_callback(self._task_ended)
+        return task
 
-    async def _do_what_is_ready(self) -> None:
+    async def _work_off(self) -> None:
+        """Do what is ready, one after the other, as long as nothing has to wait."""
         worker = asyncio.current_task()
         assert worker is not None
         in_a_row = 0
@@ -349,25 +362,35 @@ class Service:
                 self._idle = asyncio.get_running_loop().create_future()
                 await self._idle
                 self._idle = None
-            work = self._ready.popleft()
-            work.task = worker
-            run = self._run(work) if self._tracing is None else self._traced(self._tracing, work)
-            if await _Apart(run, self._context.copy(), self._leave_the_rest):
+            if await self._apart(self._ready.popleft(), worker):
                 return
             in_a_row += 1
             if in_a_row % _MOST_IN_A_ROW == 0:
                 await asyncio.sleep(0)  # others on this loop have their turn, too
 
-    def _worker_ended(self, worker: asyncio.Task[None]) -> None:
-        self._workers.discard(worker)
-        if self._worker is worker:
+    async def _do(self, work: Work) -> None:
+        await self._apart(work, asyncio.current_task())
+
+    def _apart(self, work: Work, task: asyncio.Task[None] | None) -> _Apart:
+        work.task = task
+        run = self._run(work) if self._tracing is None else self._traced(self._tracing, work)
+        return _Apart(run, self._context.copy(), work, self._waits)
+
+    def _waits(self, work: Work) -> None:
+        """It has something to wait for: its task is its alone."""
+        work.lane.waits = True
+        if work.task is self._worker:
             self._leave_the_rest()
 
     def _leave_the_rest(self) -> None:
-        """The worker has something to wait for, or is gone: what is ready is another one's."""
         self._worker = self._idle = None
-        if self._ready:
-            self._worker = self._new_worker()
+        while self._ready:
+            self._task(self._do(self._ready.popleft()))
+
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if self._worker is task:
+            self._leave_the_rest()
 
     async def _traced(self, tracing: Tracing, work: Work) -> str | None:
         """Run in a span."""
@@ -477,44 +500,46 @@ class Service:
 
 
 class _Apart:
-    """Awaits a coroutine in a context of its own, as if it were a task's.
-
-    Gives whether it had to wait for something.
+    """Awaits a run in a context of its own, as if it were a task's; gives whether it waited.
 
     Args:
-        coroutine: What to run.
-        context: In which.
-        waits: Called when it first waits.
+        run: A coroutine.
+        context: Where it runs.
+        work: What it is about.
+        waits: Called with that when it first waits for something.
     """
 
-    __slots__ = ("_context", "_coroutine", "_waits")
+    __slots__ = ("_context", "_run", "_waits", "_work")
 
     def __init__(
         self,
-        coroutine: Coroutine[Any, Any, Any],
+        run: Coroutine[Any, Any, Any],
         context: contextvars.Context,
-        waits: Callable[[], None],
+        work: Work,
+        waits: Callable[[Work], None],
     ) -> None:
-        self._coroutine = coroutine
+        self._run = run
         self._context = context
+        self._work = work
         self._waits = waits
 
     def __await__(self) -> Generator[Any, Any, bool]:
-        run, coroutine = self._context.run, self._coroutine
+        enter, run = self._context.run, self._run
         try:
-            waited_for = run(coroutine.send, None)
+            waited_for = enter(run.send, None)
         except StopIteration:
+            self._work.lane.waits = False
             return False
-        self._waits()
+        self._waits(self._work)
         while True:
             try:
                 sent = yield waited_for
-            except BaseException as exc:  # noqa: BLE001 - it is the coroutine's
-                resume: Callable[[], Any] = functools.partial(coroutine.throw, exc)
+            except BaseException as exc:  # noqa: BLE001 - it is the run's
+                resume: Callable[[], Any] = functools.partial(run.throw, exc)
             else:
-                resume = functools.partial(coroutine.send, sent)
+                resume = functools.partial(run.send, sent)
             try:
-                waited_for = run(resume)
+                waited_for = enter(resume)
             except StopIteration:
                 return True
 

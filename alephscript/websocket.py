@@ -11,7 +11,7 @@ import asyncio
 import logging
 import ssl
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -21,6 +21,12 @@ from alephscript import frames, wire
 from alephscript.errors import ConnectionRefused, NotConnected, PayloadTooLarge
 from alephscript.frames import Kind, ProtocolError
 from alephscript.transport import Link, Receiver
+
+mask: Callable[[bytes, bytes], bytes]
+try:
+    from websockets.speedups import apply_mask as mask  # C: a tenth of the time
+except ImportError:
+    mask = frames.mask
 
 __all__ = ["MAX_BYTES", "WebSocketLink", "WebSocketTransport"]
 
@@ -247,7 +253,7 @@ class WebSocketLink:
     def _put(self, message: bytes) -> None:
         if not self._out:
             self._loop.call_soon(self._flush)
-        self._out.append(frames.masked_text_frame(message))
+        self._out.append(frames.masked_text_frame(message, mask))
         if len(self._out) >= _BATCH:
             self._flush()
 

@@ -220,6 +220,7 @@ async def test_cancelling_the_asker_cancels_the_method(mesh: Any) -> None:
 async def test_ten_thousand_cancelled_requests_leave_nothing_behind(mesh: Any) -> None:
     """No pending entry, no work and no task, on no side."""
     bot, client = await mesh.open(Bot), await mesh.open()
+    assert await client.request("REPORT") == {"done": True}
     before = len(asyncio.all_tasks())
     count = {"polling": 200, "hubs": 1_000}.get(mesh.kind, 10_000)
     tasks = await asking(client, "FOREVER", count)

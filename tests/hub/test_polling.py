@@ -137,6 +137,22 @@ async def test_a_poller_that_falls_silent_is_given_up(library: str) -> None:
         assert await poller.request("GET") == (400, '{"code":1,"message":"Session ID unknown"}')
 
 
+async def test_a_poller_that_fetches_too_little_is_cut_off(library: str) -> None:
+    """What waits for its next poll counts as a backlog."""
+    async with (
+        Hub(port=0, websockets=library, limits=Limits(backlog_bytes=20_000)) as hub,
+        aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as http,
+        raw_peer(hub) as sender,
+    ):
+        poller = Poller(http, hub.url)
+        await poller.join()
+        await poller.post('42/runtime,1["CLIENT_SUSCRIBE",{"room":"R"}]')
+        said = '42/runtime,["ROOM_MESSAGE",{"event":"E","room":"R","data":"%s"}]' % ("x" * 5_000)
+        sender.send_at_once(*[said] * 10)
+        assert (await sender.ask("ROOM_MESSAGE", {"event": "E", "room": "R"}))["members"] == 0
+        assert await poller.request("GET") == (400, '{"code":1,"message":"Session ID unknown"}')
+
+
 REFUSED = [
     ("GET", {"EIO": "3"}, 5, "Unsupported protocol version"),
     ("GET", {"EIO": ""}, 5, "Unsupported protocol version"),
