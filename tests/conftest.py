@@ -27,6 +27,13 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+def lacking(wanted: str) -> NoReturn:
+    """Skip a test that needs a tool that is not there; in CI that is a failure."""
+    if os.environ.get("ALEPHSCRIPT_REQUIRE_TOOLS"):
+        pytest.fail(f"this run must skip nothing, and lacks {wanted}")
+    pytest.skip(f"needs {wanted}")
+
+
 @pytest.fixture(scope="session")
 def node() -> str:
     """Node with the peers' packages; missing, a test is skipped, in CI it fails."""
@@ -38,15 +45,7 @@ def node() -> str:
     ]
     if found and not missing:
         return found
-    wanted = "Node 20" if not found else f"`npm ci` in {' and '.join(missing)}"
-    if os.environ.get("ALEPHSCRIPT_REQUIRE_TOOLS"):
-        pytest.fail(f"this run must skip nothing, and lacks {wanted}")
-    pytest.skip(f"needs {wanted}")
-
-
-def lacking(wanted: str) -> NoReturn:
-    """Skip a test that needs a tool that is not there; in CI that is a failure."""
-    lacking(wanted)
+    lacking("Node 20" if not found else f"`npm ci` in {' and '.join(missing)}")
 
 
 class Process:
