@@ -34,6 +34,14 @@ def lacking(wanted: str) -> NoReturn:
     pytest.skip(f"needs {wanted}")
 
 
+@pytest.fixture
+def port() -> int:
+    """A free one."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        found: int = server.getsockname()[1]
+        return found
+
+
 @pytest.fixture(scope="session")
 def node() -> str:
     """Node with the peers' packages; missing, a test is skipped, in CI it fails."""
@@ -213,3 +221,19 @@ def browser() -> str:
     if found and (ROOT / "tests/node/browser/node_modules").is_dir():
         return found
     lacking("Chromium (apt-get install chromium) and `npm ci` in tests/node/browser")
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate for this machine, with its key."""
+    folder = tmp_path_factory.mktemp("tls")
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
+            *("-keyout", folder / "key.pem", "-out", folder / "cert.pem"),
+            *("-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return folder
