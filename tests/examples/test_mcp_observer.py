@@ -18,8 +18,11 @@ from alephscript import AlephScriptClient, Request, capability
 from alephscript.testing import HubMesh, InMemoryMesh
 from examples.mcp_observer import EVENTS, MCPObserver, ObserverServer
 from examples.persefon_bot import PersefonBot
+from tests.docs.pages import DOCS, blocks
 
 pytestmark = pytest.mark.anyio
+
+PAGE = DOCS / "how-to" / "mcp.md"
 
 TOOLS = {
     "aaia_list_apps",
@@ -271,15 +274,19 @@ async def test_cancelling_a_call_cancels_the_request_and_progress_comes_through(
 
 
 async def test_it_serves_on_stdio(hub: HubMesh, bot: PersefonBot) -> None:
-    """As MCP clients start it."""
-    async with asyncio.timeout(40):
-        arguments = ["-m", "examples.mcp_observer", "--url", hub.url]
-        async with Client(StdioServerParameters(command=sys.executable, args=arguments)) as client:
-            for _ in range(100):
-                result = await client.call_tool("aaia_list_apps", {})
-                if not result.is_error:  # its link to the hub is made meanwhile
-                    break
-            assert json.loads(result.content[0].text)["apps"]
+    """As MCP clients start it that are told what its page tells them."""
+    [told] = [json.loads(block.text) for block in blocks(PAGE) if block.language == "json"]
+    settings = told["mcpServers"]["aaia"]
+    assert settings["command"] == "python"
+    *arguments, url = settings["args"]
+    assert url == "http://127.0.0.1:3010"
+    server = StdioServerParameters(command=sys.executable, args=[*arguments, hub.url])
+    async with asyncio.timeout(40), Client(server) as client:
+        for _ in range(100):
+            result = await client.call_tool("aaia_list_apps", {})
+            if not result.is_error:  # its link to the hub is made meanwhile
+                break
+        assert json.loads(result.content[0].text)["apps"]
 
 
 async def test_it_serves_over_http(hub: HubMesh, bot: PersefonBot) -> None:
