@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
-import sys
-import zipfile
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import aiohttp
-import anyio
 import attrs
 import pytest
 
 from alephscript import AlephScriptClient, Request, RequestFor, aaia, capability, observe
 from alephscript.access import SharedToken
-from alephscript.cli import starting
 from alephscript.hub import Hub
 from examples.persefon_bot import PersefonBot
 
@@ -27,7 +20,6 @@ from .conftest import raw_peer
 
 pytestmark = pytest.mark.anyio
 
-ROOT = Path(__file__).parents[2]
 POLICY = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 HOSTILE = "<img src=x onerror=\"document.title='hit'\">"
 
@@ -129,65 +121,7 @@ async def test_a_hub_without_it_has_no_page() -> None:
             assert answer.status == 200
 
 
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `pip install alephscript` gets."""
-    folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation"]
-    subprocess.run([*command, "-w", folder, ROOT], check=True, timeout=50)
-    [wheel] = folder.glob("*.whl")
-    return wheel
-
-
-def test_the_wheel_holds_the_page_and_nothing_beside_the_package(wheel: Path) -> None:
-    """No tests, no documentation, no packages of Node."""
-    held = set(zipfile.ZipFile(wheel).namelist())
-    page = ROOT / "alephscript" / "hub" / "page"
-    files = {f"alephscript/hub/page/{each.name}" for each in page.iterdir()}
-    assert "alephscript/hub/page/index.html" in files
-    assert files <= held
-    template = {f"alephscript/cli/new-bot/{name}" for name in starting.FILES}
-    assert template <= held
-    rest = held - files - template
-    suffixes = {Path(name).suffix for name in rest if name.startswith("alephscript/")}
-    assert suffixes == {".py", ".typed"}
-    assert {name.split("/")[0].split("-")[0] for name in held} == {"alephscript"}
-
-
 # In a browser
-
-
-@pytest.mark.timeout(300)  # pip has to fetch what it installs
-async def test_an_installed_wheel_shows_its_hub_in_a_browser(
-    wheel: Path, browser: str, node: str, tmp_path: Path
-) -> None:
-    """In an environment of its own, far from the checkout."""
-    environment = {key: each for key, each in os.environ.items() if not key.startswith("PYTHON")}
-    programs = tmp_path / "venv" / "bin"
-    for command in (
-        [sys.executable, "-m", "venv", programs.parent],
-        [programs / "pip", "install", "-q", f"{wheel}[hub]"],
-    ):
-        done = await anyio.run_process(command, cwd=tmp_path, env=environment, check=False)
-        assert done.returncode == 0, done.stderr.decode()
-    hub = await asyncio.create_subprocess_exec(
-        *(programs / "alephscript", "hub", "--port", "0"),
-        cwd=tmp_path,
-        env=environment,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    try:
-        async with asyncio.timeout(50), browsing(node) as page:
-            assert hub.stderr is not None
-            said = (await hub.stderr.readline()).decode()
-            assert said.startswith("alephscript hub listening on http"), said
-            await page.do(["goto", said.split()[-1]])
-            await page.see("#link", "connected")
-            await page.see("#members", "mesh page")
-            assert await page.problems() == []
-    finally:
-        hub.kill()
-        await hub.communicate()
 
 
 async def test_what_others_ask_and_say_is_seen(page: Page, plain: Hub) -> None:
