@@ -368,10 +368,12 @@ async def test_beyond_loopback_the_hub_shows_itself_to_nobody_unasked() -> None:
     async with Hub(host="0.0.0.0", port=0, insecure=True) as hub:
         url = hub.url.replace("0.0.0.0", "127.0.0.1")
         assert (await fetched(url + "/mesh"))[0] == 401
+        assert (await fetched(url + "/"))[0] == 404
         assert (await fetched(url + "/healthz"))[0] == 200
     async with Hub(host="0.0.0.0", port=0, access=SharedToken("s")) as hub:
         url = hub.url.replace("0.0.0.0", "127.0.0.1")
         assert (await fetched(url + "/mesh", "s"))[0] == 200
+        assert (await fetched(url + "/"))[0] == 200  # it asks for the token itself
 
 
 @pytest.mark.parametrize("transports", TRANSPORTS, ids="+".join)
