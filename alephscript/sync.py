@@ -18,7 +18,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Callable, Coroutine, Generator, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, InvalidStateError
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
@@ -34,6 +34,7 @@ from alephscript.errors import StateError
 from alephscript.lifecycle import State
 from alephscript.members import What
 from alephscript.streams import EventStream
+from alephscript.wire import Position
 
 __all__ = ["AlephScriptClient", "Events"]
 
@@ -106,6 +107,10 @@ class AlephScriptClient:
             portal.start_task_soon(portal.stop, True)  # noqa: FBT003 - what is left is cancelled
         self._thread.join(_CLOSE_SECONDS)
 
+    def ready(self) -> None:
+        """Wait until it is registered and in its rooms, again after its link was lost."""
+        self._wait(self._present().ready)
+
     @property
     def state(self) -> State:
         """Where it is in its life."""
@@ -158,7 +163,13 @@ class AlephScriptClient:
 
     @overload
     def stream(
-        self, request: RequestFor[R], /, *, room: str | None = None, timeout: float | None = None
+        self,
+        request: RequestFor[R],
+        /,
+        *,
+        room: str | None = None,
+        timeout: float | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
     ) -> Generator[R]: ...
     @overload
     def stream(
@@ -169,6 +180,7 @@ class AlephScriptClient:
         *,
         room: str | None = None,
         timeout: float | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
         reply: type[R],
     ) -> Generator[R]: ...
     @overload
@@ -180,6 +192,7 @@ class AlephScriptClient:
         *,
         room: str | None = None,
         timeout: float | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
     ) -> Generator[Any]: ...
     def stream(self, request: Any, payload: Any = None, /, **options: Any) -> Generator[Any]:
         """Ask a capability that answers in parts; leaving the loop cancels it."""
@@ -193,8 +206,9 @@ class AlephScriptClient:
                 async for part in client.stream(*arguments, **options):
                     await send.send(part)
 
-        pumping = self._portal_now().start_task_soon(pump)
+        pumping: Future[None] = Future()
         try:
+            self._begin(pump, pumping)
             while True:
                 try:
                     part = self._wait(receive.receive)
@@ -215,10 +229,14 @@ class AlephScriptClient:
 
         return Events(self, self._wait(made))
 
-    def subscribe(self, room: str) -> None:
-        """Be in a room."""
+    def subscribe(self, room: str, *, since: Position | None = None) -> None:
+        """Be in a room; see `alephscript.AlephScriptClient.subscribe`."""
         client = self._present()
-        self._wait(lambda: client.subscribe(room))
+        self._wait(lambda: client.subscribe(room, since=since))
+
+    def position(self, room: str) -> Position | None:
+        """How far a room was heard, to be passed to `subscribe`; None without a history."""
+        return self._present().position(room)
 
     def unsubscribe(self, room: str) -> None:
         """Be in it no more."""
@@ -266,17 +284,23 @@ class AlephScriptClient:
             raise StateError("this client is closed")
         return self._portal
 
-    def _wait(self, asked: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Have something done on the loop, and wait for it; who is interrupted cancels it."""
+    def _begin(self, asked: Callable[[], Coroutine[Any, Any, T]], end: Future[T]) -> None:
+        """Have something done on the loop; who cancels its end cancels it."""
         portal = self._portal_now()
         try:
-            future: Future[T] = portal.start_task_soon(asked)
+            portal.start_task_soon(_settle, asked, end)
         except RuntimeError as exc:  # another thread closed it just now
             raise StateError("this client is closed") from exc
+
+    def _wait(self, asked: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Have something done on the loop, and wait for it; who is interrupted cancels it."""
+        # Made beforehand: Ctrl-C may come when it has been begun and before anybody waits for it.
+        end: Future[T] = Future()
         try:
-            return future.result()
+            self._begin(asked, end)
+            return end.result()
         except BaseException:
-            future.cancel()
+            end.cancel()
             raise
 
 
@@ -323,6 +347,26 @@ def _run(started: Future[BlockingPortal]) -> None:
             await portal.sleep_until_stopped()
 
     anyio.run(serve)
+
+
+async def _settle(asked: Callable[[], Coroutine[Any, Any, T]], end: Future[T]) -> None:
+    loop = asyncio.get_running_loop()
+    with anyio.CancelScope() as scope:
+
+        def cancel(ended: Future[T]) -> None:
+            if ended.cancelled():
+                with contextlib.suppress(RuntimeError):  # the loop has ended
+                    loop.call_soon_threadsafe(scope.cancel)
+
+        end.add_done_callback(cancel)
+        with contextlib.suppress(InvalidStateError):  # cancelled in the moment in which it ended
+            try:
+                end.set_result(await asked())
+            except Exception as exc:  # noqa: BLE001 - for whoever waits
+                end.set_exception(exc)
+            except BaseException:
+                end.cancel()
+                raise
 
 
 def _refuse_on_a_loop() -> None:

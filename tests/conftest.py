@@ -27,6 +27,21 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+def lacking(wanted: str) -> NoReturn:
+    """Skip a test that needs a tool that is not there; in CI that is a failure."""
+    if os.environ.get("ALEPHSCRIPT_REQUIRE_TOOLS"):
+        pytest.fail(f"this run must skip nothing, and lacks {wanted}")
+    pytest.skip(f"needs {wanted}")
+
+
+@pytest.fixture
+def port() -> int:
+    """A free one."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        found: int = server.getsockname()[1]
+        return found
+
+
 @pytest.fixture(scope="session")
 def node() -> str:
     """Node with the peers' packages; missing, a test is skipped, in CI it fails."""
@@ -38,15 +53,7 @@ def node() -> str:
     ]
     if found and not missing:
         return found
-    wanted = "Node 20" if not found else f"`npm ci` in {' and '.join(missing)}"
-    if os.environ.get("ALEPHSCRIPT_REQUIRE_TOOLS"):
-        pytest.fail(f"this run must skip nothing, and lacks {wanted}")
-    pytest.skip(f"needs {wanted}")
-
-
-def lacking(wanted: str) -> NoReturn:
-    """Skip a test that needs a tool that is not there; in CI that is a failure."""
-    lacking(wanted)
+    lacking("Node 20" if not found else f"`npm ci` in {' and '.join(missing)}")
 
 
 class Process:
@@ -214,3 +221,19 @@ def browser() -> str:
     if found and (ROOT / "tests/node/browser/node_modules").is_dir():
         return found
     lacking("Chromium (apt-get install chromium) and `npm ci` in tests/node/browser")
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate for this machine, with its key."""
+    folder = tmp_path_factory.mktemp("tls")
+    subprocess.run(
+        [
+            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
+            *("-keyout", folder / "key.pem", "-out", folder / "cert.pem"),
+            *("-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return folder

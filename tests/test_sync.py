@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import os
 import signal
 import subprocess
 import sys
 import threading
+import typing
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -99,7 +101,7 @@ class Mesh:
 
     async def _serve(self) -> None:
         self._loop, self._end = asyncio.get_running_loop(), asyncio.Event()
-        async with Hub(port=0) as hub, Bot(hub.url) as self.bot:
+        async with Hub(port=0, history=10) as hub, Bot(hub.url) as self.bot:
             self.url = hub.url
             self._up.set()
             await self._end.wait()
@@ -123,6 +125,26 @@ def client(mesh: Mesh) -> Iterator[AlephScriptClient]:
     """A blocking client of it."""
     with AlephScriptClient(mesh.url, usuario="script", sesion="-1") as client:
         yield client
+
+
+def test_its_names_are_those_of_the_asynchronous_one() -> None:
+    """With their parameters; what serves, or is there for watching, stays asynchronous."""
+
+    def names(cls: type) -> set[str]:
+        return {name for name in dir(cls) if not name.startswith("_")}
+
+    def parameters(method: Any) -> list[list[str]]:
+        ways = typing.get_overloads(method) or [method]
+        return [list(inspect.signature(way).parameters) for way in ways]
+
+    serving = {"declarations", "drain", "make_master", "resign", "rooms", "run", "run_forever"}
+    serving |= {"says"}
+    watching = {"proxy", "states", "watch_masters"}
+    assert names(AsyncClient) - names(AlephScriptClient) == serving | watching
+    assert names(AlephScriptClient) - names(AsyncClient) == {"open"}
+    for name in names(AlephScriptClient) - {"open", "state"}:
+        blocking, asynchronous = (getattr(cls, name) for cls in (AlephScriptClient, AsyncClient))
+        assert parameters(blocking) == parameters(asynchronous), name
 
 
 def test_it_asks_by_name_and_by_contract(client: AlephScriptClient) -> None:
@@ -165,6 +187,20 @@ def test_events_are_read_as_they_come(client: AlephScriptClient) -> None:
     events.close()
     assert list(events) == []
     client.unsubscribe("R")
+
+
+def test_what_was_missed_is_heard_from_where_it_was_left(client: AlephScriptClient) -> None:
+    """On a hub with a history, as with the asynchronous client."""
+    client.ready()
+    client.subscribe("R")
+    events = client.events("R", "ADDED")
+    client.request(Add(a=1, b=0))
+    assert next(iter(events)).data == {"total": 1}
+    left = client.position("R")
+    client.unsubscribe("R")
+    client.request(Add(a=2, b=0))
+    client.subscribe("R", since=left)
+    assert next(iter(events)).data == {"total": 2}
 
 
 def test_it_finds_out_what_there_is(client: AlephScriptClient) -> None:
@@ -271,6 +307,24 @@ def test_ctrl_c_cancels_what_was_asked_at_the_master(mesh: Mesh) -> None:
         process.kill()
         process.wait()
     assert process.returncode == 0
+
+
+def test_ctrl_c_before_it_waits_cancels_too(
+    mesh: Mesh, client: AlephScriptClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was asked is on its way by then."""
+    assert client._portal is not None
+    begin = client._portal.start_task_soon
+
+    def interrupted(*arguments: Any) -> None:
+        begin(*arguments)
+        assert mesh.bot.hanging.wait(20)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(client._portal, "start_task_soon", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        client.request("HANG", {}, timeout=60)
+    assert mesh.bot.stopped.wait(10)
 
 
 def test_a_client_that_was_forgotten_keeps_nobody_from_ending(mesh: Mesh) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import uvloop
 
 from alephscript import (
     AlephScriptClient,
@@ -138,9 +139,10 @@ async def test_a_killed_mesh_comes_back_empty(mesh: Any) -> None:
             assert await client.request("STEP", {}, wait_for_master=True) == {}
 
 
-async def test_time_passes_at_will_in_memory_and_nowhere_else() -> None:
-    """An hour's deadline ends at once."""
-    async with InMemoryMesh() as mesh, Bot(mesh), AlephScriptClient(mesh) as client:
+async def test_time_passes_at_will(mesh: Any) -> None:
+    """An hour's deadline ends at once, and no link with it."""
+    async with Bot(mesh), AlephScriptClient(mesh) as client:
+        states = client.states()
         mesh.drop("GET_STEP")
         waiting = asyncio.create_task(client.request("STEP", {}, timeout=3600))
         await client.server_state()
@@ -151,9 +153,21 @@ async def test_time_passes_at_will_in_memory_and_nowhere_else() -> None:
         async with asyncio.timeout(5):
             with pytest.raises(DeadlineExceeded):
                 await waiting
-    async with HubMesh() as real:
-        with pytest.raises(StateError, match="--mesh=memory"):
-            real.advance(1)
+        mesh.drop()
+        assert await client.request("STEP", {"n": 1}) == {"n": 1}
+        assert await anext(states) is client.state is State.READY
+
+
+def test_time_that_cannot_be_set_is_said() -> None:
+    """Rather than not passing."""
+
+    async def main() -> None:
+        async with InMemoryMesh() as mesh:
+            with pytest.raises(StateError, match="use asyncio's"):
+                mesh.advance(1)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main())
 
 
 TESTS = """

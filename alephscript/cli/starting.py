@@ -16,9 +16,11 @@ from pathlib import Path
 
 from alephscript.cli.options import Add, CliError
 
-__all__ = ["add_to"]
+__all__ = ["FILES", "add_to"]
 
-_FILES = ("README.md", "pyproject.toml", "new_bot.py", "tests/test_new_bot.py")
+FILES = ("README.md", "pyproject.toml", "new_bot.py", "tests/test_new_bot.py")
+"""Of the template."""
+
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:[-_][A-Za-z0-9]+)*")
 
 
@@ -30,7 +32,7 @@ def add_to(add: Add) -> None:
 
 def _new(options: argparse.Namespace) -> None:
     project = resources.files("alephscript.cli") / "new-bot"
-    texts = {path: project.joinpath(path).read_text(encoding="utf-8") for path in _FILES}
+    texts = {path: project.joinpath(path).read_text(encoding="utf-8") for path in FILES}
     spellings = _spellings(options.name, others=texts["new_bot.py"].replace("NewBot", ""))
 
     def named(text: str) -> str:

@@ -66,13 +66,21 @@ async def identify(access: Access, auth: Any, handshake: Handshake) -> Identity 
         auth: What was said, any JSON; None if nothing was.
         handshake: How it came. Into ``/admin`` comes only who may see the whole hub.
     """
-    is_admin = handshake.namespace == "/admin"
-    if is_admin and isinstance(auth, dict):
+    if handshake.namespace != "/admin":
+        return await _asked(access, auth, handshake)
+    if isinstance(auth, dict):
         # The Admin UI asks for a user's name and password, and knows no tokens.
         auth = {"token": auth.get("password"), "user": auth.get("username"), **auth}
+    verdict = await _asked(access, auth, handshake)
+    if isinstance(verdict, Identity) and verdict.is_admin:
+        return verdict
+    return Refusal("invalid credentials")  # the words that have it ask for them again
+
+
+async def _asked(access: Access, auth: Any, handshake: Handshake) -> Identity | Refusal:
     try:
         said = access.authenticate(auth, handshake)
-        verdict = await said if inspect.isawaitable(said) else said
+        return await said if inspect.isawaitable(said) else said
     except Exception as exc:
         asked = type(access).__name__
         logger.error(
@@ -82,6 +90,3 @@ async def identify(access: Access, auth: Any, handshake: Handshake) -> Identity 
             extra={"access": asked, "namespace": handshake.namespace},
         )
         return Refusal()
-    if is_admin and isinstance(verdict, Identity) and not verdict.is_admin:
-        return Refusal()
-    return verdict

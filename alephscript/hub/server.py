@@ -167,7 +167,8 @@ class Hub:
                 )
             if self._admin_ui is not None:
                 raise HubError(
-                    "the Admin UI shows who is connected; beyond 127.0.0.1 it needs access=…"
+                    "the Admin UI shows who is connected; beyond 127.0.0.1 it needs "
+                    "access=SharedToken(…) (--token)"
                 )
         make_protocol, self._state, create_server = self._protocols()
         if self._redis is not None:

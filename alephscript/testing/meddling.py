@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import abc
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
 from alephscript import wire
 from alephscript.effects import Effect
-from alephscript.errors import RequestError
+from alephscript.errors import RequestError, StateError
 from alephscript.hub.carrier import Carrier
 from alephscript.routing import Mesh
 from alephscript.testing.observing import Observer
+from alephscript.transport import Link, Receiver
 
 __all__ = ["Meddled"]
 
@@ -31,6 +33,17 @@ class Meddled(abc.ABC):
             carrier.mesh = cast("Mesh", _Meddling(self, carrier, carrier.mesh))
 
     @abc.abstractmethod
+    async def connect(
+        self,
+        receiver: Receiver,
+        *,
+        namespace: str,
+        auth: Mapping[str, Any] | None,
+        timeout: float,
+    ) -> Link:
+        """Open a link; see `alephscript.transport.Transport.connect`."""
+
+    @abc.abstractmethod
     def cut(self) -> None:
         """Cut every link; clients may connect again at once."""
 
@@ -41,6 +54,19 @@ class Meddled(abc.ABC):
     @abc.abstractmethod
     async def restart(self) -> None:
         """Be there again, with an empty mesh."""
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass for everything on this event loop: deadlines and delays that it ends, end.
+
+        Raises:
+            StateError: It is an event loop whose time cannot be set (uvloop).
+        """
+        loop = asyncio.get_running_loop()
+        if not isinstance(loop, asyncio.BaseEventLoop):  # others read no clock of Python's
+            raise StateError("the time of this event loop cannot be set; use asyncio's")
+        passed = getattr(loop, "_alephscript_passed", 0.0) + seconds
+        loop._alephscript_passed = passed  # type: ignore[attr-defined]  # noqa: SLF001
+        loop.time = lambda: time.monotonic() + passed  # type: ignore[method-assign]
 
     def delay(self, seconds: float) -> None:
         """Have whatever clients send arrive later, in order; 0 ends that."""

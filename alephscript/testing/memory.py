@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import time
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -87,20 +86,6 @@ class InMemoryMesh(Meddled):
     async def restart(self) -> None:
         """Be there again, with an empty mesh."""
         self._open = True
-
-    def advance(self, seconds: float) -> None:
-        """Let time pass for everything on this event loop: deadlines and delays that it ends, end.
-
-        Raises:
-            StateError: It is an event loop whose time cannot be set (uvloop).
-        """
-        loop = asyncio.get_running_loop()
-        passed = getattr(loop, "_alephscript_passed", 0.0) + seconds
-        try:
-            loop._alephscript_passed = passed  # type: ignore[attr-defined]  # noqa: SLF001
-            loop.time = lambda: time.monotonic() + passed  # type: ignore[method-assign]
-        except AttributeError:
-            raise StateError("the time of this event loop cannot be set; use asyncio's") from None
 
     def cut(self) -> None:
         """Cut every link; clients may connect again at once."""

@@ -59,6 +59,7 @@ class Observer:
         Raises:
             AssertionError: It did not come in time; the text says what came instead.
         """
+        __tracebackhide__ = True  # pytest shows the line that expected it
         event, passed = await self._next(name, within, where, data)
         if event is None:
             wanted = name + "".join(f" {key}={value!r}" for key, value in data.items())
@@ -78,6 +79,7 @@ class Observer:
         Raises:
             AssertionError: One came.
         """
+        __tracebackhide__ = True
         event, _ = await self._next(name, within, where, data)
         if event is not None:
             raise AssertionError(f"{_shown(event)} came, and was not to come")

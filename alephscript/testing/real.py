@@ -19,11 +19,12 @@ class HubMesh(Meddled):
     """A real hub for tests; pass it to clients where they take the hub's address.
 
     Args:
-        options: As those of `alephscript.hub.Hub`.
+        options: As those of `alephscript.hub.Hub`. Heartbeats are a day apart unless they say
+            otherwise, so that hours can pass without one (`HubMesh.advance`).
     """
 
     def __init__(self, **options: Any) -> None:
-        self._options = {"port": 0, **options}
+        self._options = {"port": 0, "ping_interval": 86_400.0, **options}
         self._hub: Hub | None = None
         super().__init__([])
 
@@ -70,14 +71,6 @@ class HubMesh(Meddled):
         self._hub = await Hub(**self._options).__aenter__()
         carriers = self._hub._engine.carriers  # noqa: SLF001 - its other half
         self._meddle_with(list(carriers.values()))
-
-    def advance(self, seconds: float) -> None:  # noqa: ARG002 - as InMemoryMesh
-        """Sockets and heartbeats live in real time.
-
-        Raises:
-            StateError: Always.
-        """
-        raise StateError("time cannot be advanced on a real hub; this test is for --mesh=memory")
 
     async def connect(
         self,

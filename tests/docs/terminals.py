@@ -17,7 +17,10 @@ from tests.docs.pages import Block, settled
 PROMPT = b"\x1f"
 """Nothing else prints it."""
 
-FOREIGN = ("ALEPHSCRIPT", "COV", "FORCE_COLOR", "PYTEST", "PYTHON", "PY_COLORS", "VIRTUAL_ENV")
+FOREIGN = (
+    *("ALEPHSCRIPT", "BUILD_NUMBER", "CI", "COV", "FORCE_COLOR", "PYTEST", "PYTHON", "PY_COLORS"),
+    "VIRTUAL_ENV",
+)
 """What the environment of a test run has and a reader's has not."""
 
 OPEN = 'exec bash --noprofile --norc --noediting -i <"$0" >"$0" 2>&1'

@@ -31,6 +31,7 @@ PROGRAMS = [
     and any(block.language in ("python", "console") for block in blocks(page))
 ]
 
+README = DOCS.parent / "README.md"
 SOCKET_IO = DOCS.parent / "examples" / "js"
 
 
@@ -100,17 +101,15 @@ async def program(
 
 def commands() -> list[str]:
     """What pages want typed in a shell, or run by a service, of this package's."""
-    shown = [block for page in PAGES for block in blocks(page)]
     found: list[str] = []
-    for block in shown:
-        if block.language == "console":
-            found += re.findall(r"^\$ (alephscript .+)", block.text, re.MULTILINE)
-        elif block.language in ("bash", "ini"):
-            found += re.findall(r"^(?:ExecStart=/.*/)?(alephscript .+)", block.text, re.MULTILINE)
-        elif block.language == "dockerfile":
-            found += map(
-                shlex.join, map(json.loads, re.findall(r"^CMD (.+)", block.text, re.MULTILINE))
-            )
+    for page in (README, *PAGES):
+        for block in blocks(page):
+            if block.language in ("bash", "console", "ini"):
+                typed = r"(?:^|[ /])(alephscript (?!hub listening).+?)(?: +#.*| &&.*|$)"
+                found += re.findall(typed, block.text, re.MULTILINE)
+            elif block.language == "dockerfile":
+                runs = re.findall(r"^CMD (.+)", block.text, re.MULTILINE)
+                found += map(shlex.join, map(json.loads, runs))
     return sorted(set(found))
 
 

@@ -14,6 +14,7 @@ from sphinx.util.inventory import InventoryFile
 import alephscript
 from alephscript import (
     aaia,
+    access,
     asyncapi,
     capabilities,
     cli,
@@ -21,7 +22,9 @@ from alephscript import (
     discovery,
     errors,
     hub,
+    sync,
     testing,
+    tokens,
     wire,
 )
 from examples.aaia_runtime import errors as runtime_errors
@@ -50,7 +53,7 @@ def test_every_public_name_is_documented(site: Path) -> None:
         name for kind in inventory.data if kind.startswith("py:") for name in inventory.data[kind]
     }
     public = {f"alephscript.{name}" for name in alephscript.__all__}
-    for module in (hub, testing, contracts, discovery, asyncapi, aaia):
+    for module in (access, hub, testing, tokens, contracts, discovery, asyncapi, aaia, sync):
         public |= {f"{module.__name__}.{name}" for name in module.__all__}
     public -= {"alephscript.contracts.RequestFor"}  # documented as alephscript.RequestFor
     assert public - documented == set()
@@ -85,6 +88,18 @@ def test_every_event_has_its_row(site: Path) -> None:
     named = {row[0] for row in table(site, "events")}
     assert {*wire.CONFIRMATIONS, wire.HubEvent.MASTER_CHANGED, capabilities.GAP} <= named
     assert set(ROOM_EVENTS.values()) <= named
+
+
+def test_the_glossary_says_how_things_are_called_on_the_wire_and_in_python(site: Path) -> None:
+    """A term, its meaning, its key and its attribute, each spelt from the other."""
+    text = (site / "reference" / "glossary.html").read_text()
+    heads = re.findall(r"<th[^>]*><p>(.*?)</p></th>", text)
+    assert heads == ["term", "meaning", "wire key", "attribute"]
+    rows = table(site, "glossary")
+    assert all(term and meaning for term, meaning, *_ in rows)
+    keys = {key: attribute for *_, key, attribute in rows if re.fullmatch(r"[a-z]\w*", key)}
+    assert {"usuario", "sesion", "sessionId", "runState", "percepto", "eferencia"} <= keys.keys()
+    assert [contracts.wire_key(attribute) for attribute in keys.values()] == list(keys)
 
 
 def test_the_site_asks_nobody_else_for_anything(site: Path) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from alephscript.hub import Hub
+from alephscript.aaia import AAIA_ROOM
+from alephscript.testing import HubMesh
 from examples.persefon_bot import PersefonBot
 
 pytestmark = pytest.mark.anyio
@@ -32,16 +33,21 @@ async def run_script(node: str, *arguments: str) -> tuple[int | None, str, str]:
 
 @pytest.mark.parametrize("transport", ["websocket", "polling", "default"])
 async def test_the_seeds_script_sees_its_flow(
-    node: str, hub: Hub, bot: PersefonBot, transport: str
+    node: str, hub: HubMesh, bot: PersefonBot, transport: str
 ) -> None:
-    """Websocket only, polling only, and polling that upgrades to websocket."""
-    code, out, err = await run_script(node, "--url", hub.url, "--transport", transport, "--json")
-    assert code == 0, err
+    """Websocket only, polling only, and polling that upgrades to websocket; so does Python."""
+    arguments = ("--url", hub.url, "--transport", transport, "--json")
+    async with hub.observer(AAIA_ROOM) as observer:
+        code, out, err = await run_script(node, *arguments)
+        assert code == 0, err
+        told = await observer.expect("FIA_STEP", fia_index=0)
+        await observer.expect("SESSION_DESTROYED", session_id=told.data["sessionId"])
     lines = [json.loads(line) for line in out.splitlines()]
     answers = {line["request"]: line["response"] for line in lines if "request" in line}
     assert all(answer["success"] is True for answer in answers.values())
     step = answers["AAIA_STEP_FIA"]
     assert step["eferencia"]["payload"]["meta"]["numSoluciones"] == 3
+    assert told.data["eferencia"] == step["eferencia"]
     events = {line["event"] for line in lines if "event" in line}
     assert {"SESSION_CREATED", "PERCEPTO", "FIA_STEP", "EFERENCIA", "MUNDO_STATE"} <= events
     assert lines[-1] == {"done": True}

@@ -15,12 +15,14 @@ from mcp import StdioServerParameters
 from mcp.client.client import Client
 
 from alephscript import AlephScriptClient, Request, capability
-from alephscript.hub import Hub
-from alephscript.testing import InMemoryMesh
+from alephscript.testing import HubMesh, InMemoryMesh
 from examples.mcp_observer import EVENTS, MCPObserver, ObserverServer
 from examples.persefon_bot import PersefonBot
+from tests.docs.pages import DOCS, blocks
 
 pytestmark = pytest.mark.anyio
+
+PAGE = DOCS / "how-to" / "mcp.md"
 
 TOOLS = {
     "aaia_list_apps",
@@ -230,7 +232,7 @@ async def test_failures_are_tool_errors_with_their_code(mesh: InMemoryMesh) -> N
 
 
 async def test_a_hub_that_is_down_is_said_and_the_server_comes_back_with_it() -> None:
-    """It need not be there when the server starts."""
+    """It need not be there when the server starts, and may be started again."""
     mesh = InMemoryMesh()
     async with observed(mesh) as (client, observer):
         missing = await client.call_tool("aaia_list_apps", {})
@@ -238,13 +240,16 @@ async def test_a_hub_that_is_down_is_said_and_the_server_comes_back_with_it() ->
         assert "no hub" in missing.content[0].text
         async with mesh:
             await observer.ready()
-            async with PersefonBot(mesh):
+            async with PersefonBot(mesh, backoff=at_once):
                 assert (await text(client, "aaia_list_apps"))["apps"]
                 await offered(observer, "AAIA_GET_APPS")
                 await mesh.kill()
                 gone = await client.call_tool("aaia_list_apps", {})
                 assert gone.is_error
                 assert await names(client) == TOOLS
+                await mesh.restart()
+                await offered(observer, "AAIA_GET_APPS")
+                assert (await text(client, "aaia_list_apps"))["apps"]
 
 
 async def test_cancelling_a_call_cancels_the_request_and_progress_comes_through(
@@ -268,23 +273,27 @@ async def test_cancelling_a_call_cancels_the_request_and_progress_comes_through(
         await slow.stopped.wait()
 
 
-async def test_it_serves_on_stdio() -> None:
-    """As MCP clients start it."""
-    async with Hub(port=0) as hub, PersefonBot(hub.url), asyncio.timeout(40):
-        arguments = ["-m", "examples.mcp_observer", "--url", hub.url]
-        async with Client(StdioServerParameters(command=sys.executable, args=arguments)) as client:
-            for _ in range(100):
-                result = await client.call_tool("aaia_list_apps", {})
-                if not result.is_error:  # its link to the hub is made meanwhile
-                    break
-            assert json.loads(result.content[0].text)["apps"]
+async def test_it_serves_on_stdio(hub: HubMesh, bot: PersefonBot) -> None:
+    """As MCP clients start it that are told what its page tells them."""
+    [told] = [json.loads(block.text) for block in blocks(PAGE) if block.language == "json"]
+    settings = told["mcpServers"]["aaia"]
+    assert settings["command"] == "python"
+    *arguments, url = settings["args"]
+    assert url == "http://127.0.0.1:3010"
+    server = StdioServerParameters(command=sys.executable, args=[*arguments, hub.url])
+    async with asyncio.timeout(40), Client(server) as client:
+        for _ in range(100):
+            result = await client.call_tool("aaia_list_apps", {})
+            if not result.is_error:  # its link to the hub is made meanwhile
+                break
+        assert json.loads(result.content[0].text)["apps"]
 
 
-async def test_it_serves_over_http() -> None:
+async def test_it_serves_over_http(hub: HubMesh, bot: PersefonBot) -> None:
     """On loopback, at /mcp."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    async with Hub(port=0) as hub, PersefonBot(hub.url), asyncio.timeout(40):
+    async with asyncio.timeout(40):
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "examples.mcp_observer"),
             *("--url", hub.url, "--http", str(port)),

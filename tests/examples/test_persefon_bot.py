@@ -6,7 +6,6 @@ import asyncio
 import subprocess
 import sys
 import uuid
-from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
@@ -14,15 +13,14 @@ import pytest
 from alephscript import (
     AlephScriptClient,
     CapabilityError,
-    EventStream,
     InvalidPayload,
     RequestError,
+    State,
     aaia,
     contracts,
 )
 from alephscript.aaia import AAIA_ROOM, RunState
-from alephscript.hub import Hub
-from examples.persefon_bot import PersefonBot
+from alephscript.testing import HubMesh
 
 pytestmark = pytest.mark.anyio
 
@@ -41,13 +39,6 @@ SEED_FEATURES = [
     "AAIA_GET_EFERENCIA",
     "AAIA_QUERY_MUNDO",
 ]
-
-
-async def next_event(stream: EventStream) -> tuple[str, Any]:
-    """The next event that the room was told, bounded in time."""
-    async with asyncio.timeout(5):
-        event = await anext(stream)
-    return event.name, event.data
 
 
 async def open_session(client: AlephScriptClient, app_id: str = "demo-logica") -> str:
@@ -71,65 +62,70 @@ async def test_masters_the_three_rooms_with_the_seeds_features(client: AlephScri
 
 
 async def test_the_seeds_flow_with_everything_that_the_room_is_told(
-    client: AlephScriptClient,
+    hub: HubMesh, client: AlephScriptClient
 ) -> None:
-    """Create, percepto, step, eferencia, mundo, destroy: answers and events in order."""
-    stream = client.events(AAIA_ROOM)
-    apps = await client.request(aaia.GetApps())
-    assert {"demo-logica", "demo-sbr", "demo-situada", "demo-hibrida"} <= {a.id for a in apps.apps}
-    assert apps.count == len(apps.apps)
-    name, told = await next_event(stream)
-    assert (name, len(told["apps"])) == ("SET_AAIA_GET_APPS", apps.count)
+    """Create, percepto, step, eferencia, mundo, destroy: answers, and events in order."""
+    async with hub.observer(AAIA_ROOM) as room:
+        apps = await client.request(aaia.GetApps())
+        assert {"demo-logica", "demo-sbr", "demo-situada", "demo-hibrida"} <= {
+            app.id for app in apps.apps
+        }
+        assert apps.count == len(apps.apps)
+        told = await room.expect("SET_AAIA_GET_APPS", within=5)
+        assert len(told.data["apps"]) == apps.count
 
-    opened = await client.request(aaia.CreateSession(app_id="demo-logica"))
-    assert opened.session.session_id == opened.session_id == str(uuid.UUID(opened.session_id))
-    assert (opened.app_id, opened.fias_count) == ("demo-logica", len(opened.session.fias))
-    name, told = await next_event(stream)
-    assert (name, told["sessionId"], told["appId"]) == (
-        "SESSION_CREATED",
-        opened.session_id,
-        "demo-logica",
-    )
+        opened = await client.request(aaia.CreateSession(app_id="demo-logica"))
+        session_id = opened.session_id
+        assert opened.session.session_id == session_id == str(uuid.UUID(session_id))
+        assert (opened.app_id, opened.fias_count) == ("demo-logica", len(opened.session.fias))
+        created = {"session_id": session_id, "app_id": "demo-logica"}
+        await room.expect("SESSION_CREATED", **created, within=5)
 
-    sent = await client.request(
-        aaia.SendPercepto(session_id=opened.session_id, percepto=query("p(X,Y)"))
-    )
-    assert sent.processed_by == [0]
-    names = [(await next_event(stream))[0] for _ in range(2)]
-    assert sorted(names) == ["MUNDO_STATE", "PERCEPTO"]
+        sent = await client.request(
+            aaia.SendPercepto(session_id=session_id, percepto=query("p(X,Y)"))
+        )
+        assert sent.processed_by == [0]
+        await room.expect("PERCEPTO", session_id=session_id, within=5)
+        await room.expect("MUNDO_STATE", session_id=session_id, within=5)
 
-    step = await client.request(aaia.StepFIA(session_id=opened.session_id, fia_index=0))
-    assert step.cycles == 1
-    assert step.eferencia.payload["meta"]["numSoluciones"] == 3
-    told_of_step = dict([await next_event(stream) for _ in range(3)])
-    assert set(told_of_step) == {"FIA_STEP", "EFERENCIA", "MUNDO_STATE"}
-    assert told_of_step["FIA_STEP"]["eferencia"] == contracts.encode(step.eferencia)
-    assert told_of_step["FIA_STEP"]["runState"] == step.run_state
-    assert told_of_step["EFERENCIA"]["fiaIndex"] == 0
+        step = await client.request(aaia.StepFIA(session_id=session_id, fia_index=0))
+        assert step.cycles == 1
+        assert step.eferencia.payload["meta"]["numSoluciones"] == 3
+        eferencia = contracts.encode(step.eferencia)
+        stepped = {"eferencia": eferencia, "run_state": step.run_state}
+        await room.expect("FIA_STEP", session_id=session_id, **stepped, within=5)
+        await room.expect("EFERENCIA", session_id=session_id, fia_index=0, within=5)
+        await room.expect("MUNDO_STATE", session_id=session_id, within=5)
 
-    last = await client.request(aaia.GetEferencia(session_id=opened.session_id, fia_index=0))
-    assert last.eferencia == step.eferencia
-    mundo = await client.request(
-        aaia.QueryMundo(session_id=opened.session_id, query="modelo.ciclo")
-    )
-    assert mundo.result == mundo.mundo.modelo["ciclo"] == 2
+        last = await client.request(aaia.GetEferencia(session_id=session_id, fia_index=0))
+        assert last.eferencia == step.eferencia
+        mundo = await client.request(aaia.QueryMundo(session_id=session_id, query="modelo.ciclo"))
+        assert mundo.result == mundo.mundo.modelo["ciclo"] == 2
 
-    gone = await client.request(aaia.DestroySession(session_id=opened.session_id))
-    assert gone.session_id == opened.session_id
-    name, told = await next_event(stream)
-    assert (name, told["sessionId"]) == ("SESSION_DESTROYED", opened.session_id)
+        gone = await client.request(aaia.DestroySession(session_id=session_id))
+        assert gone.session_id == session_id
+        await room.expect("SESSION_DESTROYED", session_id=session_id, within=5)
+        assert [event.name for event in room.seen] == [
+            "SET_AAIA_GET_APPS",
+            "SESSION_CREATED",
+            "PERCEPTO",
+            "MUNDO_STATE",
+            "FIA_STEP",
+            "EFERENCIA",
+            "MUNDO_STATE",
+            "SESSION_DESTROYED",
+        ]
 
 
 async def test_runs_a_fia_by_the_pulse_until_it_is_paused_and_stopped(
-    client: AlephScriptClient,
+    hub: HubMesh, client: AlephScriptClient
 ) -> None:
     """PLAY steps by itself, PAUSE holds, STOP ends: each says the state before and after."""
     session_id = await open_session(client, "demo-situada")
-    stream = client.events(AAIA_ROOM, "FIA_STEP")
-    played = await client.request(aaia.PlayFIA(session_id=session_id, fia_index=0))
-    assert played.new_state is RunState.PLAY
-    name, told = await next_event(stream)
-    assert (name, told["runState"]) == ("FIA_STEP", "PLAY")
+    async with hub.observer(AAIA_ROOM) as observer:
+        played = await client.request(aaia.PlayFIA(session_id=session_id, fia_index=0))
+        assert played.new_state is RunState.PLAY
+        await observer.expect("FIA_STEP", session_id=session_id, run_state="PLAY", within=5)
     paused = await client.request(aaia.PauseFIA(session_id=session_id, fia_index=0))
     assert (paused.previous_state, paused.new_state) == (RunState.PLAY, RunState.PAUSE)
     started = await client.request(aaia.StartFIA(session_id=session_id, fia_index=0))
@@ -215,25 +211,20 @@ async def test_an_unknown_app_is_named_as_the_seed_names_it(client: AlephScriptC
     assert caught.value.code == "app_not_found"
 
 
-async def test_keeps_its_sessions_when_the_hub_is_replaced() -> None:
+async def test_keeps_its_sessions_when_the_hub_is_replaced(
+    hub: HubMesh, client: AlephScriptClient
+) -> None:
     """Sessions live in the bot: on the next hub they are there again."""
-    async with AsyncExitStack() as stack:
-        first = await stack.enter_async_context(Hub(port=0))
-        port = int(first.url.rsplit(":", 1)[1])
-        bot = await stack.enter_async_context(PersefonBot(first.url))
-        client = await stack.enter_async_context(AlephScriptClient(first.url))
-        session_id = await open_session(client)
-        await first.close()
-        await stack.enter_async_context(Hub(port=port))
-        async with asyncio.timeout(20):
-            while True:
-                try:
-                    sessions = await client.request(aaia.ListSessions(), room=AAIA_ROOM)
-                    break
-                except RequestError:  # the loss is noticed, and mended, by and by
-                    await asyncio.sleep(0)
-                    await asyncio.gather(bot.ready(), client.ready())
-        assert [each.session_id for each in sessions.sessions] == [session_id]
+    session_id = await open_session(client)
+    states = client.states()
+    assert await anext(states) is State.READY
+    await hub.kill()
+    async with asyncio.timeout(20):
+        assert await anext(states) is State.RECONNECTING
+        await hub.restart()
+        assert await anext(states) is State.READY
+        sessions = await client.request(aaia.ListSessions(), room=AAIA_ROOM, wait_for_master=True)
+    assert [each.session_id for each in sessions.sessions] == [session_id]
 
 
 def test_the_command_serves_until_it_is_terminated() -> None:

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from alephscript import AlephScriptClient
-from alephscript.hub import Hub
+from alephscript.testing import HubMesh
 
 pytestmark = pytest.mark.anyio
 
@@ -37,7 +37,7 @@ async def watcher(*arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
         process._transport.close()  # type: ignore[attr-defined]
 
 
-async def say_until_seen(hub: Hub, room: str, process: asyncio.subprocess.Process) -> bytes:
+async def say_until_seen(hub: HubMesh, room: str, process: asyncio.subprocess.Process) -> bytes:
     """Broadcast until the watcher, whose arrival nobody announces, prints a line."""
     assert process.stdout is not None
     line = asyncio.ensure_future(process.stdout.readline())
@@ -48,39 +48,37 @@ async def say_until_seen(hub: Hub, room: str, process: asyncio.subprocess.Proces
         return await line
 
 
-async def test_prints_one_json_object_a_line() -> None:
+async def test_prints_one_json_object_a_line(hub: HubMesh) -> None:
     """``--json`` is for programs: room, event, sender and data."""
-    async with Hub(port=0) as hub, watcher("--url", hub.url, "--room", "R", "--json") as process:
+    async with watcher("--url", hub.url, "--room", "R", "--json") as process:
         line = json.loads(await say_until_seen(hub, "R", process))
         assert (line["room"], line["event"], line["data"]) == ("R", "FIA_STEP", {"n": 1})
         assert line["sender"].startswith("speaker")
 
 
-async def test_prints_a_readable_line_without_colours_into_a_pipe() -> None:
+async def test_prints_a_readable_line_without_colours_into_a_pipe(hub: HubMesh) -> None:
     """Colour codes are for terminals."""
-    async with Hub(port=0) as hub, watcher("--url", hub.url) as process:
+    async with watcher("--url", hub.url) as process:
         line = (await say_until_seen(hub, "AAIA_ROOM", process)).decode()
         assert "FIA_STEP" in line
         assert '{"n": 1}' in line
         assert "\x1b" not in line
 
 
-async def test_survives_a_hub_that_comes_back() -> None:
-    """The second hub, on the same port, finds the watcher again."""
-    async with Hub(port=0) as first:
-        port = int(first.url.rsplit(":", 1)[1])
-        async with watcher("--url", first.url, "--json") as process:
-            await say_until_seen(first, "AAIA_ROOM", process)
-            await first.close()
-            async with Hub(port=port) as second:
-                assert await say_until_seen(second, "AAIA_ROOM", process)
-                assert process.returncode is None
+async def test_survives_a_hub_that_comes_back(hub: HubMesh) -> None:
+    """Started again on the same port, it finds the watcher again."""
+    async with watcher("--url", hub.url, "--json") as process:
+        await say_until_seen(hub, "AAIA_ROOM", process)
+        await hub.kill()
+        await hub.restart()
+        assert await say_until_seen(hub, "AAIA_ROOM", process)
+        assert process.returncode is None
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-async def test_ends_cleanly_when_interrupted(number: signal.Signals) -> None:
+async def test_ends_cleanly_when_interrupted(hub: HubMesh, number: signal.Signals) -> None:
     """Ctrl-C is how one stops watching: exit 0, no traceback."""
-    async with Hub(port=0) as hub, watcher("--url", hub.url, "--json") as process:
+    async with watcher("--url", hub.url, "--json") as process:
         await say_until_seen(hub, "AAIA_ROOM", process)
         process.send_signal(number)
         async with asyncio.timeout(10):

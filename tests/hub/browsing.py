@@ -43,6 +43,10 @@ class Page:
         """What the browser complained of."""
         return list(await self.do(["problems"]))
 
+    async def violations(self) -> list[str]:
+        """What axe finds that keeps people from reading or using the page."""
+        return list(await self.do(["violations"]))
+
 
 @asynccontextmanager
 async def browsing(node: str, **options: Any) -> AsyncIterator[Page]:

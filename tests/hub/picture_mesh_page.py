@@ -52,7 +52,11 @@ class Watcher(AlephScriptClient):
 async def main() -> None:
     """Look at a mesh in three ways, one after the other."""
     IMAGES.mkdir(exist_ok=True)
-    async with Hub(port=0) as hub, PersefonBot(hub.url), Watcher(hub.url, sesion="1") as watcher:
+    async with (
+        Hub(port=0) as hub,
+        PersefonBot(hub.url, sesion="1"),
+        Watcher(hub.url, sesion="1") as watcher,
+    ):
         opened = await watcher.request(aaia.CreateSession(app_id="demo-logica"))
         asking = asyncio.create_task(watcher.ask(opened.session_id))
         for name in VIEWS:

@@ -10,6 +10,7 @@ from urllib.request import urlopen
 import pytest
 
 from alephscript import AlephScriptClient, observe
+from alephscript.access import SharedToken
 from alephscript.hub import Hub
 from alephscript.hub.server import HubError
 
@@ -118,15 +119,20 @@ async def test_beyond_loopback_somebody_has_to_ask_who_it_is(pages: Path) -> Non
 
 
 @pytest.mark.usefixtures("browser")
-async def test_in_a_browser_it_connects_and_lists_the_clients(node: str) -> None:
-    """The installed Admin UI, in Chromium."""
+@pytest.mark.parametrize("passwords", [(), ("a guess", "a secret")])
+async def test_in_a_browser_it_connects_and_lists_the_clients(
+    node: str, passwords: tuple[str, ...]
+) -> None:
+    """The installed Admin UI, in Chromium; where the hub asks, by a password that is right."""
+    access = SharedToken(passwords[-1]) if passwords else None
+    auth = {"token": passwords[-1]} if passwords else None
     async with (
-        Hub(port=0, admin_ui=INSTALLED) as hub,
-        Member(hub.url) as member,
+        Hub(port=0, access=access, admin_ui=INSTALLED) as hub,
+        Member(hub.url, auth=auth) as member,
         asyncio.timeout(50),
     ):
         process = await asyncio.create_subprocess_exec(
-            node, BROWSER / "admin_ui.mjs", hub.url, stdout=asyncio.subprocess.PIPE
+            *(node, BROWSER / "admin_ui.mjs", hub.url, *passwords), stdout=asyncio.subprocess.PIPE
         )
         out, _ = await process.communicate()
         assert process.returncode == 0

@@ -15,6 +15,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import jwt
 import pytest
 
@@ -111,11 +112,14 @@ async def test_a_second_signal_does_no_harm() -> None:
 
 
 @pytest.mark.anyio
-async def test_what_cannot_be_done_is_one_sentence_on_stderr(taken: int) -> None:
+async def test_what_cannot_be_done_is_one_sentence_on_stderr(taken: int, tmp_path: Path) -> None:
     """No traceback, nothing on stdout, exit code 1."""
+    everywhere = ("--host", "0.0.0.0", "--port", "0")
+    (tmp_path / "index.html").touch()
     for arguments, said in (
         (("--port", str(taken)), f"cannot listen on 127.0.0.1:{taken}"),
-        (("--host", "0.0.0.0", "--port", "0"), "--insecure"),
+        (everywhere, "--insecure"),
+        ((*everywhere, "--insecure", "--admin-ui", str(tmp_path)), "Admin UI"),
     ):
         async with command("hub", *arguments) as process:
             code, out, errors = await ended(process)
@@ -123,6 +127,28 @@ async def test_what_cannot_be_done_is_one_sentence_on_stderr(taken: int) -> None
         assert errors.startswith("alephscript: ")
         assert errors.count("\n") == 1
         assert said in errors
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("options", "served"),
+    [((), ["/"]), (("--no-mesh-page",), []), (("--admin-ui", "."), ["/", "/admin-ui/"])],
+)
+async def test_its_pages_are_served_where_they_are_wanted(
+    options: tuple[str, ...], served: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mesh page unless it is turned off, the Admin UI only if it is turned on."""
+    (tmp_path / "index.html").touch()
+    monkeypatch.chdir(tmp_path)
+    async with command("hub", "--port", "0", *options) as process:
+        url = await until_listening(process)
+        found = []
+        async with aiohttp.ClientSession() as http:
+            for path in ("/", "/admin-ui/"):
+                async with http.get(url + path) as answer:
+                    if answer.status == 200:
+                        found.append(path)
+    assert found == served
 
 
 def test_the_same_without_a_process(taken: int, capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
-import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -369,26 +368,12 @@ async def test_beyond_loopback_the_hub_shows_itself_to_nobody_unasked() -> None:
     async with Hub(host="0.0.0.0", port=0, insecure=True) as hub:
         url = hub.url.replace("0.0.0.0", "127.0.0.1")
         assert (await fetched(url + "/mesh"))[0] == 401
+        assert (await fetched(url + "/"))[0] == 404
         assert (await fetched(url + "/healthz"))[0] == 200
     async with Hub(host="0.0.0.0", port=0, access=SharedToken("s")) as hub:
         url = hub.url.replace("0.0.0.0", "127.0.0.1")
         assert (await fetched(url + "/mesh", "s"))[0] == 200
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate for this machine, with its key."""
-    folder = tmp_path_factory.mktemp("tls")
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"),
-            *("-keyout", folder / "key.pem", "-out", folder / "cert.pem"),
-            *("-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    return folder
+        assert (await fetched(url + "/"))[0] == 200  # it asks for the token itself
 
 
 @pytest.mark.parametrize("transports", TRANSPORTS, ids="+".join)

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
-import zipfile
 from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -15,7 +11,7 @@ import attrs
 import pytest
 
 from alephscript import AlephScriptClient, Request, RequestFor, aaia, capability, observe
-from alephscript.access import SharedToken
+from alephscript.access import Access, Handshake, Identity, Refusal, SharedToken
 from alephscript.hub import Hub
 from examples.persefon_bot import PersefonBot
 
@@ -24,7 +20,6 @@ from .conftest import raw_peer
 
 pytestmark = pytest.mark.anyio
 
-ROOT = Path(__file__).parents[2]
 POLICY = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 HOSTILE = "<img src=x onerror=\"document.title='hit'\">"
 
@@ -124,23 +119,6 @@ async def test_a_hub_without_it_has_no_page() -> None:
             assert answer.status == 404
         async with http.get(f"{hub.url}/healthz") as answer:
             assert answer.status == 200
-
-
-def test_the_wheel_holds_the_page_and_nothing_beside_the_package(tmp_path: Path) -> None:
-    """No tests, no documentation, no packages of Node."""
-    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation"]
-    subprocess.run([*command, "-w", tmp_path, ROOT], check=True, timeout=50)
-    [wheel] = tmp_path.glob("*.whl")
-    held = set(zipfile.ZipFile(wheel).namelist())
-    page = ROOT / "alephscript" / "hub" / "page"
-    files = {f"alephscript/hub/page/{each.name}" for each in page.iterdir()}
-    assert "alephscript/hub/page/index.html" in files
-    assert files <= held
-    template = {name for name in held if name.startswith("alephscript/cli/new-bot/")}
-    rest = held - files - template
-    suffixes = {Path(name).suffix for name in rest if name.startswith("alephscript/")}
-    assert suffixes == {".py", ".typed"}
-    assert {name.split("/")[0].split("-")[0] for name in held} == {"alephscript"}
 
 
 # In a browser
@@ -244,6 +222,42 @@ async def test_the_keyboard_alone_reaches_and_uses_the_form(page: Page, plain: H
         assert await page.problems() == []
 
 
+@pytest.mark.parametrize(
+    "view",
+    [
+        {"colorScheme": "light"},
+        {"colorScheme": "dark"},
+        {"viewport": {"width": 360, "height": 740}, "hasTouch": True},
+    ],
+    ids=["light", "dark", "phone"],
+)
+async def test_everybody_can_read_and_use_it(
+    browser: str, node: str, plain: Hub, view: dict[str, Any]
+) -> None:
+    """Contrast, names and roles as axe wants them; on a phone nothing is beside the screen."""
+    async with (
+        asyncio.timeout(50),
+        browsing(node, **view) as page,
+        PersefonBot(plain.url),
+        Member(plain.url) as client,
+    ):
+        await opened(page, plain)
+        await page.do(["getByRole", "button", {"name": "AAIA_STEP_FIA"}], ["click"])
+        await page.do(["getByLabel", "fiaIndex"], ["fill", "first"])
+        await page.do(["getByRole", "button", {"name": "Call"}], ["click"])
+        await page.see(".problem", "is not a whole number")
+        assert await page.violations() == []
+        await page.do(["getByLabel", "sessionId"], ["fill", await session(client)])
+        await page.do(["getByLabel", "fiaIndex"], ["fill", "0"])
+        await page.do(["getByRole", "button", {"name": "Call"}], ["click"])
+        await page.see(".outcome[data-state=ok]", "answered in")
+        await page.do(["locator", "#events summary"], ["first"], ["click"])
+        await page.see("#events pre", "sessionId")
+        assert await page.violations() == []
+        await page.until("document.documentElement.scrollWidth <= innerWidth")
+        assert await page.problems() == []
+
+
 async def test_the_form_says_what_does_not_fit_and_what_failed(page: Page, plain: Hub) -> None:
     """At the field, before anything is sent; or with the answer's code."""
     async with PersefonBot(plain.url):
@@ -344,6 +358,35 @@ async def test_a_hub_that_asks_who_comes_is_told_a_token(page: Page) -> None:
         await page.see("#hub", "clients")
         await page.do(["reload"])
         await page.see("#link", "connected")
+
+
+class Guests(Access):
+    """Lets guests look at one room, and use what is offered there."""
+
+    def authenticate(self, auth: Any, handshake: Handshake) -> Identity | Refusal:
+        """By what each says."""
+        who = auth.get("token") if isinstance(auth, dict) else None
+        guest = Identity(rooms=frozenset({"ENGINE_THREADS_ROOM"}))
+        return {"bot": Identity(), "guest": guest}.get(who, Refusal())
+
+
+async def test_a_viewer_is_shown_and_offered_what_it_may_use(page: Page) -> None:
+    """Nothing of other rooms, no figures of the whole hub; what it may ask, it can try."""
+    async with (
+        Hub(port=0, access=Guests()) as hub,
+        PersefonBot(hub.url, auth={"token": "bot"}),
+    ):
+        await page.do(["goto", hub.url])
+        await page.do(["getByLabel", "This hub wants a token"], ["fill", "guest"])
+        await page.do(["keyboard"], ["press", "Enter"])
+        await page.see("#masters .health[data-state=good]", "answers in")
+        await page.see("#uncounted", "does not tell")
+        assert await page.do(["locator", "#capability option"], ["count"]) == 1
+        await page.do(["getByRole", "button", {"name": "LIST_OF_THREADS"}], ["click"])
+        await page.do(["getByRole", "button", {"name": "Call"}], ["click"])
+        await page.see(".outcome[data-state=ok]", "answered in")
+        assert '"threads": []' in await page.text("[data-part=answer]")
+        assert "AAIA" not in await page.text("body")
 
 
 async def test_names_and_payloads_stay_text(page: Page, plain: Hub) -> None:

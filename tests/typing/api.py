@@ -9,7 +9,8 @@ import attrs
 from alephscript import AlephScriptClient, Event, Request, RequestFor, capability, observe, on
 from alephscript.aaia import FIAStep, StepFIA, StepResult
 from alephscript.hub import Hub
-from alephscript.testing import InMemoryMesh
+from alephscript.sync import AlephScriptClient as BlockingClient
+from alephscript.testing import InMemoryMesh, Meddled
 
 
 @attrs.frozen
@@ -50,3 +51,17 @@ async def use(mesh: InMemoryMesh) -> None:
         assert_type(await greeter.request("GREET", reply=Greeting, timeout=None), Greeting)
         async for event in greeter.events("LOBBY", "GREETED"):
             assert_type(event, Event[Any])
+
+
+def block(client: BlockingClient) -> None:
+    assert_type(client.request(Greet(who="you"), timeout=1), Greeting)
+    assert_type(client.request("GREET", {"who": "you"}), dict[str, Any])
+    assert_type(client.request("GREET", reply=Greeting, timeout=None), Greeting)
+    for part in client.stream(StepFIA(session_id="", fia_index=0), on_progress=print):
+        assert_type(part, StepResult)
+    assert_type(client.events("LOBBY").next(timeout=1), Event[Any] | None)
+
+
+async def test(mesh: Meddled) -> None:
+    async with Greeter(mesh), mesh.observer("LOBBY") as observer:
+        assert_type(await observer.expect("GREETED", who="you", within=1), Event[Any])

@@ -37,7 +37,7 @@ export class Mesh {
   members = [];
   offers = [];
   health = new Map();
-  sesion = hexadecimal();
+  sesion = `-${hexadecimal()}`;
   name = USUARIO + this.sesion; // until the hub calls it otherwise
   version = ""; // of the hub that the page is from
 

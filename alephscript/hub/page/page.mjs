@@ -29,7 +29,7 @@ const mesh = new Mesh({
 const stream = new Stream($("events"));
 const trial = new Trial($("try").querySelector("form"), (...asked) => mesh.call(...asked));
 const showRate = chart($("rate"), "Requests a second", ["requests", "failed"], rate);
-const showP95 = chart($("p95"), "95 in 100 answered within", ["p95"], duration);
+const showP95 = chart($("p95"), "p95 latency", ["p95"], duration);
 const polls = []; // the latest last
 let figures = new Map(); // by capability
 

@@ -1,10 +1,10 @@
 // Opens the Admin UI of a hub in Chromium, connects it, and prints what it lists as JSON.
-// Usage: node admin_ui.mjs http://127.0.0.1:PORT
+// Usage: node admin_ui.mjs http://127.0.0.1:PORT [WRONG_PASSWORD PASSWORD]
 
 import { existsSync } from "node:fs";
 import { chromium } from "playwright-core";
 
-const hub = process.argv[2];
+const [hub, wrong, password] = process.argv.slice(2);
 const executablePath = ["/usr/bin/chromium", "/usr/bin/google-chrome"].find(existsSync);
 if (!executablePath) {
   console.error("there is no Chromium: apt-get install chromium");
@@ -20,7 +20,15 @@ try {
   await page.goto(`${hub}/admin-ui`);
   await page.waitForURL("**/admin-ui/**");
   await page.getByLabel("Server URL").fill(hub);
-  await page.getByRole("button", { name: "Connect" }).click();
+  const connect = page.getByRole("button", { name: "Connect" });
+  if (password) {
+    await page.getByLabel("Username").fill("me");
+    await page.getByLabel("Password").fill(wrong);
+    await connect.click();
+    await page.getByText("Invalid credentials").waitFor();
+    await page.getByLabel("Password").fill(password);
+  }
+  await connect.click();
   await page.getByText("Sockets", { exact: true }).first().click();
   await page.waitForFunction(() => document.querySelectorAll("tbody tr td:nth-child(3)").length > 0);
   const rows = await page.$$eval("tbody tr", (found) =>

@@ -4,6 +4,7 @@
 
 import { existsSync } from "node:fs";
 import { createInterface } from "node:readline";
+import axe from "axe-core";
 import { chromium } from "playwright-core";
 
 const executablePath = ["/usr/bin/chromium", "/usr/bin/google-chrome"].find(existsSync);
@@ -16,6 +17,12 @@ page.on("console", (message) => {
   const isRefusal = /ERR_CONNECTION|WebSocket connection/.test(message.text()); // of a hub that is away
   if (message.type() === "error" && !isRefusal) page.problems.push(message.text());
 });
+// What of WCAG and of good practice the page does not keep.
+page.violations = async () => {
+  await page.evaluate(axe.source);
+  const { violations } = await page.evaluate(() => axe.run());
+  return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" ")}`);
+};
 
 for await (const line of createInterface({ input: process.stdin })) {
   let answer;

@@ -1,10 +1,8 @@
-"""The bot in a mesh in memory: no hub, no port, no process."""
-
-from collections.abc import AsyncIterator
+"""The bot in a mesh in memory, the fixture `mesh`: no hub, no port, no process."""
 
 import pytest
 from alephscript import AlephScriptClient, InvalidPayload
-from alephscript.testing import InMemoryMesh
+from alephscript.testing import Meddled
 
 import new_bot
 
@@ -17,25 +15,17 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.fixture
-async def client() -> AsyncIterator[AlephScriptClient]:
-    """Somebody in a mesh with the bot."""
-    async with InMemoryMesh() as mesh, new_bot.NewBot(mesh):
-        async with AlephScriptClient(mesh) as client:
-            yield client
-
-
-async def test_it_greets_by_name_and_tells_the_room(client: AlephScriptClient) -> None:
+async def test_it_greets_by_name_and_tells_the_room(mesh: Meddled) -> None:
     """Whoever is in the room hears it."""
-    await client.subscribe("NEW_BOT")
-    events = client.events("NEW_BOT", "GREETED")
-    answer = await client.request(new_bot.Greet(who="Ada"), timeout=5)
-    assert answer == new_bot.Greeting(text="hello Ada")
-    assert (await anext(events)).data == {"who": "Ada"}
+    async with new_bot.NewBot(mesh), mesh.observer("NEW_BOT") as observer:
+        answer = await observer.client.request(new_bot.Greet(who="Ada"), timeout=5)
+        assert answer == new_bot.Greeting(text="hello Ada")
+        await observer.expect("GREETED", who="Ada", within=1)
 
 
-async def test_it_wants_a_name(client: AlephScriptClient) -> None:
+async def test_it_wants_a_name(mesh: Meddled) -> None:
     """What does not fit the contract never reaches the bot."""
-    with pytest.raises(InvalidPayload) as caught:
-        await client.request("GREET", {}, timeout=5)
-    assert caught.value.details == [{"path": "who", "message": "missing"}]
+    async with new_bot.NewBot(mesh), AlephScriptClient(mesh) as client:
+        with pytest.raises(InvalidPayload) as caught:
+            await client.request("GREET", {}, timeout=5)
+        assert caught.value.details == [{"path": "who", "message": "missing"}]
