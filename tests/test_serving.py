@@ -655,6 +655,121 @@ class TestLoad:
         assert desk.answers[desk.take("NOTHING")]["code"] == "unknown_capability"
 
 
+class TestTasks:
+    """Whose task a method runs in."""
+
+    async def test_methods_that_do_not_wait_share_one(self) -> None:
+        """And run in order of arrival."""
+        seen: list[tuple[asyncio.Task[Any] | None, int]] = []
+
+        @capability("X")
+        async def method(self: Any, payload: dict[str, Any]) -> None:
+            seen.append((asyncio.current_task(), payload["n"]))
+
+        desk = Desk(method)
+        for answer in [desk.take("X", {"n": number}) for number in range(3)]:
+            await desk.answer_to(answer)
+        tasks, numbers = zip(*seen, strict=True)
+        assert len(set(tasks)) == 1
+        assert numbers == (0, 1, 2)
+        await desk.service.close()
+        assert tasks[0] is not None
+        assert tasks[0].done()
+
+    async def test_methods_that_wait_have_their_own_and_run_side_by_side(self) -> None:
+        """From the first one on, which nobody could know to be one that waits."""
+        tasks: set[asyncio.Task[Any] | None] = set()
+        everybody = asyncio.Event()
+
+        @capability("X")
+        async def method(self: Any) -> None:
+            tasks.add(asyncio.current_task())
+            if len(tasks) == 5:
+                everybody.set()
+            await everybody.wait()
+
+        desk = Desk(method)
+        for answer in [desk.take("X") for _ in range(5)]:
+            await desk.answer_to(answer)
+        assert len(tasks) == 5
+        await desk.service.close()
+
+    async def test_one_that_waits_holds_up_none_that_do_not(self) -> None:
+        """Of another capability, and of the same one."""
+        go_on = asyncio.Event()
+
+        @capability("SLOW")
+        async def slow(self: Any, payload: dict[str, Any]) -> None:
+            if payload:
+                await go_on.wait()
+
+        @capability("QUICK")
+        async def quick(self: Any) -> None:
+            pass
+
+        desk = Desk(slow, quick)
+        waiting = desk.take("SLOW", {"wait": True})
+        for others in (desk.take("QUICK"), desk.take("SLOW"), desk.take("QUICK")):
+            assert (await desk.answer_to(others))["success"] is True
+        assert waiting not in desk.answers
+        go_on.set()
+        assert (await desk.answer_to(waiting))["success"] is True
+        await desk.service.close()
+
+    async def test_one_that_cancels_its_own_takes_no_others_with_it(self) -> None:
+        """It has not waited, so the cancellation would reach whoever comes next."""
+
+        @capability("X")
+        async def method(self: Any, payload: dict[str, Any]) -> None:
+            task = asyncio.current_task()
+            if payload and task is not None:
+                task.cancel()
+
+        desk = Desk(method)
+        for answer in [desk.take("X", {"cancel": True}), desk.take("X"), desk.take("X")]:
+            assert (await desk.answer_to(answer))["success"] is True
+        await desk.service.close()
+
+    async def test_a_timeout_within_ends_what_it_is_about_and_nothing_else(self) -> None:
+        """asyncio's, which cancels the task that it is in."""
+
+        @capability("X")
+        async def method(self: Any) -> dict[str, bool]:
+            try:
+                async with asyncio.timeout(0.01):
+                    await asyncio.Event().wait()
+            except TimeoutError:
+                return {"late": True}
+            return {"late": False}
+
+        desk = Desk(method)
+        for _ in range(2):
+            assert await desk.answer_to(desk.take("X")) == {"success": True, "late": True}
+        await desk.service.close()
+
+    async def test_a_thousand_that_do_not_wait_let_others_have_their_turns(self) -> None:
+        """On the same loop, in between."""
+        done = 0
+        seen_by_others = []
+
+        @capability("X")
+        async def method(self: Any) -> None:
+            nonlocal done
+            done += 1
+
+        async def others() -> None:
+            while done < 1000:
+                seen_by_others.append(done)
+                await asyncio.sleep(0)
+
+        desk = Desk(method, max_in_flight=1000)
+        last = [desk.take("X") for _ in range(1000)][-1]
+        await others()
+        await desk.answer_to(last)
+        assert len(seen_by_others) > 10
+        await desk.service.close()
+
+
 class TestCancellation:
     """What becomes of a request that nobody waits for any more."""
 
