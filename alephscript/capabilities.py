@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Generic, Literal, TypeVar, overload
 
 import attrs
+import msgspec
 
 from alephscript import contracts, wire
 from alephscript.errors import DeclarationError, RequestError
@@ -161,8 +162,7 @@ class Gap:
     missed: int | None
 
 
-@attrs.frozen
-class Event(Generic[P]):
+class Event(msgspec.Struct, Generic[P], frozen=True):
     """Something that was said in a room.
 
     Attributes:

@@ -36,7 +36,7 @@ class Limits:
     rooms_per_client: int = 1_000
     members_per_room: int = 10_000
     requests_per_client: int = 10_000
-    events_per_second: int = 100_000
+    events_per_second: int = 50_000
 
 
 DEFAULT_LIMITS = Limits()
