@@ -276,6 +276,26 @@ def test_any_json_into_any_kind_raises_only_contract_errors(payload: Any, kind: 
     assert found is None or found
 
 
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'[{"success":false,"sessionId":"s","fiaIndex":0}]',
+        b'[{"success":1,"sessionId":"s","fiaIndex":0}]',
+        b'[{"sessionId":"s","fiaIndex":0}]',
+        b'[{"success":true,"sessionId":"s"}]',
+        b'[{"success":true,"sessionId":"s","fiaIndex":0},2]',
+        b'[{"success":true,"sessionId":"\xff","fiaIndex":0}]',
+        b'[{"success":true,"sessionId":"s","fiaIndex":0,"more":%b}]' % (b"[" * 70 + b"]" * 70),
+    ],
+)
+def test_what_is_no_plain_success_is_looked_at_more_closely(payload: bytes) -> None:
+    """By whoever asked, who then learns what is wrong."""
+    assert loads_reply(payload, StepFIA) is None
+
+
 # Spelling
 
 

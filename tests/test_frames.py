@@ -126,13 +126,29 @@ def test_text_that_breaks_other_peers_is_an_invalid_payload(payload: bytes) -> N
     """What a JavaScript or Python peer could not parse is not passed on to it."""
     with pytest.raises(InvalidPayload):
         frames.values(payload)
+    with pytest.raises(InvalidPayload):
+        frames.event(payload)
+
+
+@given(st.lists(JSON, min_size=1, max_size=5) | st.text().map(lambda name: [name, {}, {}]))
+def test_an_event_is_the_first_values_of_its_array(data: list[Any]) -> None:
+    """Whatever its name is, a text or not; the mesh has no meaning for what comes third."""
+    name, args = frames.event(json.dumps(data).encode())
+    assert [name, *map(msgspec.json.decode, args)] == data[:3]
+
+
+def test_an_event_has_a_name() -> None:
+    """An empty array is none."""
+    with pytest.raises(InvalidPayload):
+        frames.event(b"[]")
 
 
 @pytest.mark.parametrize("depth", [wire.MAX_DEPTH + 1, 5000, 200_000])
 def test_deep_nesting_is_too_large(depth: int) -> None:
     """Parsers of other peers give up, or worse, long before a message is full."""
-    with pytest.raises(PayloadTooLarge):
-        frames.values(b"[" * depth + b"]" * depth)
+    for taken_apart in (frames.values, frames.event):
+        with pytest.raises(PayloadTooLarge):
+            taken_apart(b'["E",' + b"[" * depth + b"]" * depth + b"]")
 
 
 def test_brackets_in_strings_are_no_nesting() -> None:
