@@ -89,6 +89,14 @@ class WebSocketTransport(ABC):
         """
 
 
+class _Opened(msgspec.Struct, rename="camel"):
+    """What a hub says of itself first; times are milliseconds."""
+
+    ping_interval: float
+    ping_timeout: float
+    max_payload: int = MAX_BYTES
+
+
 class WebSocketLink:
     """See `alephscript.transport.Link`.
 
@@ -222,9 +230,9 @@ class WebSocketLink:
             self._heard = self._loop.time()
             self._put(frames.PONG + message[1:])
         elif kind == frames.OPEN:
-            opened = msgspec.json.decode(message[1:])
-            self._patience = (opened["pingInterval"] + opened["pingTimeout"]) / 1000
-            self._max_bytes = opened.get("maxPayload", MAX_BYTES)
+            opened = msgspec.json.decode(message[1:], type=_Opened)
+            self._patience = (opened.ping_interval + opened.ping_timeout) / 1000
+            self._max_bytes = opened.max_payload
             self._heard = self._loop.time()
             self._watch = self._loop.call_later(self._patience, self._check)
             auth = wire.dumps(dict(self._auth)) if self._auth else b""
