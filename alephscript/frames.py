@@ -46,6 +46,7 @@ __all__ = [
     "open_packet",
     "split_polling",
     "text_frame",
+    "unmask",
     "values",
 ]
 
@@ -249,3 +250,12 @@ def split_polling(body: bytes) -> list[bytes]:
         if not message or message[:1] == b"b":
             raise ProtocolError("empty and binary messages are not accepted")
     return messages
+
+
+def unmask(data: bytes, key: bytes) -> bytes:
+    """What a client's frame carries, without its mask; the same as masking it again."""
+    size = len(data)
+    words = size // 4 + 1
+    ones = _ONES[words] if words < len(_ONES) else _ones(words)
+    mixed = int.from_bytes(data, "little") ^ int.from_bytes(key, "little") * ones
+    return mixed.to_bytes(words * 4, "little")[:size]
