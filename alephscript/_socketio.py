@@ -1,4 +1,4 @@
-"""The link over python-socketio's AsyncClient; the only client-side file that imports it.
+"""The link over python-socketio's AsyncClient, for polling; no other file of a client imports it.
 
 What is used of it is the transport, the handshake and the packets. Its acknowledgement table,
 its handler tasks and its reconnection are not: they lose requests when the link drops, hide

@@ -820,7 +820,7 @@ class AlephScriptClient:
 def transport_to(
     url: str, transports: tuple[str, ...] = ("websocket",), tls: ssl.SSLContext | None = None
 ) -> Transport:
-    """What makes links to a hub: picows for websockets where it is installed.
+    """What makes links to a hub: over websockets our own, on picows where it is installed.
 
     Args:
         url: The hub's address.
@@ -829,10 +829,13 @@ def transport_to(
     """
     # Imported here: heavy, and memory needs none of it.
     if transports == ("websocket",):
-        with contextlib.suppress(ModuleNotFoundError):
+        try:
             from alephscript._picows import PicowsTransport
+        except ModuleNotFoundError:
+            from alephscript._asyncio import AsyncioTransport
 
-            return PicowsTransport(url, tls=tls)
+            return AsyncioTransport(url, tls=tls)
+        return PicowsTransport(url, tls=tls)
     from alephscript._socketio import SocketIOTransport
 
     return SocketIOTransport(url, transports=transports, tls=tls)

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import ssl
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -20,13 +20,8 @@ import msgspec
 from alephscript import frames, wire
 from alephscript.errors import ConnectionRefused, NotConnected, PayloadTooLarge
 from alephscript.frames import Kind, ProtocolError
+from alephscript.rfc6455 import mask
 from alephscript.transport import Link, Receiver
-
-mask: Callable[[bytes, bytes], bytes]
-try:
-    from websockets.speedups import apply_mask as mask  # C: a tenth of the time
-except ImportError:
-    mask = frames.mask
 
 __all__ = ["MAX_BYTES", "WebSocketLink", "WebSocketTransport"]
 
@@ -93,6 +88,14 @@ class WebSocketTransport(ABC):
             OSError: There is no hub, or it takes no websocket here.
             ValueError: The address is none.
         """
+
+
+class _Opened(msgspec.Struct, rename="camel"):
+    """What a hub says of itself first; times are milliseconds."""
+
+    ping_interval: float
+    ping_timeout: float
+    max_payload: int = MAX_BYTES
 
 
 class WebSocketLink:
@@ -235,9 +238,9 @@ class WebSocketLink:
             self._heard = self._loop.time()
             self._put(frames.PONG + message[1:])
         elif kind == frames.OPEN:
-            opened = msgspec.json.decode(message[1:])
-            self._patience = (opened["pingInterval"] + opened["pingTimeout"]) / 1000
-            self._max_bytes = opened.get("maxPayload", MAX_BYTES)
+            opened = msgspec.json.decode(message[1:], type=_Opened)
+            self._patience = (opened.ping_interval + opened.ping_timeout) / 1000
+            self._max_bytes = opened.max_payload
             self._heard = self._loop.time()
             self._watch = self._loop.call_later(self._patience, self._check)
             auth = wire.dumps(dict(self._auth)) if self._auth else b""

@@ -1,4 +1,7 @@
-"""A websocket on the sans-I/O core of the websockets library, without ASGI in between."""
+"""A websocket without C: websockets, the library, shakes hands, `alephscript.rfc6455` reads.
+
+No ASGI in between. Frames out are the session's.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,6 @@ import logging
 from collections.abc import Callable
 from typing import Any, cast
 
-from websockets.exceptions import InvalidState
-from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.server import ServerProtocol
@@ -16,8 +17,11 @@ from websockets.server import ServerProtocol
 from alephscript.hub.admission import Admit
 from alephscript.hub.engine import Engine
 from alephscript.hub.websocket import Handover
+from alephscript.rfc6455 import FrameReader, close_frame
 
 __all__ = ["make_protocol"]
+
+_OK = 1000
 
 _quiet = logging.getLogger("alephscript.hub.websocket")
 
@@ -32,8 +36,9 @@ class _WebSocket(asyncio.Protocol):
         self._connections = connections
         self._handover = Handover(engine, admit)
         self.take: Callable[[bytes], None]
-        self._conn = ServerProtocol(max_size=2 * engine.limits.message_bytes, logger=_quiet)
-        self._parts: list[bytes] = []
+        self._reader = FrameReader(masked=True, max_bytes=2 * engine.limits.message_bytes)
+        # What uvicorn has read comes in one piece: the request.
+        self._read: Callable[[bytes], list[bytes]] = self._shake_hands
         self._open = False
         self._transport: asyncio.Transport
 
@@ -42,16 +47,10 @@ class _WebSocket(asyncio.Protocol):
         self._connections.add(self)
 
     def data_received(self, data: bytes) -> None:
-        self._conn.receive_data(data)
-        for event in self._conn.events_received():
-            if isinstance(event, Request):
-                self._shake_hands(event)
-            else:
-                self._frame(event)
-        self._send()
-
-    def eof_received(self) -> None:
-        self._conn.receive_eof()
+        for message in self._read(data):
+            self.take(message)
+        if self._reader.reply:
+            self._answer()
 
     def connection_lost(self, _: Exception | None) -> None:
         self._connections.discard(self)
@@ -61,54 +60,46 @@ class _WebSocket(asyncio.Protocol):
     # WebSocket
 
     def write(self, data: bytes) -> None:
-        if self._conn.state is State.OPEN and not self._transport.is_closing():
+        if not self._transport.is_closing():
             self._transport.write(data)
 
     def backlog(self) -> int:
         return self._transport.get_write_buffer_size()
 
     def close(self, reason: str = "") -> None:
-        try:
-            self._conn.send_close(1000, reason)
-            self._send()
-        except InvalidState:
-            pass
         if self.backlog():
             self._transport.abort()  # whoever does not read would keep it open for ever
         else:
+            self.write(close_frame(_OK, reason))
             self._transport.close()
 
     def shutdown(self) -> None:
         """Uvicorn is stopping."""
         self.close()
 
-    def _shake_hands(self, request: Request) -> None:
-        headers = {name.lower(): value for name, value in request.headers.raw_items()}
-        peer = self._transport.get_extra_info("peername")
-        refusal = self._handover.refusal(request.path, headers, peer[0] if peer else "")
-        if refusal is not None:
-            status, reason = refusal
-            self._conn.send_response(self._conn.reject(status, reason))
-            return
-        self._conn.send_response(self._conn.accept(request))
-        self._open = self._conn.state is State.OPEN
-        self._send()
+    def _shake_hands(self, data: bytes) -> list[bytes]:
+        protocol = ServerProtocol(logger=_quiet)
+        protocol.receive_data(data)
+        request = next(iter(protocol.events_received()), None)
+        if isinstance(request, Request):
+            headers = {name.lower(): value for name, value in request.headers.raw_items()}
+            peer = self._transport.get_extra_info("peername")
+            refusal = self._handover.refusal(request.path, headers, peer[0] if peer else "")
+            protocol.send_response(
+                protocol.accept(request) if refusal is None else protocol.reject(*refusal)
+            )
+        self._open = protocol.state is State.OPEN
+        for piece in protocol.data_to_send():
+            self.write(piece)
         if self._open:
+            self._read = self._reader.read
             self._handover.opened(self)
+        else:
+            self._transport.close()
+        return []
 
-    def _frame(self, frame: Any) -> None:
-        if not isinstance(frame, Frame):
-            return
-        if frame.opcode is Opcode.TEXT or (frame.opcode is Opcode.CONT and self._parts):
-            self._parts.append(bytes(frame.data))
-            if frame.fin:
-                message, self._parts = b"".join(self._parts), []
-                self.take(message)
-        # Binary messages are attachments of what was refused; control frames are the library's.
-
-    def _send(self) -> None:
-        for data in self._conn.data_to_send():
-            if data:
-                self._transport.write(data)
-            elif not self._transport.is_closing():
-                self._transport.close()
+    def _answer(self) -> None:
+        self.write(self._reader.reply)
+        self._reader.reply = b""
+        if self._reader.closed:
+            self._transport.close()

@@ -1,6 +1,6 @@
-"""The hub's websockets, as uvicorn's pluggable protocol: on picows where it is installed, else on
-the sans-I/O core of websockets. Both take a handshake that uvicorn has recognised, check it,
-and hand whole text messages to a `Connection`; framing out is the session's.
+"""The hub's websockets, as uvicorn's pluggable protocol: on picows where it is installed, else with
+websockets' handshake and our own frames. Both take a handshake that uvicorn has recognised, check
+it, and hand whole text messages to a `Connection`; framing out is the session's.
 
 Behaviour is the same on both, and the same tests run on both.
 """

@@ -1,4 +1,4 @@
-"""The mesh that every contract is kept on: in memory, over websockets, polling, on two hubs."""
+"""The mesh that every contract is kept on: memory, websockets of each kind, polling, two hubs."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import pytest
 
 from alephscript import AlephScriptClient
+from alephscript._asyncio import AsyncioTransport
 from alephscript.hub import Hub
 from alephscript.testing import InMemoryMesh
 
@@ -26,8 +27,9 @@ class MeshUnderTest:
     """A hub that can die and come back, and the clients that are on it.
 
     Args:
-        kind: ``memory``, the transport of a hub on a socket, or ``hubs``: clients are on two hubs
-            in turn, which share a Redis.
+        kind: ``memory``, the transport of a hub on a socket, ``plain`` for websockets without the
+            [fast] extra on either side, or ``hubs``: clients are on two hubs in turn, which share
+            a Redis.
         redis: The address of one.
 
     Attributes:
@@ -39,7 +41,7 @@ class MeshUnderTest:
     def __init__(self, kind: str, redis: str | None = None) -> None:
         self.kind = kind
         self._redis = redis
-        self.transport = "websocket" if kind == "hubs" else kind
+        self.transport = "websocket" if kind in ("plain", "hubs") else kind
         self.options: dict[str, Any] = {"backoff": at_once}
         if kind != "memory":
             self.options["transports"] = (self.transport,)
@@ -61,7 +63,8 @@ class MeshUnderTest:
             return
         for turn, url in enumerate(self._urls):
             port = int(url.rpartition(":")[2]) if url else 0
-            hub = await Hub(port=port, redis=self._redis).__aenter__()
+            library = "websockets" if self.kind == "plain" else None
+            hub = await Hub(port=port, redis=self._redis, websockets=library).__aenter__()
             self._hubs.append(hub)
             self._urls[turn] = hub.url
 
@@ -74,7 +77,8 @@ class MeshUnderTest:
 
     def make(self, cls: type[C] = AlephScriptClient, **options: Any) -> C:  # type: ignore[assignment]
         """A client of this mesh that is not open yet."""
-        return cls(self.hub, **{**self.options, **options})
+        hub = AsyncioTransport(self.hub) if self.kind == "plain" else self.hub
+        return cls(hub, **{**self.options, **options})
 
     async def open(self, cls: type[C] = AlephScriptClient, **options: Any) -> C:  # type: ignore[assignment]
         """A client that is ready, and closed when the test ends."""
@@ -86,7 +90,7 @@ class MeshUnderTest:
         await self.stop()
 
 
-@pytest.fixture(params=["memory", "websocket", "polling", "hubs"])
+@pytest.fixture(params=["memory", "websocket", "plain", "polling", "hubs"])
 async def mesh(request: pytest.FixtureRequest, anyio_backend: str) -> AsyncIterator[MeshUnderTest]:
     """A mesh without anybody in it."""
     redis = None

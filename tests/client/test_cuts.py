@@ -28,6 +28,7 @@ from alephscript import (
     observe,
     on,
 )
+from alephscript._asyncio import AsyncioTransport
 from alephscript._picows import PicowsTransport
 from alephscript._socketio import SocketIOTransport
 
@@ -36,6 +37,12 @@ from .conftest import MeshUnderTest, at_once
 pytestmark = pytest.mark.anyio
 
 C = TypeVar("C", bound=AlephScriptClient)
+
+LIBRARIES: dict[str, Any] = {
+    "picows": PicowsTransport,
+    "asyncio": AsyncioTransport,
+    "python-socketio": SocketIOTransport,
+}
 
 
 class Relay:
@@ -126,8 +133,7 @@ class Wires:
 
     def make(self, relay: Relay, cls: type[C] = AlephScriptClient, **options: Any) -> C:  # type: ignore[assignment]
         """A client at the end of a wire that is not open yet."""
-        transport = PicowsTransport if self.kind == "picows" else SocketIOTransport
-        return cls(transport(relay.url), **{"backoff": at_once, **options})
+        return cls(LIBRARIES[self.kind](relay.url), **{"backoff": at_once, **options})
 
     async def open(self, cls: type[C], **options: Any) -> C:
         """A client that is ready."""
@@ -157,14 +163,14 @@ class Wires:
             await relay.close()
 
 
-@pytest.fixture(params=["memory", "picows", "python-socketio"])
+@pytest.fixture(params=["memory", *LIBRARIES])
 async def wires(request: pytest.FixtureRequest) -> AsyncIterator[Wires]:
     """A mesh whose links can be cut one by one."""
     async with _started(request.param) as wires:
         yield wires
 
 
-@pytest.fixture(params=["picows", "python-socketio"])
+@pytest.fixture(params=LIBRARIES)
 async def wired(request: pytest.FixtureRequest) -> AsyncIterator[Wires]:
     """One with wires to cut while links are being made; in memory that is one step."""
     async with _started(request.param) as wires:
@@ -404,7 +410,7 @@ async def test_a_link_that_hears_but_cannot_speak_is_given_up(mesh: Any) -> None
     await relay.close()
 
 
-@pytest.mark.parametrize("transport", [PicowsTransport, SocketIOTransport])
+@pytest.mark.parametrize("transport", LIBRARIES.values(), ids=LIBRARIES)
 async def test_a_hub_that_falls_silent_before_it_lets_one_in_is_refused(transport: Any) -> None:
     """Its own word on how often it pings counts, before the time for connecting is over."""
 

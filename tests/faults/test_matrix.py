@@ -25,6 +25,7 @@ from alephscript import (
     State,
     capability,
 )
+from alephscript._asyncio import AsyncioTransport
 from alephscript._socketio import SocketIOTransport
 from alephscript.hub import Hub
 from alephscript.limits import Limits
@@ -142,28 +143,34 @@ class Clients:
         return AlephScriptClient(url, backoff=at_once, **options)
 
     @staticmethod
-    def python_socketio(url: str, **options: Any) -> AlephScriptClient:
+    def plain(url: str, **options: Any) -> AlephScriptClient:
         """As without it."""
+        return AlephScriptClient(AsyncioTransport(url), backoff=at_once, **options)
+
+    @staticmethod
+    def python_socketio(url: str, **options: Any) -> AlephScriptClient:
+        """As for polling."""
         return AlephScriptClient(SocketIOTransport(url), backoff=at_once, **options)
 
 
 Make = Callable[..., AlephScriptClient]
 
 
-@pytest.fixture(params=["fast", "python_socketio"])
+@pytest.fixture(params=["fast", "plain", "python_socketio"])
 def make(request: pytest.FixtureRequest) -> Make:
     """Makes clients of one kind of link."""
     made: Make = getattr(Clients, request.param)
     return made
 
 
+@pytest.mark.parametrize("make", ["fast", "plain"], indirect=True)
 async def test_a_stalled_line_is_noticed_although_much_waits_to_be_sent(
-    line_to: LineTo,
+    make: Make, line_to: LineTo
 ) -> None:
     """python-socketio's client never does: it waits for its own sending."""
     async with Hub(port=0, ping_interval=0.3, ping_timeout=0.3) as hub:
         line = await line_to(hub._port)
-        async with Clients.fast(line.url) as client:
+        async with make(line.url) as client:
             line.stall()
             for _ in range(25):
                 await client.broadcast("MUCH", "x" * 900_000, room="R")

@@ -20,6 +20,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from alephscript import AlephScriptClient, Request, RequestError, State, capability
+from alephscript._asyncio import AsyncioTransport
 from alephscript.access import Access, Handshake, Identity, Refusal, RoomSecrets, SharedToken
 from alephscript.errors import ConnectionRefused, PermissionDenied
 from alephscript.hub import Hub
@@ -393,6 +394,22 @@ async def test_a_hub_serves_tls(
             assert "caller" in await client.request("WHO", {"x": "y" * 100_000})
         with pytest.raises(ConnectionRefused):
             async with AlephScriptClient(hub.url, transports=transports):
+                pass
+
+
+async def test_a_client_without_the_fast_extra_speaks_tls(library: str, certificate: Path) -> None:
+    """To a hub whose certificate it knows, and to no other."""
+    server = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    server.load_cert_chain(certificate / "cert.pem", certificate / "key.pem")
+    known = ssl.create_default_context(cafile=certificate / "cert.pem")
+    async with Hub(port=0, tls=server, websockets=library) as hub:
+        async with (
+            Bot(AsyncioTransport(hub.url, tls=known)),
+            AlephScriptClient(AsyncioTransport(hub.url, tls=known)) as client,
+        ):
+            assert "caller" in await client.request("WHO", {"x": "y" * 100_000})
+        with pytest.raises(ConnectionRefused, match="certificate"):
+            async with AlephScriptClient(AsyncioTransport(hub.url)):
                 pass
 
 

@@ -180,7 +180,9 @@ class Contender:
 
 CONTENDERS = {
     "aleph": Contender(_ALEPH, _ALEPH, "our hub, our clients", "alephscript"),
-    "aleph_plain": Contender(_PLAIN, _PLAIN, "the same without [fast]"),
+    "aleph_plain": Contender(
+        _PLAIN, _PLAIN, "the same without [fast]: asyncio, and frames in Python"
+    ),
     "aleph+py": Contender(_ALEPH, _SOCKETIO, "our hub, unmodified python-socketio clients"),
     "aleph+node": Contender(_ALEPH, _NODE, "our hub, unmodified Node clients"),
     "socketio": Contender(
