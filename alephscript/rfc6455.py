@@ -75,11 +75,7 @@ class FrameReader:
     def read(self, data: bytes) -> list[bytes]:
         """The text messages that are whole with this piece."""
         if self._wanted:
-            self._rest += data
-            if len(self._rest) < self._wanted:
-                return []
-            data, self._wanted = bytes(self._rest), 0
-            self._rest.clear()
+            data = self._gathered(data)
         texts: list[bytes] = []
         head, flag = self._head, self._flag
         at, end = 0, len(data)
@@ -88,7 +84,13 @@ class FrameReader:
             if stop > end:
                 break
             size = data[at + 1] ^ flag
-            if size > _LONGEST_CONTROL:
+            if (
+                size == _TWO_BYTES  # as most are: without a call
+                and stop + 2 <= end
+                and (length := data[at + 2] << 8 | data[at + 3]) <= self._left
+            ):
+                stop, size = stop + 2, length
+            elif size > _LONGEST_CONTROL:
                 stop, size = self._long(data, at, size)
             body = stop
             stop += size
@@ -106,6 +108,15 @@ class FrameReader:
             self._rest += data[at:]
             self._wanted = stop - at
         return texts
+
+    def _gathered(self, data: bytes) -> bytes:
+        """All that waits, if it is enough with this piece, else nothing."""
+        self._rest += data
+        if len(self._rest) < self._wanted:
+            return b""
+        data, self._wanted = bytes(self._rest), 0
+        self._rest.clear()
+        return data
 
     def _long(self, data: bytes, at: int, mark: int) -> tuple[int, int]:
         """Where a longer frame's payload begins, and its size; beyond the end if not there."""
