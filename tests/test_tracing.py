@@ -21,8 +21,8 @@ from opentelemetry.trace import SpanContext, SpanKind, StatusCode
 from alephscript import (
     AlephScriptClient,
     CapabilityError,
-    Event,
     NoMaster,
+    Progress,
     RequestError,
     capability,
     tracing,
@@ -243,7 +243,7 @@ async def test_a_failure_shows_its_code_and_nothing_else(
         rooms = ("T",)
 
         @capability("INNER")
-        async def inner(self, payload: Event[Any]) -> None:
+        async def inner(self, payload: Progress) -> None:
             """Never called."""
 
     await opened(Outer, usuario="SECRET_BOT")

@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from alephscript import wire
 from alephscript.cli.options import EXIT_CODES, Add, CliError, client, put
 from alephscript.errors import RequestError
@@ -70,7 +72,7 @@ async def _watch(options: argparse.Namespace) -> None:
             seen = 0
             async for event in stream:
                 if options.json:
-                    put(event)
+                    put(msgspec.structs.asdict(event))
                 else:
                     at = dt.datetime.now().astimezone().strftime("%H:%M:%S")
                     data = json.dumps(event.data, ensure_ascii=False, default=str)
