@@ -28,7 +28,7 @@ __all__ = ["MAX_BYTES", "WebSocketLink", "WebSocketTransport"]
 MAX_BYTES = 16_000_000
 """The largest message taken from a hub, which takes 1 MB itself but may gather."""
 
-_BATCH = 8
+_BATCH = 16
 """Messages that are written at once: with one write a turn of the loop, the processes of a mesh
 work by turns, not side by side."""
 

@@ -36,7 +36,7 @@ __all__ = ["Connection", "Engine", "WebSocket"]
 
 logger = logging.getLogger("alephscript.hub")
 
-_BATCH = 8
+_BATCH = 16
 """Messages that are written at once: with one write a turn of the loop, the processes of a mesh
 work by turns, not side by side."""
 
