@@ -141,14 +141,14 @@ class WebSocketLink:
         if not self._is_up or self._closing:
             raise NotConnected("the link to the hub is gone; nothing was sent")
         if ack is None:
-            self._put_packet(self._event + payload)
+            self._put(self._event + payload)
         else:
-            self._put_packet(b"%b%d%b" % (self._event, ack, payload))
+            self._put(b"%b%d%b" % (self._event, ack, payload))
 
     def acknowledge(self, ack: int, payload: bytes) -> None:
         """See `alephscript.transport.Link`."""
         if self._is_up:
-            self._put_packet(b"%b%d%b" % (self._ack, ack, payload))
+            self._put(b"%b%d%b" % (self._ack, ack, payload))
 
     async def close(self) -> None:
         """See `alephscript.transport.Link`."""
@@ -248,16 +248,14 @@ class WebSocketLink:
         elif kind == frames.CLOSE:
             self.hang_up()
 
-    def _put_packet(self, message: bytes) -> None:
+    def _put(self, message: bytes) -> None:
         if len(message) > self._max_bytes:
             raise PayloadTooLarge(f"the hub takes messages of {self._max_bytes} bytes at most")
-        self._put(message)
-
-    def _put(self, message: bytes) -> None:
-        if not self._out:
+        out = self._out
+        if not out:
             self._loop.call_soon(self._flush)
-        self._out.append(frames.masked_text_frame(message, mask))
-        if len(self._out) >= _BATCH:
+        out.append(frames.masked_text_frame(message, mask))
+        if len(out) >= _BATCH:
             self._flush()
 
     def _flush(self) -> None:

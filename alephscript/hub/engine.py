@@ -105,6 +105,7 @@ class Engine:
     Attributes:
         refusals: How often something was refused, by what was wrong.
         carriers: The meshes at work, by namespace.
+        namespaces: Those, and whatever else there is to join.
         sid_prefix: What socket ids begin with, where there are several hubs.
         connection: The class of a client.
         why_unready: Says why no clients should be sent here just now, None if they may come.
@@ -130,7 +131,7 @@ class Engine:
         self.connections: dict[str, Connection] = {}
         self.meshes = meshes
         self.carriers = {namespace: _Carrier(mesh) for namespace, mesh in meshes.items()}
-        self._namespaces: dict[str, Inhabited] = {**self.carriers}
+        self.namespaces: dict[str, Inhabited] = {**self.carriers}
         self._began = time.monotonic()
         self._asking: set[asyncio.Task[None]] = set()
         self._expiries: Deadlines[Connection] = Deadlines(_expire)
@@ -179,7 +180,7 @@ class Engine:
             self._heart = None
         for connection in list(self.connections.values()):
             connection.close("the hub is closing")
-        for namespace in self._namespaces.values():
+        for namespace in self.namespaces.values():
             namespace.close()
         for task in self._asking:
             task.cancel()
@@ -195,7 +196,7 @@ class Engine:
 
     def inhabit(self, name: str, namespace: Inhabited) -> None:
         """Serve a further namespace."""
-        self._namespaces[name] = namespace
+        self.namespaces[name] = namespace
 
     @property
     def in_flight(self) -> int:
@@ -235,41 +236,17 @@ class Engine:
             asyncio.get_running_loop().call_soon(self._flush)
         self._dirty.append(connection)
 
-    def packet(self, connection: Connection, message: bytes) -> None:
-        """A Socket.IO packet came."""
-        try:
-            kind, namespace, ack, payload = frames.decode(message)
-        except ProtocolError as error:
-            connection.close(str(error))
-            return
+    def control(
+        self, connection: Connection, kind: Kind, namespace: str, ack: int | None, payload: bytes
+    ) -> None:
+        """A packet came that is no event and no acknowledgement, or for where one is not joined."""
         sid = connection.sids.get(namespace)
         if sid is None:
-            # Whoever is not connected there hears nothing, as from stock hubs.
+            # Whoever is not joined there hears nothing, as from stock hubs.
             if kind is Kind.CONNECT:
                 self._connect(connection, namespace, payload)
             return
-        inhabited = self._namespaces[namespace]
-        if kind is Kind.EVENT:
-            connection.credit -= 1
-            if connection.credit < 0 and not connection.earn():
-                self._too_many(connection, inhabited, sid, ack)
-            else:
-                inhabited.received(sid, ack, payload)
-        elif kind is Kind.ACK:
-            inhabited.acknowledged(sid, ack, payload)
-        else:
-            self._rare(connection, inhabited, kind, namespace, ack)
-
-    def _rare(
-        self,
-        connection: Connection,
-        inhabited: Inhabited,
-        kind: Kind,
-        namespace: str,
-        ack: int | None,
-    ) -> None:
-        """A packet that is neither an event nor an acknowledgement."""
-        sid = connection.sids[namespace]
+        inhabited = self.namespaces[namespace]
         if kind is Kind.DISCONNECT:
             del connection.sids[namespace]
             inhabited.left(sid)
@@ -286,11 +263,11 @@ class Engine:
         self.connections.pop(connection.id, None)
         self._expiries.forget(connection)
         for namespace, sid in connection.sids.items():
-            self._namespaces[namespace].left(sid)
+            self.namespaces[namespace].left(sid)
         connection.sids.clear()
 
     def _connect(self, connection: Connection, namespace: str, payload: bytes) -> None:
-        inhabited = self._namespaces.get(namespace)
+        inhabited = self.namespaces.get(namespace)
         if inhabited is None:
             self._refuse(connection, namespace, "Invalid namespace")
         elif namespace in connection.joining:
@@ -351,9 +328,10 @@ class Engine:
         refusal = msgspec.json.encode({"message": reason})
         connection.send(frames.encode(Kind.CONNECT_ERROR, namespace, payload=refusal))
 
-    def _too_many(
+    def too_many(
         self, connection: Connection, inhabited: Inhabited, sid: str, ack: int | None
     ) -> None:
+        """An event came that one has no credit for."""
         self.refusals["events_per_second"] += 1
         connection.credit = 0
         if ack is None:
@@ -490,13 +468,35 @@ class Connection:
         """An Engine.IO message came; what is none ends the connection."""
         if self.closed:
             return  # it came in one segment with a goodbye; whoever joined now would never leave
-        kind = message[:1]
-        if len(message) > self._engine.limits.message_bytes:
-            self._engine.refusals["message_bytes"] += 1
+        engine = self._engine
+        if len(message) > engine.limits.message_bytes:
+            engine.refusals["message_bytes"] += 1
             self.close("its message is too large")
-        elif kind == frames.MESSAGE:
-            self._engine.packet(self, message)
-        elif kind == frames.PONG:
+            return
+        if message[:1] != frames.MESSAGE:
+            self._control(message)
+            return
+        try:
+            kind, namespace, ack, payload = frames.decode(message)
+        except ProtocolError as error:
+            self.close(str(error))
+            return
+        sid = self.sids.get(namespace)
+        if sid is None or (kind is not Kind.EVENT and kind is not Kind.ACK):
+            engine.control(self, kind, namespace, ack, payload)
+        elif kind is Kind.ACK:
+            engine.namespaces[namespace].acknowledged(sid, ack, payload)
+        else:
+            self.credit -= 1
+            if self.credit < 0 and not self.earn():
+                engine.too_many(self, engine.namespaces[namespace], sid, ack)
+            else:
+                engine.namespaces[namespace].received(sid, ack, payload)
+
+    def _control(self, message: bytes) -> None:
+        """A message that carries no packet."""
+        kind = message[:1]
+        if kind == frames.PONG:
             self.heard_at = asyncio.get_running_loop().time()
         elif kind == frames.PING:
             if message.isascii():

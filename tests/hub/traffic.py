@@ -404,7 +404,7 @@ def kept(engine: Engine) -> dict[str, Any]:
     """What the tables of an engine and its meshes hold of those who were or are there."""
     found: dict[str, Any] = {"connections": engine.connections}
     for name, mesh in engine.meshes.items():
-        carrier: Any = engine._namespaces[name]
+        carrier: Any = engine.namespaces[name]
         found[f"{name} deadlines"] = range(len(carrier._deadlines))
         for part in (carrier, mesh, mesh.rooms, mesh.requests):
             for attribute, table in vars(part).items():
