@@ -124,8 +124,9 @@ def encode(value: Any) -> Any:
     Raises:
         ContractError: A part of it has no JSON form.
     """
+    cls: Any = type(value)
     try:
-        return _unstructure_hook(cast("Any", type(value)))(value)
+        return _unstructure_hook(cls)(value)
     except Exception as exc:
         message = str(exc) if isinstance(exc, _NoJSONForm) else f"cannot be encoded: {exc!r}"
         raise ContractError(type(value).__name__, [{"path": "", "message": message}]) from exc
@@ -182,12 +183,15 @@ def loads(text: bytes | msgspec.Raw, cls: type[T]) -> T:
         InvalidPayload: It is no JSON.
         PayloadTooLarge: It is nested too deeply.
     """
-    read = _reader(cast("Any", cls))
+    kind: Any = cls
+    read = _reader(kind)
     if read is not None and (isinstance(text, msgspec.Raw) or wire.is_sound(text)):
         try:
-            return cast("T", read(text))
+            value: T = read(text)
         except Exception:  # noqa: BLE001, S110 - the converter says what is wrong, if anything is
             pass
+        else:
+            return value
     return decode(wire.loads(text), cls)
 
 
@@ -201,13 +205,15 @@ def loads_reply(payload: bytes, cls: type[T]) -> T | None:
     Returns:
         None if it is not, or has to be looked at more closely.
     """
-    read = _reply_reader(cast("Any", cls))
+    kind: Any = cls
+    read = _reply_reader(kind)
     if read is None or not wire.is_sound(payload):
         return None
     try:
-        return cast("T | None", read(payload))
+        value: T = read(payload)
     except Exception:  # noqa: BLE001 - the converter says what is wrong, if anything is
         return None
+    return value
 
 
 def prepare(cls: Any) -> None:

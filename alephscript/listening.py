@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Awaitable, Iterable
 from typing import Any
 
 from alephscript import contracts, serving
@@ -62,7 +62,11 @@ class Listening:
         serving.current.set(None)  # not the request that whoever opened the client serves
         while await stream.wait():
             while stream:
-                await self._hear(listener, stream.take())
+                event = stream.take()
+                try:
+                    await self._heard(listener, event)
+                except BaseException as exc:  # noqa: BLE001 - raised again if it ends the listener
+                    self._fail(listener, event, exc)
 
     async def _at_once(self, listener: Listener, stream: EventStream) -> None:
         serving.current.set(None)
@@ -73,23 +77,33 @@ class Listening:
 
     async def _hear(self, listener: Listener, event: Event[Any]) -> None:
         try:
-            method = getattr(self._owner, listener.attribute)
-            if listener.data is not None and type(event.data) is not listener.data:
-                data = contracts.decode(event.data, listener.data)
-                event = Event(event.room, event.name, data, event.sender)
-            if listener.blocking:
-                await serving.in_thread(method, event)
-            else:
-                await method(event)
-        except asyncio.CancelledError as exc:
+            await self._heard(listener, event)
+        except BaseException as exc:  # noqa: BLE001 - raised again if it ends the listener
+            self._fail(listener, event, exc)
+
+    def _heard(self, listener: Listener, event: Event[Any]) -> Awaitable[Any]:
+        """What is to be awaited of a listener that hears something."""
+        method = getattr(self._owner, listener.attribute)
+        if listener.data is not None and type(event.data) is not listener.data:
+            data = contracts.decode(event.data, listener.data)
+            event = Event(event.room, event.name, data, event.sender)
+        if listener.blocking:
+            return serving.in_thread(method, event)
+        heard: Awaitable[Any] = method(event)
+        return heard
+
+    def _fail(self, listener: Listener, event: Event[Any], exc: BaseException) -> None:
+        """Log what a listener raised.
+
+        Raises:
+            BaseException: The same, if the client is closing, or the program ends.
+        """
+        if isinstance(exc, asyncio.CancelledError):
             task = asyncio.current_task()
             if task is None or task.cancelling():
-                raise
-            self._note(listener, event, exc)
-        except Exception as exc:  # noqa: BLE001 - it is logged
-            self._note(listener, event, exc)
-
-    def _note(self, listener: Listener, event: Event[Any], exc: BaseException) -> None:
+                raise exc
+        elif not isinstance(exc, Exception):
+            raise exc
         logger.error(
             "%s.%s failed on an event",
             self._name,

@@ -234,7 +234,9 @@ class Session:
         self.gone = asyncio.Event()
         self._inbox = inbox
         self._positions = positions
-        self._held: list[Incoming] | None = []
+        self._held: list[Incoming] = []
+        self._hand_on: Callable[[Incoming], None] = self._held.append
+        self._is_released = False
         self._pending = Pending()
         self._parts: dict[int | None, _Parts] = {}
         self._progress: dict[int | None, Callable[[Any], None]] = {}
@@ -284,9 +286,10 @@ class Session:
 
     def release(self) -> None:
         """Let through what came in while the session was being set up, and all that comes."""
-        held, self._held = self._held or [], None
-        for incoming in held:
+        self._is_released, self._hand_on = True, self._deliver
+        for incoming in self._held:
             self._deliver(incoming)
+        self._held.clear()
 
     async def close(self) -> None:
         """End the link; what waits on it ends as closed."""
@@ -314,7 +317,7 @@ class Session:
             self._positions.pop(room, None)
         if "since" in message and answer.get("missed") != 0:
             missed = {"missed": answer.get("missed")}
-            self._come_in(Incoming(GAP, missed, None, _NO_META, room, "", ""))
+            self._hand_on(Incoming(GAP, missed, None, _NO_META, room, "", ""))
 
     async def unsubscribe(self, room: str) -> None:
         """Leave a room."""
@@ -476,13 +479,7 @@ class Session:
             position = self._positions.get(meta.room)
             if position is not None:
                 position.number = meta.number
-        self._come_in(incoming)
-
-    def _come_in(self, incoming: Incoming) -> None:
-        if self._held is None:
-            self._deliver(incoming)
-        else:
-            self._held.append(incoming)
+        self._hand_on(incoming)
 
     def _deliver(self, incoming: Incoming) -> None:
         if incoming.event.startswith("GET_"):
@@ -520,8 +517,8 @@ class Session:
                 report(data)
         elif event == HubEvent.REQUEST_MORE:
             self._inbox.wanted(self, data["id"], data["parts"])
-        elif self._held is not None:
-            self._held = [each for each in self._held if each.id != data["id"]]
+        elif not self._is_released:
+            self._held[:] = [each for each in self._held if each.id != data["id"]]
         else:
             self._inbox.cancelled(self, data["id"], data["reason"])
 

@@ -533,11 +533,11 @@ def dumps_plain(value: Any) -> bytes:
         raise PayloadTooLarge(f"nested deeper than {MAX_DEPTH} levels") from None
     except (TypeError, ValueError) as exc:
         raise InvalidPayload(f"no JSON form: {exc}") from None
-    return _checked(text, value)
+    return text if len(text) <= _SHORT else _checked(text, value)
 
 
 def _checked(text: bytes, value: Any) -> bytes:
-    if len(text) > _SHORT and text.count(b"[") + text.count(b"{") > MAX_DEPTH:
+    if text.count(b"[") + text.count(b"{") > MAX_DEPTH:
         check_depth(value)
     return text
 
