@@ -65,12 +65,23 @@ class _HandedOver(WSProtocol):  # type: ignore[misc]
             _READ_BUFFER,
         )
         self._connections = connections
+        self._engine = engine
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         peer = transport.get_extra_info("peername")
         self._address = peer[0] if peer else ""
         super().connection_made(transport)
         self._connections.add(self)
+
+    def buffer_updated(self, size: int) -> None:
+        """Something was read; all of it is done when this returns."""
+        engine = self._engine
+        engine.is_reading = True
+        try:
+            super().buffer_updated(size)
+        finally:
+            engine.is_reading = False
+            engine.flush()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._connections.discard(self)

@@ -34,6 +34,7 @@ def make_protocol(server_state: Any, engine: Engine, admit: Admit) -> asyncio.Pr
 class _WebSocket(asyncio.Protocol):
     def __init__(self, connections: set[Any], engine: Engine, admit: Admit) -> None:
         self._connections = connections
+        self._engine = engine
         self._handover = Handover(engine, admit)
         self.take: Callable[[bytes], None]
         self._reader = FrameReader(masked=True, max_bytes=2 * engine.limits.message_bytes)
@@ -47,8 +48,14 @@ class _WebSocket(asyncio.Protocol):
         self._connections.add(self)
 
     def data_received(self, data: bytes) -> None:
-        for message in self._read(data):
-            self.take(message)
+        engine = self._engine
+        engine.is_reading = True
+        try:
+            for message in self._read(data):
+                self.take(message)
+        finally:
+            engine.is_reading = False
+            engine.flush()
         if self._reader.reply:
             self._answer()
 

@@ -108,6 +108,8 @@ class Engine:
         namespaces: Those, and whatever else there is to join.
         sid_prefix: What socket ids begin with, where there are several hubs.
         connection: The class of a client.
+        is_reading: Whether a websocket's messages are being handed over; whoever does that calls
+            `flush` after the last of them, which spares the loop a turn.
         why_unready: Says why no clients should be sent here just now, None if they may come.
     """
 
@@ -136,6 +138,7 @@ class Engine:
         self._asking: set[asyncio.Task[None]] = set()
         self._expiries: Deadlines[Connection] = Deadlines(_expire)
         self._dirty: list[Connection] = []
+        self.is_reading = False
         self._heart: asyncio.TimerHandle | None = None
         self._to_ping: deque[tuple[float, Connection]] = deque()
         self._to_hear: deque[tuple[float, Connection]] = deque()
@@ -231,10 +234,16 @@ class Engine:
         }
 
     def mark(self, connection: Connection) -> None:
-        """Remember a connection that has something to send at the end of this turn."""
-        if not self._dirty:
-            asyncio.get_running_loop().call_soon(self._flush)
+        """Remember a connection that has something to send when what was read is done."""
+        if not self._dirty and not self.is_reading:
+            asyncio.get_running_loop().call_soon(self.flush)
         self._dirty.append(connection)
+
+    def flush(self) -> None:
+        """Send what waits to be sent."""
+        dirty, self._dirty = self._dirty, []
+        for connection in dirty:
+            connection.flush()
 
     def control(
         self, connection: Connection, kind: Kind, namespace: str, ack: int | None, payload: bytes
@@ -339,11 +348,6 @@ class Engine:
         else:
             most = self.limits.events_per_second
             inhabited.refused(sid, ack, Overloaded(f"a client may send {most} events a second"))
-
-    def _flush(self) -> None:
-        dirty, self._dirty = self._dirty, []
-        for connection in dirty:
-            connection.flush()
 
     def _beat_seconds(self) -> float:
         return min(1.0, self.ping_interval / 4, self.ping_timeout / 4, self.limits.join_seconds / 4)
