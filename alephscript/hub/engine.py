@@ -1,7 +1,7 @@
 """The hub's own Engine.IO and Socket.IO session, above any websocket library and below the mesh.
 
 A `Connection` is one client, whatever its transport is at the moment. What is put to it waits
-until the end of the loop's turn and leaves in one write, to the websocket or to the poll that
+until what was read is done and leaves in one write, to the websocket or to the poll that
 waits. A packet is handled in the call that brings it: no task, no queue, no timer of its own.
 
 Knows sockets by two words only: a `WebSocket` that takes framed bytes, and a waiting poll.
@@ -433,7 +433,7 @@ class Connection:
         self._doomed = False
 
     def send(self, message: bytes, frame: bytes | None = None) -> None:
-        """Send a message at the end of this turn; over the bound, the client is cut off.
+        """Send a message when what was read is done; over the bound, the client is cut off.
 
         Args:
             message: An Engine.IO message.
