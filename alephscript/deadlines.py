@@ -25,6 +25,7 @@ class Deadlines(Generic[K]):
 
     def __init__(self, passed: Callable[[K], None]) -> None:
         self._passed = passed
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._grains: dict[int, _Grain[K]] = {}
         self._grain_of: dict[K, _Grain[K]] = {}
 
@@ -33,7 +34,10 @@ class Deadlines(Generic[K]):
 
     def set(self, key: K, seconds: float) -> None:
         """Call back for a key after so many seconds; a key has one deadline."""
-        loop = asyncio.get_running_loop()
+        loop = self._loop
+        if loop is None:
+            # Kept, since asking for it is a system call on some Pythons.
+            loop = self._loop = asyncio.get_running_loop()
         number = int((loop.time() + seconds) / _GRAIN) + 1
         if key in self._grain_of:
             self.forget(key)
@@ -63,6 +67,7 @@ class Deadlines(Generic[K]):
             grain.timer.cancel()
         self._grains.clear()
         self._grain_of.clear()
+        self._loop = None
 
     def _ring(self, number: int) -> None:
         grain = self._grains.pop(number)

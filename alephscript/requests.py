@@ -54,7 +54,6 @@ class Request(msgspec.Struct, eq=False):
         meta: What the asker says about it, checked.
         room: The room that was asked, as far as it is known.
         master: Who is to answer it; None while it waits for somebody.
-        own_id: What the asker marked its question with, for masters that know no numbers.
         answer_seen: Whether a SET_ of the master told the asker already.
     """
 
@@ -68,13 +67,21 @@ class Request(msgspec.Struct, eq=False):
     meta: Meta
     room: str
     master: Master[Peer] | None = None
-    own_id: Any = None
     answer_seen: bool = False
 
     @property
     def event(self) -> str:
         """``GET_`` and the capability."""
         return self.question.event
+
+    @property
+    def own_id(self) -> Any:
+        """What the asker marked its question with, for masters that know no numbers."""
+        try:
+            payload = wire.value(self.question.data)
+        except RequestError:
+            return None
+        return payload.get("requestId") if isinstance(payload, dict) else None
 
 
 class Meta(msgspec.Struct, frozen=True, eq=False):
@@ -274,8 +281,6 @@ class Requests:
                 meta |= request.meta.extras
             args = (question.data, meta)
         else:
-            if isinstance(read := wire.value(question.data), dict):
-                request.own_id = read.get("requestId")
             args = (question.data,)
             if master.by_envelope:
                 args = (
@@ -427,7 +432,8 @@ def _checked_meta(said: Any) -> Meta:
     timeout = said.get("timeoutMs")
     seconds = None
     if isinstance(timeout, int | float) and not isinstance(timeout, bool):
-        seconds = min(timeout, wire.LONGEST_TIMEOUT * 1000) / 1000  # an integer has no end
+        # An integer has no end, on either side.
+        seconds = max(0, min(timeout, wire.LONGEST_TIMEOUT * 1000)) / 1000
     extras = _NOTHING
     if "parts" in said or "chain" in said:
         parts, chain = said.get("parts"), said.get("chain")

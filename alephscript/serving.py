@@ -195,6 +195,7 @@ class Service:
         self._running = 0
         self._waiting = 0
         self._deadlines: Deadlines[Work] = Deadlines(self._expire)
+        self._loop = asyncio.get_running_loop()  # kept: asking is a system call on some Pythons
         self._tasks: set[asyncio.Task[None]] = set()
         self._ready: deque[Work] = deque()  # have their turn, and wait for the worker
         self._worker: asyncio.Task[None] | None = None
@@ -226,7 +227,7 @@ class Service:
             error = Overloaded(f"{self._name} is closing", _NOT_RUN)
             self._reply(session, request, wire.dumps(error.answer()))
             return
-        work = _work(session, request, lane, asyncio.get_running_loop().time())
+        work = _work(session, request, lane, self._loop.time())
         if (self._running >= self._most or lane.is_full()) and not self._is_nested(work):
             if len(lane.waiting) >= lane.capability.queue:
                 error = Overloaded(f"the queue of {name} at {self._name} is full", _NOT_RUN)
@@ -347,7 +348,7 @@ class Service:
     # Running
 
     def _task(self, run: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(run, context=self._context.copy())
+        task = self._loop.create_task(run, context=self._context.copy())
         self._tasks.add(task)
         task.add_done_callback(self._task_ended)
         return task
@@ -359,7 +360,7 @@ class Service:
         in_a_row = 0
         while not worker.cancelling():  # a method may have cancelled it, and not waited
             if not self._ready:
-                self._idle = asyncio.get_running_loop().create_future()
+                self._idle = self._loop.create_future()
                 await self._idle
                 self._idle = None
             if await self._apart(self._ready.popleft(), worker):
@@ -405,7 +406,7 @@ class Service:
     async def _run(self, work: Work) -> str | None:
         """Run, answer, and make room for others; returns the code of its failure."""
         current.set(work)
-        lane, request, clock = work.lane, work.request, asyncio.get_running_loop().time
+        lane, request, clock = work.lane, work.request, self._loop.time
         capability = lane.capability
         began = clock()
         answer = b""
@@ -451,7 +452,7 @@ class Service:
                 with contextlib.suppress(RequestError):
                     work.session.report(request, progress)
 
-        clock = asyncio.get_running_loop().time
+        clock = self._loop.time
         return (
             Request(
                 payload,

@@ -630,6 +630,7 @@ def test_an_asker_of_ours_names_room_and_deadline(mesh: Mesh) -> None:
         ({"room": ""}, "invalid_payload"),
         ({"timeoutMs": 0}, "deadline_exceeded"),
         ({"timeoutMs": -5}, "deadline_exceeded"),
+        ({"timeoutMs": -(10**400)}, "deadline_exceeded"),
     ],
 )
 def test_bad_meta_is_an_error_at_once(mesh: Mesh, meta: dict[str, Any], code: str) -> None:
