@@ -130,7 +130,10 @@ def test_text_that_breaks_other_peers_is_an_invalid_payload(payload: bytes) -> N
         frames.event(payload)
 
 
-@given(st.lists(JSON, min_size=1, max_size=5) | st.text().map(lambda name: [name, {}, {}]))
+@given(
+    st.lists(JSON, min_size=1, max_size=5)
+    | st.text().map(lambda name: [name, {"data": 1}, {"meta": 2}])
+)
 def test_an_event_is_the_first_values_of_its_array(data: list[Any]) -> None:
     """Whatever its name is, a text or not; the mesh has no meaning for what comes third."""
     name, args = frames.event(json.dumps(data).encode())

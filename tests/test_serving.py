@@ -722,7 +722,9 @@ class TestTasks:
         @capability("X")
         async def method(self: Any, payload: dict[str, Any]) -> None:
             task = asyncio.current_task()
-            if payload and task is not None:
+            if not payload:
+                await asyncio.sleep(0)
+            elif task is not None:
                 task.cancel()
 
         desk = Desk(method)
