@@ -140,12 +140,7 @@ def dumps(value: Any) -> bytes:
         InvalidPayload: As `alephscript.wire.dumps`.
         PayloadTooLarge: It is nested too deeply.
     """
-    if type(value) in _JSON_TYPES and wire.is_plain(value):
-        return wire.dumps_plain(value)
-    return wire.dumps_plain(encode(value))
-
-
-_JSON_TYPES = frozenset({dict, list, tuple, str, int, float, bool, type(None), msgspec.Raw})
+    return wire.dumps_plain(value if wire.is_plain(value) else encode(value))
 
 
 @functools.cache

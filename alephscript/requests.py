@@ -250,8 +250,7 @@ class Requests:
             left: Seconds until the deadline.
             seconds: The same, if the deadline is still to be set.
         """
-        serving = room.masters.serving
-        master = serving[0] if len(serving) == 1 else room.masters.pick(request.capability)
+        master = room.masters.pick(request.capability)
         assert master is not None
         request.room = room.name
         return self._put(request, master, left, seconds)
@@ -356,7 +355,7 @@ class Requests:
 
     def end(self, request: Request, answer: Answer | msgspec.Raw) -> list[Effect]:
         """Answer a request, in the way its asker can hear."""
-        effects = self.forget(request, OK if type(answer) is msgspec.Raw else code_of(answer))
+        effects = self.forget(request, code_of(answer))
         if request.asker.hub is not None:
             sid = request.master.peer.sid if request.master else ""
             frame = ("answer", request.ack, sid, answer, request.answer_seen)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -318,27 +318,22 @@ class Rooms:
             NotSubscribed: The hub wants askers in the room.
             PermissionDenied: The asker may not ask there.
         """
-        if wanted is None:
-            offering = self._offers.get(capability)
-            if offering is None or len(offering) > 1 or self._authorize is not None:
-                room: Room | None = self._chosen(peer, capability, offering or {})
-            else:
-                room = next(iter(offering.values()))
-        else:
+        if wanted is not None:
             if self._authorize is not None:
                 # Before it is looked for: whether there is such a room is nobody else's business.
                 self.check(peer, "ask", wire.room_name(wanted), capability)
             room = self._rooms.get(wire.room_name(wanted))
             if room is None or not room.masters.serving:
                 raise NoMaster(f"{wanted} has no master")
-        assert room is not None
+        else:
+            room = self._that_offers(peer, capability)
         if self._require_subscription and room.name not in peer.rooms:
             raise NotSubscribed(f"subscribe to {room.name} before asking it")
         return room
 
-    def _chosen(self, peer: Peer, capability: str, offering: Mapping[str, Room]) -> Room:
-        """Of the rooms that offer a capability, the one that is meant."""
-        if self._authorize is not None:
+    def _that_offers(self, peer: Peer, capability: str) -> Room:
+        offering = self._offers.get(capability)
+        if offering is not None and self._authorize is not None:
             offering = {
                 name: room
                 for name, room in offering.items()

@@ -414,11 +414,7 @@ class Service:
             if work.stopped is None:
                 payload = _decoded(capability, request.data)
                 method = getattr(self._owner, capability.attribute)
-                arguments = (
-                    self._arguments(work, payload) if capability.wants_request else (payload,)
-                )
-                if not capability.takes_payload:
-                    arguments = ()
+                arguments = self._arguments(work, payload)
                 if capability.streams:
                     answer = await _stream(work, method(*arguments))
                 else:
@@ -444,8 +440,9 @@ class Service:
         return None if failure is None else str(failure["code"])
 
     def _arguments(self, work: Work, payload: Any) -> tuple[Any, ...]:
-        """What a method gets that wants a `Request`."""
         capability, request = work.lane.capability, work.request
+        if not capability.wants_request:
+            return (payload,) if capability.takes_payload else ()
 
         def report(progress: Mapping[str, Any]) -> None:
             if work.session.speaks_meta and work.key in self._works:
