@@ -5,23 +5,12 @@ Subclass `AlephScriptClient`, decorate methods with `capability` and `on`, run i
 `alephscript.testing`.
 """
 
-from alephscript.capabilities import (
-    GAP,
-    Event,
-    Gap,
-    Progress,
-    Request,
-    capability,
-    master,
-    observe,
-    on,
-)
-from alephscript.client import (
-    AlephScriptClient,
-)
-from alephscript.contracts import (
-    RequestFor,
-)
+from alephscript.client.client import AlephScriptClient
+from alephscript.client.declaring import capability, master, observe, on
+from alephscript.client.lifecycle import State
+from alephscript.client.messages import GAP, Event, Gap, Progress, Request
+from alephscript.client.streams import EventStream
+from alephscript.contracts import RequestFor
 from alephscript.errors import (
     AlephScriptError,
     AmbiguousRoom,
@@ -49,9 +38,7 @@ from alephscript.errors import (
     UnknownCapability,
     UnknownEvent,
 )
-from alephscript.lifecycle import State
-from alephscript.streams import EventStream
-from alephscript.wire import Position
+from alephscript.protocol.events import Position
 
 __all__ = [
     "GAP",

@@ -12,10 +12,11 @@ import importlib.metadata
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from alephscript import contracts, wire
-from alephscript.capabilities import Capability, summary
-from alephscript.client import AlephScriptClient
+from alephscript import contracts
+from alephscript.client.client import AlephScriptClient
+from alephscript.client.declaring import Capability, summary
 from alephscript.errors import AlephScriptError
+from alephscript.protocol import events
 
 __all__ = ["breaking_changes", "document", "dump", "load"]
 
@@ -53,7 +54,7 @@ _HUB_EVENTS: Mapping[str, tuple[str, Schema]] = {
             "properties": {
                 "room": {"type": "string"},
                 "features": {"type": "array", "items": {"type": "string"}},
-                "group": {"enum": list(wire.GROUPS)},
+                "group": {"enum": list(events.GROUPS)},
                 "out": {"type": "boolean"},
             },
             "required": ["room"],
@@ -107,7 +108,9 @@ def document(
             or title,
         },
         "defaultContentType": "application/json",
-        "servers": {"production": {"host": host, "protocol": "socketio", "pathname": wire.RUNTIME}},
+        "servers": {
+            "production": {"host": host, "protocol": "socketio", "pathname": events.RUNTIME}
+        },
         "channels": channels,
         "operations": operations,
         "components": {"schemas": schemas},
@@ -166,7 +169,7 @@ def _channel(room: str) -> dict[str, Any]:
         "address": room,
         "description": f"What is asked and said in {room}.",
         "messages": {},
-        "x-socketio": {"namespace": wire.RUNTIME, "room": room},
+        "x-socketio": {"namespace": events.RUNTIME, "room": room},
     }
 
 
@@ -185,10 +188,10 @@ def _hub_channel() -> dict[str, Any]:
         },
     }
     return {
-        "address": wire.RUNTIME,
+        "address": events.RUNTIME,
         "description": "What clients tell the hub itself.",
         "messages": {**messages, "answer": answer},
-        "x-socketio": {"namespace": wire.RUNTIME},
+        "x-socketio": {"namespace": events.RUNTIME},
     }
 
 
@@ -229,8 +232,8 @@ def _add_capability(
     operations: dict[str, Any],
     schemas: dict[str, Schema],
 ) -> None:
-    asking = wire.capability_event(capability.name)
-    answering = wire.answer_event(asking)
+    asking = events.capability_event(capability.name)
+    answering = events.answer_event(asking)
     told = summary(capability.doc) or capability.name
     channel["messages"][asking] = {
         "name": asking,

@@ -25,16 +25,16 @@ from typing import Any, Self, TypeVar, overload
 import anyio
 from anyio.from_thread import BlockingPortal
 
-from alephscript import wire
-from alephscript.capabilities import Event, Progress
-from alephscript.client import AlephScriptClient as _Client
+from alephscript.client.client import AlephScriptClient as _Client
+from alephscript.client.discovery import Offer, Survey
+from alephscript.client.lifecycle import State
+from alephscript.client.messages import Event, Progress
+from alephscript.client.streams import EventStream
+from alephscript.client.surveying import What
 from alephscript.contracts import RequestFor
-from alephscript.discovery import Offer, Survey
 from alephscript.errors import StateError
-from alephscript.lifecycle import State
-from alephscript.members import What
-from alephscript.streams import EventStream
-from alephscript.wire import Position
+from alephscript.protocol import events
+from alephscript.protocol.events import Position
 
 __all__ = ["AlephScriptClient", "Events"]
 
@@ -55,7 +55,7 @@ class AlephScriptClient:
         options: As those of `alephscript.AlephScriptClient`.
     """
 
-    def __init__(self, hub: str = wire.DEFAULT_URL, **options: Any) -> None:
+    def __init__(self, hub: str = events.DEFAULT_URL, **options: Any) -> None:
         self._hub = hub
         self._options = options
         self._portal: BlockingPortal | None = None

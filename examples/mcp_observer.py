@@ -33,8 +33,8 @@ from alephscript import (
     observe,
 )
 from alephscript.aaia import AAIA_ROOM
-from alephscript.discovery import Offer
-from alephscript.wire import DEFAULT_URL
+from alephscript.client.discovery import Offer
+from alephscript.protocol.events import DEFAULT_URL
 
 AnyContext = Context[Any, Any]
 
@@ -87,7 +87,11 @@ class MCPObserver(AlephScriptClient):
 
     def _note(self, event: Event[Any]) -> None:
         self._number += 1
-        said = {"number": self._number, "event": event.name, "data": contracts.encode(event.data)}
+        said = {
+            "number": self._number,
+            "event": event.name,
+            "data": contracts.unstructure(event.data),
+        }
         self._said.append({**said, "sender": event.sender})
 
     async def _note_states(self) -> None:

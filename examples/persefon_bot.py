@@ -15,8 +15,8 @@ from types import TracebackType
 from typing import Any, ClassVar, Self
 
 from alephscript import AlephScriptClient, AlephScriptError, NotConnected, aaia, capability
-from alephscript.transport import Transport
-from alephscript.wire import DEFAULT_URL
+from alephscript.links.transport import Transport
+from alephscript.protocol.events import DEFAULT_URL
 from examples.aaia_runtime.runtime import RoomChange, Runtime
 
 ROOM_EVENTS: dict[type[RoomChange], str] = {

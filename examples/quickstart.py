@@ -59,7 +59,7 @@ class Story:
 
 
 def _short(value: Any) -> str:
-    text = json.dumps(contracts.encode(value), ensure_ascii=False)
+    text = json.dumps(contracts.unstructure(value), ensure_ascii=False)
     return text if len(text) <= WIDTH else f"{text[: WIDTH - 1]}…"
 
 

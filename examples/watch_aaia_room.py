@@ -18,8 +18,8 @@ from rich.text import Text
 
 from alephscript import AlephScriptClient, AlephScriptError, Event
 from alephscript.aaia import AAIA_ROOM
-from alephscript.transport import Transport
-from alephscript.wire import DEFAULT_URL
+from alephscript.links.transport import Transport
+from alephscript.protocol.events import DEFAULT_URL
 
 Show = Callable[[Event[Any]], None]
 

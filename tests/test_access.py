@@ -10,20 +10,21 @@ import attrs
 import jwt
 import pytest
 
-from alephscript import wire
-from alephscript.access import (
+from alephscript.hub import (
     Access,
     Action,
     Handshake,
     Identity,
+    JsonWebToken,
+    Limits,
     Refusal,
     RoomSecrets,
     SharedToken,
 )
-from alephscript.effects import Acknowledge, Ask, Denied, Effect, Emit
-from alephscript.limits import Limits
-from alephscript.routing import Mesh
-from alephscript.tokens import JsonWebToken
+from alephscript.mesh.effects import Acknowledge, Deliver, Denied, Effect, Emit
+from alephscript.mesh.mesh import Mesh
+from alephscript.protocol import events
+from alephscript.protocol.json import read_value
 
 HOW = Handshake("/runtime", "127.0.0.1", {})
 KEY = "a key of at least thirty-two bytes, as HS256 wants it"
@@ -157,7 +158,7 @@ def mesh() -> Mesh:
     mesh = Mesh(authorize=SharedToken("any").authorize)
     for sid, identity in {"a": A, "b": B, "all": ALL}.items():
         mesh.connected(sid, identity=identity)
-        said = {"usuario": f"u-{sid}", "protocol": wire.PROTOCOL}
+        said = {"usuario": f"u-{sid}", "protocol": events.PROTOCOL}
         mesh.received(sid, "CLIENT_REGISTER", [said])
     for sid, room in (("a", "A"), ("b", "B"), ("all", "A"), ("all", "B")):
         mesh.received(sid, "CLIENT_SUSCRIBE", [{"room": room}])
@@ -169,7 +170,7 @@ def mesh() -> Mesh:
 def answered(effects: Sequence[Effect]) -> Mapping[str, Any]:
     """The one acknowledgement there is."""
     (found,) = [each for each in effects if isinstance(each, Acknowledge)]
-    return wire.value(found.answer)  # type: ignore[no-any-return]
+    return read_value(found.answer)  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize(
@@ -215,7 +216,7 @@ def test_a_question_for_a_room_that_is_not_allowed_says_nothing_of_it(mesh: Mesh
         assert answered(effects)["code"] == "permission_denied"
     assert answered(mesh.received("a", "GET_IN_B", [{}], ACK))["code"] == "no_master"
     (asked,) = mesh.received("a", "GET_BOTH", [{}], ACK)
-    assert isinstance(asked, Ask)
+    assert isinstance(asked, Deliver)
     assert asked.args[1]["room"] == "A"
 
 
@@ -233,7 +234,7 @@ def test_who_knows_one_room_sees_nothing_of_the_others(mesh: Mesh) -> None:
     assert "u-b" not in str(state)
     ping = mesh.received("a", "GET_MEMBER_PING", [{}, {"member": "b"}], ACK)
     assert answered(ping)["code"] == "no_master"
-    assert isinstance(mesh.received("a", "GET_MEMBER_PING", [{}, {"member": "all"}], 8)[0], Ask)
+    assert isinstance(mesh.received("a", "GET_MEMBER_PING", [{}, {"member": "all"}], 8)[0], Deliver)
 
 
 def test_a_caller_cannot_be_forged_where_it_is_proven() -> None:
@@ -242,11 +243,11 @@ def test_a_caller_cannot_be_forged_where_it_is_proven() -> None:
     mesh.connected("m", identity=Identity(usuario="bot"))
     mesh.connected("x", identity=Identity(usuario="x"))
     for sid in "mx":
-        said = {"usuario": "admin", "sesion": "!", "protocol": wire.PROTOCOL}
+        said = {"usuario": "admin", "sesion": "!", "protocol": events.PROTOCOL}
         mesh.received(sid, "CLIENT_REGISTER", [said])
     mesh.received("m", "MAKE_MASTER", [{"room": "R", "features": ["X"]}])
     (asked,) = mesh.received("x", "GET_X", [{}, {"caller": "admin"}], ACK)
-    assert isinstance(asked, Ask)
+    assert isinstance(asked, Deliver)
     assert asked.args[1]["caller"] == "x"
     state = mesh.state_for("x")
     assert {each["usuario"] for each in state["miembros"]} == {"bot", "x"}
@@ -279,7 +280,7 @@ def test_a_rule_of_ones_own_sees_action_room_and_name() -> None:
     mesh.received("x", "MAKE_MASTER", [{"room": "R", "features": ["X", "FORBIDDEN"]}])
     mesh.received("x", "ROOM_MESSAGE", [{"room": "R", "event": "NEWS"}])
     assert answered(mesh.received("x", "GET_FORBIDDEN", [{}], ACK))["code"] == "no_master"
-    assert isinstance(mesh.received("x", "GET_X", [{}], 8)[0], Ask)
+    assert isinstance(mesh.received("x", "GET_X", [{}], 8)[0], Deliver)
     assert asked == [
         ("subscribe", "R", ""),
         ("master", "R", ""),
@@ -343,7 +344,7 @@ def test_a_client_may_have_so_many_requests_in_flight_and_no_more(*, with_ack: b
     mesh.received("m", "MAKE_MASTER", [{"room": "R", "features": ["X"]}])
     acks = iter(range(1, 9)) if with_ack else iter([None] * 8)
     open_ = [mesh.received("x", "GET_X", [{}], next(acks))[0] for _ in range(2)]
-    assert all(isinstance(each, Ask) for each in open_)
+    assert all(isinstance(each, Deliver) for each in open_)
     refused = mesh.received("x", "GET_X", [{}], next(acks))
     if with_ack:
         assert answered(refused)["code"] == "overloaded"
@@ -351,10 +352,10 @@ def test_a_client_may_have_so_many_requests_in_flight_and_no_more(*, with_ack: b
     else:
         told = [each for each in refused if isinstance(each, Emit)]
         assert [each.args[0]["code"] for each in told] == ["overloaded"]
-    assert isinstance(mesh.received("y", "GET_X", [{}], ACK)[0], Ask)
-    assert isinstance(open_[0], Ask)
+    assert isinstance(mesh.received("y", "GET_X", [{}], ACK)[0], Deliver)
+    assert isinstance(open_[0], Deliver)
     mesh.acknowledged("m", open_[0].request, [{}])
-    assert isinstance(mesh.received("x", "GET_X", [{}], next(acks))[0], Ask)
+    assert isinstance(mesh.received("x", "GET_X", [{}], next(acks))[0], Deliver)
 
 
 def test_the_defaults_are_limits() -> None:

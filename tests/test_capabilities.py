@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from alephscript import AlephScriptClient, Event, Request, RequestFor, capability, observe, on
-from alephscript.capabilities import Room, collect, master
+from alephscript.client.declaring import RoomRole, collect, master
 from alephscript.errors import DeclarationError
 
 
@@ -131,7 +131,7 @@ def test_capabilities_live_in_the_first_mastered_room_unless_they_say() -> None:
     declared = Many.declarations
     assert [declared.features(room) for room in "ABC"] == [("HOME",), ("AWAY", "BOTH"), ("BOTH",)]
     assert declared.features("TAKEN LATER") == ("HOME",)
-    assert declared.rooms[-1] == Room("D", mastered=False)
+    assert declared.rooms[-1] == RoomRole("D", mastered=False)
 
 
 def test_a_handler_may_take_the_whole_request() -> None:
@@ -231,7 +231,7 @@ async def no_event(self: Any, event: int) -> None:
             r"two.*one.*both offer X",
         ),
         (lambda: declare(rooms="A"), "write a tuple"),
-        (lambda: declare(rooms=Room("A", mastered=True)), "write a tuple"),
+        (lambda: declare(rooms=RoomRole("A", mastered=True)), "write a tuple"),
         (lambda: declare(rooms=("",)), "rooms"),
         (lambda: declare(rooms=("A",)), r"offers nothing there.*observe\('A'\)"),
         (

@@ -17,22 +17,23 @@ import pytest
 from cattrs import StructureHandlerNotFoundError
 from hypothesis import HealthCheck, given, settings, strategies as st
 
-from alephscript import aaia, wire
+from alephscript import aaia
 from alephscript.aaia import Percepto, RunState, SendPercepto, StepFIA, StepResult, TipoPercepto
 from alephscript.contracts import (
     RequestFor,
-    decode,
-    dumps,
-    encode,
     is_contract,
     json_schema,
-    loads,
-    loads_reply,
     prepare,
+    read,
+    read_reply,
     reply_type,
+    structure,
+    unstructure,
     wire_key,
+    write,
 )
 from alephscript.errors import ContractError, DeclarationError
+from alephscript.protocol.json import parse_json, write_json
 
 T = TypeVar("T")
 
@@ -185,12 +186,12 @@ def attempt(payload: Any, cls: Any) -> tuple[Any, list[dict[str, str]] | None]:
 
     The same comes of the payload's text, which is read in another way.
     """
-    found = _attempt(decode, payload, cls)
+    found = _attempt(structure, payload, cls)
     text = json.dumps(payload, ensure_ascii=False).encode()
-    assert _attempt(loads, text, cls) == found
-    assert _attempt(loads, msgspec.Raw(text), cls) == found
+    assert _attempt(read, text, cls) == found
+    assert _attempt(read, msgspec.Raw(text), cls) == found
     if isinstance(payload, dict) and "success" not in payload:
-        reply = loads_reply(json.dumps([{"success": True, **payload}]).encode(), cls)
+        reply = read_reply(json.dumps([{"success": True, **payload}]).encode(), cls)
         assert reply is None or reply == found[0]
     return found
 
@@ -207,7 +208,7 @@ def _attempt(
 def problems(payload: Any, cls: Any) -> dict[str, str]:
     """What decoding complains about: messages by path."""
     with pytest.raises(ContractError) as caught:
-        decode(payload, cls)
+        structure(payload, cls)
     return {problem["path"]: problem["message"] for problem in caught.value.problems}
 
 
@@ -220,11 +221,11 @@ def problems(payload: Any, cls: Any) -> dict[str, str]:
 def test_what_is_encoded_is_decoded_again(cls: type, data: st.DataObject) -> None:
     """Through the text on the wire, for every contract of AAIA."""
     value = data.draw(values_of(cls))
-    payload = encode(value)
+    payload = unstructure(value)
     assert isinstance(payload, dict)
-    assert decode(wire.loads(wire.dumps(payload)), cls) == value
-    assert loads(dumps(value), cls) == value
-    assert loads_reply(wire.dumps([{"success": True, **payload}]), cls) == value
+    assert structure(parse_json(write_json(payload)), cls) == value
+    assert read(write(value), cls) == value
+    assert read_reply(write_json([{"success": True, **payload}]), cls) == value
 
 
 def _spots(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
@@ -251,7 +252,7 @@ def test_any_json_decodes_or_lists_its_problems(cls: type, data: st.DataObject) 
     """Arbitrary JSON, and payloads spoilt in one spot: nothing but ContractError, with paths."""
     payload = data.draw(JSON | st.just(None), label="payload")
     if data.draw(st.booleans(), label="spoilt only"):
-        good = encode(data.draw(values_of(cls)))
+        good = unstructure(data.draw(values_of(cls)))
         spot = data.draw(st.sampled_from(_spots(good)), label="spot")
         payload = _replaced(good, spot, payload)
     value, found = attempt(payload, cls)
@@ -265,7 +266,7 @@ def test_any_json_decodes_or_lists_its_problems(cls: type, data: st.DataObject) 
         assert problem["message"]
         if isinstance(payload, dict):
             assert problem["path"].partition(".")[0].partition("[")[0] in keys
-    wire.dumps(found)
+    write_json(found)
 
 
 @given(payload=JSON, kind=st.sampled_from([Outer, Loose, Node, Page[int], Picky, list[Inner]]))
@@ -293,7 +294,7 @@ def test_any_json_into_any_kind_raises_only_contract_errors(payload: Any, kind: 
 )
 def test_what_is_no_plain_success_is_looked_at_more_closely(payload: bytes) -> None:
     """By whoever asked, who then learns what is wrong."""
-    assert loads_reply(payload, StepFIA) is None
+    assert read_reply(payload, StepFIA) is None
 
 
 # Spelling
@@ -310,20 +311,20 @@ def test_snake_case_becomes_camel_case(attribute: str, key: str) -> None:
 
 def test_a_request_is_spelt_as_upstream_spells_it() -> None:
     """The transcript's `{sessionId, fiaIndex}`."""
-    assert encode(StepFIA(session_id="s1", fia_index=0)) == {"sessionId": "s1", "fiaIndex": 0}
+    assert unstructure(StepFIA(session_id="s1", fia_index=0)) == {"sessionId": "s1", "fiaIndex": 0}
 
 
 def test_what_is_none_by_default_is_left_out() -> None:
     """Optional attributes are no keys; nullable ones without default are."""
     percepto = Percepto(TipoPercepto.SENSOR, {})
-    assert encode(percepto) == {"tipo": "sensor", "payload": {}}
+    assert unstructure(percepto) == {"tipo": "sensor", "payload": {}}
     thread = aaia.ThreadInfo(0, "F", "logica", RunState.STOP, None)
-    assert encode(thread)["mundo"] is None
+    assert unstructure(thread)["mundo"] is None
 
 
 def test_other_defaults_are_sent() -> None:
     """The peer need not know them."""
-    sent = encode(decode(OUTER, Outer))
+    sent = unstructure(structure(OUTER, Outer))
     assert (sent["ratio"], sent["either"], sent["two"]) == (1.0, 0, [])
     assert sent["inner"] == {"theNumber": 1, "aFlag": False}
     assert "maybe" not in sent
@@ -335,7 +336,7 @@ def test_other_defaults_are_sent() -> None:
 def test_unknown_keys_are_ignored() -> None:
     """Peers of other versions add what they like."""
     payload = {"sessionId": "s1", "fiaIndex": 0, "requestId": "q1", "fia_index": 9}
-    assert decode(payload, StepFIA) == StepFIA("s1", 0)
+    assert structure(payload, StepFIA) == StepFIA("s1", 0)
 
 
 @pytest.mark.parametrize("payload", [None, [], "x", 7, [["sessionId", "s1"]]])
@@ -376,9 +377,9 @@ def test_every_problem_is_listed_with_its_path() -> None:
 def test_the_error_reads_as_a_sentence() -> None:
     """The contract's name, then path and problem."""
     with pytest.raises(ContractError, match=r"^not a valid StepFIA: fiaIndex: missing$"):
-        decode({"sessionId": "s1"}, StepFIA)
+        structure({"sessionId": "s1"}, StepFIA)
     with pytest.raises(ContractError, match=r"^not a valid list: \[1\]: expected a string"):
-        decode(["a", 1], list[str])
+        structure(["a", 1], list[str])
 
 
 @pytest.mark.parametrize(
@@ -403,7 +404,7 @@ def test_the_error_reads_as_a_sentence() -> None:
 def test_json_types_are_taken_literally(kind: Any, good: list[Any], bad: list[Any]) -> None:
     """A string is no number, a boolean no integer, a string no array of characters."""
     for value in good:
-        decoded = decode(value, kind)
+        decoded = structure(value, kind)
         assert list(decoded) == value if isinstance(decoded, tuple) else decoded == value
     for value in bad:
         assert problems(value, kind)
@@ -411,9 +412,9 @@ def test_json_types_are_taken_literally(kind: Any, good: list[Any], bad: list[An
 
 def test_a_whole_float_is_an_integer() -> None:
     """JavaScript has one number type."""
-    value = decode(3.0, int)
+    value = structure(3.0, int)
     assert (value, type(value)) == (3, int)
-    assert type(decode(3, float)) is float
+    assert type(structure(3, float)) is float
 
 
 def test_an_enum_lists_what_it_takes() -> None:
@@ -432,7 +433,7 @@ def test_what_is_no_json_at_all_is_called_so() -> None:
 @pytest.mark.parametrize("value", [None, "x", 7])
 def test_a_nullable_union_takes_null(value: Any) -> None:
     """Three members are as good as two."""
-    assert decode({"who": value}, Loose) == Loose(value)
+    assert structure({"who": value}, Loose) == Loose(value)
 
 
 def test_a_nullable_unions_complaint_is_about_its_members() -> None:
@@ -456,7 +457,7 @@ def test_notes_of_a_validators_error_are_no_path() -> None:
 
 def test_a_generic_contract_is_read_by_its_argument() -> None:
     """Page[int] holds integers."""
-    assert decode({"theItems": [1]}, Page[int]) == Page([1])
+    assert structure({"theItems": [1]}, Page[int]) == Page([1])
     assert problems({"theItems": [1, "2"]}, Page[int]) == {
         "theItems[1]": "expected an integer, got string"
     }
@@ -465,7 +466,7 @@ def test_a_generic_contract_is_read_by_its_argument() -> None:
 def test_a_contract_may_hold_itself() -> None:
     """Trees are contracts."""
     tree = Node(1, [Node(2, [])])
-    assert decode(encode(tree), Node) == tree
+    assert structure(unstructure(tree), Node) == tree
     assert list(problems({"value": 1, "children": [{"value": 2}]}, Node)) == [
         "children[0].children"
     ]
@@ -494,7 +495,7 @@ def test_a_contract_can_be_prepared_ahead_of_its_first_use() -> None:
 )
 def test_a_time_is_read_in_every_spelling(text: Any) -> None:
     """toISOString(), an offset, none (then UTC), Date.now()."""
-    moment = decode(text, datetime)
+    moment = structure(text, datetime)
     assert moment == datetime(2026, 11, 5, 12, 0, 0, 250_000, UTC)
     assert moment.tzinfo is not None
 
@@ -517,7 +518,7 @@ def test_what_is_no_time_is_a_problem(value: Any) -> None:
 )
 def test_a_time_is_written_as_javascript_writes_it(moment: datetime) -> None:
     """toISOString(): UTC, milliseconds, Z."""
-    assert encode(moment) == "2026-11-05T12:00:00.250Z"
+    assert unstructure(moment) == "2026-11-05T12:00:00.250Z"
 
 
 # Writing
@@ -527,9 +528,11 @@ def test_contracts_are_encoded_wherever_they_are() -> None:
     """In lists, objects, and where the type says nothing."""
     step = StepFIA("s1", 0)
     spelt = {"sessionId": "s1", "fiaIndex": 0}
-    assert encode([step, {"a": step}]) == [spelt, {"a": spelt}]
-    assert encode(aaia.QueryResult(decode(MUNDO, aaia.MundoState), [step]))["result"] == [spelt]
-    assert encode({"s": RunState.PLAY, "t": (1, None)}) == {"s": "PLAY", "t": [1, None]}
+    assert unstructure([step, {"a": step}]) == [spelt, {"a": spelt}]
+    assert unstructure(aaia.QueryResult(structure(MUNDO, aaia.MundoState), [step]))["result"] == [
+        spelt
+    ]
+    assert unstructure({"s": RunState.PLAY, "t": (1, None)}) == {"s": "PLAY", "t": [1, None]}
 
 
 MUNDO = {"nombre": "m", "vivo": True, "runState": "PLAY", "modelo": {}, "fiasCount": 1}
@@ -546,14 +549,14 @@ MUNDO = {"nombre": "m", "vivo": True, "runState": "PLAY", "modelo": {}, "fiasCou
 def test_what_has_no_json_form_is_refused_before_sending(value: Any) -> None:
     """Bytes, sets and NaN would harm the peers."""
     with pytest.raises(ContractError, match="has no JSON form"):
-        encode(value)
+        unstructure(value)
 
 
 def test_a_time_at_the_end_of_days_is_refused_too() -> None:
     """Whatever goes wrong while encoding is a ContractError."""
     moment = datetime.max.replace(tzinfo=timezone(timedelta(hours=-1)))
     with pytest.raises(ContractError, match="datetime: payload: cannot be encoded"):
-        encode(moment)
+        unstructure(moment)
 
 
 # Typed requests
@@ -633,7 +636,7 @@ def test_a_schema_defines_whatever_it_refers_to(cls: Any) -> None:
     schema = json_schema(cls)
     names = {f"#/$defs/{name}" for name in schema.get("$defs", {})}
     assert _references(schema) <= names
-    wire.dumps(schema)
+    write_json(schema)
     for part in (schema, *schema.get("$defs", {}).values()):
         assert not [key for key in part.get("properties", {}) if "_" in key]
 

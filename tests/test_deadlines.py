@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from alephscript.deadlines import Deadlines
+from alephscript.links.deadlines import Deadlines
 
 pytestmark = pytest.mark.anyio
 

@@ -14,17 +14,16 @@ from typing import Any, NamedTuple
 import pytest
 
 from alephscript import AlephScriptClient, AlephScriptError, ConnectionRefused, InvalidPayload
-from alephscript.access import Identity
-from alephscript.debugging import TOPICS, VARIABLE, UnknownTopic
-from alephscript.hub import Hub
+from alephscript.diagnostics.debugging import TOPICS, VARIABLE, UnknownTopic
+from alephscript.hub import Hub, Identity
 from alephscript.hub.carrier import Carrier
-from alephscript.routing import Mesh
+from alephscript.mesh.mesh import Mesh
 from alephscript.testing import InMemoryMesh
 
 PROGRAM = """
 import asyncio, sys
 from alephscript import AlephScriptClient, capability
-from alephscript.access import SharedToken
+from alephscript.hub import SharedToken
 from alephscript.hub import Hub
 
 class Greeter(AlephScriptClient):

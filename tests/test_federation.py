@@ -6,11 +6,12 @@ from typing import Any
 
 import pytest
 
-from alephscript import wire
-from alephscript.access import SharedToken
-from alephscript.effects import Acknowledge, Claim, Effect, Release, ToHub
-from alephscript.federation import Entry, Federation
-from alephscript.routing import Mesh
+from alephscript.hub import SharedToken
+from alephscript.mesh.effects import Acknowledge, Claim, Effect, Release, ToHub
+from alephscript.mesh.federation import Entry, Federation
+from alephscript.mesh.mesh import Mesh
+from alephscript.protocol import events
+from alephscript.protocol.json import read_value
 
 ACK = 7
 
@@ -21,7 +22,7 @@ def mesh() -> Mesh:
     mesh = Mesh()
     mesh.federate("here").found(["there"], {})
     mesh.connected("here~A")
-    mesh.received("here~A", "CLIENT_REGISTER", [{"usuario": "A", "protocol": wire.PROTOCOL}])
+    mesh.received("here~A", "CLIENT_REGISTER", [{"usuario": "A", "protocol": events.PROTOCOL}])
     return mesh
 
 
@@ -34,7 +35,7 @@ def federation(mesh: Mesh) -> Federation:
 
 def entry(hub: str, sid: str) -> Entry:
     """A master of room R with the capability X."""
-    return Entry(hub, f"{hub}~{sid}", sid, wire.Declaration("R", ("X",)), by_envelope=False)
+    return Entry(hub, f"{hub}~{sid}", sid, events.Declaration("R", ("X",)), by_envelope=False)
 
 
 def put(effects: list[Effect]) -> ToHub:
@@ -46,7 +47,7 @@ def put(effects: list[Effect]) -> ToHub:
 def code(effects: list[Effect]) -> Any:
     """How the asker was answered."""
     (answer,) = [each.answer for each in effects if isinstance(each, Acknowledge)]
-    return wire.value(answer).get("code", "ok")
+    return read_value(answer).get("code", "ok")
 
 
 def test_a_claim_of_somebody_who_has_gone_is_released(mesh: Mesh, federation: Federation) -> None:
@@ -128,7 +129,7 @@ def test_members_of_hubs_that_there_are_not_leave_nothing_behind(
 def test_adrift_a_hub_goes_on_with_its_own(mesh: Mesh, federation: Federation) -> None:
     """What is elsewhere ends, what is here stays, and the state is told without asking others."""
     mesh.received("here~A", "MAKE_MASTER", [{"room": "H", "features": ["Y"]}])
-    here = Entry("here", "here~A", "A", wire.Declaration("H", ("Y",)), by_envelope=False)
+    here = Entry("here", "here~A", "A", events.Declaration("H", ("Y",)), by_envelope=False)
     federation.settled("H", 1, [here])
     federation.settled("R", 1, [entry("there", "M")])
     mesh.connected("here~B")

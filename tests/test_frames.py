@@ -10,9 +10,10 @@ import pytest
 import socketio.packet
 from hypothesis import given, strategies as st
 
-from alephscript import frames, wire
 from alephscript.errors import InvalidPayload, PayloadTooLarge, RequestError
-from alephscript.frames import Kind, ProtocolError
+from alephscript.protocol import packets
+from alephscript.protocol.json import MAX_DEPTH
+from alephscript.protocol.packets import Kind, ProtocolError
 
 JSON = st.recursive(
     st.none()
@@ -30,7 +31,7 @@ KINDS = st.sampled_from([Kind.CONNECT, Kind.DISCONNECT, Kind.EVENT, Kind.ACK, Ki
 
 def read(payload: bytes) -> list[Any]:
     """The values of a payload, decoded."""
-    return [msgspec.json.decode(value) for value in frames.values(payload)]
+    return [msgspec.json.decode(value) for value in packets.split_values(payload)]
 
 
 @given(KINDS, NAMESPACES, ACKS, st.lists(JSON, max_size=3))
@@ -39,7 +40,7 @@ def test_a_packet_reads_as_it_was_written(
 ) -> None:
     """Head and payload survive the way there and back."""
     payload = json.dumps(data).encode()
-    packet = frames.decode(frames.encode(kind, namespace, ack, payload))
+    packet = packets.parse_packet(packets.write_packet(kind, namespace, ack, payload))
     assert packet == (kind, namespace, ack, payload)
 
 
@@ -49,8 +50,11 @@ def test_packets_are_python_socketios_to_the_byte(
 ) -> None:
     """The same head, and a payload that reads the same, in both directions."""
     theirs = socketio.packet.Packet(socketio.packet.EVENT, data, namespace, ack).encode()
-    assert frames.encode(Kind.EVENT, namespace, ack, _payload_of(theirs)) == b"4" + theirs.encode()
-    kind, *head, payload = frames.decode(b"4" + theirs.encode())
+    assert (
+        packets.write_packet(Kind.EVENT, namespace, ack, _payload_of(theirs))
+        == b"4" + theirs.encode()
+    )
+    kind, *head, payload = packets.parse_packet(b"4" + theirs.encode())
     assert (kind, head, read(payload)) == (Kind.EVENT, [namespace, ack], data)
 
 
@@ -75,7 +79,7 @@ def _payload_of(encoded: str) -> bytes:
 )
 def test_heads_that_peers_send(message: bytes, packet: tuple[Any, ...]) -> None:
     """Every part of a head is optional but the kind."""
-    assert frames.decode(b"4" + message) == packet
+    assert packets.parse_packet(b"4" + message) == packet
 
 
 @pytest.mark.parametrize(
@@ -85,15 +89,15 @@ def test_heads_that_peers_send(message: bytes, packet: tuple[Any, ...]) -> None:
 def test_what_is_no_packet_is_a_protocol_error(message: bytes) -> None:
     """There is nobody to answer and nothing to answer to."""
     with pytest.raises(ProtocolError):
-        frames.decode(message)
+        packets.parse_packet(message)
 
 
 @given(st.binary(max_size=60))
 def test_arbitrary_bytes_raise_nothing_but_our_own(message: bytes) -> None:
     """Head and payload of anything at all."""
     try:
-        *_, payload = frames.decode(b"4" + message)
-        frames.values(payload)
+        *_, payload = packets.parse_packet(b"4" + message)
+        packets.split_values(payload)
     except (ProtocolError, RequestError):
         pass
 
@@ -101,7 +105,7 @@ def test_arbitrary_bytes_raise_nothing_but_our_own(message: bytes) -> None:
 @given(st.lists(JSON, max_size=4))
 def test_values_are_passed_on_unread(data: list[Any]) -> None:
     """Splitting an array and joining it again changes no value."""
-    values = frames.values(json.dumps(data).encode())
+    values = packets.split_values(json.dumps(data).encode())
     assert json.loads(msgspec.json.encode(values)) == data
 
 
@@ -125,9 +129,9 @@ def test_values_are_passed_on_unread(data: list[Any]) -> None:
 def test_text_that_breaks_other_peers_is_an_invalid_payload(payload: bytes) -> None:
     """What a JavaScript or Python peer could not parse is not passed on to it."""
     with pytest.raises(InvalidPayload):
-        frames.values(payload)
+        packets.split_values(payload)
     with pytest.raises(InvalidPayload):
-        frames.event(payload)
+        packets.split_event(payload)
 
 
 @given(
@@ -136,20 +140,20 @@ def test_text_that_breaks_other_peers_is_an_invalid_payload(payload: bytes) -> N
 )
 def test_an_event_is_the_first_values_of_its_array(data: list[Any]) -> None:
     """Whatever its name is, a text or not; the mesh has no meaning for what comes third."""
-    name, args = frames.event(json.dumps(data).encode())
+    name, args = packets.split_event(json.dumps(data).encode())
     assert [name, *map(msgspec.json.decode, args)] == data[:3]
 
 
 def test_an_event_has_a_name() -> None:
     """An empty array is none."""
     with pytest.raises(InvalidPayload):
-        frames.event(b"[]")
+        packets.split_event(b"[]")
 
 
-@pytest.mark.parametrize("depth", [wire.MAX_DEPTH + 1, 5000, 200_000])
+@pytest.mark.parametrize("depth", [MAX_DEPTH + 1, 5000, 200_000])
 def test_deep_nesting_is_too_large(depth: int) -> None:
     """Parsers of other peers give up, or worse, long before a message is full."""
-    for taken_apart in (frames.values, frames.event):
+    for taken_apart in (packets.split_values, packets.split_event):
         with pytest.raises(PayloadTooLarge):
             taken_apart(b'["E",' + b"[" * depth + b"]" * depth + b"]")
 
@@ -162,10 +166,10 @@ def test_brackets_in_strings_are_no_nesting() -> None:
 
 def test_the_handshake_is_in_milliseconds() -> None:
     """Engine.IO counts so."""
-    packet = frames.open_packet(
+    packet = packets.open_packet(
         "sid", upgrades=["websocket"], ping_interval=25, ping_timeout=0.5, max_bytes=1000
     )
-    assert packet[:1] == frames.OPEN
+    assert packet[:1] == packets.OPEN
     assert json.loads(packet[1:]) == {
         "sid": "sid",
         "upgrades": ["websocket"],
@@ -178,11 +182,11 @@ def test_the_handshake_is_in_milliseconds() -> None:
 def test_polling_bodies_split_as_they_were_joined() -> None:
     """Messages of one body keep order and content."""
     messages = [b"2", b'42["E"]', b"3"]
-    assert frames.split_polling(frames.join_polling(messages)) == messages
+    assert packets.split_polling(packets.join_polling(messages)) == messages
 
 
 @pytest.mark.parametrize("body", [b"", b"2\x1e", b"bAAAA", b"2\x1ebAAAA"])
 def test_polling_bodies_hold_no_binary_and_no_empty_message(body: bytes) -> None:
     """Nothing of the mesh is binary."""
     with pytest.raises(ProtocolError):
-        frames.split_polling(body)
+        packets.split_polling(body)

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from hypothesis import assume, example, given, settings, strategies as st
 
-from alephscript import frames, wire
 from alephscript.errors import RequestError
-from alephscript.frames import Kind, ProtocolError
+from alephscript.protocol import events, packets
+from alephscript.protocol.json import parse_json, write_json
+from alephscript.protocol.packets import Kind, ProtocolError
 
 PARSER = Path(__file__).parent / "node" / "parser.mjs"
 
@@ -32,8 +33,8 @@ JSON = st.recursive(
 NAMESPACES = st.sampled_from(["/", "/runtime", "/[7"]) | st.text(
     st.characters(codec="utf-8", exclude_characters=",?\x1e"), max_size=8
 ).map(lambda name: f"/{name}")
-ACKS = st.none() | st.integers(0, 10**frames.MAX_ACK_DIGITS - 1)
-EVENTS = TEXTS.filter(lambda name: name not in wire.RESERVED)
+ACKS = st.none() | st.integers(0, 10**packets.MAX_ACK_DIGITS - 1)
+EVENTS = TEXTS.filter(lambda name: name not in events.RESERVED)
 OBJECTS = st.dictionaries(TEXTS, JSON, max_size=3)
 DATA: Mapping[Kind, st.SearchStrategy[Any]] = {
     Kind.CONNECT: st.none() | OBJECTS,
@@ -46,7 +47,7 @@ DATA: Mapping[Kind, st.SearchStrategy[Any]] = {
 
 
 @st.composite
-def packets(draw: st.DrawFn) -> dict[str, Any]:
+def node_packets(draw: st.DrawFn) -> dict[str, Any]:
     """A Socket.IO packet as Node has it."""
     kind = draw(st.sampled_from(sorted(DATA)))
     packet = {"type": int(kind), "nsp": draw(NAMESPACES), "data": draw(DATA[kind])}
@@ -56,18 +57,18 @@ def packets(draw: st.DrawFn) -> dict[str, Any]:
 
 
 TYPES = {
-    "open": frames.OPEN,
-    "close": frames.CLOSE,
-    "ping": frames.PING,
-    "pong": frames.PONG,
-    "upgrade": frames.UPGRADE,
-    "noop": frames.NOOP,
+    "open": packets.OPEN,
+    "close": packets.CLOSE,
+    "ping": packets.PING,
+    "pong": packets.PONG,
+    "upgrade": packets.UPGRADE,
+    "noop": packets.NOOP,
 }
 ENGINE_PACKETS = st.sampled_from(
     [{"type": name} for name in TYPES]
-    + [{"type": name, "data": frames.PROBE.decode()} for name in ("ping", "pong")]
+    + [{"type": name, "data": packets.PROBE.decode()} for name in ("ping", "pong")]
 )
-MESSAGES = packets().map(lambda packet: {"type": "message", "packet": packet})
+MESSAGES = node_packets().map(lambda packet: {"type": "message", "packet": packet})
 
 
 class Parser:
@@ -76,9 +77,9 @@ class Parser:
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self._process = process
 
-    def encode(self, *packets: dict[str, Any]) -> bytes:
+    def encode(self, *some: dict[str, Any]) -> bytes:
         """Packets as a polling body; of one packet it is the message itself."""
-        return str(self._ask(encode=packets)["body"]).encode()
+        return str(self._ask(encode=some)["body"]).encode()
 
     def decode(self, body: bytes) -> list[dict[str, Any]]:
         """The packets of a polling body.
@@ -114,8 +115,8 @@ def written(packet: dict[str, Any]) -> bytes:
         data: str = packet.get("data", "")
         return TYPES[packet["type"]] + data.encode()
     inner = packet["packet"]
-    payload = wire.dumps(inner["data"]) if "data" in inner else b""
-    return frames.encode(Kind(inner["type"]), inner["nsp"], inner.get("id"), payload)
+    payload = write_json(inner["data"]) if "data" in inner else b""
+    return packets.write_packet(Kind(inner["type"]), inner["nsp"], inner.get("id"), payload)
 
 
 def read(message: bytes) -> dict[str, Any]:
@@ -125,10 +126,10 @@ def read(message: bytes) -> dict[str, Any]:
         ProtocolError: It is none.
         RequestError: Its payload is none.
     """
-    if not message.startswith(frames.MESSAGE):
+    if not message.startswith(packets.MESSAGE):
         (name,) = (name for name, digit in TYPES.items() if message.startswith(digit))
         return {"type": name, "data": message[1:].decode()} if message[1:] else {"type": name}
-    kind, namespace, ack, payload = frames.decode(message)
+    kind, namespace, ack, payload = packets.parse_packet(message)
     if kind in (Kind.BINARY_EVENT, Kind.BINARY_ACK):
         raise ProtocolError("nothing of the mesh is binary")
     inner: dict[str, Any] = {"type": int(kind), "nsp": namespace}
@@ -136,8 +137,8 @@ def read(message: bytes) -> dict[str, Any]:
         inner["id"] = ack
     if payload:
         if kind in (Kind.EVENT, Kind.ACK):
-            frames.values(payload)
-        inner["data"] = as_node(wire.loads(payload))
+            packets.split_values(payload)
+        inner["data"] = as_node(parse_json(payload))
     return {"type": "message", "packet": inner}
 
 
@@ -164,19 +165,19 @@ def test_we_read_what_node_writes(parser: Parser, packet: dict[str, Any]) -> Non
 @given(MESSAGES)
 def test_heads_are_nodes_to_the_byte(parser: Parser, packet: dict[str, Any]) -> None:
     """How a number or a text is spelt is each side's own business; the head is not."""
-    head, _, _ = written(packet).partition(wire.dumps(packet["packet"].get("data", "")))
+    head, _, _ = written(packet).partition(write_json(packet["packet"].get("data", "")))
     assert parser.encode(packet).startswith(head)
 
 
 @settings(deadline=None)
 @given(st.lists(ENGINE_PACKETS | MESSAGES, min_size=1, max_size=8))
 def test_polling_bodies_are_split_as_the_other_side_joined_them(
-    parser: Parser, packets: list[dict[str, Any]]
+    parser: Parser, some: list[dict[str, Any]]
 ) -> None:
     """Whatever is in a message, a body's messages keep number, order and content."""
-    sent = as_node(packets)
-    assert parser.decode(frames.join_polling(map(written, packets))) == sent
-    assert [read(each) for each in frames.split_polling(parser.encode(*packets))] == sent
+    sent = as_node(some)
+    assert parser.decode(packets.join_polling(map(written, some))) == sent
+    assert [read(each) for each in packets.split_polling(parser.encode(*some))] == sent
 
 
 @pytest.mark.parametrize("kind", [Kind.EVENT, Kind.ACK])
@@ -189,12 +190,12 @@ def test_nodes_binary_packets_are_told_by_their_heads(
     inner = {"type": kind, "nsp": namespace, "id": 7, "data": ["E"]}
     body = parser.encode({"type": "message", "packet": inner, "attachments": attachments})
     head, *others = body.split(b"\x1e")
-    found, *where, _ = frames.decode(head)
+    found, *where, _ = packets.parse_packet(head)
     binary = {Kind.EVENT: Kind.BINARY_EVENT, Kind.ACK: Kind.BINARY_ACK}[kind]
     assert (found, where) == (binary, [namespace, 7])
     assert len(others) == attachments
     with pytest.raises(ProtocolError):
-        frames.split_polling(body)
+        packets.split_polling(body)
 
 
 # JavaScript takes a blank for the number 0, hence for an id; nobody writes one there.
@@ -202,7 +203,9 @@ DAMAGE = st.sampled_from([*'0123456789-,/[]{}"\\:eE.nx', "NaN", "/runtime,", "51
 
 
 @settings(deadline=None, max_examples=300)
-@given(packets(), st.lists(st.tuples(st.integers(0, 12), st.integers(0, 3), DAMAGE), max_size=3))
+@given(
+    node_packets(), st.lists(st.tuples(st.integers(0, 12), st.integers(0, 3), DAMAGE), max_size=3)
+)
 @example({"type": Kind.EVENT, "nsp": "/", "data": ["E"]}, [(1, 0, "1-")])
 @example({"type": Kind.EVENT, "nsp": "/runtime", "data": ["E"]}, [(1, 0, "1-")])
 @example({"type": Kind.ACK, "nsp": "/runtime", "id": 7, "data": []}, [(10, 0, "x")])
@@ -213,14 +216,14 @@ def test_what_we_take_of_damaged_packets_node_takes_alike(
     text = written({"packet": packet}).decode()[1:]
     for at, cut, instead in damage:
         text = text[:at] + instead + text[at + cut :]
-    message = frames.MESSAGE + text.encode()
+    message = packets.MESSAGE + text.encode()
     assume(b"?" not in message)  # our namespaces have no query
     try:
         ours = read(message)
         kind, data = ours["packet"]["type"], ours["packet"].get("data")
         assume(data is not None and kind in (Kind.EVENT, Kind.ACK))
         if kind == Kind.EVENT:
-            wire.check_event(data[0] if data else None)
+            events.check_event(data[0] if data else None)
     except (ProtocolError, RequestError):
         return
     assert parser.decode(message) == [as_node(ours)]

@@ -22,14 +22,13 @@ from alephscript import (
     NotConnected,
     PayloadTooLarge,
     State,
-    wire,
 )
-from alephscript._asyncio import AsyncioTransport
-from alephscript._picows import PicowsTransport
-from alephscript._socketio import SocketIOTransport
-from alephscript.hub import Hub
-from alephscript.limits import Limits
-from alephscript.transport import Transport
+from alephscript.hub import Hub, Limits
+from alephscript.links._asyncio import AsyncioTransport
+from alephscript.links._picows import PicowsTransport
+from alephscript.links._socketio import SocketIOTransport
+from alephscript.links.transport import Transport
+from alephscript.protocol.json import parse_json
 
 pytestmark = pytest.mark.anyio
 
@@ -63,12 +62,12 @@ class Noting:
 
     def received(self, payload: bytes, ack: int | None) -> None:
         """Note."""
-        event, *args = wire.loads(payload)
+        event, *args = parse_json(payload)
         self.told.append((event, args, ack))
 
     def acknowledged(self, number: int, payload: bytes) -> None:
         """Note."""
-        self.told.append((number, wire.loads(payload)))
+        self.told.append((number, parse_json(payload)))
         self.answered.set()
 
     def lost(self, reason: str) -> None:
@@ -357,10 +356,10 @@ async def test_closing_waits_two_seconds_for_a_hub_that_does_not_read(make: Make
 @pytest.mark.parametrize(
     ("missing", "transports", "expected"),
     [
-        ([], ("websocket",), "alephscript._picows"),
-        (["picows"], ("websocket",), "alephscript._asyncio"),
-        ([], ("polling",), "alephscript._socketio"),
-        ([], ("polling", "websocket"), "alephscript._socketio"),
+        ([], ("websocket",), "alephscript.links._picows"),
+        (["picows"], ("websocket",), "alephscript.links._asyncio"),
+        ([], ("polling",), "alephscript.links._socketio"),
+        ([], ("polling", "websocket"), "alephscript.links._socketio"),
     ],
 )
 def test_a_link_is_made_of_the_fastest_that_there_is(
@@ -376,4 +375,4 @@ def test_a_link_is_made_of_the_fastest_that_there_is(
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30
     )
-    assert done.stdout.split() == [expected, str(expected == "alephscript._socketio")]
+    assert done.stdout.split() == [expected, str(expected == "alephscript.links._socketio")]

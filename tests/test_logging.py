@@ -14,7 +14,7 @@ import pytest
 
 import alephscript
 from alephscript import AlephScriptClient, CapabilityError, RequestError, capability
-from alephscript.tracebacks import untold
+from alephscript.diagnostics.redaction import redacted
 from tests.client.conftest import MeshUnderTest, mesh  # noqa: F401 - a fixture
 
 pytestmark = pytest.mark.anyio
@@ -191,7 +191,7 @@ async def test_a_provider_that_fails_tells_no_token(caplog: pytest.LogCaptureFix
 
 def lines_of(exc: BaseException) -> str:
     """A traceback, as a log shows it."""
-    return "".join(traceback.format_exception(untold(exc)))
+    return "".join(traceback.format_exception(redacted(exc)))
 
 
 def test_a_traceback_shows_groups_without_what_they_say() -> None:

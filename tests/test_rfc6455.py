@@ -13,8 +13,14 @@ from websockets.protocol import CLIENT, SERVER, Protocol, State
 from websockets.server import ServerProtocol
 from websockets.uri import parse_uri
 
-from alephscript import frames
-from alephscript.rfc6455 import FrameReader, check_handshake, close_frame, request
+from alephscript.protocol.websocket import (
+    FrameReader,
+    check_handshake,
+    write_close_frame,
+    write_handshake,
+    write_masked_text_frame,
+    write_text_frame,
+)
 
 MAX_BYTES = 10_000
 """More than the frames of a test sum up to: websockets counts pings between fragments, too."""
@@ -99,7 +105,7 @@ def written(some: list[Frame], *, masked: bool) -> bytes:
     data = b""
     for frame in some:
         first = frame.fin << 7 | frame.rsv1 << 6 | frame.opcode
-        whole = frames.masked_text_frame if masked else frames.text_frame
+        whole = write_masked_text_frame if masked else write_text_frame
         data += bytes([first]) + whole(bytes(frame.data))[1:]
     return data
 
@@ -190,7 +196,7 @@ def test_a_megabyte_is_read_from_any_pieces(masked: bool) -> None:
 def test_a_hub_closes_with_a_code_and_as_much_of_a_reason_as_fits(reason: str) -> None:
     """A close frame takes 123 bytes of it."""
     client = Protocol(CLIENT, logger=quiet)
-    client.receive_data(close_frame(1000, reason))
+    client.receive_data(write_close_frame(1000, reason))
     (frame,) = client.events_received()
     assert isinstance(frame, Frame)
     close = Close.parse(bytes(frame.data))
@@ -216,7 +222,7 @@ def grant(head: bytes) -> bytes:
 
 def test_a_server_grants_what_is_asked_and_it_is_seen() -> None:
     """The head without the empty line at its end."""
-    head = grant(request("hub.example:3010", "/mesh/socket.io/?EIO=4", KEY))
+    head = grant(write_handshake("hub.example:3010", "/mesh/socket.io/?EIO=4", KEY))
     check_handshake(head.partition(b"\r\n\r\n")[0], KEY)
 
 
@@ -225,7 +231,7 @@ def test_what_is_asked_is_what_websockets_asks() -> None:
     client = ClientProtocol(parse_uri("ws://hub.example:3010/mesh/socket.io/?EIO=4"), logger=quiet)
     client.send_request(client.connect())
     lines = b"".join(client.data_to_send()).split(b"\r\n")
-    mine = request("hub.example:3010", "/mesh/socket.io/?EIO=4", KEY).split(b"\r\n")
+    mine = write_handshake("hub.example:3010", "/mesh/socket.io/?EIO=4", KEY).split(b"\r\n")
     ignored = (b"Sec-WebSocket-Key", b"User-Agent", b"Sec-WebSocket-Extensions")
     assert sorted(each for each in mine if not each.startswith(ignored)) == sorted(
         each for each in lines if not each.startswith(ignored)
@@ -245,7 +251,7 @@ def test_what_is_asked_is_what_websockets_asks() -> None:
 )
 def test_what_is_not_granted_is_no_websocket(old: bytes, new: bytes, why: str) -> None:
     """And it is said why."""
-    head = grant(request("hub.example:3010", "/mesh/socket.io/?EIO=4", KEY))
+    head = grant(write_handshake("hub.example:3010", "/mesh/socket.io/?EIO=4", KEY))
     assert old in head
     with pytest.raises(ConnectionError, match=why):
         check_handshake(head.replace(old, new).partition(b"\r\n\r\n")[0], KEY)

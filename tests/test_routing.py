@@ -11,10 +11,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from alephscript import wire
-from alephscript.effects import Acknowledge, Ask, Effect, Emit, Ended
 from alephscript.errors import InvalidPayload, PayloadTooLarge, StateError
-from alephscript.routing import Mesh
+from alephscript.mesh.effects import Acknowledge, Deliver, Effect, Emit, Ended
+from alephscript.mesh.mesh import Mesh
+from alephscript.protocol import events
+from alephscript.protocol.json import write_json
 
 ROOM = "AAIA_ROOM"
 STEP = "GET_AAIA_STEP_FIA"
@@ -25,7 +26,7 @@ ACK = 7
 def enter(mesh: Mesh, sid: str, *rooms: str, ours: bool = False) -> None:
     """Connect, register as the transcript's clients do, and subscribe."""
     mesh.connected(sid, f"engine-{sid}")
-    protocol = {"protocol": wire.PROTOCOL} if ours else {}
+    protocol = {"protocol": events.PROTOCOL} if ours else {}
     mesh.received(sid, "CLIENT_REGISTER", [{"usuario": sid, "sesion": f"s-{sid}", **protocol}])
     for room in rooms:
         mesh.received(sid, "CLIENT_SUSCRIBE", [{"room": room}])
@@ -80,7 +81,7 @@ def heard(effects: list[Effect]) -> dict[str, list[tuple[Any, ...]]]:
             assert len(set(effect.to)) == len(effect.to) > 0
             for sid in effect.to:
                 received.setdefault(sid, []).append((effect.event, *effect.args))
-        elif isinstance(effect, Ask):
+        elif isinstance(effect, Deliver):
             received.setdefault(effect.to, []).append((effect.event, *effect.args))
     return received
 
@@ -108,14 +109,14 @@ def the_failure(effects: list[Effect], sid: str = "R", ack: int = ACK) -> str:
 
 def number(effects: list[Effect]) -> int:
     """The number of the request that was born."""
-    (asked,) = (effect for effect in effects if isinstance(effect, Ask))
+    (asked,) = (effect for effect in effects if isinstance(effect, Deliver))
     assert asked.seconds is not None
     return asked.request
 
 
 def deadline(effects: list[Effect]) -> float | None:
     """Seconds until the deadline of the request that was born."""
-    (asked,) = (effect for effect in effects if isinstance(effect, Ask))
+    (asked,) = (effect for effect in effects if isinstance(effect, Deliver))
     return asked.seconds
 
 
@@ -661,7 +662,7 @@ def test_a_deadline_beyond_all_clocks_does_not_break_the_hub(
     enter(mesh, "P", ours=True)
     direct_master(mesh, "P")
     effects = mesh.received("P", STEP, [{}, {"timeoutMs": milliseconds}], ACK)
-    assert len(answers(effects)) + len([e for e in effects if isinstance(e, Ask)]) == 1
+    assert len(answers(effects)) + len([e for e in effects if isinstance(e, Deliver)]) == 1
 
 
 def test_a_hub_may_have_its_own_default() -> None:
@@ -1138,7 +1139,7 @@ def test_the_server_state_goes_to_its_asker_alone(mesh: Mesh, ask: str) -> None:
         Emit(("R",), "SET_SERVER_STATE", (state,)),
         Acknowledge("R", ACK, {"success": True, **state}),
     ]
-    wire.dumps(state)
+    write_json(state)
 
 
 def test_a_members_extras_are_shown_and_forge_nothing(mesh: Mesh) -> None:
@@ -1171,7 +1172,7 @@ def test_an_id_serves_for_the_transports_where_none_is_given() -> None:
 
 def raw(value: Any) -> msgspec.Raw:
     """An argument as it stands in the packet."""
-    return msgspec.Raw(wire.dumps(value))
+    return msgspec.Raw(write_json(value))
 
 
 UNREADABLE = [
@@ -1196,7 +1197,7 @@ def test_what_is_only_passed_on_is_not_read(mesh: Mesh) -> None:
 def test_unread_events_mean_the_same(mesh: Mesh) -> None:
     """Registration, subscription, mastership, meta, question and both kinds of answer."""
     enter(mesh, "P")
-    protocol = {"usuario": "P", "protocol": wire.PROTOCOL}
+    protocol = {"usuario": "P", "protocol": events.PROTOCOL}
     assert the_answer(mesh.received("P", "CLIENT_REGISTER", [raw(protocol)], ACK), "P")["success"]
     mesh.received("P", "CLIENT_SUSCRIBE", [raw({"room": ROOM})])
     declared = raw(room_message("MAKE_MASTER", {"features": ["X"]}))
@@ -1294,7 +1295,7 @@ def test_an_unreadable_question_is_refused_or_passed_on(mesh: Mesh, text: bytes)
     """One acknowledgement in the end, whoever finds out."""
     direct_master(mesh)
     effects = mesh.received("R", STEP, [msgspec.Raw(text)], ACK)
-    assert len(answers(effects)) + len([e for e in effects if isinstance(e, Ask)]) == 1
+    assert len(answers(effects)) + len([e for e in effects if isinstance(e, Deliver)]) == 1
 
 
 # One client's events are processed in order (§4.11)

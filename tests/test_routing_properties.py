@@ -16,9 +16,10 @@ import msgspec
 from hypothesis import HealthCheck, Phase, given, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from alephscript import wire
-from alephscript.effects import Acknowledge, Arm, Ask, Effect, Emit, Ended
-from alephscript.routing import Mesh
+from alephscript.mesh.effects import Acknowledge, Arm, Deliver, Effect, Emit, Ended
+from alephscript.mesh.mesh import Mesh
+from alephscript.protocol import events
+from alephscript.protocol.json import read_value, write_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -38,7 +39,16 @@ JSON = st.recursive(
 ROOMS = ("AAIA_ROOM", "B", "C")
 FEATURES = ("X", "Y", "GET_Z")
 ASKED = ("GET_X", "GET_Y", "GET_Z")
-EVENTS = (*wire.HubEvent, *ASKED, "GET_UNHEARD_OF", "GET_", "SET_X", "SET_", "FIA_STEP", "connect")
+EVENTS = (
+    *events.HubEvent,
+    *ASKED,
+    "GET_UNHEARD_OF",
+    "GET_",
+    "SET_X",
+    "SET_",
+    "FIA_STEP",
+    "connect",
+)
 IDS = ("q1", "q2")
 
 # Payloads that are almost right: every key that the hub reads, with anything in it.
@@ -47,10 +57,10 @@ ALMOST = st.fixed_dictionaries(
     optional={
         "usuario": JSON | st.just("u"),
         "sesion": JSON | st.just("s"),
-        "protocol": JSON | st.just(wire.PROTOCOL),
+        "protocol": JSON | st.just(events.PROTOCOL),
         "room": JSON | st.sampled_from(ROOMS),
         "out": JSON,
-        "group": JSON | st.sampled_from(wire.GROUPS),
+        "group": JSON | st.sampled_from(events.GROUPS),
         "features": JSON | st.lists(st.sampled_from(FEATURES), max_size=3),
         "event": JSON | st.sampled_from(EVENTS),
         "data": JSON | st.fixed_dictionaries({"requestId": JSON | st.sampled_from(IDS)}),
@@ -78,12 +88,12 @@ class Question:
     @property
     def answer_event(self) -> str:
         """What a stock asker waits for."""
-        return wire.answer_event(self.event)
+        return events.answer_event(self.event)
 
 
 def unread(args: Sequence[Any]) -> list[msgspec.Raw]:
     """Arguments as they stand in the packet."""
-    return [msgspec.Raw(wire.dumps(arg)) for arg in args]
+    return [msgspec.Raw(write_json(arg)) for arg in args]
 
 
 def strings_in(thing: Any, seen: set[int]) -> Iterator[str]:
@@ -129,7 +139,7 @@ class Peers(RuleBasedStateMachine):
 
     def check(self, effects: list[Effect]) -> tuple[list[Question], list[Question]]:  # noqa: C901
         """What holds of any list of effects; the requests that were born and that ended."""
-        asked = {e.request: e for e in effects if isinstance(e, Ask)}
+        asked = {e.request: e for e in effects if isinstance(e, Deliver)}
         born = list(asked)
         ended: list[Question] = []
         for effect in effects:
@@ -138,18 +148,18 @@ class Peers(RuleBasedStateMachine):
                     assert effect.to
                     assert len(set(effect.to)) == len(effect.to)
                     assert set(effect.to) <= self.alive.keys()
-                    assert effect.event not in wire.RESERVED
+                    assert effect.event not in events.RESERVED
                     assert effect.args
                     if effect.event == "SET_SERVER_STATE":
                         assert len(effect.to) == 1
                 case Acknowledge():
                     self.owed.remove((effect.sid, effect.ack))
-                    answer = wire.value(effect.answer)
+                    answer = read_value(effect.answer)
                     assert type(answer["success"]) is bool
                     if not answer["success"]:
                         assert isinstance(answer["error"], str)
                         assert isinstance(answer["code"], str)
-                case Ask():
+                case Deliver():
                     assert effect.to in self.alive
                     assert effect.request > self.born
                     assert effect.seconds is not None  # nothing is idempotent, nothing waits
@@ -170,7 +180,7 @@ class Peers(RuleBasedStateMachine):
         return args
 
     @staticmethod
-    def question(asked: Ask) -> Question:
+    def question(asked: Deliver) -> Question:
         """What the effect says of a request; the rest is filled in by who sent it."""
         return Question(asked.request, "", None, asked.to, asked.event, None, alone=False)
 
@@ -252,7 +262,7 @@ class Peers(RuleBasedStateMachine):
 
     def registers(self, sid: str, *, ours: bool) -> None:
         """CLIENT_REGISTER, acknowledged."""
-        extras = {"protocol": wire.PROTOCOL} if ours else {"type": "ui"}
+        extras = {"protocol": events.PROTOCOL} if ours else {"type": "ui"}
         self.send(sid, "CLIENT_REGISTER", [{"usuario": "u", "sesion": "s", **extras}], ack=True)
         self.alive[sid] = ours
 
@@ -275,7 +285,7 @@ class Peers(RuleBasedStateMachine):
         ack=st.booleans(),
         direct=st.booleans(),
         features=st.lists(st.sampled_from(FEATURES), max_size=3),
-        group=st.sampled_from(wire.GROUPS),
+        group=st.sampled_from(events.GROUPS),
     )
     @precondition(lambda self: self.alive)
     def makes_master(
@@ -389,7 +399,7 @@ class Peers(RuleBasedStateMachine):
             if not born and not ack and effects:
                 told = [effect for effect in effects if not isinstance(effect, Ended)]
                 assert told == [e for e in told if isinstance(e, Emit) and e.to == (sid,)]
-                assert self.heard(effects, sid, wire.answer_event(name)) == 1
+                assert self.heard(effects, sid, events.answer_event(name)) == 1
 
     @rule(
         data=st.data(),
@@ -414,7 +424,7 @@ class Peers(RuleBasedStateMachine):
         born_before = self.born
         effects, _ = self.send(sid, event, args, ack=ack)
         if self.born == born_before and not ack:
-            assert self.heard(effects, sid, wire.answer_event(event)) == 1
+            assert self.heard(effects, sid, events.answer_event(event)) == 1
             assert [type(effect) for effect in effects] in ([Emit], [Ended, Emit])
 
     # Answers
@@ -562,7 +572,7 @@ class Peers(RuleBasedStateMachine):
             assert shared or len(serving) <= 1
             for master in serving:
                 for feature in master.declared.features:
-                    offered.setdefault(wire.capability_name(feature), set()).add(room.name)
+                    offered.setdefault(events.capability_name(feature), set()).add(room.name)
         assert {name: set(rooms) for name, rooms in self.mesh.rooms._offers.items()} == offered
 
     @invariant()
@@ -624,13 +634,13 @@ def test_any_json_is_answered_or_asked_on(
     mesh = Mesh()
     for sid in ("asker", "master"):
         mesh.connected(sid)
-        protocol = {"protocol": wire.PROTOCOL} if ours else {}
+        protocol = {"protocol": events.PROTOCOL} if ours else {}
         mesh.received(sid, "CLIENT_REGISTER", [{"usuario": sid, **protocol}])
         mesh.received(sid, "CLIENT_SUSCRIBE", [{"room": ROOMS[0]}])
     mesh.received("master", "MAKE_MASTER", [{"room": ROOMS[0], "features": list(FEATURES)}])
     effects = mesh.received("asker", event, args, ack)
     acknowledged = [e for e in effects if isinstance(e, Acknowledge)]
-    armed = [e for e in effects if isinstance(e, Ask)]
+    armed = [e for e in effects if isinstance(e, Deliver)]
     assert len(acknowledged) + len(armed) == (ack is not None) or (not acknowledged and ack is None)
     for arm in armed:
         ended = mesh.acknowledged("master", arm.request, args)

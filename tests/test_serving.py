@@ -18,10 +18,12 @@ import msgspec
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from alephscript import CapabilityError, InvalidPayload, Request, wire
-from alephscript.capabilities import Capability, capability
-from alephscript.serving import Service, current, in_thread
-from alephscript.session import Incoming, Meta
+from alephscript import CapabilityError, InvalidPayload, Request
+from alephscript.client.declaring import Capability, capability
+from alephscript.client.serving import Service, current, in_thread
+from alephscript.client.session import Delivery, HubMeta
+from alephscript.protocol import events
+from alephscript.protocol.json import MAX_DEPTH, parse_json, write_json
 
 pytestmark = pytest.mark.anyio
 
@@ -81,7 +83,7 @@ class Desk:
         )
         offered = {record.name: record for record in records}
         self.service = Service(owner, offered, name="bot", max_in_flight=max_in_flight)
-        self.answers: dict[str, wire.Answer] = {}
+        self.answers: dict[str, events.Answer] = {}
         self.answered = asyncio.Event()
         self.parts: list[Any] = []
         self.reports: list[Any] = []
@@ -90,8 +92,8 @@ class Desk:
     def take(self, name: str, payload: Any = None, **meta: Any) -> str:
         """A request comes; its number."""
         asked = str(next(self._ids))
-        told = msgspec.convert(meta, Meta)
-        request = Incoming(f"GET_{name}", payload, 1, told, "R", "asker1", asked)
+        told = msgspec.convert(meta, HubMeta)
+        request = Delivery(f"GET_{name}", payload, 1, told, "R", "asker1", asked)
         self.service.take(self, request)  # type: ignore[arg-type]
         return asked
 
@@ -99,7 +101,7 @@ class Desk:
         """Nobody waits any more."""
         self.service.cancelled(self, asked, reason)  # type: ignore[arg-type]
 
-    async def answer_to(self, asked: str) -> wire.Answer:
+    async def answer_to(self, asked: str) -> events.Answer:
         """What was answered to a request."""
         async with asyncio.timeout(5):
             while asked not in self.answers:
@@ -109,26 +111,26 @@ class Desk:
 
     # What a session is to a service
 
-    def answer(self, request: Incoming, answer: bytes) -> None:
+    def answer(self, request: Delivery, answer: bytes) -> None:
         """Note it."""
         assert request.id not in self.answers, "answered twice"
         assert answer.startswith(b'{"success":')
-        self.answers[request.id] = wire.loads(answer)
+        self.answers[request.id] = parse_json(answer)
         self.answered.set()
 
-    def part(self, request: Incoming, part: bytes) -> None:
+    def part(self, request: Delivery, part: bytes) -> None:
         """Note it."""
-        self.parts.append(wire.loads(part))
+        self.parts.append(parse_json(part))
         self.answered.set()
 
-    def report(self, request: Incoming, progress: Any) -> None:
+    def report(self, request: Delivery, progress: Any) -> None:
         """Note it."""
         self.reports.append(progress)
 
 
 async def answer_of(
     function: Callable[..., Any], payload: Any = None, *, seconds: float | None = 5, **meta: Any
-) -> wire.Answer:
+) -> events.Answer:
     """The answer of a decorated function, as if it were a client's method."""
     if seconds is not None:
         meta["timeoutMs"] = seconds * 1000
@@ -139,10 +141,10 @@ async def answer_of(
         await desk.service.close()
 
 
-def no_secret_in(answer: wire.Answer) -> dict[str, Any]:
+def no_secret_in(answer: events.Answer) -> dict[str, Any]:
     """The incident of an answer that tells nothing else."""
     assert (answer["success"], answer["code"]) == (False, "internal")
-    assert b"1234" not in wire.dumps(answer)
+    assert b"1234" not in write_json(answer)
     [incident] = answer["details"]
     assert list(incident) == ["incident"]
     return dict(incident)
@@ -206,7 +208,7 @@ class TestPayload:
 
         for method in (strict, echo):
             answer = asyncio.run(answer_of(method, payload))
-            assert wire.loads(wire.dumps(answer)) == answer
+            assert parse_json(write_json(answer)) == answer
         assert answer == {"success": True, "result": [payload]}
 
     async def test_a_request_tells_what_is_known_of_it(self) -> None:
@@ -312,10 +314,10 @@ class TestResult:
         async def method(self: Any, levels: Any) -> Any:
             return {"x": nested(levels)}
 
-        good = await answer_of(method, wire.MAX_DEPTH - 1)
-        assert wire.loads(wire.dumps(good)) == good
+        good = await answer_of(method, MAX_DEPTH - 1)
+        assert parse_json(write_json(good)) == good
         assert good["success"] is True
-        no_secret_in(await answer_of(method, wire.MAX_DEPTH))
+        no_secret_in(await answer_of(method, MAX_DEPTH))
 
 
 class TestFailure:

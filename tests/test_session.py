@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from alephscript import wire
-from alephscript.session import Session
+from alephscript.client.session import HubSession
+from alephscript.protocol.json import write_json
 
 pytestmark = pytest.mark.anyio
 
@@ -20,30 +20,30 @@ class Noting:
         self.told_of: list[str] = []
         self.ended: list[tuple[str, str]] = []
 
-    def asked(self, _: Session, request: Any) -> None:
+    def asked(self, _: HubSession, request: Any) -> None:
         """Note it."""
         self.asked_for.append(request.id)
 
-    def told(self, _: Session, event: Any) -> None:
+    def told(self, _: HubSession, event: Any) -> None:
         """Note it."""
         self.told_of.append(event.event)
 
-    def cancelled(self, _: Session, id: str, reason: str) -> None:
+    def cancelled(self, _: HubSession, id: str, reason: str) -> None:
         """Note it."""
         self.ended.append((id, reason))
 
-    def wanted(self, _: Session, id: str, parts: int) -> None:
+    def wanted(self, _: HubSession, id: str, parts: int) -> None:
         """Note it."""
 
 
 async def test_what_is_cancelled_before_it_could_be_served_is_not_served() -> None:
     """The rest comes in its order once the session is ready."""
     inbox = Noting()
-    session = Session(inbox, {})
+    session = HubSession(inbox, {})
     session.speaks_meta = True
 
     def comes(*packet: Any) -> None:
-        session.received(wire.dumps(packet), None)
+        session.received(write_json(packet), None)
 
     comes("GET_X", {}, {"id": "7"})
     comes("NEWS", 1)
@@ -59,7 +59,7 @@ async def test_what_is_cancelled_before_it_could_be_served_is_not_served() -> No
 async def test_what_is_no_event_is_passed_over() -> None:
     """A foreign hub may send anything."""
     inbox = Noting()
-    session = Session(inbox, {})
+    session = HubSession(inbox, {})
     session.release()
     for text in (b"[]", b"[7]", b"{}", b"[", b'["CANCEL_REQUEST",{"id":"1","reason":"x"}]'):
         session.received(text, None)

@@ -12,7 +12,7 @@ import pytest
 import socketio
 import socketio.packet
 
-from alephscript._socketio import _Client, _Packet
+from alephscript.links._socketio import _Client, _Packet
 
 pytestmark = pytest.mark.anyio
 

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from alephscript import AlephScriptClient, Event, EventStream
-from alephscript.streams import Streams
+from alephscript.client.streams import Streams
 
 pytestmark = pytest.mark.anyio
 

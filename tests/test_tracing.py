@@ -25,14 +25,14 @@ from alephscript import (
     Progress,
     RequestError,
     capability,
-    tracing,
-    wire,
 )
-from alephscript.effects import Ask
-from alephscript.federation import Entry, Federation
 from alephscript.hub import Hub
-from alephscript.requests import meta_of
-from alephscript.routing import Mesh
+from alephscript.hub.tracing import of_hub
+from alephscript.mesh.effects import Deliver
+from alephscript.mesh.federation import Entry, Federation
+from alephscript.mesh.mesh import Mesh
+from alephscript.mesh.requests import meta_of
+from alephscript.protocol import events
 from alephscript.testing import InMemoryMesh
 from tests.upstream.conftest import json_of, node_process
 
@@ -370,14 +370,14 @@ def test_each_hub_of_several_has_its_span(provider: TracerProvider, spans: Expor
     tracings = {}
     for name, mesh in meshes.items():
         mesh.federation = Federation(mesh, name)
-        made = tracing.of_hub(mesh.requests)
+        made = of_hub(mesh.requests)
         assert made is not None
         tracings[name] = made
     here, there = meshes["A"], meshes["B"]
     for mesh, sid in ((here, "asker"), (there, "master")):
         mesh.connected(sid)
-        mesh.received(sid, "CLIENT_REGISTER", [{"usuario": sid, "protocol": wire.PROTOCOL}])
-    declared = wire.declaration({"room": "R", "features": ["X"]})
+        mesh.received(sid, "CLIENT_REGISTER", [{"usuario": sid, "protocol": events.PROTOCOL}])
+    declared = events.parse_declaration({"room": "R", "features": ["X"]})
     for mesh in meshes.values():
         assert mesh.federation is not None
         mesh.federation.settled("R", 1, [Entry("B", "master", "b", declared, by_envelope=False)])
@@ -386,7 +386,7 @@ def test_each_hub_of_several_has_its_span(provider: TracerProvider, spans: Expor
     assert there.federation is not None
     frame = asked.frame  # type: ignore[union-attr]
     [put] = map(tracings["B"].follow, there.federation.received("A", frame))
-    assert isinstance(put, Ask)
+    assert isinstance(put, Deliver)
     master = put.args[1]
     for effect in there.acknowledged("master", put.request, [{"success": True}]):
         tracings["B"].follow(effect)
@@ -433,18 +433,19 @@ def test_a_trace_is_passed_on_as_it_is_said() -> None:
     mesh = Mesh()
     for sid in ("asker", "master"):
         mesh.connected(sid)
-        mesh.received(sid, "CLIENT_REGISTER", [{"usuario": sid, "protocol": wire.PROTOCOL}])
+        mesh.received(sid, "CLIENT_REGISTER", [{"usuario": sid, "protocol": events.PROTOCOL}])
     mesh.received("master", "MAKE_MASTER", [{"room": "R", "features": ["X"]}])
     [asked] = mesh.received("asker", "GET_X", [{}, said], 1)
-    assert isinstance(asked, Ask)
-    assert {key: asked.args[1][key] for key in wire.TRACE_CONTEXT} == said
+    assert isinstance(asked, Deliver)
+    assert {key: asked.args[1][key] for key in events.TRACE_CONTEXT} == said
 
 
 def test_nobody_is_asked_to_trace_unless_a_provider_is_set_up() -> None:
     """OpenTelemetry is not even imported; its API alone changes nothing."""
     program = """
 import sys
-from alephscript import AlephScriptClient, tracing
+from alephscript import AlephScriptClient
+from alephscript.diagnostics import tracing
 from alephscript.hub import Hub
 
 Hub(port=0), AlephScriptClient()

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from alephscript.errors import LinkLost
-from alephscript.transport import Pending
+from alephscript.links.pending import Pending
 
 pytestmark = pytest.mark.anyio
 

@@ -11,10 +11,12 @@ import os
 import sys
 from collections.abc import Sequence
 
-from alephscript import debugging, loops, wire
 from alephscript.cli import asking, completing, describing, serving, showing, starting
 from alephscript.cli.options import EXIT_CODES, Add, CliError, Run
+from alephscript.client import loops
+from alephscript.diagnostics import debugging
 from alephscript.errors import AlephScriptError, ConnectionRefused, ContractError, RequestError
+from alephscript.protocol import events
 
 __all__ = ["EXIT_CODES", "main", "parser"]
 
@@ -92,10 +94,10 @@ def _on_a_mesh(add: Add) -> Add:
         hub = made.add_argument_group("the hub")
         hub.add_argument(
             "--url",
-            default=os.environ.get("ALEPHSCRIPT_URL", wire.DEFAULT_URL),
+            default=os.environ.get("ALEPHSCRIPT_URL", events.DEFAULT_URL),
             help="its address, %(default)s by ALEPHSCRIPT_URL or default",
         )
-        hub.add_argument("--namespace", default=wire.RUNTIME, help="its namespace (%(default)s)")
+        hub.add_argument("--namespace", default=events.RUNTIME, help="its namespace (%(default)s)")
         hub.add_argument(
             "--token",
             default=os.environ.get("ALEPHSCRIPT_TOKEN"),

@@ -12,9 +12,9 @@ from typing import Any
 
 import msgspec
 
-from alephscript import wire
 from alephscript.cli.options import EXIT_CODES, Add, CliError, client, put
 from alephscript.errors import RequestError
+from alephscript.protocol.json import parse_json
 
 __all__ = ["add_to"]
 
@@ -96,7 +96,7 @@ def _payload(text: str) -> Any:
     except (OSError, UnicodeDecodeError) as exc:
         raise CliError(f"cannot read {text}: {exc}") from exc
     try:
-        return wire.loads(text)
+        return parse_json(text)
     except RequestError as error:
         advice = """write it as '{"key": "value"}'"""
         code = EXIT_CODES["invalid_payload"]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from alephscript.cli.options import Add, CliError
-from alephscript.client import AlephScriptClient
+from alephscript.client.client import AlephScriptClient
 
 __all__ = ["add_to"]
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 from alephscript import contracts
-from alephscript.client import AlephScriptClient
+from alephscript.client.client import AlephScriptClient
 
 __all__ = ["EXIT_CODES", "Add", "CliError", "Run", "client", "put", "rich_console"]
 
@@ -68,7 +68,7 @@ def client(options: argparse.Namespace) -> AlephScriptClient:
 
 def put(value: Any, *, pretty: bool = False) -> None:
     """Print a value as JSON."""
-    encoded = contracts.encode(value)
+    encoded = contracts.unstructure(value)
     indent = 2 if pretty and sys.stdout.isatty() else None
     print(json.dumps(encoded, ensure_ascii=False, indent=indent), flush=True)
 

@@ -15,11 +15,11 @@ from pathlib import Path
 import attrs
 import msgspec
 
-from alephscript.access import Access, RoomSecrets, SharedToken
 from alephscript.cli import workers
 from alephscript.cli.options import Add, CliError
 from alephscript.hub import Hub
-from alephscript.limits import Limits
+from alephscript.mesh.access import Access, RoomSecrets, SharedToken
+from alephscript.mesh.limits import Limits
 
 __all__ = ["add_to"]
 
@@ -148,7 +148,7 @@ def _access(options: argparse.Namespace) -> Access | None:
         if options.room_secrets is not None:
             return RoomSecrets(_secrets(Path(options.room_secrets)))
         if options.jwt_key is not None:
-            from alephscript.tokens import JsonWebToken
+            from alephscript.hub.tokens import JsonWebToken
 
             key = Path(options.jwt_key).read_text(encoding="utf-8").strip()
             return JsonWebToken(key, algorithms=[options.jwt_algorithm])

@@ -8,10 +8,10 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from alephscript import wire
 from alephscript.cli.options import Add, CliError, client, put, rich_console
-from alephscript.client import AlephScriptClient
-from alephscript.discovery import Offer
+from alephscript.client.client import AlephScriptClient
+from alephscript.client.discovery import Offer
+from alephscript.protocol import events
 
 __all__ = ["add_to", "example"]
 
@@ -98,7 +98,7 @@ async def _rows(
             before[key] = stats.requests
             errors = ", ".join(f"{code} {count}" for code, count in stats.errors.items())
             table.add_row(
-                ", ".join(rooms.get((name, wire.capability_name(capability)), ())),
+                ", ".join(rooms.get((name, events.capability_name(capability)), ())),
                 name,
                 capability,
                 f"{rate:.0f}",

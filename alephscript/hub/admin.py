@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from alephscript import frames, wire
 from alephscript.errors import RequestError
-from alephscript.frames import Kind
+from alephscript.protocol import events, packets
+from alephscript.protocol.packets import Kind
+from alephscript.protocol.websocket import write_text_frame
 
 if TYPE_CHECKING:
-    from alephscript.access import Identity
     from alephscript.hub.engine import Connection, Engine
+    from alephscript.mesh.access import Identity
 
 __all__ = ["Admin"]
 
@@ -111,8 +112,8 @@ class Admin:
 
     def _say(self, to: Iterable[Connection], event: str, *args: Any) -> None:
         payload = msgspec.json.encode([event, *args])
-        message = frames.encode(Kind.EVENT, _NAMESPACE, None, payload)
-        frame = frames.text_frame(message)
+        message = packets.write_packet(Kind.EVENT, _NAMESPACE, None, payload)
+        frame = write_text_frame(message)
         for connection in list(to):
             connection.send(message, frame)
 
@@ -159,7 +160,7 @@ class Admin:
                 "issued": connection.opened_at * 1000,
                 "secure": False,
                 "time": _at(connection.opened_at),
-                "url": wire.RUNTIME,
+                "url": events.RUNTIME,
                 "xdomain": False,
             },
             "rooms": [sid, *peer.rooms],

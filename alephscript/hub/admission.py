@@ -10,8 +10,8 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from alephscript.access import Access, Handshake, Identity, Refusal
-from alephscript.tracebacks import untold
+from alephscript.diagnostics.redaction import redacted
+from alephscript.mesh.access import Access, Handshake, Identity, Refusal
 
 __all__ = ["Admit", "admission", "identify"]
 
@@ -86,7 +86,7 @@ async def _asked(access: Access, auth: Any, handshake: Handshake) -> Identity | 
         logger.error(
             "%s.authenticate failed; nobody is let in",
             asked,
-            exc_info=untold(exc),
+            exc_info=redacted(exc),
             extra={"access": asked, "namespace": handshake.namespace},
         )
         return Refusal()

@@ -11,16 +11,17 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any, Protocol
 
-from alephscript import debugging, tracing
-from alephscript.deadlines import Deadlines
-from alephscript.effects import Acknowledge, Arm, Ask, Denied, Effect, Emit, Ended, ToHub
 from alephscript.hub.metering import Meter
-from alephscript.routing import Mesh
+from alephscript.hub.tracing import of_hub
+from alephscript.hub.watched_mesh import watched_mesh
+from alephscript.links.deadlines import Deadlines
+from alephscript.mesh.effects import Acknowledge, Arm, Deliver, Denied, Effect, Emit, Ended, ToHub
+from alephscript.mesh.mesh import Mesh
 
-__all__ = ["Carrier", "Elsewhere"]
+__all__ = ["Carrier", "ClusterPort"]
 
 
-class Elsewhere(Protocol):
+class ClusterPort(Protocol):
     """Whoever carries out effects that concern other hubs."""
 
     def carry(self, carrier: Carrier, effect: Effect, left: Iterator[Effect]) -> None:
@@ -40,11 +41,11 @@ class Carrier(abc.ABC):
     """
 
     def __init__(self, mesh: Mesh) -> None:
-        self.mesh = debugging.mesh(mesh)
+        self.mesh = watched_mesh(mesh)
         self.meter = Meter()
-        self.elsewhere: Elsewhere | None = None
+        self.elsewhere: ClusterPort | None = None
         self._asked_at: dict[int, float] = {}
-        self._tracing = tracing.of_hub(mesh.requests)
+        self._tracing = of_hub(mesh.requests)
         self._deadlines = Deadlines(self._expire)
         mesh.requests.remaining = self._deadlines.remaining
 
@@ -65,7 +66,7 @@ class Carrier(abc.ABC):
         left = iter(effects)
         for each in left:
             effect = each if self._tracing is None else self._tracing.follow(each)
-            if isinstance(effect, Ask):
+            if isinstance(effect, Deliver):
                 request, seconds = effect.request, effect.seconds
                 self.ask(effect.to, effect.event, effect.args, request)
                 if seconds is not None:

@@ -21,16 +21,18 @@ from typing import Any, Protocol
 import attrs
 import msgspec
 
-from alephscript import frames, wire
-from alephscript.access import Access, Handshake, Identity, Refusal
-from alephscript.deadlines import Deadlines
-from alephscript.effects import Acknowledge
 from alephscript.errors import InvalidPayload, Overloaded, RequestError
-from alephscript.frames import Kind, ProtocolError
 from alephscript.hub.admission import identify
 from alephscript.hub.carrier import Carrier
-from alephscript.limits import DEFAULT_LIMITS, Limits
-from alephscript.routing import Mesh
+from alephscript.links.deadlines import Deadlines
+from alephscript.mesh.access import Access, Handshake, Identity, Refusal
+from alephscript.mesh.effects import Acknowledge
+from alephscript.mesh.limits import DEFAULT_LIMITS, Limits
+from alephscript.mesh.mesh import Mesh
+from alephscript.protocol import packets
+from alephscript.protocol.json import parse_json
+from alephscript.protocol.packets import Kind, ProtocolError
+from alephscript.protocol.websocket import write_text_frame
 
 __all__ = ["Connection", "Engine", "WebSocket"]
 
@@ -43,7 +45,7 @@ work by turns, not side by side."""
 _LAST_POLL_SECONDS = 1.0
 _LONGEST_REASON = 40
 """Characters; a close frame takes 123 bytes."""
-_NOOP = frames.NOOP
+_NOOP = packets.NOOP
 _POLL_MESSAGES = 16
 """A python-engineio client drops a body of more messages than this, all of it."""
 
@@ -64,7 +66,7 @@ class WebSocket(Protocol):
         ...
 
 
-class Inhabited(Protocol):
+class Namespace(Protocol):
     """A namespace, as the session sees it."""
 
     def joined(self, sid: str, connection: Connection, identity: Identity | None) -> None:
@@ -133,7 +135,7 @@ class Engine:
         self.connections: dict[str, Connection] = {}
         self.meshes = meshes
         self.carriers = {namespace: _Carrier(mesh) for namespace, mesh in meshes.items()}
-        self.namespaces: dict[str, Inhabited] = {**self.carriers}
+        self.namespaces: dict[str, Namespace] = {**self.carriers}
         self._began = time.monotonic()
         self._asking: set[asyncio.Task[None]] = set()
         self._expiries: Deadlines[Connection] = Deadlines(_expire)
@@ -161,7 +163,7 @@ class Engine:
         connection = self.connection(self, secrets.token_urlsafe(15), handshake)
         self.connections[connection.id] = connection
         connection.send(
-            frames.open_packet(
+            packets.open_packet(
                 connection.id,
                 upgrades=upgrades,
                 ping_interval=self.ping_interval,
@@ -197,7 +199,7 @@ class Engine:
         for mesh in self.meshes.values():
             mesh.requests.closing = not take
 
-    def inhabit(self, name: str, namespace: Inhabited) -> None:
+    def inhabit(self, name: str, namespace: Namespace) -> None:
         """Serve a further namespace."""
         self.namespaces[name] = namespace
 
@@ -295,14 +297,14 @@ class Engine:
     async def _ask_access(
         self,
         connection: Connection,
-        inhabited: Inhabited,
+        inhabited: Namespace,
         access: Access,
         payload: bytes,
         handshake: Handshake,
     ) -> None:
         """Let somebody in, or not; whoever takes too long is cut off as one that never joins."""
         try:
-            said = wire.loads(payload) if payload else None
+            said = parse_json(payload) if payload else None
         except RequestError:
             verdict: Identity | Refusal = Refusal()
         else:
@@ -325,20 +327,20 @@ class Engine:
         self,
         connection: Connection,
         namespace: str,
-        inhabited: Inhabited,
+        inhabited: Namespace,
         identity: Identity | None,
     ) -> None:
         sid = connection.sids[namespace] = self.sid_prefix + secrets.token_urlsafe(15)
         accepted = msgspec.json.encode({"sid": sid})
-        connection.send(frames.encode(Kind.CONNECT, namespace, payload=accepted))
+        connection.send(packets.write_packet(Kind.CONNECT, namespace, payload=accepted))
         inhabited.joined(sid, connection, identity)
 
     def _refuse(self, connection: Connection, namespace: str, reason: str) -> None:
         refusal = msgspec.json.encode({"message": reason})
-        connection.send(frames.encode(Kind.CONNECT_ERROR, namespace, payload=refusal))
+        connection.send(packets.write_packet(Kind.CONNECT_ERROR, namespace, payload=refusal))
 
     def too_many(
-        self, connection: Connection, inhabited: Inhabited, sid: str, ack: int | None
+        self, connection: Connection, inhabited: Namespace, sid: str, ack: int | None
     ) -> None:
         """An event came that one has no credit for."""
         self.refusals["events_per_second"] += 1
@@ -370,7 +372,7 @@ class Engine:
             _, connection = self._to_ping.popleft()
             if connection.closed:
                 continue
-            connection.send(frames.PING)
+            connection.send(packets.PING)
             self._to_hear.append((now, connection))
             self._to_ping.append((now + self.ping_interval, connection))
         self._heart = (
@@ -450,7 +452,7 @@ class Connection:
             if self._waiting > self._engine.limits.backlog_bytes:
                 self._cut()
         else:
-            out.append(frame or frames.text_frame(message))
+            out.append(frame or write_text_frame(message))
             if len(out) >= _BATCH:
                 self.flush()
 
@@ -477,11 +479,11 @@ class Connection:
             engine.refusals["message_bytes"] += 1
             self.close("its message is too large")
             return
-        if message[:1] != frames.MESSAGE:
+        if message[:1] != packets.MESSAGE:
             self._control(message)
             return
         try:
-            kind, namespace, ack, payload = frames.decode(message)
+            kind, namespace, ack, payload = packets.parse_packet(message)
         except ProtocolError as error:
             self.close(str(error))
             return
@@ -500,16 +502,16 @@ class Connection:
     def _control(self, message: bytes) -> None:
         """A message that carries no packet."""
         kind = message[:1]
-        if kind == frames.PONG:
+        if kind == packets.PONG:
             self.heard_at = asyncio.get_running_loop().time()
-        elif kind == frames.PING:
+        elif kind == packets.PING:
             if message.isascii():
-                self.send(frames.PONG + message[1:])
+                self.send(packets.PONG + message[1:])
             else:
                 self.close("a ping carries no text")
-        elif kind == frames.CLOSE:
+        elif kind == packets.CLOSE:
             self.close("the client closed it")
-        elif kind not in (frames.UPGRADE, frames.NOOP):
+        elif kind not in (packets.UPGRADE, packets.NOOP):
             self.close(f"no Engine.IO message begins with {kind!r}")
 
     def attach(self, websocket: WebSocket) -> None:
@@ -518,7 +520,7 @@ class Connection:
         self._websocket = websocket
         self.upgraded = True
         self._upgrading = False
-        self._out = [frames.text_frame(message) for message in self._out]
+        self._out = [write_text_frame(message) for message in self._out]
         self.flush()
 
     def probe(self) -> None:
@@ -565,7 +567,7 @@ class Connection:
             extra={"connection_id": self.id, "reason": reason},
         )
         if self._poll is not None and not self._poll.done():
-            self._poll.set_result(frames.CLOSE)
+            self._poll.set_result(packets.CLOSE)
         self._out.clear()
         if self._websocket is not None:
             self._websocket.close(reason[:_LONGEST_REASON])
@@ -599,7 +601,7 @@ class Connection:
         """What a poll's body holds of what waits; the next poll comes at once for the rest."""
         out, self._out = self._out[:_POLL_MESSAGES], self._out[_POLL_MESSAGES:]
         self._waiting = sum(map(len, self._out))
-        return frames.join_polling(out)
+        return packets.join_polling(out)
 
     def _end_poll(self) -> None:
         if self._poll is not None and not self._poll.done():
@@ -612,8 +614,8 @@ class _Carrier(Carrier):
     def __init__(self, mesh: Mesh) -> None:
         super().__init__(mesh)
         self._connections: dict[str, Connection] = {}
-        self._event = frames.head(Kind.EVENT, mesh.namespace)
-        self._ack = frames.head(Kind.ACK, mesh.namespace)
+        self._event = packets.packet_head(Kind.EVENT, mesh.namespace)
+        self._ack = packets.packet_head(Kind.ACK, mesh.namespace)
 
     def joined(self, sid: str, connection: Connection, identity: Identity | None) -> None:
         self._connections[sid] = connection
@@ -625,7 +627,7 @@ class _Carrier(Carrier):
 
     def received(self, sid: str, ack: int | None, payload: bytes) -> None:
         try:
-            name, args = frames.event(payload)
+            name, args = packets.split_event(payload)
         except RequestError as error:
             self.refused(sid, ack, error)
         else:
@@ -638,14 +640,14 @@ class _Carrier(Carrier):
         if ack is None:
             return
         try:
-            values = frames.values(payload)
+            values = packets.split_values(payload)
         except RequestError as error:
             values = [msgspec.Raw(_encode(error.answer()))]
         self.carry(self.mesh.acknowledged(sid, ack, values))
 
     def emit(self, to: Iterable[str], event: str, args: tuple[Any, ...]) -> None:
         message = self._event + _encode((event, *args))
-        frame = frames.text_frame(message)
+        frame = write_text_frame(message)
         connections = self._connections
         for sid in to:
             connections[sid].send(message, frame)

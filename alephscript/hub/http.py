@@ -11,14 +11,14 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from alephscript import frames
-from alephscript.access import Handshake, Identity
 from alephscript.errors import PayloadTooLarge
-from alephscript.frames import ProtocolError
 from alephscript.hub import metrics
 from alephscript.hub.admission import Admit, identify
 from alephscript.hub.engine import Connection, Engine
 from alephscript.hub.pages import Headers, MeshPage
+from alephscript.mesh.access import Handshake, Identity
+from alephscript.protocol import packets
+from alephscript.protocol.packets import ProtocolError
 
 __all__ = ["HubApp"]
 
@@ -147,7 +147,7 @@ class HubApp:
                 wait = self._engine.ping_interval + self._engine.ping_timeout
                 return 200, _TEXT, await found.poll(wait)
             body = await _body(receive, self._engine.limits.message_bytes)
-            for message in frames.split_polling(body):
+            for message in packets.split_polling(body):
                 found.receive(message)
         except (ProtocolError, PayloadTooLarge) as error:
             if isinstance(error, PayloadTooLarge):

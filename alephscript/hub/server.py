@@ -14,20 +14,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from alephscript import wire
-from alephscript.access import Access
 from alephscript.errors import AlephScriptError, StateError
 from alephscript.hub.admin import Admin
 from alephscript.hub.admission import admission
-from alephscript.hub.debugging import connections
 from alephscript.hub.engine import Engine
 from alephscript.hub.http import HubApp
 from alephscript.hub.pages import MeshPage
-from alephscript.limits import DEFAULT_LIMITS, Limits
-from alephscript.routing import Mesh
+from alephscript.hub.watched_connection import connections
+from alephscript.mesh.access import Access
+from alephscript.mesh.limits import DEFAULT_LIMITS, Limits
+from alephscript.mesh.mesh import Mesh
+from alephscript.protocol import events
 
 if TYPE_CHECKING:
-    from alephscript.hub.cluster import Cluster
+    from alephscript.hub.cluster.cluster import Cluster
 
 __all__ = ["Hub", "HubError"]
 
@@ -54,7 +54,7 @@ class Hub:
         host: The address to listen on. Others than loopback need ``access``, or ``insecure``.
         port: The port; 0 takes a free one.
         access: Who may come in and what each may do, for example
-            `alephscript.access.SharedToken`; None lets in everybody.
+            `alephscript.mesh.access.SharedToken`; None lets in everybody.
         insecure: Listen beyond loopback although nobody is asked who they are.
         tls: Certificate and key (``ssl.SSLContext.load_cert_chain``); None serves plain HTTP.
         default_timeout: Seconds that a request may take when its asker names none.
@@ -86,7 +86,7 @@ class Hub:
         access: Access | None = None,
         insecure: bool = False,
         tls: ssl.SSLContext | None = None,
-        default_timeout: float = wire.DEFAULT_TIMEOUT,
+        default_timeout: float = events.DEFAULT_TIMEOUT,
         require_subscription: bool = False,
         cors_origins: Sequence[str] | str = (),
         allowed_hosts: Sequence[str] = (),
@@ -122,7 +122,7 @@ class Hub:
                     limits=limits,
                     authorize=None if access is None else access.authorize,
                 )
-                for namespace in wire.NAMESPACES
+                for namespace in events.NAMESPACES
             },
             ping_interval=ping_interval,
             ping_timeout=ping_timeout,
@@ -256,7 +256,7 @@ class Hub:
             import uvicorn
             from uvicorn.server import ServerState
 
-            from alephscript.hub.websocket import libraries
+            from alephscript.hub.sockets.handover import libraries
 
             websocket, create_server = libraries(self._engine, self._admit, name=self._websockets)
         except ModuleNotFoundError as exc:
@@ -297,8 +297,8 @@ class Hub:
     async def _join(self, url: str) -> None:
         """Be one of the hubs that share a Redis."""
         try:
-            from alephscript.hub._redis import RedisRegistry
-            from alephscript.hub.cluster import Cluster
+            from alephscript.hub.cluster.cluster import Cluster
+            from alephscript.hub.cluster.redis import RedisRegistry
         except ModuleNotFoundError as exc:
             raise HubError(
                 f"redis=… needs {exc.name}; install it with `pip install 'alephscript[redis]'`"

@@ -1,7 +1,7 @@
 """A test kit for projects that subclass `alephscript.AlephScriptClient`.
 
-`InMemoryMesh` and `HubMesh` take the place of the hub's address: the first is the hub's own routing
-without sockets, the second a hub on a free port. Both can be meddled with (`Meddled`), and both
+`InMemoryMesh` and `HubMesh` take the place of the hub's address: the first is the hub's own mesh
+without sockets, the second a hub on a free port. Both can be given faults (`FaultInjector`). Both
 make an `Observer`, whose expectations fail with what did happen.
 
 With pytest nothing has to be imported: the fixtures ``mesh`` (in memory, or with ``--mesh=real`` on
@@ -20,17 +20,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from alephscript.testing.meddling import Meddled
+    from alephscript.testing.faults import FaultInjector
     from alephscript.testing.memory import InMemoryMesh
     from alephscript.testing.observing import Observer
     from alephscript.testing.real import HubMesh
 
-__all__ = ["HubMesh", "InMemoryMesh", "Meddled", "Observer"]
+__all__ = ["FaultInjector", "HubMesh", "InMemoryMesh", "Observer"]
 
 _HOMES = {
     "HubMesh": "real",
     "InMemoryMesh": "memory",
-    "Meddled": "meddling",
+    "FaultInjector": "faults",
     "Observer": "observing",
 }
 

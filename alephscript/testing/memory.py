@@ -16,20 +16,21 @@ from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from alephscript import wire
-from alephscript.effects import Acknowledge, Effect
 from alephscript.errors import ConnectionRefused, NotConnected, StateError
 from alephscript.hub.carrier import Carrier
-from alephscript.routing import Mesh
-from alephscript.testing.meddling import Meddled
-from alephscript.transport import Link, Receiver
+from alephscript.links.transport import Link, Receiver
+from alephscript.mesh.effects import Acknowledge, Effect
+from alephscript.mesh.mesh import Mesh
+from alephscript.protocol import events
+from alephscript.protocol.json import parse_json, write_json
+from alephscript.testing.faults import FaultInjector
 
 __all__ = ["InMemoryMesh"]
 
 T = TypeVar("T")
 
 
-class InMemoryMesh(Meddled):
+class InMemoryMesh(FaultInjector):
     """A hub in memory; pass it to clients where they take the hub's address.
 
     Args:
@@ -41,7 +42,7 @@ class InMemoryMesh(Meddled):
     def __init__(
         self,
         *,
-        default_timeout: float = wire.DEFAULT_TIMEOUT,
+        default_timeout: float = events.DEFAULT_TIMEOUT,
         require_subscription: bool = False,
         history: int = 0,
     ) -> None:
@@ -55,7 +56,7 @@ class InMemoryMesh(Meddled):
                     incarnation="memory",
                 )
             )
-            for namespace in wire.NAMESPACES
+            for namespace in events.NAMESPACES
         }
         super().__init__(list(self._carriers.values()))
         self._open = False
@@ -101,7 +102,7 @@ class InMemoryMesh(Meddled):
         auth: Mapping[str, Any] | None,  # noqa: ARG002 - nobody is refused in memory
         timeout: float,  # noqa: ARG002 - nothing here takes time
     ) -> Link:
-        """Open a link; see `alephscript.transport.Transport.connect`."""
+        """Open a link; see `alephscript.links.transport.Transport.connect`."""
         if not self._open:
             raise ConnectionRefused("memory", "the mesh is not open")
         carrier = self._carriers.get(namespace)
@@ -116,21 +117,21 @@ class _MemoryCarrier(Carrier):
         self.links: dict[str, _MemoryLink] = {}
 
     def emit(self, to: Iterable[str], event: str, args: tuple[Any, ...]) -> None:
-        payload = wire.dumps([event, *args])
+        payload = write_json([event, *args])
         for sid in to:
             self.links[sid].later(lambda receiver: receiver.received(payload, None))
 
     def ask(self, to: str, event: str, args: tuple[Any, ...], request: int) -> None:
-        payload = wire.dumps([event, *args])
+        payload = write_json([event, *args])
         self.links[to].later(lambda receiver: receiver.received(payload, request))
 
     def acknowledge(self, effect: Acknowledge) -> None:
-        payload = wire.dumps([effect.answer])
+        payload = write_json([effect.answer])
         self.links[effect.sid].later(lambda receiver: receiver.acknowledged(effect.ack, payload))
 
 
 class _MemoryLink:
-    """See `alephscript.transport.Link`; each hop takes one turn of the loop and keeps order."""
+    """See `alephscript.links.transport.Link`; a hop takes one turn of the loop, in order."""
 
     def __init__(self, carrier: _MemoryCarrier, receiver: Receiver, sid: str) -> None:
         self._receiver = receiver
@@ -142,11 +143,11 @@ class _MemoryLink:
     def send(self, payload: bytes, ack: int | None = None) -> None:
         if not self._is_up():
             raise NotConnected("the link to the hub is gone; nothing was sent")
-        event, *args = wire.loads(payload)
+        event, *args = parse_json(payload)
         self._to_mesh(lambda mesh: mesh.received(self._sid, event, args, ack))
 
     def acknowledge(self, ack: int, payload: bytes) -> None:
-        args = wire.loads(payload)
+        args = parse_json(payload)
         self._to_mesh(lambda mesh: mesh.acknowledged(self._sid, ack, args))
 
     async def close(self) -> None:

@@ -9,10 +9,10 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Self
 
-from alephscript.capabilities import Event
-from alephscript.client import AlephScriptClient
+from alephscript.client.client import AlephScriptClient
+from alephscript.client.messages import Event
+from alephscript.client.streams import EventStream
 from alephscript.contracts import wire_key
-from alephscript.streams import EventStream
 
 __all__ = ["Observer"]
 

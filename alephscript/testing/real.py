@@ -6,16 +6,16 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from alephscript.client import transport_to
 from alephscript.errors import StateError
 from alephscript.hub import Hub
-from alephscript.testing.meddling import Meddled
-from alephscript.transport import Link, Receiver
+from alephscript.links import transport_to
+from alephscript.links.transport import Link, Receiver
+from alephscript.testing.faults import FaultInjector
 
 __all__ = ["HubMesh"]
 
 
-class HubMesh(Meddled):
+class HubMesh(FaultInjector):
     """A real hub for tests; pass it to clients where they take the hub's address.
 
     Args:
@@ -80,7 +80,7 @@ class HubMesh(Meddled):
         auth: Mapping[str, Any] | None,
         timeout: float,
     ) -> Link:
-        """Open a link; see `alephscript.transport.Transport.connect`."""
+        """Open a link; see `alephscript.links.transport.Transport.connect`."""
         url = self.url if self._hub else f"http://127.0.0.1:{self._options['port']}"
         transport = transport_to(url)
         return await transport.connect(receiver, namespace=namespace, auth=auth, timeout=timeout)

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Any, Self
 
 from alephscript.aaia import Eferencia, MundoConfig, Percepto
-from alephscript.contracts import encode
+from alephscript.contracts import unstructure
 from examples.aaia_runtime.errors import PathNotFound, PerceptoTooDeep, PerceptoTooLarge
 
 __all__ = ["EL_MUNDO_ACABARA", "MAX_BYTES", "MAX_NESTING", "Mundo", "json_bytes", "look_up"]
@@ -86,14 +86,14 @@ class Mundo:
         """
         if _deeper(percepto.payload, MAX_NESTING):
             raise PerceptoTooDeep(MAX_NESTING)
-        encoded = encode(percepto)
+        encoded = unstructure(percepto)
         if json_bytes(encoded) > MAX_BYTES:
             raise PerceptoTooLarge(MAX_BYTES)
         self._keep("ultimoPercepto", encoded)
 
     def receive(self, eferencia: Eferencia) -> None:
         """Keep an eferencia as the last one."""
-        self._keep("ultimaEferencia", encode(eferencia))
+        self._keep("ultimaEferencia", unstructure(eferencia))
 
     def _keep(self, key: str, encoded: Any) -> None:
         self.modelo[key] = encoded

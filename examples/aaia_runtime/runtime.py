@@ -14,7 +14,7 @@ from anyio.abc import TaskGroup
 
 from alephscript import StateError, aaia
 from alephscript.aaia import AppInfo, RunState
-from alephscript.contracts import encode
+from alephscript.contracts import unstructure
 from examples.aaia_runtime.apps import DEMOS, FIA_CLASSES, AppsService
 from examples.aaia_runtime.fia import FIA
 from examples.aaia_runtime.mundo import look_up
@@ -190,7 +190,7 @@ class Runtime:
         """
         state = self._session(session_id).mundo_state()
         return aaia.QueryResult(
-            mundo=state, result=look_up(encode(state), query) if query else None
+            mundo=state, result=look_up(unstructure(state), query) if query else None
         )
 
     async def list_threads(self) -> aaia.Threads:

@@ -17,7 +17,8 @@ import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from alephscript import AlephScriptClient, loops
+from alephscript import AlephScriptClient
+from alephscript.client import loops
 from tests.conftest import RedisServer
 
 ROOT = Path(__file__).parents[2]

@@ -19,7 +19,7 @@ import pytest
 from alephscript import AlephScriptClient, CapabilityError, RequestFor, capability
 from alephscript.cli import parser
 from alephscript.cli.showing import example
-from alephscript.contracts import decode, json_schema
+from alephscript.contracts import json_schema, structure
 from alephscript.hub import Hub
 
 pytestmark = pytest.mark.anyio
@@ -309,4 +309,4 @@ def test_an_example_fits_the_schema_that_it_was_made_from() -> None:
     """What is required, nested and referred to included."""
     made = example(json_schema(Outer))
     assert "leftOut" not in made
-    assert decode(made, Outer).inner.share == 0.5
+    assert structure(made, Outer).inner.share == 0.5

@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 import pytest
 
 from alephscript import AlephScriptClient
-from alephscript._asyncio import AsyncioTransport
 from alephscript.hub import Hub
+from alephscript.links._asyncio import AsyncioTransport
 from alephscript.testing import InMemoryMesh
 
 C = TypeVar("C", bound=AlephScriptClient)

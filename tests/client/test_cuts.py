@@ -28,9 +28,9 @@ from alephscript import (
     observe,
     on,
 )
-from alephscript._asyncio import AsyncioTransport
-from alephscript._picows import PicowsTransport
-from alephscript._socketio import SocketIOTransport
+from alephscript.links._asyncio import AsyncioTransport
+from alephscript.links._picows import PicowsTransport
+from alephscript.links._socketio import SocketIOTransport
 
 from .conftest import MeshUnderTest, at_once
 

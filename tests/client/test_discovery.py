@@ -19,8 +19,8 @@ from alephscript import (
     capability,
     master,
 )
-from alephscript.discovery import MemberInfo
-from alephscript.session import Question
+from alephscript.client.discovery import MemberInfo
+from alephscript.client.session import Call
 
 from .test_stock_dialect import Silent
 
@@ -173,7 +173,7 @@ async def test_a_member_is_asked_about_itself_and_nothing_else(mesh: Any) -> Non
     client = await mesh.open()
     with pytest.raises(NoMaster):
         await client.request("MEMBER_PING")
-    answer = await client._session.ask(Question("GET_MEMBER_PING", b"{}", meta={"member": "none"}))
+    answer = await client._session.ask(Call("GET_MEMBER_PING", b"{}", meta={"member": "none"}))
     assert answer["code"] == "no_master"
 
 

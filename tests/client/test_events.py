@@ -19,7 +19,7 @@ from alephscript import (
     observe,
     on,
 )
-from alephscript.serving import current
+from alephscript.client.serving import current
 
 pytestmark = pytest.mark.anyio
 

@@ -20,9 +20,9 @@ from alephscript import (
     State,
     capability,
     observe,
-    wire,
 )
-from alephscript.transport import Link, Receiver
+from alephscript.links.transport import Link, Receiver
+from alephscript.protocol.json import parse_json, write_json
 
 pytestmark = pytest.mark.anyio
 
@@ -179,7 +179,7 @@ class Silent:
 
     def send(self, payload: bytes, ack: int | None = None) -> None:
         """Take it."""
-        self.sent.append(wire.loads(payload)[0])
+        self.sent.append(parse_json(payload)[0])
         if self.goes:
             self.receiver.lost("it went")
 
@@ -219,11 +219,11 @@ async def test_an_event_that_wants_an_acknowledgement_gets_one() -> None:
     """A foreign hub may ask for it; nobody's event is said to be so."""
     hub = Silent()
     answers: list[tuple[int, bool]] = []
-    hub.acknowledge = lambda ack, answer: answers.append((ack, wire.loads(answer)[0]["success"]))  # type: ignore[method-assign]
+    hub.acknowledge = lambda ack, answer: answers.append((ack, parse_json(answer)[0]["success"]))  # type: ignore[method-assign]
     async with asyncio.timeout(5), AlephScriptClient(hub, acknowledges=False) as client:
-        hub.receiver.received(wire.dumps(["NOBODY", 1]), 1)
+        hub.receiver.received(write_json(["NOBODY", 1]), 1)
         stream = client.events()
-        hub.receiver.received(wire.dumps(["SET_X", {"a": 1, "sender": "s"}]), 2)
+        hub.receiver.received(write_json(["SET_X", {"a": 1, "sender": "s"}]), 2)
         event = await anext(stream)
     assert answers == [(1, False), (2, True)]
     assert (event.name, event.data) == ("SET_X", {"a": 1})

@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 from alephscript import AlephScriptClient, capability
-from alephscript.access import RoomSecrets
 from alephscript.errors import ConnectionRefused, PermissionDenied
-from alephscript.hub import Hub
+from alephscript.hub import Hub, RoomSecrets
 from tests.hub.conftest import Stock
 
 pytestmark = pytest.mark.anyio

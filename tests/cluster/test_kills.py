@@ -13,14 +13,7 @@ from typing import Any
 
 import pytest
 
-from alephscript import (
-    AlephScriptClient,
-    MasterLost,
-    NoMaster,
-    RequestError,
-    State,
-    capability,
-)
+from alephscript import AlephScriptClient, MasterLost, NoMaster, RequestError, State, capability
 from alephscript.hub import Hub, HubError
 from tests.conftest import Start
 

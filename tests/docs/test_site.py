@@ -12,21 +12,12 @@ import pytest
 from sphinx.util.inventory import InventoryFile
 
 import alephscript
-from alephscript import (
-    aaia,
-    access,
-    asyncapi,
-    capabilities,
-    cli,
-    contracts,
-    discovery,
-    errors,
-    hub,
-    sync,
-    testing,
-    tokens,
-    wire,
-)
+from alephscript import aaia, asyncapi, cli, contracts, errors, hub, sync, testing
+from alephscript.client import discovery
+from alephscript.client.messages import GAP
+from alephscript.hub import tokens
+from alephscript.mesh import access
+from alephscript.protocol import events
 from examples.aaia_runtime import errors as runtime_errors
 from examples.persefon_bot import ROOM_EVENTS
 from tests.docs.pages import DOCS
@@ -86,7 +77,7 @@ def test_every_command_is_shown_with_its_options(site: Path) -> None:
 def test_every_event_has_its_row(site: Path) -> None:
     """What the hub says, what AAIA_ROOM is told."""
     named = {row[0] for row in table(site, "events")}
-    assert {*wire.CONFIRMATIONS, wire.HubEvent.MASTER_CHANGED, capabilities.GAP} <= named
+    assert {*events.CONFIRMATIONS, events.HubEvent.MASTER_CHANGED, GAP} <= named
     assert set(ROOM_EVENTS.values()) <= named
 
 

@@ -91,7 +91,7 @@ async def test_the_seeds_flow_with_everything_that_the_room_is_told(
         step = await client.request(aaia.StepFIA(session_id=session_id, fia_index=0))
         assert step.cycles == 1
         assert step.eferencia.payload["meta"]["numSoluciones"] == 3
-        eferencia = contracts.encode(step.eferencia)
+        eferencia = contracts.unstructure(step.eferencia)
         stepped = {"eferencia": eferencia, "run_state": step.run_state}
         await room.expect("FIA_STEP", session_id=session_id, **stepped, within=5)
         await room.expect("EFERENCIA", session_id=session_id, fia_index=0, within=5)

@@ -18,17 +18,10 @@ from typing import Any
 import pytest
 import websockets
 
-from alephscript import (
-    AlephScriptClient,
-    LinkLost,
-    Overloaded,
-    State,
-    capability,
-)
-from alephscript._asyncio import AsyncioTransport
-from alephscript._socketio import SocketIOTransport
-from alephscript.hub import Hub
-from alephscript.limits import Limits
+from alephscript import AlephScriptClient, LinkLost, Overloaded, State, capability
+from alephscript.hub import Hub, Limits
+from alephscript.links._asyncio import AsyncioTransport
+from alephscript.links._socketio import SocketIOTransport
 from alephscript.testing import InMemoryMesh
 
 from .conftest import Line

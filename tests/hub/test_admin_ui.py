@@ -10,8 +10,7 @@ from urllib.request import urlopen
 import pytest
 
 from alephscript import AlephScriptClient, observe
-from alephscript.access import SharedToken
-from alephscript.hub import Hub
+from alephscript.hub import Hub, SharedToken
 from alephscript.hub.server import HubError
 
 from .conftest import Stock

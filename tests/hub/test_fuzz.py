@@ -17,8 +17,8 @@ import pytest
 from hypothesis import Phase, given, settings, strategies as st
 from websockets.exceptions import ConnectionClosed
 
-from alephscript import wire
 from alephscript.hub import Hub
+from alephscript.protocol import events
 
 from .conftest import Raw, raw_peer
 from .test_polling import Poller
@@ -76,7 +76,7 @@ DECLARATION = almost(
     "features",
     room=ROOMS,
     features=FEATURES,
-    group=st.sampled_from(wire.GROUPS),
+    group=st.sampled_from(events.GROUPS),
     descriptions=st.just({"X": {"idempotent": True}}),
     out=TRUE,
 )
@@ -91,7 +91,9 @@ ASKED = ["GET_X", "GET_Y", "GET_"]
 INSIDE = [*ASKED, "SET_X", "SET_Y", "FIA_STEP", "MAKE_MASTER", "GET_SERVER_STATE", "disconnect"]
 EVENTS: Mapping[str, st.SearchStrategy[tuple[Any, ...]]] = {
     "CLIENT_REGISTER": st.tuples(
-        almost("usuario", usuario=st.just("u"), sesion=st.just(1), protocol=st.just(wire.PROTOCOL))
+        almost(
+            "usuario", usuario=st.just("u"), sesion=st.just(1), protocol=st.just(events.PROTOCOL)
+        )
     ),
     "CLIENT_SUSCRIBE": st.tuples(
         almost("room", room=ROOMS, out=TRUE, since=almost(history=st.just(""), number=NUMBERS))
@@ -114,7 +116,7 @@ EVENTS: Mapping[str, st.SearchStrategy[tuple[Any, ...]]] = {
     "REQUEST_PROGRESS": st.tuples(JSON, almost("id", id=NUMBERS.map(str))),
     **dict.fromkeys(ASKED, st.tuples(JSON) | st.tuples(JSON, META)),
 }
-REFUSED = sorted({*wire.RESERVED, *wire.HUB_ONLY, "WHATEVER", ""} - set(EVENTS))
+REFUSED = sorted({*events.RESERVED, *events.HUB_ONLY, "WHATEVER", ""} - set(EVENTS))
 SPACES = st.sampled_from([b"/runtime,"] * 6 + [b"", b"/nowhere,", b"/runtime?q,"])
 IDS = st.just(b"") | NUMBERS.map(b"%d".__mod__)
 
@@ -270,7 +272,7 @@ async def test_any_traffic_over_websockets_is_dealt_with(hub: Hub, lines: list[b
     peers: dict[int, tuple[Raw, Books]] = {}
     async with AsyncExitStack() as stack:
         for line in lines:
-            if line in (b"", b"~") or wire.PROTOCOL.encode() in line:
+            if line in (b"", b"~") or events.PROTOCOL.encode() in line:
                 continue
             sign, name, message = parsed(line)
             if name not in peers:

@@ -20,13 +20,20 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from alephscript import AlephScriptClient, Request, RequestError, State, capability
-from alephscript._asyncio import AsyncioTransport
-from alephscript.access import Access, Handshake, Identity, Refusal, RoomSecrets, SharedToken
 from alephscript.errors import ConnectionRefused, PermissionDenied
-from alephscript.hub import Hub
+from alephscript.hub import (
+    Access,
+    Handshake,
+    Hub,
+    Identity,
+    JsonWebToken,
+    Limits,
+    Refusal,
+    RoomSecrets,
+    SharedToken,
+)
 from alephscript.hub.engine import Engine
-from alephscript.limits import Limits
-from alephscript.tokens import JsonWebToken
+from alephscript.links._asyncio import AsyncioTransport
 
 from .conftest import Stock, quiet
 

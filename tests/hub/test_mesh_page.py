@@ -11,8 +11,7 @@ import attrs
 import pytest
 
 from alephscript import AlephScriptClient, Request, RequestFor, aaia, capability, observe
-from alephscript.access import Access, Handshake, Identity, Refusal, SharedToken
-from alephscript.hub import Hub
+from alephscript.hub import Access, Handshake, Hub, Identity, Refusal, SharedToken
 from examples.persefon_bot import PersefonBot
 
 from .browsing import Page, browsing

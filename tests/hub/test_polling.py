@@ -12,8 +12,8 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from alephscript.hub import Hub, websocket
-from alephscript.limits import Limits
+from alephscript.hub import Hub, Limits
+from alephscript.hub.sockets import handover
 
 from .conftest import Raw, raw_peer
 
@@ -289,7 +289,7 @@ async def test_a_websocket_that_is_never_used_is_closed(
     poller: Poller, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After some seconds, here fewer."""
-    monkeypatch.setattr(websocket, "UPGRADE_SECONDS", 0.05)
+    monkeypatch.setattr(handover, "UPGRADE_SECONDS", 0.05)
     await poller.join()
     async with connect(poller.upgrade_url(), compression=None) as socket:
         await Raw(socket).until_closed()

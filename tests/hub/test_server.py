@@ -16,9 +16,8 @@ import pytest
 from websockets.asyncio.client import connect
 
 from alephscript.errors import StateError
-from alephscript.hub import Hub
+from alephscript.hub import Hub, Limits
 from alephscript.hub.server import HubError
-from alephscript.limits import Limits
 
 from .conftest import Join, raw_peer
 

@@ -21,13 +21,14 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any, Self
 
-from alephscript import frames, wire
 from alephscript.errors import RequestError
-from alephscript.frames import Kind, ProtocolError
+from alephscript.hub import Limits
 from alephscript.hub.engine import Engine
-from alephscript.limits import Limits
-from alephscript.routing import Mesh
-from alephscript.wire import HubEvent
+from alephscript.mesh.mesh import Mesh
+from alephscript.protocol import events, packets
+from alephscript.protocol.events import HubEvent
+from alephscript.protocol.json import read_value
+from alephscript.protocol.packets import Kind, ProtocolError
 
 NOTES = frozenset(
     {
@@ -138,7 +139,7 @@ LIVES = {
 """What becomes of requests, among `JOINED`."""
 
 _MAX_BACKLOG = 1_000_000
-_ALL_DEADLINES = wire.LONGEST_TIMEOUT + 1
+_ALL_DEADLINES = events.LONGEST_TIMEOUT + 1
 
 
 def parsed(line: bytes) -> tuple[bytes, int, bytes]:
@@ -161,13 +162,13 @@ class Books:
 
     def says(self, message: bytes) -> None:
         """The peer sent an Engine.IO message."""
-        if not message.startswith(frames.MESSAGE):
+        if not message.startswith(packets.MESSAGE):
             return
         try:
-            kind, namespace, ack, payload = frames.decode(message)
+            kind, namespace, ack, payload = packets.parse_packet(message)
         except ProtocolError:
             return
-        if kind is Kind.CONNECT and namespace in wire.NAMESPACES:
+        if kind is Kind.CONNECT and namespace in events.NAMESPACES:
             self._joined.add(namespace)
         elif namespace not in self._joined:
             return
@@ -188,16 +189,16 @@ class Books:
             AssertionError: It breaks peers, or answers what was not asked.
         """
         assert message.decode()[0] in "0234"  # open, ping, pong, message
-        if not message.startswith(frames.MESSAGE):
+        if not message.startswith(packets.MESSAGE):
             return
-        kind, namespace, ack, payload = frames.decode(message)
+        kind, namespace, ack, payload = packets.parse_packet(message)
         said = _strictly(payload)
         if kind is Kind.EVENT:
-            frames.values(payload)
+            packets.split_values(payload)
             assert isinstance(said[0], str)
-            assert said[0] not in wire.RESERVED
+            assert said[0] not in events.RESERVED
         elif kind is Kind.ACK:
-            frames.values(payload)
+            packets.split_values(payload)
             (answer,) = said
             assert "success" in answer
             paid = self.owed if self.owed[namespace, ack] else self._waived
@@ -262,12 +263,12 @@ class Peer:
         written, self._written = self._written, []
         for message in _messages(b"".join(written)):
             self.books.hears(message)
-            if message == frames.PING:
-                self.says(frames.PONG)
-            elif self.is_honest and message.startswith(frames.MESSAGE):
-                kind, namespace, ack, _ = frames.decode(message)
+            if message == packets.PING:
+                self.says(packets.PONG)
+            elif self.is_honest and message.startswith(packets.MESSAGE):
+                kind, namespace, ack, _ = packets.parse_packet(message)
                 if kind is Kind.EVENT and ack is not None:
-                    self.says(frames.encode(Kind.ACK, namespace, ack, b'[{"served":true}]'))
+                    self.says(packets.write_packet(Kind.ACK, namespace, ack, b'[{"served":true}]'))
 
     # What a connection needs of a websocket
 
@@ -298,7 +299,7 @@ class Stage:
         self._runner = asyncio.Runner(loop_factory=lambda: _Loop(self._clock))
         self._alarm = _Alarm()
         self.engine = Engine(
-            {name: Mesh(name, default_timeout=1.0) for name in wire.NAMESPACES},
+            {name: Mesh(name, default_timeout=1.0) for name in events.NAMESPACES},
             ping_interval=2.0,
             ping_timeout=1.0,
             limits=Limits(backlog_bytes=_MAX_BACKLOG),
@@ -431,8 +432,8 @@ def _messages(data: bytes) -> Iterator[bytes]:
 def _read(payload: bytes) -> tuple[Any, Any]:
     """Name and first argument of an event, as far as they can be read."""
     try:
-        values = frames.values(payload)[:2]
-        event, about = [*map(wire.value, values), None, None][:2]
+        values = packets.split_values(payload)[:2]
+        event, about = [*map(read_value, values), None, None][:2]
     except RequestError:
         return None, None
     return event if isinstance(event, str) else None, about

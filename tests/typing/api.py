@@ -10,7 +10,7 @@ from alephscript import AlephScriptClient, Event, Request, RequestFor, capabilit
 from alephscript.aaia import FIAStep, StepFIA, StepResult
 from alephscript.hub import Hub
 from alephscript.sync import AlephScriptClient as BlockingClient
-from alephscript.testing import InMemoryMesh, Meddled
+from alephscript.testing import FaultInjector, InMemoryMesh
 
 
 @attrs.frozen
@@ -62,6 +62,6 @@ def block(client: BlockingClient) -> None:
     assert_type(client.events("LOBBY").next(timeout=1), Event[Any] | None)
 
 
-async def test(mesh: Meddled) -> None:
+async def test(mesh: FaultInjector) -> None:
     async with Greeter(mesh), mesh.observer("LOBBY") as observer:
         assert_type(await observer.expect("GREETED", who="you", within=1), Event[Any])

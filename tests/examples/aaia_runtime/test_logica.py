@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from alephscript.aaia import AppFIA, Eferencia, MundoConfig, Percepto, TipoEferencia, TipoPercepto
-from alephscript.contracts import encode
+from alephscript.contracts import unstructure
 from examples.aaia_runtime import logica
 from examples.aaia_runtime.logica import FIALogica
 from examples.aaia_runtime.mundo import Mundo
@@ -311,4 +311,4 @@ def test_reasons_about_any_percepto_without_raising(
     assert eferencia.payload["exito"] is solved
     assert all(isinstance(error, str) for error in eferencia.payload["errores"])
     if all(value not in (float("inf"), float("-inf")) for value in payload.values()):
-        encode(eferencia.payload["acciones"])
+        unstructure(eferencia.payload["acciones"])

@@ -14,7 +14,7 @@ from hypothesis import given, settings, strategies as st
 
 from alephscript import CapabilityError, StateError, aaia
 from alephscript.aaia import Percepto, RunState, TipoPercepto
-from alephscript.contracts import encode
+from alephscript.contracts import unstructure
 from examples.aaia_runtime.errors import (
     AppNotFound,
     PathNotFound,
@@ -206,7 +206,7 @@ class TestSessions:
         with pytest.raises(TooManySessions) as caught:
             await runtime.create_session("demo-situada")
         assert (caught.value.code, caught.value.retryable) == ("overloaded", True)
-        assert len(json.dumps(encode(await runtime.list_sessions()))) < 900_000
+        assert len(json.dumps(unstructure(await runtime.list_sessions()))) < 900_000
         await runtime.destroy_session(session_id)
         await runtime.create_session("demo-situada")
         clock.advance(hours=1)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings, strategies as st
 
 from alephscript.aaia import AppFIA, Eferencia, MundoConfig, Percepto, TipoEferencia, TipoPercepto
-from alephscript.contracts import encode
+from alephscript.contracts import unstructure
 from examples.aaia_runtime.apps import AppsService
 from examples.aaia_runtime.mundo import Mundo
 from examples.aaia_runtime.sbr import FIASBR, MAX_FIRINGS
@@ -143,7 +143,7 @@ def test_two_fias_have_two_engines() -> None:
 def test_what_is_perceived_is_data_whatever_it_looks_like(payload: dict[str, Any]) -> None:
     """Each value comes back as it went in; none is read as a construct."""
     eferencia = reason(make(ECHO), payload)
-    encode(eferencia)
+    unstructure(eferencia)
     echoed = actions(eferencia)
     assert len(echoed) <= len(payload)
     for key, value in payload.items():

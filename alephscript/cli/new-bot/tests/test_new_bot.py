@@ -2,7 +2,7 @@
 
 import pytest
 from alephscript import AlephScriptClient, InvalidPayload
-from alephscript.testing import Meddled
+from alephscript.testing import FaultInjector
 
 import new_bot
 
@@ -15,7 +15,7 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-async def test_it_greets_by_name_and_tells_the_room(mesh: Meddled) -> None:
+async def test_it_greets_by_name_and_tells_the_room(mesh: FaultInjector) -> None:
     """Whoever is in the room hears it."""
     async with new_bot.NewBot(mesh), mesh.observer("NEW_BOT") as observer:
         answer = await observer.client.request(new_bot.Greet(who="Ada"), timeout=5)
@@ -23,7 +23,7 @@ async def test_it_greets_by_name_and_tells_the_room(mesh: Meddled) -> None:
         await observer.expect("GREETED", who="Ada", within=1)
 
 
-async def test_it_wants_a_name(mesh: Meddled) -> None:
+async def test_it_wants_a_name(mesh: FaultInjector) -> None:
     """What does not fit the contract never reaches the bot."""
     async with new_bot.NewBot(mesh), AlephScriptClient(mesh) as client:
         with pytest.raises(InvalidPayload) as caught:

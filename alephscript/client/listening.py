@@ -1,0 +1,120 @@
+"""Running `@on` methods: each listener reads a stream of its own, in order or many at once."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Iterable
+from typing import Any
+
+from alephscript import contracts
+from alephscript.client import serving
+from alephscript.client.declaring import Listener
+from alephscript.client.messages import Event
+from alephscript.client.streams import EventStream, Streams
+from alephscript.diagnostics.redaction import redacted
+
+__all__ = ["Listening"]
+
+logger = logging.getLogger("alephscript.client")
+
+_BUFFER = 1024
+_MOST_AT_ONCE = 64
+"""Events that one unordered listener handles at a time."""
+
+
+class Listening:
+    """A client's listeners at work; what one raises is logged and costs nothing but that event.
+
+    Args:
+        owner: Whose methods they are.
+        listeners: What they listen to.
+        name: Who the owner is, for the log.
+    """
+
+    def __init__(self, owner: object, listeners: Iterable[Listener], *, name: str) -> None:
+        self._owner = owner
+        self._listeners = list(listeners)
+        self._name = name
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def open(self, streams: Streams) -> None:
+        """Listen from now on."""
+        for each in self._listeners:
+            stream = streams.open(each.room, frozenset({each.event}), _BUFFER)
+            self._spawn(
+                self._in_order(each, stream) if each.ordered else self._at_once(each, stream)
+            )
+
+    async def close(self, *, spare: asyncio.Task[Any] | None) -> None:
+        """Cancel what runs, all but the task that closes."""
+        tasks = self._tasks - {spare}
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    def _spawn(self, work: Any) -> asyncio.Task[None]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def _in_order(self, listener: Listener, stream: EventStream) -> None:
+        serving.current.set(None)  # not the request that whoever opened the client serves
+        while await stream.wait():
+            while stream:
+                event = stream.take()
+                try:
+                    await self._heard(listener, event)
+                except BaseException as exc:  # noqa: BLE001 - raised again if it ends the listener
+                    self._fail(listener, event, exc)
+
+    async def _at_once(self, listener: Listener, stream: EventStream) -> None:
+        serving.current.set(None)
+        room = asyncio.Semaphore(_MOST_AT_ONCE)
+        async for event in stream:
+            await room.acquire()
+            self._spawn(self._hear(listener, event)).add_done_callback(lambda _: room.release())
+
+    async def _hear(self, listener: Listener, event: Event[Any]) -> None:
+        try:
+            await self._heard(listener, event)
+        except BaseException as exc:  # noqa: BLE001 - raised again if it ends the listener
+            self._fail(listener, event, exc)
+
+    def _heard(self, listener: Listener, event: Event[Any]) -> Awaitable[Any]:
+        """What is to be awaited of a listener that hears something."""
+        method = getattr(self._owner, listener.attribute)
+        if listener.data is not None and type(event.data) is not listener.data:
+            data = contracts.structure(event.data, listener.data)
+            event = Event(event.room, event.name, data, event.sender)
+        if listener.blocking:
+            return serving.in_thread(method, event)
+        heard: Awaitable[Any] = method(event)
+        return heard
+
+    def _fail(self, listener: Listener, event: Event[Any], exc: BaseException) -> None:
+        """Log what a listener raised.
+
+        Raises:
+            BaseException: The same, if the client is closing, or the program ends.
+        """
+        if isinstance(exc, asyncio.CancelledError):
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise exc
+        elif not isinstance(exc, Exception):
+            raise exc
+        logger.error(
+            "%s.%s failed on an event",
+            self._name,
+            listener.attribute,
+            exc_info=redacted(exc),
+            extra={
+                "usuario": self._name,
+                "listener": listener.attribute,
+                "event": event.name,
+                "room": event.room,
+            },
+        )

@@ -1,0 +1,101 @@
+"""What methods of a client receive: a request to serve, an event, a gap, progress.
+
+May go in: values handed to an application's methods. May not: how methods are declared
+(`declaring`) or run (`serving`, `listening`).
+
+Pure: no socket, no clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Generic, TypeVar
+
+import attrs
+import msgspec
+
+__all__ = ["GAP", "Event", "Gap", "Progress", "Request"]
+
+P = TypeVar("P")
+
+
+@attrs.frozen
+class Request(Generic[P]):
+    """A request as its handler sees it, for handlers that declare ``Request[Payload]``.
+
+    Attributes:
+        payload: What was asked, decoded.
+        capability: The capability's name.
+        room: The room that was asked, empty where the hub does not say.
+        caller: Who asks, as it registered; empty where the hub does not say.
+        id: The request's number at the hub, empty where there is none.
+        deadline: When the asker stops waiting, on `clock`; infinite if it does not say.
+        clock: What `deadline` is measured with, seconds.
+        report: What `progress` passes on to the asker.
+    """
+
+    payload: P
+    capability: str
+    room: str
+    caller: str
+    id: str
+    deadline: float
+    clock: Callable[[], float] = attrs.field(repr=False)
+    report: Callable[[dict[str, Any]], None] = attrs.field(repr=False)
+
+    def progress(self, fraction: float, message: str = "") -> None:
+        """Tell the asker how far the work is; askers that do not listen miss nothing.
+
+        Args:
+            fraction: What is done, 0 to 1.
+            message: One sentence for a person.
+        """
+        self.report({"fraction": float(fraction), "message": message})
+
+    def time_remaining(self) -> float:
+        """Seconds until nobody waits for the answer any more, never below zero."""
+        return max(0.0, self.deadline - self.clock())
+
+
+@attrs.frozen
+class Progress:
+    """How far a request is.
+
+    Attributes:
+        fraction: What is done, 0 to 1.
+        message: One sentence for a person.
+    """
+
+    fraction: float
+    message: str = ""
+
+
+GAP = "GAP"
+"""Name of the event that a client tells itself when something was said that it did not hear."""
+
+
+@attrs.frozen
+class Gap:
+    """Data of a `GAP` event.
+
+    Attributes:
+        missed: How many events are lost, None if that cannot be known.
+    """
+
+    missed: int | None
+
+
+class Event(msgspec.Struct, Generic[P], frozen=True):
+    """Something that was said in a room.
+
+    Attributes:
+        room: The room; empty on a stock hub while the client is in several rooms.
+        name: The event's name.
+        data: What was said, decoded if the listener declares ``Event[Contract]``.
+        sender: Who said it, as it registered; empty where the hub does not say.
+    """
+
+    room: str
+    name: str
+    data: P
+    sender: str = ""

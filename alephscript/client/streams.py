@@ -1,0 +1,154 @@
+"""Events as an async iterator, with a buffer that is bounded and says what it dropped."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from types import TracebackType
+from typing import Any, Self
+
+from alephscript.client.messages import Event
+
+__all__ = ["EventStream", "Streams"]
+
+logger = logging.getLogger("alephscript.client")
+
+
+class EventStream:
+    """Events of one room, or of all, as they come: ``async for event in stream``.
+
+    It takes events from the moment it is made, keeps what is not yet read up to its bound and
+    then drops the oldest. It ends when it or its client is closed. For one reader.
+
+    Attributes:
+        dropped: How many events were dropped because nobody read them in time.
+    """
+
+    def __init__(
+        self,
+        *,
+        room: str | None,
+        names: frozenset[str],
+        buffer: int,
+        streams: Streams,
+    ) -> None:
+        self.dropped = 0
+        self._room = room
+        self._names = names
+        self._events: deque[Event[Any]] = deque()
+        self._bound = buffer
+        self._wake = asyncio.Event()
+        self._closed = False
+        self._streams = streams
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Names of its events; none for all."""
+        return self._names
+
+    def offer(self, event: Event[Any]) -> None:
+        """Take an event of one of its names if it is of its room."""
+        # A stock hub does not say the room: then any may be meant.
+        if self._closed or (self._room is not None and event.room not in ("", self._room)):
+            return
+        if len(self._events) >= self._bound:
+            self._events.popleft()
+            self.dropped += 1
+            if self.dropped == 1:
+                logger.warning(
+                    "a reader of %s is too slow: dropping its oldest",
+                    event.name,
+                    extra={"event": event.name, "room": event.room},
+                )
+        if not self._events:
+            self._wake.set()
+        self._events.append(event)
+
+    def close(self) -> None:
+        """End the stream after what it holds."""
+        self._closed = True
+        self._wake.set()
+        self._streams.forget(self)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Event[Any]:
+        if not await self.wait():
+            raise StopAsyncIteration
+        return self.take()
+
+    async def wait(self) -> bool:
+        """Wait until there is something unread; False if there will be nothing more."""
+        while not self._events:
+            if self._closed:
+                return False
+            self._wake.clear()
+            await self._wake.wait()
+        return True
+
+    def __len__(self) -> int:
+        return len(self._events)
+
+    def take(self) -> Event[Any]:
+        """The oldest unread event; there has to be one."""
+        return self._events.popleft()
+
+
+class Streams:
+    """A client's streams, found by the name of an event."""
+
+    def __init__(self) -> None:
+        self._by_name: dict[str, list[EventStream]] = {}
+        self._of_all: list[EventStream] = []
+        self._closed = False
+
+    def open(self, room: str | None, names: frozenset[str], buffer: int) -> EventStream:
+        """A stream that takes events from now on; one that has ended if its client has."""
+        stream = EventStream(room=room, names=names, buffer=buffer, streams=self)
+        for name in names:
+            self._by_name.setdefault(name, []).append(stream)
+        if not names:
+            self._of_all.append(stream)
+        if self._closed:
+            stream.close()
+        return stream
+
+    def listening(self, name: str) -> list[EventStream]:
+        """Who takes events of a name."""
+        named = self._by_name.get(name)
+        if named is None:
+            return self._of_all
+        return [*named, *self._of_all] if self._of_all else named
+
+    def forget(self, stream: EventStream) -> None:
+        """A stream has ended."""
+        for name in stream.names:
+            listening = self._by_name.get(name, [])
+            if stream in listening:
+                listening.remove(stream)
+                if not listening:
+                    del self._by_name[name]
+        if stream in self._of_all:
+            self._of_all.remove(stream)
+
+    def close(self) -> None:
+        """End every stream, and those that are still to be opened."""
+        self._closed = True
+        for stream in {
+            *self._of_all,
+            *(each for named in self._by_name.values() for each in named),
+        }:
+            stream.close()

@@ -1,0 +1,249 @@
+"""The link over python-socketio's AsyncClient, for polling; no other file of a client imports it.
+
+What is used of it is the transport, the handshake and the packets. Its acknowledgement table,
+its handler tasks and its reconnection are not: they lose requests when the link drops, hide
+failures and die silently. A fresh AsyncClient serves each link. The link has ended when its
+disconnect event comes or when one of its loops ends, whichever is first: the event can be missing,
+and a loop can wait for the other in vain.
+
+Foreign private names used here (each has a test in ``tests/test_socketio_facts.py``):
+``_handle_event``, ``_handle_ack``, ``_handle_error``, ``_handle_disconnect``,
+``_handle_eio_disconnect``, ``packet_class``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import ssl
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import aiohttp
+import engineio.packet
+import socketio
+import socketio.exceptions
+import socketio.packet
+
+from alephscript.errors import ConnectionRefused, NotConnected, RequestError
+from alephscript.links.transport import Link, Receiver
+from alephscript.protocol import packets
+from alephscript.protocol.json import parse_json, write_json
+from alephscript.protocol.packets import Kind
+
+__all__ = ["SocketIOTransport"]
+
+_CLOSE_SECONDS = 2.0
+"""A stalled peer must not keep anybody from closing."""
+
+# python-socketio logs every payload at INFO; whoever wants that says so on this logger.
+_quiet = logging.getLogger("alephscript.socketio")
+_quiet.setLevel(logging.ERROR)
+
+
+class SocketIOTransport:
+    """Makes links by python-socketio.
+
+    Args:
+        url: The hub's address, ``http://127.0.0.1:3010``.
+        transports: ``websocket``, ``polling`` or both, tried polling first.
+        tls: What an ``https`` hub's certificate is checked with.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        transports: Sequence[str] = ("websocket",),
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        self.url = url
+        self._tls = tls
+        self._transports = list(transports)
+
+    async def connect(
+        self, receiver: Receiver, *, namespace: str, auth: Mapping[str, Any] | None, timeout: float
+    ) -> Link:
+        """Open a link; see `alephscript.links.transport.Transport.connect`."""
+        client = _Client(receiver, namespace, self._tls)
+        opening = asyncio.ensure_future(
+            client.connect(
+                self.url,
+                auth=dict(auth or {}),
+                transports=self._transports,
+                namespaces=[namespace],
+                wait_timeout=timeout,
+            )
+        )
+        # The library waits for a namespace even when the connection under it is gone.
+        ended = asyncio.ensure_future(client.ended.wait())
+        # Not asyncio.timeout: python-engineio swallows cancellation in places.
+        try:
+            await asyncio.wait(
+                {opening, ended}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED
+            )
+        except asyncio.CancelledError:
+            await client.abandon(opening)
+            raise
+        finally:
+            ended.cancel()
+        done = opening.done() and not opening.cancelled()
+        error = opening.exception() if done else None
+        hung_up = client.ended.is_set()
+        if done and error is None:
+            return _SocketIOLink(client, namespace)
+        await client.abandon(opening)
+        if client.refusal is not None:
+            raise ConnectionRefused(self.url, client.refusal, fatal=True) from error
+        silence = f"the hub was silent for {timeout:g} s"
+        reason = error or ("the hub closed the connection" if hung_up else silence)
+        raise ConnectionRefused(self.url, str(reason)) from error
+
+
+class _Client(socketio.AsyncClient):  # type: ignore[misc]
+    """An AsyncClient that hands packets over instead of running handlers."""
+
+    def __init__(
+        self, receiver: Receiver, namespace: str, tls: ssl.SSLContext | None = None
+    ) -> None:
+        if tls is None:
+            options = {}
+        else:
+
+            async def http_session() -> aiohttp.ClientSession:
+                return aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls))
+
+            options = {"http_session": http_session}
+        super().__init__(
+            **options,
+            reconnection=False,
+            handle_sigint=False,
+            logger=_quiet,
+            engineio_logger=_quiet,
+            serializer=_Packet,
+        )
+        self.receiver = receiver
+        self.namespace = namespace
+        self.refusal: str | None = None
+        self.ended = asyncio.Event()
+        self._ending: asyncio.Future[None] | None = None
+
+    async def _handle_event(self, namespace: str | None, id: int | None, data: Any) -> None:
+        if (namespace or "/") == self.namespace:
+            self.receiver.received(write_json(data), id)
+
+    async def _handle_ack(self, namespace: str | None, id: int, data: Any) -> None:
+        if (namespace or "/") == self.namespace:
+            self.receiver.acknowledged(id, write_json(data))
+
+    async def _handle_error(self, namespace: str | None, data: Any) -> None:
+        message = data.get("message") if isinstance(data, dict) else data
+        self.refusal = str(message or "the hub refused the connection")
+        await super()._handle_error(namespace, data)
+
+    async def _handle_disconnect(self, _: str | None) -> None:
+        # The library ignores a kick that comes before its own connect() has returned.
+        await self.eio.disconnect()
+
+    async def _handle_eio_disconnect(self, reason: str) -> None:
+        await super()._handle_eio_disconnect(reason)
+        self.ended.set()
+
+    async def until_ended(self) -> None:
+        """Wait for the end of an established link."""
+        # Without its write loop, which a POST that fails ends, polling goes on in silence.
+        loops = (self.eio.read_loop_task, self.eio.write_loop_task)
+        if all(loops):
+            signs = {asyncio.ensure_future(self.ended.wait()), *loops}
+            await asyncio.wait(signs, return_when=asyncio.FIRST_COMPLETED)
+        self.ended.set()
+
+    async def abandon(self, opening: asyncio.Future[None]) -> None:
+        """End a connection attempt, whatever state it is in."""
+        opening.cancel()
+        await asyncio.wait({opening}, timeout=_CLOSE_SECONDS)
+        await self.end()
+
+    async def end(self) -> None:
+        """Close, in the given time at the most, and leave no task and no socket behind."""
+        if self._ending is None:
+            # Once: a second one would cancel what the first waits for.
+            self._ending = asyncio.ensure_future(self._end())
+        await asyncio.shield(self._ending)
+
+    async def _end(self) -> None:
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                if self.eio.state == "connected":
+                    # disconnect() closes the socket over what is still queued.
+                    await self.eio.queue.join()
+                await self.disconnect()
+        loops = {t for t in (self.eio.read_loop_task, self.eio.write_loop_task) if t}
+        for task in loops:
+            task.cancel()
+        if loops:
+            await asyncio.wait(loops, timeout=_CLOSE_SECONDS)
+        # The library forgets the websocket where a ping was missed or a namespace refused.
+        if self.eio.ws is not None and not self.eio.ws.closed:
+            with contextlib.suppress(Exception):
+                async with asyncio.timeout(_CLOSE_SECONDS):
+                    await self.eio.ws.close()
+        if self.eio.http is not None and not self.eio.http.closed:
+            await self.eio.http.close()
+
+
+class _SocketIOLink:
+    """See `alephscript.links.transport.Link`."""
+
+    def __init__(self, client: _Client, namespace: str) -> None:
+        self._client = client
+        self._namespace = namespace
+        self._closing = False
+        self._watch = asyncio.ensure_future(self._until_lost())
+
+    def send(self, payload: bytes, ack: int | None = None) -> None:
+        if self._closing or self._client.eio.state != "connected":
+            raise NotConnected("the link to the hub is gone; nothing was sent")
+        self._put(Kind.EVENT, payload, ack)
+
+    def acknowledge(self, ack: int, payload: bytes) -> None:
+        if self._client.eio.state == "connected":
+            self._put(Kind.ACK, payload, ack)
+
+    async def close(self) -> None:
+        self._closing = True
+        await self._client.end()
+        await self._watch
+
+    def _put(self, kind: Kind, payload: bytes, ack: int | None) -> None:
+        message = packets.write_packet(kind, self._namespace, ack, payload)
+        # The library writes Engine.IO's 4 itself. It keeps no maxPayload to hold this against.
+        packet = engineio.packet.Packet(engineio.packet.MESSAGE, data=message[1:].decode())
+        self._client.eio.queue.put_nowait(packet)
+
+    async def _until_lost(self) -> None:
+        await self._client.until_ended()
+        self._client.receiver.lost("closed" if self._closing else "the connection to the hub ended")
+        if not self._closing:
+            await self._client.end()
+
+
+class _Codec:
+    """The mesh's JSON in the shape that python-socketio wants a JSON module in."""
+
+    @staticmethod
+    def dumps(value: Any, **_: Any) -> str:
+        return write_json(value).decode()
+
+    @staticmethod
+    def loads(text: str | bytes) -> Any:
+        try:
+            return parse_json(text)
+        except RequestError:
+            return None  # what a hub sends unreadably is dropped, not fatal to the link
+
+
+class _Packet(socketio.packet.Packet):  # type: ignore[misc]
+    uses_binary_events = False
+    json = _Codec
