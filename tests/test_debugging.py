@@ -166,7 +166,7 @@ def test_a_hub_shows_what_it_decides() -> None:
     begin = story.index("← received me1 GET_GREET … ack 2")
     assert story[begin : begin + 5] == [
         "← received me1 GET_GREET … ack 2",
-        "→ Ask Greeter1 GET_GREET … request 1 5 s",
+        "→ Deliver Greeter1 GET_GREET … request 1 5 s",
         "← acknowledged Greeter1 request 1 …",
         "→ Ended request 1 GREET ok",
         "→ Acknowledge me1 ack 2 …",

@@ -368,7 +368,7 @@ def test_a_link_is_made_of_the_fastest_that_there_is(
     """And nothing else is imported for it: aiohttp takes longer than the SDK."""
     program = (
         f"import sys; sys.modules.update(dict.fromkeys({missing}))\n"
-        "from alephscript.client import transport_to\n"
+        "from alephscript.links import transport_to\n"
         f"made = transport_to('http://hub', {transports})\n"
         "print(type(made).__module__, 'aiohttp' in sys.modules)"
     )

@@ -64,7 +64,7 @@ def calls_of(path: Path) -> list[Logged]:
         fields = given.get("extra")
         assert isinstance(fields, ast.Dict), f"{where} has no fields"
         told = given.get("exc_info")
-        assert told is None or ast.unparse(told).startswith("untold("), f"{where} tells all"
+        assert told is None or ast.unparse(told).startswith("redacted("), f"{where} tells all"
         names = tuple(str(each.value) for each in fields.keys if isinstance(each, ast.Constant))
         level = node.func.attr.upper()
         found.append(Logged(level, loggers[asked], message, names))
