@@ -79,7 +79,7 @@ class Deliver(msgspec.Struct, frozen=True):
         event: Name of the event.
         args: Its arguments.
         request: The request's number.
-        seconds: Until its deadline; None leaves the one that is set.
+        seconds: Seconds until the deadline; None leaves the deadline that is set.
     """
 
     to: str
@@ -109,7 +109,7 @@ class Ended(msgspec.Struct, frozen=True):
 
     Attributes:
         request: Its number, 0 if it was refused before it got one.
-        capability: What was asked for, None if nobody declared it.
+        capability: The capability that was asked for, None if its master did not declare it.
         code: How it ended: ``ok``, or an error's code.
     """
 
@@ -173,7 +173,7 @@ class ToHub(msgspec.Struct, frozen=True):
         hub: The hub's name.
         frame: JSON values, some of them unread.
         request: The request's number, if the frame asks something, else 0.
-        seconds: Until its deadline; None leaves the one that is set.
+        seconds: Seconds until the deadline; None leaves the deadline that is set.
     """
 
     hub: str

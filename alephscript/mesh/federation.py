@@ -83,7 +83,7 @@ class Federation:
         hub: This hub's name.
         rooms: Its rooms and peers.
         requests: Its open requests.
-        reports: What it tells about itself.
+        reports: The answers that it gives about itself.
         dialects: Where the dialects of peers at other hubs are found.
 
     Attributes:
@@ -146,7 +146,7 @@ class Federation:
             if not peer.hub:
                 effects += self._requests.displace(peer, name)
             elif not peer.mastered:
-                # It may have resigned, and finish what it has: its hub will say.
+                # The peer may have resigned, and still finish what it has: its hub will say.
                 del self._masters[peer.sid]
         effects += self._requests.put_waiting()
         self._rooms.drop_if_empty(room)
@@ -189,7 +189,7 @@ class Federation:
     # Whether the registry and the other hubs can be reached
 
     def hub_gone(self, hub: str) -> list[Effect]:
-        """Give up a hub and those who asked from there; its masters are removed by the registry."""
+        """Give up a hub and its askers; the registry removes its masters."""
         self.hubs.discard(hub)
         effects: list[Effect] = []
         for peer in [each for each in self._askers.values() if each.hub == hub]:

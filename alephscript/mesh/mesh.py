@@ -188,15 +188,16 @@ class Mesh:
         if peer is None:
             return []
         try:
-            # Only a string can be looked up: other JSON may have no hash.
-            handle = self._find_handler(event) if type(event) is str else None
+            # Any JSON may stand for a name; check_event raises for what is no string.
+            name = event if type(event) is str else events.check_event(event)
+            handle = self._find_handler(name)
             if handle is not None:
                 return handle(peer, args, ack)
             # Any other event is a direct question: most events are, so no call lies in between.
-            capability = _capability_of(event) if type(event) is str else events.check_event(event)
             reads_meta = len(args) > 1 and peer.dialect.reads_meta
             meta = parse_meta(args[1]) if reads_meta else NO_META
-            question = events.RoomMessage(event, "", args[0] if args else {}, _NO_EXTRAS)
+            capability = _capability_of(name)
+            question = events.RoomMessage(name, "", args[0] if args else {}, _NO_EXTRAS)
             return self.requests.ask(peer, question, capability, meta.room, ack, meta)
         except RequestError as error:
             return self._deny(peer, event, error) + self.refused(sid, ack, error)
@@ -241,8 +242,8 @@ class Mesh:
     def _deny(self, peer: Peer, event: Any, error: RequestError) -> list[Effect]:
         """Tell a client what upstream's hubs tell one that may not do something, beside the answer.
 
-        Two errors are told so: the client may not use a room, or, where there are rules, it named
-        none.
+        Two errors are told so: the client may not use the room that it named, or, on a hub with
+        rules, it named no valid room.
         """
         action = "subscribe" if event == HubEvent.CLIENT_SUBSCRIBE else "room_message"
         if isinstance(error, PermissionDenied):
