@@ -31,8 +31,7 @@ from alephscript import (
 from alephscript.links._asyncio import AsyncioTransport
 from alephscript.links._picows import PicowsTransport
 from alephscript.links._socketio import SocketIOTransport
-
-from .conftest import MeshUnderTest, at_once
+from tests.support.meshes import MeshUnderTest, at_once
 
 pytestmark = pytest.mark.anyio
 

@@ -18,7 +18,7 @@ from alephscript import AlephScriptClient, Request, capability
 from alephscript.testing import HubMesh, InMemoryMesh
 from examples.mcp_observer import EVENTS, MCPObserver, ObserverServer
 from examples.persefon_bot import PersefonBot
-from tests.docs.pages import DOCS, blocks
+from tests.support.pages import DOCS, blocks
 
 pytestmark = pytest.mark.anyio
 

@@ -14,8 +14,7 @@ import attrs
 
 from alephscript import AlephScriptClient, Event, RequestError, capability, master, observe, on
 from alephscript.hub import Hub
-
-from .conftest import Line
+from tests.support.lines import Line
 
 
 @attrs.define

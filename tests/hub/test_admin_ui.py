@@ -12,12 +12,12 @@ import pytest
 from alephscript import AlephScriptClient, observe
 from alephscript.hub import Hub, SharedToken
 from alephscript.hub.server import HubError
-
-from .conftest import Stock
+from tests.support.peers import Stock
+from tests.support.tools import ROOT
 
 pytestmark = pytest.mark.anyio
 
-BROWSER = Path(__file__).parent.parent / "node" / "browser"
+BROWSER = ROOT / "tests" / "node" / "browser"
 INSTALLED = BROWSER / "node_modules" / "@socket.io" / "admin-ui"
 
 

@@ -19,9 +19,8 @@ from websockets.exceptions import ConnectionClosed
 
 from alephscript.hub import Hub
 from alephscript.protocol import events
+from tests.support.peers import Poller, Raw, raw_peer
 
-from .conftest import Raw, raw_peer
-from .test_polling import Poller
 from .traffic import HOSTILE, JOINED, LIVES, OPENINGS, Books, Stage, kept, parsed
 
 PLAIN = st.sampled_from(

@@ -34,8 +34,8 @@ from alephscript.hub import (
 )
 from alephscript.hub.engine import Engine
 from alephscript.links._asyncio import AsyncioTransport
-
-from .conftest import Stock, quiet
+from tests.support.peers import Stock, quiet
+from tests.support.tools import ROOT
 
 pytestmark = pytest.mark.anyio
 
@@ -193,7 +193,7 @@ async def test_the_admin_namespace_is_for_who_may_see_all() -> None:
         (SharedToken("s"), {"username": "me", "password": "t"}, False),
         (RoomSecrets({"A": "a"}), {"token": "a", "room": "A"}, False),
     ]
-    pages = Path(__file__).parents[1] / "node" / "browser" / "node_modules"
+    pages = ROOT / "tests" / "node" / "browser" / "node_modules"
     for access, auth, welcome in rules:
         async with Hub(port=0, access=access, admin_ui=pages) as hub:
             admin = Stock("/admin")

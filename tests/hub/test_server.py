@@ -18,8 +18,7 @@ from websockets.asyncio.client import connect
 from alephscript.errors import StateError
 from alephscript.hub import Hub, Limits
 from alephscript.hub.server import HubError
-
-from .conftest import Join, raw_peer
+from tests.support.peers import Join, raw_peer
 
 pytestmark = pytest.mark.anyio
 

@@ -6,12 +6,13 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-PEERS = Path(__file__).parents[1] / "node"
+from tests.support.tools import ROOT
+
+PEERS = ROOT / "tests" / "node"
 
 
 @asynccontextmanager

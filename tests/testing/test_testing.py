@@ -24,10 +24,9 @@ from alephscript import (
     capability,
 )
 from alephscript.testing import HubMesh, InMemoryMesh
+from tests.support.tools import ROOT
 
 pytestmark = pytest.mark.anyio
-
-ROOT = Path(__file__).parents[1]
 
 
 class Bot(AlephScriptClient):

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from alephscript.hub import Hub
-
-from .conftest import Join, Stock, raw_peer
+from tests.support.peers import Join, Stock, raw_peer
 
 pytestmark = pytest.mark.anyio
 

@@ -6,13 +6,13 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from tests.conftest import Process, Start
+from tests.support.processes import Process, Start
 
 HubStart = Callable[..., Awaitable[Process]]
 
 
 @pytest.fixture
-async def hub(start: Start) -> HubStart:
+async def start_hub(start: Start) -> HubStart:
     """Starts a hub that shares a Redis, on a free port or a given one."""
 
     async def on(redis: str, port: str = "0") -> Process:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,8 +14,9 @@ from alephscript.errors import RequestError
 from alephscript.protocol import events, packets
 from alephscript.protocol.json import parse_json, write_json
 from alephscript.protocol.packets import Kind, ProtocolError
+from tests.support.tools import ROOT
 
-PARSER = Path(__file__).parent / "node" / "parser.mjs"
+PARSER = ROOT / "tests" / "node" / "parser.mjs"
 
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=12) | st.sampled_from(
     ['"', "\\", "\\ud800", "\x00\x1e\x7f", "\u2028\u2029", "\U0001f916", "__proto__", "toJSON"]

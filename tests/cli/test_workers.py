@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from alephscript import AlephScriptClient, ConnectionRefused, capability
-from tests.conftest import Start
+from tests.support.processes import Start
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
 

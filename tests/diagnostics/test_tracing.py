@@ -34,7 +34,7 @@ from alephscript.mesh.mesh import Mesh
 from alephscript.mesh.requests import meta_of
 from alephscript.protocol import events
 from alephscript.testing import InMemoryMesh
-from tests.upstream.conftest import json_of, node_process
+from tests.support.node import json_of, node_process
 
 pytestmark = pytest.mark.anyio
 

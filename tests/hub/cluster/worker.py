@@ -1,4 +1,4 @@
-"""A master in a process of its own, to be killed: ``python -m tests.cluster.worker URL NAME``."""
+"""A master in a process of its own: ``python -m tests.hub.cluster.worker URL NAME``."""
 
 from __future__ import annotations
 

@@ -21,8 +21,8 @@ from alephscript import (
     capability,
     observe,
 )
-from alephscript.links.transport import Link, Receiver
 from alephscript.protocol.json import parse_json, write_json
+from tests.support.meshes import Silent
 
 pytestmark = pytest.mark.anyio
 
@@ -161,34 +161,6 @@ async def test_what_waits_ends_with_the_link_or_the_client(mesh: Any) -> None:
         await mesh.stop()
         with pytest.raises(LinkLost):
             await waiting[0]
-
-
-class Silent:
-    """A hub that takes everything and says nothing, or goes at the first word."""
-
-    url = "silent"
-
-    def __init__(self, *, goes: bool = False) -> None:
-        self.goes = goes
-        self.sent: list[str] = []
-
-    async def connect(self, receiver: Receiver, **_: Any) -> Link:
-        """Open a link."""
-        self.receiver = receiver
-        return self
-
-    def send(self, payload: bytes, ack: int | None = None) -> None:
-        """Take it."""
-        self.sent.append(parse_json(payload)[0])
-        if self.goes:
-            self.receiver.lost("it went")
-
-    def acknowledge(self, ack: int, payload: bytes) -> None:
-        """Take it."""
-
-    async def close(self) -> None:
-        """End it."""
-        self.receiver.lost("closed")
 
 
 async def test_a_hub_that_does_not_acknowledge_the_registration_is_a_stock_one() -> None:

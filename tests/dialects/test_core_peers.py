@@ -22,7 +22,7 @@ from alephscript import (
     observe,
     on,
 )
-from tests.upstream.conftest import line_of, node_process
+from tests.support.node import line_of, node_process
 
 pytestmark = pytest.mark.anyio
 

@@ -25,8 +25,7 @@ from alephscript import (
 )
 from alephscript.hub import Hub
 from examples.persefon_bot import PersefonBot
-
-from .conftest import json_of, line_of, node_process
+from tests.support.node import json_of, line_of, node_process
 
 pytestmark = pytest.mark.anyio
 

@@ -15,7 +15,7 @@ import pytest
 import alephscript
 from alephscript import AlephScriptClient, CapabilityError, RequestError, capability
 from alephscript.diagnostics.redaction import redacted
-from tests.client.conftest import MeshUnderTest, mesh  # noqa: F401 - a fixture
+from tests.support.meshes import MeshUnderTest
 
 pytestmark = pytest.mark.anyio
 

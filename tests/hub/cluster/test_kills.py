@@ -15,7 +15,7 @@ import pytest
 
 from alephscript import AlephScriptClient, MasterLost, NoMaster, RequestError, State, capability
 from alephscript.hub import Hub, HubError
-from tests.conftest import Start
+from tests.support.processes import Start
 
 from .conftest import HubStart
 
@@ -96,11 +96,11 @@ async def test_a_redis_that_is_not_there_is_said_in_a_sentence(
 
 
 async def test_a_killed_hub_ends_what_its_masters_had_at_once(
-    shared_redis: Any, hub: HubStart, opened: Any
+    shared_redis: Any, start_hub: HubStart, opened: Any
 ) -> None:
     """Long before its lease has run out; whoever stands by elsewhere takes over."""
     redis = shared_redis.url()
-    one, two = await hub(redis), await hub(redis)
+    one, two = await start_hub(redis), await start_hub(redis)
     bot = await opened(Bot, two.url, usuario="bot")
     asker = await opened(AlephScriptClient, one.url)
     hanging = [asyncio.create_task(asker.request("HANG", {}, timeout=60)) for _ in range(100)]
@@ -117,12 +117,12 @@ async def test_a_killed_hub_ends_what_its_masters_had_at_once(
 
 
 async def test_a_killed_master_ends_what_it_had_across_hubs(
-    shared_redis: Any, hub: HubStart, start: Start, opened: Any
+    shared_redis: Any, start_hub: HubStart, start: Start, opened: Any
 ) -> None:
     """As at its own hub."""
     redis = shared_redis.url()
-    one, two = await hub(redis), await hub(redis)
-    worker = await start("-m", "tests.cluster.worker", two.url, "worker", ready=b"is ready on")
+    one, two = await start_hub(redis), await start_hub(redis)
+    worker = await start("-m", "tests.hub.cluster.worker", two.url, "worker", ready=b"is ready on")
     asker = await opened(AlephScriptClient, one.url)
     waiting = [asyncio.create_task(asker.request("HANG", {}, timeout=60)) for _ in range(20)]
     assert await answers(asker, "worker")  # they are there by now: order is kept
@@ -133,11 +133,11 @@ async def test_a_killed_master_ends_what_it_had_across_hubs(
 
 
 async def test_a_killed_asker_or_its_hub_cancels_at_the_master(
-    shared_redis: Any, hub: HubStart, opened: Any
+    shared_redis: Any, start_hub: HubStart, opened: Any
 ) -> None:
     """Nothing runs on for who is gone."""
     redis = shared_redis.url()
-    one, two = await hub(redis), await hub(redis)
+    one, two = await start_hub(redis), await start_hub(redis)
     bot = await opened(Bot, two.url)
     asker = await opened(AlephScriptClient, one.url)
     asking = asyncio.create_task(asker.request("HANG", {}, timeout=60))
@@ -151,11 +151,11 @@ async def test_a_killed_asker_or_its_hub_cancels_at_the_master(
 
 
 async def test_redis_is_killed_and_comes_back_empty(
-    own_redis: Any, hub: HubStart, opened: Any
+    own_redis: Any, start_hub: HubStart, opened: Any
 ) -> None:
     """Local work goes on; remote work ends at once, with a reason; then all is as it was."""
     redis = own_redis.url()
-    one, two = await hub(redis), await hub(redis)
+    one, two = await start_hub(redis), await start_hub(redis)
     bot = await opened(Bot, two.url, usuario="bot")
     here, there = await opened(AlephScriptClient, two.url), await opened(AlephScriptClient, one.url)
     epoch = (await here.discover())[0].epoch
@@ -177,11 +177,11 @@ async def test_redis_is_killed_and_comes_back_empty(
 
 
 async def test_a_stalled_redis_ends_remote_work_and_heals(
-    own_redis: Any, hub: HubStart, opened: Any
+    own_redis: Any, start_hub: HubStart, opened: Any
 ) -> None:
     """It takes connections and says nothing: noticed by its silence."""
     redis = own_redis.url()
-    one, two = await hub(redis), await hub(redis)
+    one, two = await start_hub(redis), await start_hub(redis)
     bot = await opened(Bot, two.url, usuario="bot")
     here, there = await opened(AlephScriptClient, two.url), await opened(AlephScriptClient, one.url)
     hanging = asyncio.create_task(there.request("HANG", {}, timeout=60))
@@ -198,11 +198,11 @@ async def test_a_stalled_redis_ends_remote_work_and_heals(
 
 
 async def test_a_hub_that_was_stopped_for_a_while_comes_back_to_what_was_decided(
-    shared_redis: Any, hub: HubStart, opened: Any
+    shared_redis: Any, start_hub: HubStart, opened: Any
 ) -> None:
     """Its lease ran out and somebody else masters its room: its old name counts no more."""
     redis = shared_redis.url()
-    one, two = await hub(redis), await hub(redis)
+    one, two = await start_hub(redis), await start_hub(redis)
     await opened(Bot, two.url, usuario="old")
     asker = await opened(AlephScriptClient, one.url)
     assert await answers(asker, "old")
@@ -224,11 +224,11 @@ async def test_a_hub_that_was_stopped_for_a_while_comes_back_to_what_was_decided
 
 
 async def test_three_hubs_thirty_masters_and_three_hundred_clients_survive_random_kills(  # noqa: C901, PLR0915
-    shared_redis: Any, hub: HubStart, opened: Any
+    shared_redis: Any, start_hub: HubStart, opened: Any
 ) -> None:
     """Every request ends, no room ends with two masters, nothing is left in Redis."""
     redis = shared_redis.url()
-    hubs = [await hub(redis) for _ in range(3)]
+    hubs = [await start_hub(redis) for _ in range(3)]
     urls = [each.url for each in hubs]
     masters: list[AlephScriptClient] = []
     for number in range(30):
@@ -264,7 +264,7 @@ async def test_three_hubs_thirty_masters_and_three_hundred_clients_survive_rando
         hubs[victim].send(signal.SIGKILL)
         await hubs[victim].ended()
         assert time.monotonic() - killed < 30
-        hubs[victim] = await hub(redis, port)
+        hubs[victim] = await start_hub(redis, port)
     for client in (*masters, *clients):
         async with asyncio.timeout(30):
             await client._life.until(State.READY)

@@ -12,6 +12,8 @@ import pytest
 from alephscript import AlephScriptClient
 from alephscript.hub import Hub
 from alephscript.links._asyncio import AsyncioTransport
+from alephscript.links.transport import Link, Receiver
+from alephscript.protocol.json import parse_json
 from alephscript.testing import InMemoryMesh
 
 C = TypeVar("C", bound=AlephScriptClient)
@@ -88,6 +90,34 @@ class MeshUnderTest:
         """Close every client, then the hub."""
         await self._clients.aclose()
         await self.stop()
+
+
+class Silent:
+    """A hub that takes everything and says nothing, or goes at the first word."""
+
+    url = "silent"
+
+    def __init__(self, *, goes: bool = False) -> None:
+        self.goes = goes
+        self.sent: list[str] = []
+
+    async def connect(self, receiver: Receiver, **_: Any) -> Link:
+        """Open a link."""
+        self.receiver = receiver
+        return self
+
+    def send(self, payload: bytes, ack: int | None = None) -> None:
+        """Take it."""
+        self.sent.append(parse_json(payload)[0])
+        if self.goes:
+            self.receiver.lost("it went")
+
+    def acknowledge(self, ack: int, payload: bytes) -> None:
+        """Take it."""
+
+    async def close(self) -> None:
+        """End it."""
+        self.receiver.lost("closed")
 
 
 @pytest.fixture(params=["memory", "websocket", "plain", "polling", "hubs"])

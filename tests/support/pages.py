@@ -15,7 +15,9 @@ from typing import NamedTuple
 
 from markdown_it import MarkdownIt
 
-DOCS = Path(__file__).parents[2] / "docs"
+from tests.support.tools import ROOT
+
+DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 
 PORT = "3010"

@@ -16,11 +16,12 @@ from websockets.typing import Origin
 
 from alephscript import AlephScriptClient, ConnectionRefused, capability
 from alephscript.hub import Hub
-from tests.docs.pages import blocks
+from tests.support.pages import blocks
+from tests.support.tools import ROOT
 
 pytestmark = pytest.mark.anyio
 
-HOW_TO = Path(__file__).parents[2] / "docs" / "how-to"
+HOW_TO = ROOT / "docs" / "how-to"
 
 
 class Bot(AlephScriptClient):

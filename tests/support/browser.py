@@ -6,10 +6,11 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
-DRIVER = Path(__file__).parent.parent / "node" / "browser" / "page.mjs"
+from tests.support.tools import ROOT
+
+DRIVER = ROOT / "tests" / "node" / "browser" / "page.mjs"
 
 
 class Page:

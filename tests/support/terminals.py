@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from tests.docs.pages import Block, settled
+from tests.support.pages import Block, settled
 
 PROMPT = b"\x1f"
 """Nothing else prints it."""

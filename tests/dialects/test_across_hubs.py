@@ -12,7 +12,7 @@ import pytest
 from alephscript import AlephScriptClient, capability
 from alephscript.errors import ConnectionRefused, PermissionDenied
 from alephscript.hub import Hub, RoomSecrets
-from tests.hub.conftest import Stock
+from tests.support.peers import Stock
 
 pytestmark = pytest.mark.anyio
 
