@@ -535,13 +535,20 @@ def test_contracts_are_encoded_wherever_they_are() -> None:
     assert unstructure({"s": RunState.PLAY, "t": (1, None)}) == {"s": "PLAY", "t": [1, None]}
 
 
+class Opaque:
+    """A value that has no JSON form."""
+
+    def __repr__(self) -> str:
+        return "Opaque()"
+
+
 MUNDO = {"nombre": "m", "vivo": True, "runState": "PLAY", "modelo": {}, "fiasCount": 1}
 
 
 @pytest.mark.parametrize(
     "value",
     [
-        *(math.nan, math.inf, -math.inf, b"x", bytearray(b"x"), {1}, frozenset(), object(), 1j),
+        *(math.nan, math.inf, -math.inf, b"x", bytearray(b"x"), {1}, frozenset(), Opaque(), 1j),
         *([math.nan], {"a": b"x"}, Percepto(TipoPercepto.SENSOR, {"a": object()})),
     ],
     ids=repr,

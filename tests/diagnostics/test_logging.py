@@ -117,7 +117,7 @@ def all_that_is_told(record: logging.LogRecord) -> str:
 
 
 async def test_no_record_tells_a_payload_or_a_token(
-    mesh: MeshUnderTest,  # noqa: F811
+    mesh: MeshUnderTest,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """Whatever becomes of the request, at the lowest level."""
@@ -149,7 +149,7 @@ async def test_no_record_tells_a_payload_or_a_token(
 
 
 async def test_a_failure_says_which_request_it_was(
-    mesh: MeshUnderTest,  # noqa: F811
+    mesh: MeshUnderTest,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """By fields, with the number that its asker was told."""

@@ -449,7 +449,7 @@ asyncio.run(main())
         ({"picows"}, None, "open http://127.0.0.1:"),
         ({"websockets"}, None, "open http://127.0.0.1:"),
     ],
-    ids=str,
+    ids=lambda value: "+".join(sorted(value)) if isinstance(value, set) else str(value),
 )
 async def test_a_missing_extra_is_named(missing: set[str], library: str | None, said: str) -> None:
     """Picows is taken if it is there, websockets if not; without either there is no hub."""
