@@ -549,7 +549,7 @@ MUNDO = {"nombre": "m", "vivo": True, "runState": "PLAY", "modelo": {}, "fiasCou
     "value",
     [
         *(math.nan, math.inf, -math.inf, b"x", bytearray(b"x"), {1}, frozenset(), Opaque(), 1j),
-        *([math.nan], {"a": b"x"}, Percepto(TipoPercepto.SENSOR, {"a": object()})),
+        *([math.nan], {"a": b"x"}, Percepto(TipoPercepto.SENSOR, {"a": Opaque()})),
     ],
     ids=repr,
 )

@@ -35,7 +35,6 @@ from alephscript.hub import (
 from alephscript.hub.engine import Engine
 from alephscript.links._asyncio import AsyncioTransport
 from tests.support.peers import Stock, quiet
-from tests.support.tools import ROOT
 
 pytestmark = pytest.mark.anyio
 
@@ -185,7 +184,7 @@ async def test_pages_that_show_the_hub_want_the_token(guarded: Hub) -> None:
         assert (await fetched(guarded.url + page, "open sesame"))[0] == 200
 
 
-async def test_the_admin_namespace_is_for_who_may_see_all() -> None:
+async def test_the_admin_namespace_is_for_who_may_see_all(tmp_path: Path) -> None:
     """With the token as password, as its pages ask for one; a room's secret is not enough."""
     rules: list[tuple[Access, dict[str, str], bool]] = [
         (SharedToken("s"), {"username": "me", "password": "s"}, True),
@@ -193,9 +192,9 @@ async def test_the_admin_namespace_is_for_who_may_see_all() -> None:
         (SharedToken("s"), {"username": "me", "password": "t"}, False),
         (RoomSecrets({"A": "a"}), {"token": "a", "room": "A"}, False),
     ]
-    pages = ROOT / "tests" / "node" / "browser" / "node_modules"
+    (tmp_path / "index.html").write_text("<title>Admin</title>")
     for access, auth, welcome in rules:
-        async with Hub(port=0, access=access, admin_ui=pages) as hub:
+        async with Hub(port=0, access=access, admin_ui=tmp_path) as hub:
             admin = Stock("/admin")
             if welcome:
                 await admin.sio.connect(hub.url, auth=auth, namespaces=["/admin"])
