@@ -6,6 +6,8 @@ import pytest
 
 pytest_plugins = [
     "tests.support.tools",  # first: others import it
+    "tests.support.properties",
+    "tests.support.sorting",
     "tests.support.lines",
     "tests.support.meshes",
     "tests.support.node",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from alephscript import errors
@@ -213,7 +215,9 @@ def test_a_code_belongs_to_one_class(code: str, owner: str) -> None:
 
 def test_a_module_may_be_reloaded() -> None:
     """The same class, defined again, takes no code from another one."""
-    again = type("SessionGone", (CapabilityError,), {"__module__": __name__}, code=SessionGone.code)
+    again: Any = type(
+        "SessionGone", (CapabilityError,), {"__module__": __name__}, code=SessionGone.code
+    )
     assert again.code == SessionGone.code
 
 

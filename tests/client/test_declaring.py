@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 import pytest
@@ -33,7 +33,7 @@ class Add(RequestFor[Sum], capability="ADD"):
 class Adder(AlephScriptClient):
     """Offers one capability, listens to one event."""
 
-    rooms = ("SUMS",)
+    rooms: ClassVar[tuple[str | RoomRole, ...]] = ("SUMS",)
 
     @capability
     async def add(self, request: Add) -> Sum:
@@ -212,11 +212,11 @@ async def no_event(self: Any, event: int) -> None:
         (lambda: capability("X")(keyword_only), "more than self and one"),
         (lambda: capability("X")(generator), "make it async"),
         (lambda: on("E")(asynchronous_generator), "listeners answer nothing"),
-        (lambda: capability("X", on_asker_lost="wait")(method), "on_asker_lost"),
+        (lambda: capability("X", on_asker_lost="wait")(method), "on_asker_lost"),  # type: ignore[call-overload]
         (lambda: capability("X", max_in_flight=0)(method), "max_in_flight"),
         (lambda: capability("X", queue=-1)(method), "queue"),
         (lambda: capability("SERVER_STATE")(method), "answered by the hub"),
-        (lambda: master("A", group="many"), "shared"),
+        (lambda: master("A", group="many"), "shared"),  # type: ignore[arg-type]
         (lambda: capability("X")(staticmethod(nothing)), "no method"),
         (lambda: capability("X")(unreadable), "cannot be read from JSON"),
         (lambda: capability("X")(unknown_name), "NotDefinedAnywhere is not known"),

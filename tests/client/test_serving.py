@@ -24,6 +24,7 @@ from alephscript.client.serving import Service, current, in_thread
 from alephscript.client.session import Delivery, HubMeta
 from alephscript.protocol import events
 from alephscript.protocol.json import MAX_DEPTH, parse_json, write_json
+from tests.support.properties import examples
 
 pytestmark = pytest.mark.anyio
 
@@ -194,7 +195,7 @@ class TestPayload:
             max_leaves=8,
         )
     )
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=examples(60))
     def test_any_json_gets_an_answer_that_json_takes(self, payload: Any) -> None:
         """From a method with a contract, and from one that gives back what it gets."""
 
@@ -228,7 +229,7 @@ class TestPayload:
 
     async def test_the_time_remaining_is_never_negative(self) -> None:
         """Late is late, not owed."""
-        request = Request({}, "X", "", "", "", 5.0, clock=lambda: 7.0, report=print)
+        request: Request[Any] = Request({}, "X", "", "", "", 5.0, clock=lambda: 7.0, report=print)
         assert request.time_remaining() == 0.0
 
     async def test_who_does_not_say_how_long_it_waits_waits_for_ever(self) -> None:
@@ -359,13 +360,14 @@ class TestFailure:
             raise error
 
         @capability("X")
-        def in_thread(self: Any) -> None:
+        def blocking(self: Any) -> None:
             raise error
 
+        called = method if kind == "coroutine" else blocking
         with caplog.at_level(logging.ERROR, "alephscript.client"):
-            answer = await answer_of(method if kind == "coroutine" else in_thread)
+            answer = await answer_of(called)
         assert no_secret_in(answer)["incident"] in caplog.text
-        assert "in method" in caplog.text
+        assert f"in {called.__name__}\n" in caplog.text
         assert SECRET not in caplog.text
 
     async def test_two_incidents_have_two_numbers(self) -> None:

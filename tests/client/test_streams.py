@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -68,10 +69,10 @@ async def test_a_waiting_reader_wakes_for_an_event_and_for_the_end() -> None:
         await asyncio.sleep(0)
         stream.offer(event(1))
         assert (await waiting).data == 1
-        waiting = asyncio.ensure_future(anext(stream, None))
+        ended: asyncio.Future[Any] = asyncio.ensure_future(anext(stream, None))
         await asyncio.sleep(0)
         await client.close()
-        assert await waiting is None
+        assert await ended is None
 
 
 async def test_a_stream_of_a_closed_client_is_over() -> None:

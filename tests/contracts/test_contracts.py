@@ -34,10 +34,11 @@ from alephscript.contracts import (
 )
 from alephscript.errors import ContractError, DeclarationError
 from alephscript.protocol.json import parse_json, write_json
+from tests.support.properties import examples
 
 T = TypeVar("T")
 
-relaxed = settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+relaxed = settings(max_examples=examples(25), suppress_health_check=[HealthCheck.too_slow])
 
 
 @attrs.frozen
@@ -599,7 +600,7 @@ def test_a_request_without_reply_is_refused() -> None:
 
 def test_a_request_may_be_derived_from_another() -> None:
     """It keeps capability and reply."""
-    derived = attrs.frozen(type("Derived", (StepFIA,), {}))
+    derived: Any = attrs.frozen(type("Derived", (StepFIA,), {}))
     assert derived.capability == "AAIA_STEP_FIA"
     assert reply_type(derived) is StepResult
 

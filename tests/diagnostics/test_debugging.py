@@ -340,9 +340,9 @@ def test_a_terminal_shows_directions_in_colour_unless_told_not_to(
         monkeypatch.delenv(name, raising=False)
     for name, value in {VARIABLE: "routing", **environment}.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("sys.stderr", Terminal())
+    monkeypatch.setattr("sys.stderr", terminal := Terminal())
     Silent(Mesh()).mesh.connected("sid", "abcdefghijkl")
-    assert f"/runtime {arrow} connected abcdefgh\n" in sys.stderr.getvalue()  # type: ignore[attr-defined]
+    assert f"/runtime {arrow} connected abcdefgh\n" in terminal.getvalue()
 
 
 @pytest.mark.anyio

@@ -167,6 +167,7 @@ async def test_a_hub_that_does_not_acknowledge_the_registration_is_a_stock_one()
     """It is found out by its silence, and told the rest in its dialect."""
     hub = Silent()
     async with asyncio.timeout(5), Master(hub) as client:
+        assert client._session is not None
         assert not client._session.acknowledges
     assert hub.sent == ["CLIENT_REGISTER", "CLIENT_SUSCRIBE", "ROOM_MESSAGE", "ROOM_MESSAGE"]
 
@@ -191,7 +192,7 @@ async def test_an_event_that_wants_an_acknowledgement_gets_one() -> None:
     """A foreign hub may ask for it; nobody's event is said to be so."""
     hub = Silent()
     answers: list[tuple[int, bool]] = []
-    hub.acknowledge = lambda ack, answer: answers.append((ack, parse_json(answer)[0]["success"]))  # type: ignore[method-assign]
+    hub.acknowledge = lambda ack, payload: answers.append((ack, parse_json(payload)[0]["success"]))  # type: ignore[method-assign]
     async with asyncio.timeout(5), AlephScriptClient(hub, acknowledges=False) as client:
         hub.receiver.received(write_json(["NOBODY", 1]), 1)
         stream = client.events()

@@ -333,8 +333,8 @@ class TestAsker:
 
         master.answer = answer
         async with asyncio.timeout(5):
-            answers = await asyncio.gather(asker.request("FIRST"), asker.request("SECOND"))
-        assert answers == [{"n": 1}, {"n": 2}]
+            first, second = await asyncio.gather(asker.request("FIRST"), asker.request("SECOND"))
+        assert (first, second) == ({"n": 1}, {"n": 2})
 
     async def test_a_cancelled_question_leaves_nothing_behind(
         self, hub: StockHub, stack: AsyncExitStack

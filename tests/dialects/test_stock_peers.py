@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import pytest
@@ -277,7 +278,7 @@ async def test_a_room_has_to_be_named_where_several_would_do(join: Join) -> None
     """Whose answer was meant, only the asker knows; being in one of the rooms says it too."""
     for name in ("ONE", "TWO"):
         master = await join(name)
-        master.serve("X", lambda _, name=name: {"by": name})
+        master.serve("X", partial(lambda name, _: {"by": name}, name))
         await master.call("MAKE_MASTER", {"room": name, "features": ["GET_X"]})
     asker = await join("A")
     answer = await asker.call("GET_X", {})
@@ -376,6 +377,6 @@ async def test_a_hub_may_want_askers_in_the_room(library: str) -> None:
             assert (answer["success"], answer["code"]) == (False, "not_subscribed")
         await asker.ask("CLIENT_SUSCRIBE", {"room": "R"})
         await asker.send('42/runtime,9["GET_X",{}]')
-        question = await master.recv()
-        await master.send(question.replace("42", "43", 1).partition("[")[0] + '[{"n":1}]')
+        packet = await master.recv()
+        await master.send(packet.replace("42", "43", 1).partition("[")[0] + '[{"n":1}]')
         assert await asker.answer(9) == {"success": True, "n": 1}

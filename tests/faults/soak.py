@@ -108,10 +108,12 @@ class Asker(AlephScriptClient):
                 said = {"by": self.usuario, "n": number}
                 await self.broadcast("SAID", said, room="NEWS")
             except RequestError as error:
-                ends or ends.append(error.code)
+                if not ends:
+                    ends.append(error.code)
                 await asyncio.sleep(0.01)
             except asyncio.CancelledError:
-                ends or ends.append("cancelled")
+                if not ends:
+                    ends.append("cancelled")
                 raise
 
 

@@ -15,7 +15,7 @@ import uvicorn
 import uvicorn.server
 from picows import WSCloseCode, WSListener, WSTransport
 from picows.common import WSUpgradeResponse, WSUpgradeResponseWithListener
-from picows.picows import WSProtocol
+from picows.picows import WSProtocol  # type: ignore[attr-defined]
 from uvicorn.protocols.http import h11_impl
 from websockets.server import ServerProtocol
 

@@ -267,7 +267,7 @@ async def test_a_token_proves_who_asks(library: str) -> None:
 async def test_a_token_that_expires_ends_its_connection_and_a_new_one_is_asked_for() -> None:
     """By the provider, on every connect."""
     tokens = [token(sub="ana", exp=time.time() + 1.2), token(sub="ana")]
-    asked = []
+    asked: list[dict[str, str]] = []
 
     async def provider() -> dict[str, str]:
         asked.append(tokens[min(len(asked), 1)])
@@ -520,7 +520,7 @@ async def test_who_sends_too_much_and_wants_no_answer_is_put_out(library: str) -
 
 async def test_a_hub_survives_a_thousand_connections_that_send_garbage(guarded: Hub) -> None:
     """Each is put out or ignored; nothing of them stays, and friends are served meanwhile."""
-    garbage = [
+    garbage: list[str | bytes] = [
         b"\xff\xfe",
         "x" * 1000,
         "40",

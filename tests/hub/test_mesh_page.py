@@ -363,7 +363,7 @@ class Guests(Access):
 
     def authenticate(self, auth: Any, handshake: Handshake) -> Identity | Refusal:
         """By what each says."""
-        who = auth.get("token") if isinstance(auth, dict) else None
+        who = auth.get("token", "") if isinstance(auth, dict) else ""
         guest = Identity(rooms=frozenset({"ENGINE_THREADS_ROOM"}))
         return {"bot": Identity(), "guest": guest}.get(who, Refusal())
 

@@ -191,7 +191,8 @@ async def test_a_deadline_that_passes_does_not_outlive_its_asker(library: str) -
             await asker.fence()
         await other.send('42/runtime,5["GET_X",{}]')
         assert (await other.answer(5))["code"] == "deadline_exceeded"
-        assert len(hub._engine.namespaces["/runtime"]._deadlines) == 0
+        namespace: Any = hub._engine.namespaces["/runtime"]
+        assert len(namespace._deadlines) == 0
 
 
 async def test_a_client_that_answers_pings_stays(library: str) -> None:
@@ -321,6 +322,7 @@ async def test_closing_lets_everybody_know(hub: Hub, join: Join) -> None:
         assert heard.endswith(b"\r\n1\r\n0\r\n\r\n")
     assert not hub._engine.connections
     assert hub._engine._heart is None
+    carrier: Any
     for carrier in hub._engine.namespaces.values():
         assert carrier.mesh.clients == 0
         assert not carrier._connections

@@ -58,7 +58,7 @@ async def test_a_forgotten_key_does_not_pass() -> None:
 async def test_setting_a_key_anew_moves_it() -> None:
     """A key has one deadline."""
     passed = asyncio.Event()
-    deadlines = Deadlines(lambda _: passed.set())
+    deadlines: Deadlines[str] = Deadlines(lambda _: passed.set())
     deadlines.set("key", 3600)
     deadlines.set("key", 0)
     async with asyncio.timeout(5):
@@ -68,7 +68,7 @@ async def test_setting_a_key_anew_moves_it() -> None:
 
 async def test_closing_forgets_all() -> None:
     """Nothing passes, no timer is left."""
-    deadlines = Deadlines(lambda key: pytest.fail(f"{key} passed"))
+    deadlines: Deadlines[str] = Deadlines(lambda key: pytest.fail(f"{key} passed"))
     deadlines.set("key", 0)
     deadlines.close()
     await asyncio.sleep(0.05)

@@ -179,6 +179,7 @@ async def test_large_messages_cross_both_ways(make: Make) -> None:
             assert (await anext(stream)).data == text
 
 
+@pytest.mark.slow
 async def test_a_link_that_is_too_quiet_is_given_up(make: Make) -> None:
     """A hub whose pings stop coming is gone, though its socket is open."""
     async with Hub(port=0, ping_interval=0.2, ping_timeout=0.2) as hub:
@@ -329,6 +330,7 @@ async def test_a_hub_that_ends_it_is_believed(make: Make, how: str) -> None:
     assert receiver.told == [("lost", "the connection to the hub ended")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", OURS, indirect=True)
 async def test_closing_waits_two_seconds_for_a_hub_that_does_not_read(make: Make) -> None:
     """What is not taken by then is lost, and so is the link."""

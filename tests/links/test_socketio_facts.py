@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from typing import Any
 
 import engineio
 import engineio.packet
@@ -20,10 +19,10 @@ pytestmark = pytest.mark.anyio
 class Nobody:
     """A receiver that is never told anything."""
 
-    def received(self, event: str, args: Any, ack: int | None) -> None:
+    def received(self, payload: bytes, ack: int | None) -> None:
         """Take."""
 
-    def acknowledged(self, number: int, args: Any) -> None:
+    def acknowledged(self, number: int, payload: bytes) -> None:
         """Take."""
 
     def lost(self, reason: str) -> None:

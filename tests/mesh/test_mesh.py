@@ -86,13 +86,14 @@ def heard(effects: list[Effect]) -> dict[str, list[tuple[Any, ...]]]:
     return received
 
 
-def answers(effects: list[Effect]) -> list[tuple[str, int, dict[str, Any]]]:
+def answers(effects: list[Effect]) -> list[tuple[str, int, Any]]:
     """The acknowledgements."""
     return [(e.sid, e.ack, e.answer) for e in effects if isinstance(e, Acknowledge)]
 
 
 def the_answer(effects: list[Effect], sid: str = "R", ack: int = ACK) -> dict[str, Any]:
     """The one acknowledgement there is."""
+    answer: dict[str, Any]
     ((to, under, answer),) = answers(effects)
     assert (to, under) == (sid, ack)
     return answer

@@ -20,6 +20,7 @@ from alephscript.mesh.effects import Acknowledge, Arm, Deliver, Effect, Emit, En
 from alephscript.mesh.mesh import Mesh
 from alephscript.protocol import events
 from alephscript.protocol.json import read_value, write_json
+from tests.support.properties import examples
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -601,8 +602,7 @@ class UnreadPeers(Peers):
 
 
 lives = settings(
-    deadline=None,
-    max_examples=150,
+    max_examples=examples(150),
     stateful_step_count=50,
     suppress_health_check=[HealthCheck.too_slow],  # of a busy machine, not of the strategies
     # Shrinking a whole life takes minutes: take this out to have it.
@@ -621,7 +621,7 @@ TestUnreadPeers.settings = lives
     ours=st.booleans(),
     text=st.booleans(),
 )
-@settings(deadline=None, max_examples=400, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=examples(400), suppress_health_check=[HealthCheck.too_slow])
 def test_any_json_is_answered_or_asked_on(
     event: Any,
     args: list[Any],

@@ -20,6 +20,7 @@ from alephscript.protocol.events import (
     Subscription,
 )
 from alephscript.protocol.json import MAX_DEPTH, is_plain, parse_json, read_value, write_json
+from tests.support.properties import examples
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -48,7 +49,7 @@ FIELDS = st.fixed_dictionaries(
 )
 LONG = "x" * (events.MAX_NAME + 1)
 
-relaxed = settings(deadline=None, max_examples=80, suppress_health_check=[HealthCheck.too_slow])
+relaxed = settings(max_examples=examples(80), suppress_health_check=[HealthCheck.too_slow])
 
 
 def nested(levels: int, core: Any = 0) -> Any:

@@ -14,6 +14,7 @@ from alephscript.errors import RequestError
 from alephscript.protocol import events, packets
 from alephscript.protocol.json import parse_json, write_json
 from alephscript.protocol.packets import Kind, ProtocolError
+from tests.support.properties import examples
 from tests.support.tools import ROOT
 
 PARSER = ROOT / "tests" / "node" / "parser.mjs"
@@ -147,21 +148,18 @@ def as_node(value: Any) -> Any:
     return json.loads(json.dumps(value), parse_int=float)
 
 
-@settings(deadline=None)
 @given(ENGINE_PACKETS | MESSAGES)
 def test_node_reads_what_we_write(parser: Parser, packet: dict[str, Any]) -> None:
     """Namespace, acknowledgement id, event name and values, and Engine.IO's own packets."""
     assert parser.decode(written(packet)) == [as_node(packet)]
 
 
-@settings(deadline=None)
 @given(ENGINE_PACKETS | MESSAGES)
 def test_we_read_what_node_writes(parser: Parser, packet: dict[str, Any]) -> None:
     """The same, the other way."""
     assert read(parser.encode(packet)) == as_node(packet)
 
 
-@settings(deadline=None)
 @given(MESSAGES)
 def test_heads_are_nodes_to_the_byte(parser: Parser, packet: dict[str, Any]) -> None:
     """How a number or a text is spelt is each side's own business; the head is not."""
@@ -169,7 +167,6 @@ def test_heads_are_nodes_to_the_byte(parser: Parser, packet: dict[str, Any]) -> 
     assert parser.encode(packet).startswith(head)
 
 
-@settings(deadline=None)
 @given(st.lists(ENGINE_PACKETS | MESSAGES, min_size=1, max_size=8))
 def test_polling_bodies_are_split_as_the_other_side_joined_them(
     parser: Parser, some: list[dict[str, Any]]
@@ -202,7 +199,7 @@ def test_nodes_binary_packets_are_told_by_their_heads(
 DAMAGE = st.sampled_from([*'0123456789-,/[]{}"\\:eE.nx', "NaN", "/runtime,", "51-", '["E"]', "ñ"])
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=examples(300))
 @given(
     node_packets(), st.lists(st.tuples(st.integers(0, 12), st.integers(0, 3), DAMAGE), max_size=3)
 )

@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
+from typing_extensions import TypeVar
 
 from alephscript import AlephScriptClient
 from alephscript.hub import Hub
@@ -16,7 +17,7 @@ from alephscript.links.transport import Link, Receiver
 from alephscript.protocol.json import parse_json
 from alephscript.testing import InMemoryMesh
 
-C = TypeVar("C", bound=AlephScriptClient)
+C = TypeVar("C", bound=AlephScriptClient, default=AlephScriptClient)
 
 
 def at_once() -> Iterator[float]:
@@ -84,7 +85,9 @@ class MeshUnderTest:
 
     async def open(self, cls: type[C] = AlephScriptClient, **options: Any) -> C:  # type: ignore[assignment]
         """A client that is ready, and closed when the test ends."""
-        return await self._clients.enter_async_context(self.make(cls, **options))
+        client = self.make(cls, **options)
+        await self._clients.enter_async_context(client)
+        return client
 
     async def end(self) -> None:
         """Close every client, then the hub."""
@@ -120,7 +123,10 @@ class Silent:
         self.receiver.lost("closed")
 
 
-@pytest.fixture(params=["memory", "websocket", "plain", "polling", "hubs"])
+HUBS = pytest.param("hubs", marks=pytest.mark.peers)  # Redis joins them
+
+
+@pytest.fixture(params=["memory", "websocket", "plain", "polling", HUBS])
 async def mesh(request: pytest.FixtureRequest, anyio_backend: str) -> AsyncIterator[MeshUnderTest]:
     """A mesh without anybody in it."""
     redis = None
