@@ -24,7 +24,7 @@ CLASSES = sorted(
     (cls for cls in RequestError.__subclasses__() if cls.code), key=lambda cls: cls.code
 )
 
-# Design §3: what the hub and any client may say, and what only the own client says.
+# The codes that hubs and peers send, then those that only the own client raises.
 CODES = [
     *(
         "invalid_payload",
@@ -47,8 +47,8 @@ class SessionGone(CapabilityError, code="test_errors_session_gone"):
         super().__init__(message=f"there is no session {session_id!r}")
 
 
-def test_every_code_of_the_design_has_one_class() -> None:
-    """No code is missing, doubled or unknown to the design."""
+def test_every_code_has_one_class() -> None:
+    """No code is missing, doubled or unknown."""
     assert sorted(cls.code for cls in CLASSES) == sorted(CODES)
 
 

@@ -580,7 +580,7 @@ def test_a_request_names_its_capability_and_its_reply() -> None:
     "cls", [c for c in AAIA if issubclass(c, RequestFor)], ids=lambda c: c.__name__
 )
 def test_every_request_of_aaia_declares_a_contract_as_reply(cls: type[RequestFor[Any]]) -> None:
-    """§7's table: thirteen capabilities, each with its answer."""
+    """Each of the thirteen capabilities, with its answer."""
     assert is_contract(reply_type(cls))
     assert cls.capability.startswith(("AAIA_", "GET_"))
 

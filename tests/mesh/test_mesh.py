@@ -1,7 +1,6 @@
-"""Routing, rule by rule: protocol.md §3 (the transcript), §4 and design.md §3, by example.
+"""The rules of docs/reference/protocol.md and docs/explanation/requests.md, each by example.
 
-Everybody in these tests is called as in the transcript: M masters, R asks, O watches, all in
-AAIA_ROOM; U is outside.
+Sockets have letters in these tests: M masters, R asks, O watches, all in AAIA_ROOM; U is outside.
 """
 
 from __future__ import annotations
@@ -126,7 +125,7 @@ def ended(effects: list[Effect]) -> list[int]:
     return [effect.request for effect in effects if isinstance(effect, Ended)]
 
 
-# Who is there (§4.1)
+# Who is there: docs/reference/protocol.md, Client to hub
 
 
 def test_a_registration_is_acknowledged_with_protocol_and_id(mesh: Mesh) -> None:
@@ -194,7 +193,7 @@ def test_what_could_not_be_read_is_refused_once(mesh: Mesh) -> None:
     assert mesh.refused("R", None, PayloadTooLarge("too deep")) == []
 
 
-# Rooms (§4.2)
+# Rooms: docs/reference/protocol.md, Client to hub
 
 
 def test_subscribing_is_announced_and_acknowledged(mesh: Mesh) -> None:
@@ -253,7 +252,7 @@ def test_a_subscription_needs_no_callback(mesh: Mesh) -> None:
     assert answers(effects) == []
 
 
-# What is said in a room (§3)
+# What is said in a room: docs/reference/protocol.md, Client to hub
 
 
 def test_an_event_reaches_the_whole_room_and_its_sender(mesh: Mesh) -> None:
@@ -286,7 +285,7 @@ def test_a_release_is_just_an_event(mesh: Mesh) -> None:
 
 @pytest.mark.parametrize("event", ["connect", "disconnect", "newListener", "SET_SERVER_STATE"])
 def test_reserved_events_reach_nobody(mesh: Mesh, event: str) -> None:
-    """§4.9: a JavaScript client that receives one drops its connection."""
+    """A JavaScript client that receives a reserved event drops its connection."""
     for effects in (say(mesh, "R", event, {}, ACK), mesh.received("R", event, [{}], ACK)):
         assert heard(effects) == {}
         assert the_failure(effects) == "unknown_event"
@@ -302,7 +301,7 @@ def test_an_event_that_is_no_name_is_refused(mesh: Mesh, event: Any) -> None:
 
 @pytest.mark.parametrize("event", ["HELLO", "FIA_STEP", "SET_X", "join-room", "room_message"])
 def test_an_unknown_direct_event_is_not_broadcast(mesh: Mesh, event: str) -> None:
-    """§4.10: upstream's autobroadcast lets anyone fake FIA_STEP; R > HELLO {a:1},2."""
+    """Broadcasting unknown events, as upstream's hubs do, would let anybody fake FIA_STEP."""
     effects = mesh.received("R", event, [{"a": 1}, 2], ACK)
     assert heard(effects) == {}
     assert the_failure(effects) == "unknown_event"
@@ -354,7 +353,7 @@ def test_peers_of_ours_learn_room_and_speaker(mesh: Mesh) -> None:
     ]
 
 
-# Mastership (§4.7)
+# Mastership: docs/reference/protocol.md, Masters
 
 
 def test_both_declarations_are_acknowledged_and_the_others_are_told(mesh: Mesh) -> None:
@@ -423,7 +422,7 @@ def test_one_peer_may_master_several_rooms(mesh: Mesh) -> None:
         assert the_failure(say(mesh, "R", "GET_X", {}, ACK, room=room)) == "no_master"
 
 
-# A request in an envelope (§3, §4.3)
+# A request in an envelope (docs/explanation/dialects.md)
 
 
 def test_an_envelope_master_gets_the_whole_envelope(mesh: Mesh) -> None:
@@ -473,7 +472,7 @@ def test_the_unregistered_and_the_unsubscribed_are_served(mesh: Mesh) -> None:
 
 
 def test_an_envelope_needs_no_declared_feature(mesh: Mesh) -> None:
-    """The room's master gets every GET_, declared or not (design §3.1)."""
+    """The room's master gets every GET_, declared or not."""
     envelope_master(mesh)
     assert number(say(mesh, "R", "GET_UNHEARD_OF", {}, ACK))
 
@@ -487,7 +486,7 @@ def test_envelope_numbers_are_unique_and_never_zero(mesh: Mesh) -> None:
 
 
 def test_a_direct_question_to_an_envelope_master_is_enveloped(mesh: Mesh) -> None:
-    """Each master is spoken to in the dialect in which it declared itself (§4.4)."""
+    """Each master is spoken to in the dialect in which it declared itself."""
     envelope_master(mesh, "M", ROOM, "X")
     effects = mesh.received("R", "GET_X", [{"a": 1}], ACK)
     ((event, envelope),) = heard(effects)["M"]
@@ -524,7 +523,7 @@ def test_the_namespace_is_named_without_slash() -> None:
     assert envelope["namespace"] == ""
 
 
-# A direct request (§4.4)
+# A direct request (docs/explanation/dialects.md)
 
 
 def test_a_direct_question_reaches_the_master_that_offers_it(mesh: Mesh) -> None:
@@ -550,7 +549,7 @@ def test_features_may_be_declared_with_or_without_get(mesh: Mesh, feature: str) 
 
 
 def test_the_askers_own_rooms_come_first(mesh: Mesh) -> None:
-    """Design §3.1: before any other room that offers it."""
+    """The asker's own rooms come before any other room that offers the capability."""
     direct_master(mesh, "O", "B", "X")
     direct_master(mesh, "M", ROOM, "X")
     assert set(heard(mesh.received("R", "GET_X", [{}], ACK))) == {"M"}
@@ -598,7 +597,7 @@ def test_a_room_without_master_is_said_at_once(mesh: Mesh) -> None:
     assert the_failure(say(mesh, "R", "GET_X", {}, ACK)) == "no_master"
 
 
-# Peers of our protocol (design §3.8)
+# Peers of our protocol: docs/reference/protocol.md, Meta
 
 
 def test_a_master_of_ours_gets_meta(mesh: Mesh) -> None:
@@ -675,7 +674,7 @@ def test_a_hub_may_have_its_own_default() -> None:
 
 
 def test_a_hub_may_want_askers_in_the_room() -> None:
-    """Design §3.1: then the answer is not_subscribed, whichever way it was asked."""
+    """Then the answer is not_subscribed, whichever way the request was sent."""
     mesh = Mesh(require_subscription=True)
     enter(mesh, "M", ROOM)
     enter(mesh, "R")
@@ -686,7 +685,7 @@ def test_a_hub_may_want_askers_in_the_room() -> None:
     assert number(mesh.received("R", STEP, [{}], ACK))
 
 
-# How a request ends (§4.5)
+# How a request ends (docs/explanation/requests.md)
 
 
 @pytest.mark.parametrize(
@@ -745,7 +744,7 @@ def test_the_deadline_ends_it(mesh: Mesh) -> None:
 
 
 def test_the_masters_loss_ends_it_at_once(mesh: Mesh) -> None:
-    """§4.8: master_lost, not a timeout."""
+    """The request ends as master_lost, not at its deadline."""
     direct_master(mesh)
     n = number(mesh.received("R", STEP, [{}], ACK))
     effects = mesh.disconnected("M")
@@ -790,7 +789,7 @@ def test_a_room_outlives_its_master(mesh: Mesh) -> None:
     assert [room["roomId"] for room in state["rooms"]] == [ROOM]
 
 
-# A stock master that answers by SET_ (§4.5)
+# A core master, which answers by SET_ (docs/explanation/dialects.md)
 
 
 def test_a_set_of_the_master_ends_the_request_and_reaches_the_room(mesh: Mesh) -> None:
@@ -843,7 +842,7 @@ def test_an_echoed_request_id_says_which(mesh: Mesh) -> None:
 
 
 def test_the_askers_own_request_id_says_which(mesh: Mesh) -> None:
-    """It stays in `data`, and a master that knows of it gives it back there (§5)."""
+    """The requestId stays in `data`, and a master that knows of it gives it back there."""
     envelope_master(mesh)
     say(mesh, "R", STEP, {"requestId": "q1"}, 1)
     second = number(say(mesh, "R", STEP, {"requestId": "q2"}, 2))
@@ -871,7 +870,7 @@ def test_without_id_the_oldest_is_meant(mesh: Mesh) -> None:
 
 
 def test_a_late_set_that_echoes_an_ended_request_ends_no_other(mesh: Mesh) -> None:
-    """§4.5: late and duplicate answers are dropped; BaseRoomManager answers everything twice."""
+    """Late and doubled answers are dropped; upstream's BaseRoomManager answers everything twice."""
     envelope_master(mesh)
     first = number(say(mesh, "R", STEP, {"which": 1}, 1))
     second = number(say(mesh, "R", STEP, {"which": 2}, 2))
@@ -883,7 +882,7 @@ def test_a_late_set_that_echoes_an_ended_request_ends_no_other(mesh: Mesh) -> No
 
 
 def test_a_set_that_carries_another_own_id_ends_no_other(mesh: Mesh) -> None:
-    """§5: an answer that carries another requestId is foreign."""
+    """An answer that carries another requestId belongs to another request."""
     envelope_master(mesh)
     first = number(say(mesh, "R", STEP, {"requestId": "q1"}, 1))
     mesh.expired(first)
@@ -983,7 +982,7 @@ def test_the_set_of_a_master_of_ours_ends_nothing(mesh: Mesh) -> None:
     ]
 
 
-# Askers without callback hear one SET_ (§4.6)
+# Askers without callback hear one SET_ (docs/explanation/dialects.md)
 
 
 @pytest.mark.parametrize("sid", ["R", "U"])
@@ -1087,7 +1086,7 @@ def test_an_asker_whose_room_is_gone_still_hears_the_answer(mesh: Mesh) -> None:
     assert list(heard(mesh.acknowledged("O", n, [{}]))) == ["U"]
 
 
-# GET_SERVER_STATE (§3, §4.10)
+# GET_SERVER_STATE: docs/reference/protocol.md, Client to hub
 
 
 @pytest.mark.parametrize("ask", ["direct", "envelope", "no room"])
@@ -1299,7 +1298,7 @@ def test_an_unreadable_question_is_refused_or_passed_on(mesh: Mesh, text: bytes)
     assert len(answers(effects)) + len([e for e in effects if isinstance(e, Deliver)]) == 1
 
 
-# One client's events are processed in order (§4.11)
+# One client's events are processed in order
 
 
 def test_a_burst_is_served_in_order(mesh: Mesh) -> None:

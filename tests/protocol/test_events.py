@@ -128,13 +128,13 @@ def test_any_other_event_name_is_good(event: str) -> None:
     [*sorted(events.RESERVED), "SET_SERVER_STATE", "", LONG, None, 7, True, ["GET_X"], {"a": 1}],
 )
 def test_an_event_name_that_breaks_peers_is_refused(event: Any) -> None:
-    """A JavaScript client that receives a reserved event drops its connection (§4.9)."""
+    """A JavaScript client that receives a reserved event drops its connection."""
     with pytest.raises(UnknownEvent):
         events.check_event(event)
 
 
 def test_the_reserved_events_are_those_of_the_javascript_parser() -> None:
-    """§4.9 lists them."""
+    """socket.io-parser has the same list."""
     assert sorted(events.RESERVED) == [
         *("connect", "connect_error", "disconnect", "disconnecting"),
         *("newListener", "removeListener"),
@@ -276,7 +276,7 @@ def test_a_bad_declaration_is_refused_with_its_path(payload: Any, path: str) -> 
 
 
 def test_a_room_message_keeps_the_envelopes_further_keys() -> None:
-    """A master gets them back (§3)."""
+    """A master of the core dialect receives the whole envelope."""
     payload = {"event": "GET_X", "room": "R", "data": {"n": 1}, "requestId": "q1", "from": "me"}
     assert events.parse_room_message(payload) == RoomMessage(
         "GET_X", "R", {"n": 1}, {"requestId": "q1", "from": "me"}
@@ -301,7 +301,7 @@ def test_args_stand_in_for_data(fields: dict[str, Any], data: Any) -> None:
 
 
 def test_the_server_state_may_be_asked_without_room() -> None:
-    """It is the hub's, not a room's (§3)."""
+    """The state is the hub's, not a room's."""
     assert events.parse_room_message({"event": "GET_SERVER_STATE"}).event == "GET_SERVER_STATE"
     assert events.parse_room_message({"event": "GET_SERVER_STATE", "room": "R"}).room == "R"
 
@@ -375,7 +375,7 @@ def test_a_success_is_one_object(fields: Any, answer: dict[str, Any]) -> None:
 def test_whatever_a_master_answers_becomes_one_answer(
     args: list[Any], answer: dict[str, Any]
 ) -> None:
-    """§4.5: non-object → result; missing success → there is no error in it."""
+    """No object becomes `result`; an object without `success` failed if it has `error`."""
     assert events.normalise(args) == answer
     assert events.is_failure(answer) is (not answer["success"])
 
@@ -412,7 +412,7 @@ def test_a_normalised_answer_is_always_well_formed(args: list[Any]) -> None:
     ],
 )
 def test_data_spreads_as_javascript_spreads_it(data: Any, fields: dict[str, Any]) -> None:
-    """§3: arrays to their indices, strings to characters, the rest to nothing."""
+    """Arrays spread to their indices, strings to characters, the rest to nothing."""
     assert events.spread(data) == fields
 
 
@@ -550,7 +550,7 @@ def test_text_that_breaks_other_peers_is_refused(text: str | bytes) -> None:
     ],
 )
 def test_values_without_json_form_are_refused(value: Any) -> None:
-    """Here, not at the peer that chokes on them; bytes too (§4, polling members)."""
+    """Refused here, not at the peer that chokes on them; bytes too: members that poll get text."""
     with pytest.raises(InvalidPayload, match="no JSON form"):
         write_json(value)
 
