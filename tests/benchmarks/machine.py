@@ -162,7 +162,7 @@ class Process:
         return ProcessFailed(f"{self._name} ended: {said}")
 
 
-def port() -> int:
+def free_port() -> int:
     """A port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))

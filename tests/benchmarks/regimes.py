@@ -19,7 +19,7 @@ from typing import Self
 import attrs
 
 from tests.benchmarks.contenders import Contender
-from tests.benchmarks.machine import Process, ProcessFailed, port
+from tests.benchmarks.machine import Process, ProcessFailed, free_port
 
 __all__ = ["FULL", "QUICK", "REGIMES", "TINY", "Found", "Scale"]
 
@@ -118,7 +118,7 @@ class Stand:
 
     def __init__(self, contender: Contender) -> None:
         self._contender = contender
-        self._port = port()
+        self._port = free_port()
         self._processes = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
