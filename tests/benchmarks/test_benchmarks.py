@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.tools import ROOT
+from tests.support.tools import ROOT, skip_for_lack_of
 
 CONTENDERS = [
     "aleph",
@@ -58,9 +57,7 @@ def measured(contender: str, regimes: str, folder: Path) -> tuple[dict[str, Any]
     assert ran.returncode == 0, ran.stdout + ran.stderr
     results = json.loads(written.read_text())
     if missing := results["missing"].get(contender):
-        if os.environ.get("ALEPHSCRIPT_REQUIRE_TOOLS"):
-            pytest.fail(f"this run must skip nothing, and lacks {missing}")
-        pytest.skip(f"needs {missing}")
+        skip_for_lack_of(missing)
     (found,) = results["rounds"][contender]
     return found, ran.stdout
 

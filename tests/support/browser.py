@@ -14,13 +14,13 @@ DRIVER = ROOT / "tests" / "node" / "browser" / "page.mjs"
 
 
 class Page:
-    """Calls chains of Playwright's methods; each waits for what it wants, as Playwright does."""
+    """A page that is driven by chains of Playwright's methods, which wait as Playwright does."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
 
     async def do(self, *chain: list[Any]) -> Any:
-        """``do(["getByRole", "button", {"name": "Pause"}], ["click"])``."""
+        """Call a chain, such as ``do(["getByRole", "button", {"name": "Pause"}], ["click"])``."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.write(json.dumps(chain).encode() + b"\n")
@@ -33,7 +33,7 @@ class Page:
         await self.do(["locator", selector, {"hasText": text}], ["first"], ["waitFor"])
 
     async def text(self, selector: str) -> str:
-        """What is read in an element."""
+        """Read the text of an element."""
         return str(await self.do(["locator", selector], ["innerText"]))
 
     async def until(self, expression: str) -> None:
@@ -41,17 +41,17 @@ class Page:
         await self.do(["waitForFunction", expression])
 
     async def problems(self) -> list[str]:
-        """What the browser complained of."""
+        """List the errors and warnings of the browser."""
         return list(await self.do(["problems"]))
 
     async def violations(self) -> list[str]:
-        """What axe finds that keeps people from reading or using the page."""
+        """List what axe finds that keeps people from reading or using the page."""
         return list(await self.do(["violations"]))
 
 
 @asynccontextmanager
 async def browsing(node: str, **options: Any) -> AsyncIterator[Page]:
-    """A page in a Chromium of its own; ``options`` are those of Playwright's ``newPage``."""
+    """Open a page in a Chromium of its own, with options of Playwright's ``newPage``."""
     process = await asyncio.create_subprocess_exec(
         node,
         DRIVER,

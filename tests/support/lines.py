@@ -1,4 +1,4 @@
-"""A line that can be cut, stalled and half-opened."""
+"""Lines to a hub that can be cut, stalled and half-opened."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 
 class Line:
-    """A line to a hub through which bytes go until it is cut, or stalled."""
+    """A line to a hub that carries bytes until the test cuts or stalls the line."""
 
     def __init__(self, port: int) -> None:
         self._hub_port = port
@@ -23,13 +23,13 @@ class Line:
         self.url = ""
 
     async def open(self) -> str:
-        """Listen; where clients connect to."""
+        """Listen, and return the address that clients connect to."""
         self._server = await asyncio.start_server(self._carry, "127.0.0.1", 0)
         self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
         return self.url
 
     def stall(self) -> None:
-        """Let nothing through, without saying so: half open on both sides."""
+        """Let nothing through, and keep the sockets: half open on both sides."""
         self._flowing.clear()
 
     def flow(self) -> None:
@@ -43,7 +43,7 @@ class Line:
         self._writers.clear()
 
     async def close(self) -> None:
-        """Cut all, and listen no more."""
+        """Reset every connection, and stop listening."""
         self.cut()
         if self._server is not None:
             self._server.close()
@@ -81,7 +81,7 @@ class Line:
 
 @pytest.fixture
 async def line_to() -> AsyncIterator[Callable[[int], Awaitable[Line]]]:
-    """Makes lines to a hub's port."""
+    """Return a function that opens lines to a hub's port."""
     async with AsyncExitStack() as lines:
 
         async def make(port: int) -> Line:

@@ -17,7 +17,7 @@ PEERS = ROOT / "tests" / "node"
 
 @asynccontextmanager
 async def node_process(node: str, script: str, *arguments: str) -> AsyncIterator[Any]:
-    """A script of tests/node, ended when the block ends."""
+    """Run a script of tests/node until the block ends."""
     process = await asyncio.create_subprocess_exec(
         node, str(PEERS / script), *arguments, stdout=asyncio.subprocess.PIPE
     )
@@ -31,17 +31,17 @@ async def node_process(node: str, script: str, *arguments: str) -> AsyncIterator
 
 
 async def line_of(process: Any) -> str:
-    """The next line that a process prints."""
+    """Read the next line that a process prints."""
     async with asyncio.timeout(10):
         return str((await process.stdout.readline()).decode().strip())
 
 
 async def json_of(process: Any, *, until: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
-    """The next JSON line that a process prints and that fits."""
+    """Read lines of JSON that a process prints, up to one that fits."""
     while True:
-        found: dict[str, Any] = json.loads(await line_of(process))
-        if until(found):
-            return found
+        message: dict[str, Any] = json.loads(await line_of(process))
+        if until(message):
+            return message
 
 
 StartHub = Callable[..., Awaitable[str]]
@@ -49,14 +49,14 @@ StartHub = Callable[..., Awaitable[str]]
 
 @pytest.fixture
 async def processes() -> AsyncIterator[AsyncExitStack]:
-    """Ends what the test started."""
+    """Return a stack that ends the processes which the test enters."""
     async with AsyncExitStack() as stack:
         yield stack
 
 
 @pytest.fixture(params=["core", "zeus"])
 async def stock_hub(request: pytest.FixtureRequest, node: str, processes: AsyncExitStack) -> str:
-    """The address of a stock hub of either dialect."""
+    """Start a stock hub, and return its address."""
     arguments = ("--port", "0", "--dialect", request.param)
     process = await processes.enter_async_context(
         node_process(node, "upstream_hub.mjs", *arguments)

@@ -1,4 +1,4 @@
-"""The documentation's pages as programs: what is shown is run, what is said to be printed is."""
+"""The documentation's pages as programs: code is run, and has to print the output shown."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 
 PORT = "3010"
-"""What the pages say; it may be taken where they are followed."""
+"""The port on the pages; a test puts a free one in its place."""
 
 VARYING = {
     r"\bin \d+\.\d\ds\b": "in 0.01s",
@@ -31,7 +31,7 @@ VARYING = {
     r'"(sesion|socketId)":"[\w-]+"': r'"\1":"0123456789"',
     r"← (connected|received) (?!cli)[\w-]{8}": r"← \1 01234567",
 }
-"""What differs from run to run: how long tests take, numbers of incidents, times, sesiones, ids."""
+"""Patterns of text that differs from run to run, with what stands for each in comparisons."""
 
 
 class Block(NamedTuple):
@@ -51,7 +51,7 @@ class Block(NamedTuple):
 
 
 def blocks(page: Path) -> list[Block]:
-    """The blocks of a page, in order."""
+    """List the blocks of a page, in order."""
     return list(_blocks(page))
 
 
@@ -71,7 +71,7 @@ def _blocks(page: Path) -> Iterator[Block]:
 
 
 def settled(text: str) -> str:
-    """A text without what differs from run to run."""
+    """Replace in a text what differs from run to run."""
     for pattern, name in VARYING.items():
         text = re.sub(pattern, name, text)
     return "\n".join(line.rstrip() for line in text.strip().splitlines())

@@ -16,7 +16,7 @@ from tests.support.tools import ROOT
 
 
 class Process:
-    """A program of ours in a process of its own, that can be killed, stopped and started again."""
+    """A program of this package in a process of its own, to be signalled and killed."""
 
     def __init__(self, *arguments: str, ready: bytes) -> None:
         self._arguments = arguments
@@ -26,17 +26,17 @@ class Process:
 
     @property
     def url(self) -> str:
-        """Where it listens, if it is a hub: the last word by which it says that it is ready."""
+        """The address of a hub: the last word of the line that says it is ready."""
         return self._line.decode().split()[-1]
 
     @property
     def pid(self) -> int:
-        """Its process id."""
+        """The process id."""
         assert self._process is not None
         return self._process.pid
 
     async def start(self) -> bytes:
-        """Start it; the line by which it says that it is ready."""
+        """Start the program, and return the line that says it is ready."""
         self._process = await asyncio.create_subprocess_exec(
             sys.executable,
             *self._arguments,
@@ -54,12 +54,12 @@ class Process:
         raise AssertionError(f"{self._arguments} ended before it was ready")
 
     def send(self, number: signal.Signals) -> None:
-        """Send it a signal."""
+        """Send a signal to the process."""
         assert self._process is not None
         self._process.send_signal(number)
 
     async def ended(self) -> int:
-        """Its exit code, when it has ended."""
+        """Wait for the process to end, and return its exit code."""
         assert self._process is not None
         async with asyncio.timeout(20):
             await self._process.communicate()
@@ -67,7 +67,7 @@ class Process:
         return self._process.returncode
 
     async def end(self) -> None:
-        """Kill it if it still is there."""
+        """Kill the process if it still runs."""
         if self._process is not None and self._process.returncode is None:
             self._process.kill()
             await self._process.communicate()
@@ -78,7 +78,7 @@ Start = Callable[..., Awaitable[Process]]
 
 @pytest.fixture
 async def start() -> AsyncIterator[Start]:
-    """Starts processes, and leaves none behind."""
+    """Return a function that starts processes; the fixture leaves none behind."""
     async with AsyncExitStack() as processes:
 
         async def start(*arguments: str, ready: bytes) -> Process:
@@ -92,7 +92,6 @@ async def start() -> AsyncIterator[Start]:
 
 @pytest.fixture
 def port() -> int:
-    """A free one."""
+    """Return a port that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        found: int = server.getsockname()[1]
-        return found
+        return int(server.getsockname()[1])

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.tools import lacking
+from tests.support.tools import skip_for_lack_of
 
 
 class RedisServer:
-    """A real redis-server on a port of its own, that can be killed, stalled and started again."""
+    """A redis-server on a port of its own, to be killed, stalled and started again."""
 
     def __init__(self, program: str, folder: str) -> None:
         with socket.socket() as free:
@@ -31,19 +31,19 @@ class RedisServer:
         self._process: subprocess.Popen[bytes] | None = None
 
     def url(self) -> str:
-        """An address with an empty database that nobody else uses just now."""
+        """Return the address of an empty database that no other test uses just now."""
         database = next(self._databases)
         url = f"redis://127.0.0.1:{self.port}/{database}"
         self.command("-n", str(database), "flushdb")
         return url
 
     def command(self, *words: str) -> str:
-        """What redis-cli says."""
+        """Run redis-cli, and return its output."""
         arguments = ["redis-cli", "-p", str(self.port), *words]
         return subprocess.run(arguments, check=True, capture_output=True, text=True).stdout.strip()
 
     def start(self) -> None:
-        """Start it, empty."""
+        """Start the server, without data."""
         self._process = subprocess.Popen(
             self._command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
         )
@@ -54,12 +54,12 @@ class RedisServer:
         raise AssertionError("redis-server ended before it was ready")
 
     def send(self, number: signal.Signals) -> None:
-        """Send it a signal."""
+        """Send a signal to the server."""
         assert self._process is not None
         self._process.send_signal(number)
 
     def kill(self) -> None:
-        """Kill it, as kill -9."""
+        """Kill the server, as kill -9 does."""
         if self._process is not None:
             self._process.kill()
             self._process.communicate()
@@ -68,14 +68,14 @@ class RedisServer:
 
 @pytest.fixture(scope="session")
 def redis_program() -> str:
-    """A redis-server; missing, a test is skipped, in CI it fails."""
-    found = shutil.which("redis-server") or shutil.which("valkey-server")
-    return found or lacking("redis-server (apt-get install redis-server)")
+    """Find redis-server, or skip the test; in CI, fail."""
+    program = shutil.which("redis-server") or shutil.which("valkey-server")
+    return program or skip_for_lack_of("redis-server (apt-get install redis-server)")
 
 
 @pytest.fixture(scope="session")
 def shared_redis(redis_program: str) -> Iterator[RedisServer]:
-    """A Redis for all tests that leave it alone."""
+    """Start a Redis for all tests that neither stop nor fill it."""
     with tempfile.TemporaryDirectory() as folder:
         server = RedisServer(redis_program, folder)
         server.start()
@@ -85,7 +85,7 @@ def shared_redis(redis_program: str) -> Iterator[RedisServer]:
 
 @pytest.fixture
 def own_redis(redis_program: str, tmp_path: Path) -> Iterator[RedisServer]:
-    """A Redis for a test that does something to it."""
+    """Start a Redis for one test, which may stop it."""
     server = RedisServer(redis_program, str(tmp_path))
     server.start()
     yield server

@@ -1,4 +1,4 @@
-"""Terminals that are used as a page shows it."""
+"""Terminals in which tests do what a page shows."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from typing import NamedTuple, Self
 from tests.support.pages import Block, settled
 
 PROMPT = b"\x1f"
-"""Nothing else prints it."""
+"""A prompt that no program prints."""
 
 FOREIGN = (
     *("ALEPHSCRIPT", "BUILD_NUMBER", "CI", "COV", "FORCE_COLOR", "PYTEST", "PYTHON", "PY_COLORS"),
     "VIRTUAL_ENV",
 )
-"""What the environment of a test run has and a reader's has not."""
+"""Beginnings of the variables that a test run has and a reader has not."""
 
 OPEN = 'exec bash --noprofile --norc --noediting -i <"$0" >"$0" 2>&1'
-"""A session's leader that opens a terminal is its owner: Ctrl+C finds what runs in it."""
+"""A shell that opens its own terminal as a session's leader: so Ctrl+C reaches its programs."""
 
 
 def environment(home: Path, port: int) -> dict[str, str]:
-    """A reader's, with this Python and a hub of their own."""
+    """Return a reader's environment, with this Python and a hub of the test's own."""
     return {
         **{name: value for name, value in os.environ.items() if not name.startswith(FOREIGN)},
         "ALEPHSCRIPT_URL": f"http://127.0.0.1:{port}",  # what is the default may be taken
@@ -43,14 +43,14 @@ def environment(home: Path, port: int) -> dict[str, str]:
 
 
 class Step(NamedTuple):
-    """What is typed, if anything is, and what is shown then."""
+    """A line to type, or none, and the output that follows."""
 
     typed: str
     shown: str
 
 
 def steps(text: str) -> list[Step]:
-    """What a block of a terminal shows: lines after ``$`` and ``^C`` are typed."""
+    """Split a block of a terminal into steps: lines after ``$`` and ``^C`` are typed."""
     found: list[Step] = []
     for line in text.splitlines():
         if line.startswith("$ "):
@@ -65,7 +65,7 @@ def steps(text: str) -> list[Step]:
 
 
 class Terminal:
-    """A real one, with a shell in it.
+    """A pseudo-terminal with a shell in it.
 
     Args:
         folder: Where the shell starts.

@@ -1,4 +1,4 @@
-"""Programs that others wrote and tests need: found, or the test is skipped by name."""
+"""Programs that others wrote and tests need: a test whose program is missing is skipped by name."""
 
 from __future__ import annotations
 
@@ -21,46 +21,46 @@ ROOT = Path(__file__).parents[2]
 """The folder of the repository."""
 
 
-def lacking(wanted: str) -> NoReturn:
-    """Skip a test that needs a tool that is not there; in CI that is a failure."""
+def skip_for_lack_of(tool: str) -> NoReturn:
+    """Skip a test whose tool is missing; in CI, where nothing may be skipped, fail."""
     if os.environ.get("ALEPHSCRIPT_REQUIRE_TOOLS"):
-        pytest.fail(f"this run must skip nothing, and lacks {wanted}")
-    pytest.skip(f"needs {wanted}")
+        pytest.fail(f"this run must skip nothing, and lacks {tool}")
+    pytest.skip(f"needs {tool}")
 
 
 @pytest.fixture(scope="session")
 def node() -> str:
-    """Node with the peers' packages; missing, a test is skipped, in CI it fails."""
-    found = shutil.which("node")
+    """Find Node, with the packages that peers need, or skip the test; in CI, fail."""
+    program = shutil.which("node")
     missing = [
         folder
         for folder in ("tests/node", "tests/node/asyncapi", "examples/js")
         if not (ROOT / folder / "node_modules").is_dir()
     ]
-    if found and not missing:
-        return found
-    lacking("Node 20" if not found else f"`npm ci` in {' and '.join(missing)}")
+    if program and not missing:
+        return program
+    skip_for_lack_of("Node 20" if not program else f"`npm ci` in {' and '.join(missing)}")
 
 
 @pytest.fixture(scope="session")
 def nginx() -> str:
-    """An nginx; missing, a test is skipped, in CI it fails."""
-    found = shutil.which("nginx") or shutil.which("/usr/sbin/nginx")
-    return found or lacking("nginx (apt-get install nginx-light)")
+    """Find nginx, or skip the test; in CI, fail."""
+    program = shutil.which("nginx") or shutil.which("/usr/sbin/nginx")
+    return program or skip_for_lack_of("nginx (apt-get install nginx-light)")
 
 
 @pytest.fixture(scope="session")
 def browser() -> str:
-    """Chromium, and what drives it; missing, a test is skipped, in CI it fails."""
-    found = shutil.which("chromium")
-    if found and (ROOT / "tests/node/browser/node_modules").is_dir():
-        return found
-    lacking("Chromium (apt-get install chromium) and `npm ci` in tests/node/browser")
+    """Find Chromium, with the package that drives it, or skip the test; in CI, fail."""
+    program = shutil.which("chromium")
+    if program and (ROOT / "tests/node/browser/node_modules").is_dir():
+        return program
+    skip_for_lack_of("Chromium (apt-get install chromium) and `npm ci` in tests/node/browser")
 
 
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate for this machine, with its key."""
+    """Make a certificate for this machine, and its key."""
     folder = tmp_path_factory.mktemp("tls")
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
