@@ -1,4 +1,4 @@
-"""The mesh that every contract is kept on: memory, websockets of each kind, polling, two hubs."""
+"""The mesh that every contract is kept on: memory, websockets, polling, two hubs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import pytest
 
 from alephscript import AlephScriptClient
 from alephscript.hub import Hub
-from alephscript.links._asyncio import AsyncioTransport
 from alephscript.testing import InMemoryMesh
 
 C = TypeVar("C", bound=AlephScriptClient)
@@ -27,9 +26,8 @@ class MeshUnderTest:
     """A hub that can die and come back, and the clients that are on it.
 
     Args:
-        kind: ``memory``, the transport of a hub on a socket, ``plain`` for websockets without the
-            [fast] extra on either side, or ``hubs``: clients are on two hubs in turn, which share
-            a Redis.
+        kind: ``memory``, the transport of a hub on a socket, or ``hubs``: clients are on two hubs
+            in turn, which share a Redis.
         redis: The address of one.
 
     Attributes:
@@ -41,7 +39,7 @@ class MeshUnderTest:
     def __init__(self, kind: str, redis: str | None = None) -> None:
         self.kind = kind
         self._redis = redis
-        self.transport = "websocket" if kind in ("plain", "hubs") else kind
+        self.transport = "websocket" if kind == "hubs" else kind
         self.options: dict[str, Any] = {"backoff": at_once}
         if kind != "memory":
             self.options["transports"] = (self.transport,)
@@ -63,8 +61,7 @@ class MeshUnderTest:
             return
         for turn, url in enumerate(self._urls):
             port = int(url.rpartition(":")[2]) if url else 0
-            library = "websockets" if self.kind == "plain" else None
-            hub = await Hub(port=port, redis=self._redis, websockets=library).__aenter__()
+            hub = await Hub(port=port, redis=self._redis).__aenter__()
             self._hubs.append(hub)
             self._urls[turn] = hub.url
 
@@ -77,8 +74,7 @@ class MeshUnderTest:
 
     def make(self, cls: type[C] = AlephScriptClient, **options: Any) -> C:  # type: ignore[assignment]
         """A client of this mesh that is not open yet."""
-        hub = AsyncioTransport(self.hub) if self.kind == "plain" else self.hub
-        return cls(hub, **{**self.options, **options})
+        return cls(self.hub, **{**self.options, **options})
 
     async def open(self, cls: type[C] = AlephScriptClient, **options: Any) -> C:  # type: ignore[assignment]
         """A client that is ready, and closed when the test ends."""
@@ -90,7 +86,7 @@ class MeshUnderTest:
         await self.stop()
 
 
-@pytest.fixture(params=["memory", "websocket", "plain", "polling", "hubs"])
+@pytest.fixture(params=["memory", "websocket", "polling", "hubs"])
 async def mesh(request: pytest.FixtureRequest, anyio_backend: str) -> AsyncIterator[MeshUnderTest]:
     """A mesh without anybody in it."""
     redis = None

@@ -28,9 +28,8 @@ from alephscript import (
     observe,
     on,
 )
-from alephscript.links._asyncio import AsyncioTransport
-from alephscript.links._picows import PicowsTransport
 from alephscript.links._socketio import SocketIOTransport
+from alephscript.links.websocket import WebSocketTransport
 
 from .conftest import MeshUnderTest, at_once
 
@@ -39,8 +38,7 @@ pytestmark = pytest.mark.anyio
 C = TypeVar("C", bound=AlephScriptClient)
 
 LIBRARIES: dict[str, Any] = {
-    "picows": PicowsTransport,
-    "asyncio": AsyncioTransport,
+    "websocket": WebSocketTransport,
     "python-socketio": SocketIOTransport,
 }
 
