@@ -147,13 +147,13 @@ class Asker:
         """
         if not isinstance(request, str):
             reply = contracts.reply_type(type(request))
-        call = self._call(request, payload, room, timeout, on_progress)
+        call = self._make_call(request, payload, room, timeout, on_progress)
         if wait_for_master:
             call = call.with_meta({"wait": True})
         if self._tracing is None:
-            return await self._ask(call, reply)
+            return await self._answer_to(call, reply)
         with self._tracing.asking(call.event, call.room) as trace:
-            return await self._ask(call.with_meta(trace), reply)
+            return await self._answer_to(call.with_meta(trace), reply)
 
     @overload
     def stream(
@@ -229,7 +229,7 @@ class Asker:
         if not isinstance(request, str):
             reply = contracts.reply_type(type(request))
         timeout = events.LONGEST_TIMEOUT if timeout is None else timeout
-        call = self._call(request, payload, room, timeout, on_progress)
+        call = self._make_call(request, payload, room, timeout, on_progress)
         with contextlib.ExitStack() as stack:
             if self._tracing is not None:
                 span = self._tracing.asking(call.event, call.room)
@@ -241,7 +241,7 @@ class Asker:
 
     # Inside
 
-    def _call(
+    def _make_call(
         self,
         request: str | contracts.RequestFor[Any],
         payload: Any,
@@ -270,7 +270,7 @@ class Asker:
             report = _make_reporter(on_progress, events.capability_name(event))
         return Call(event, contracts.write(payload), room, seconds, meta, report)
 
-    async def _ask(self, call: Call, reply: Any) -> Any:
+    async def _answer_to(self, call: Call, reply: Any) -> Any:
         session = self._life.session
         if session is None:
             session, call = await self._session_for(call)

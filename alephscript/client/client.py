@@ -168,7 +168,7 @@ class AlephScriptClient(Asker):
         # Made when the client is opened: they belong to its event loop.
         self._service: Service | None = None
         self._listening: Listening | None = None
-        self._inbox: Inbox | None = None
+        self._session_inbox: Inbox | None = None
         self._closing: asyncio.Task[None] | None = None
 
     # Life
@@ -194,7 +194,7 @@ class AlephScriptClient(Asker):
         description = surveying.SelfDescription(
             self.declarations, summary=summary(type(self).__doc__), service=service
         )
-        self._inbox = Inbox(service, self._streams, description)
+        self._session_inbox = Inbox(service, self._streams, description)
         listeners = [each for group in self.declarations.listeners.values() for each in group]
         self._listening = Listening(self, listeners, name=self.usuario)
         self._listening.open(self._streams)
@@ -537,9 +537,9 @@ class AlephScriptClient(Asker):
             self._service.lose(session)
 
     async def _establish(self) -> HubSession:
-        assert self._inbox is not None
+        assert self._session_inbox is not None
         return await self._connector.open_session(
-            self._inbox,
+            self._session_inbox,
             self._positions,
             registration=_registration(self.usuario, self.sesion, self._extras),
             rooms=list(self._rooms),

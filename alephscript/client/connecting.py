@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from alephscript.client.declaring import Mastery
-from alephscript.client.session import HubSession, Receiver
+from alephscript.client.session import DeliveryHandler, HubSession
 from alephscript.diagnostics.redaction import redacted
 from alephscript.errors import AlephScriptError, ConnectionRefused
 from alephscript.links import transport_to
@@ -65,7 +65,7 @@ class Connector:
 
     async def open_session(
         self,
-        receiver: Receiver,
+        handler: DeliveryHandler,
         positions: dict[str, Position],
         *,
         registration: Mapping[str, Any],
@@ -79,7 +79,7 @@ class Connector:
             RequestError: The hub refused a room.
         """
         transport = self._watch(self._transport())
-        session = HubSession(receiver, positions)
+        session = HubSession(handler, positions)
         auth = await self._credentials(registration["usuario"])
         try:
             await session.open(

@@ -20,7 +20,7 @@ __all__ = ["Inbox"]
 
 
 class Inbox:
-    """Hands over what sessions bring; see `alephscript.client.session.Receiver`.
+    """Hands over what sessions bring; see `alephscript.client.session.DeliveryHandler`.
 
     Args:
         service: Takes requests.
@@ -36,7 +36,7 @@ class Inbox:
         self.grant = service.grant
 
     def deliver(self, session: HubSession, delivery: Delivery) -> None:
-        """See `alephscript.client.session.Receiver`."""
+        """See `alephscript.client.session.DeliveryHandler`."""
         event = delivery.event
         if not event.startswith("GET_"):
             self._hear(session, delivery)

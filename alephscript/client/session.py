@@ -25,10 +25,10 @@ from alephscript.links.transport import Transport
 from alephscript.protocol.events import Answer, HubEvent, Position
 from alephscript.protocol.json import write_json
 
-__all__ = ["HubSession", "Receiver"]
+__all__ = ["DeliveryHandler", "HubSession"]
 
 
-class Receiver(Protocol):
+class DeliveryHandler(Protocol):
     """What a session hands over to, in order of arrival; must not block."""
 
     def deliver(self, session: HubSession, delivery: Delivery) -> None:
@@ -48,7 +48,7 @@ class HubSession:
     """A link, its dialect, and what is held until the client is ready.
 
     Args:
-        receiver: What comes in is handed over to it, once the session is released.
+        handler: What comes in is handed over to it, once the session is released.
         positions: How far each room was heard, kept up to date here and across sessions.
 
     Attributes:
@@ -57,10 +57,10 @@ class HubSession:
         is_gone: Set when the link is gone.
     """
 
-    def __init__(self, receiver: Receiver, positions: dict[str, Position]) -> None:
+    def __init__(self, handler: DeliveryHandler, positions: dict[str, Position]) -> None:
         self.registration: Mapping[str, Any] = {}
         self.is_gone = asyncio.Event()
-        self._receiver = receiver
+        self._handler = handler
         self._channel = Channel(positions, cancel=self._cancel, grant=self._grant)
         self.dialect: Dialect = Documented(self._channel)
         self._held: list[Delivery] = []
@@ -114,7 +114,7 @@ class HubSession:
         """Let through what came in while the session was being set up, and all that comes."""
         self._is_released = True
         # A partial rather than a method: one Python call less for each packet.
-        self._hand_on = functools.partial(self._receiver.deliver, self)
+        self._hand_on = functools.partial(self._handler.deliver, self)
         for delivery in self._held:
             self._hand_on(delivery)
         self._held.clear()
@@ -188,9 +188,9 @@ class HubSession:
 
     def _cancel(self, id: str, reason: str) -> None:
         if self._is_released:
-            self._receiver.cancel(self, id, reason)
+            self._handler.cancel(self, id, reason)
         else:
             self._held[:] = [each for each in self._held if each.id != id]
 
     def _grant(self, id: str, parts: int) -> None:
-        self._receiver.grant(self, id, parts)
+        self._handler.grant(self, id, parts)
