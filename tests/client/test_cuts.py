@@ -28,17 +28,15 @@ from alephscript import (
     observe,
     on,
 )
-from alephscript.links._asyncio import AsyncioTransport
-from alephscript.links._picows import PicowsTransport
 from alephscript.links._socketio import SocketIOTransport
+from alephscript.links.websocket import WebSocketTransport
 from tests.support.meshes import C, MeshUnderTest, at_once
 
 pytestmark = pytest.mark.anyio
 
 
 LIBRARIES: dict[str, Any] = {
-    "picows": PicowsTransport,
-    "asyncio": AsyncioTransport,
+    "websocket": WebSocketTransport,
     "python-socketio": SocketIOTransport,
 }
 

@@ -102,7 +102,7 @@ def seen_by(name: str, found: list[Mapping[str, Any]]) -> list[Packet]:
 
 @pytest.mark.parametrize("transports", [("websocket",), ("polling", "websocket")])
 def test_a_client_shows_each_packet_of_its_link(transports: tuple[str, ...]) -> None:
-    """Over picows and over python-socketio alike, from the handshake to the end."""
+    """Over our own websocket and over python-socketio alike, from the handshake to the end."""
     lines = shown("wire", *transports)
     assert seen_by("me1", packets(lines)) == [
         ("me1", "→", "hub", "CONNECT", None),

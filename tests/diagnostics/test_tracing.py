@@ -29,9 +29,9 @@ from alephscript import (
 from alephscript.hub import Hub
 from alephscript.hub.tracing import of_hub
 from alephscript.mesh.effects import Deliver
-from alephscript.mesh.federation import Entry, Federation
+from alephscript.mesh.federation import Entry
 from alephscript.mesh.mesh import Mesh
-from alephscript.mesh.requests import meta_of
+from alephscript.mesh.meta import parse_meta
 from alephscript.protocol import events
 from alephscript.testing import InMemoryMesh
 from tests.support.node import json_of, node_process
@@ -369,7 +369,7 @@ def test_each_hub_of_several_has_its_span(provider: TracerProvider, spans: Expor
     meshes = {name: Mesh() for name in "AB"}
     tracings = {}
     for name, mesh in meshes.items():
-        mesh.federation = Federation(mesh, name)
+        mesh.federate(name)
         made = of_hub(mesh.requests)
         assert made is not None
         tracings[name] = made
@@ -380,7 +380,7 @@ def test_each_hub_of_several_has_its_span(provider: TracerProvider, spans: Expor
     declared = events.parse_declaration({"room": "R", "features": ["X"]})
     for mesh in meshes.values():
         assert mesh.federation is not None
-        mesh.federation.settled("R", 1, [Entry("B", "master", "b", declared, by_envelope=False)])
+        mesh.federation.apply_decision("R", 1, [Entry("B", "master", "b", declared, is_core=False)])
     meta = {"traceparent": TRACEPARENT}
     [asked] = map(tracings["A"].follow, here.received("asker", "GET_X", [{}, meta], 1))
     assert there.federation is not None
@@ -416,13 +416,13 @@ def test_each_hub_of_several_has_its_span(provider: TracerProvider, spans: Expor
 )
 def test_a_trace_that_is_said_wrongly_counts_as_not_said(said: Mapping[str, Any]) -> None:
     """The request goes on without."""
-    assert meta_of({**said, "tracestate": "a=1", "parts": 3}).extras == {"parts": 3}
+    assert parse_meta({**said, "tracestate": "a=1", "parts": 3}).extras == {"parts": 3}
 
 
 @pytest.mark.parametrize("state", ["", "a=1" * 200, "a=\n", "a=é", 1, None], ids=repr)
 def test_a_trace_is_passed_on_without_a_state_that_is_none(state: Any) -> None:
     """Where it comes from matters more than what vendors add."""
-    assert meta_of({"traceparent": TRACEPARENT, "tracestate": state}).extras == {
+    assert parse_meta({"traceparent": TRACEPARENT, "tracestate": state}).extras == {
         "traceparent": TRACEPARENT
     }
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from tests.support.peers import errors_logged, hub, join, library, raw
+from tests.support.peers import errors_logged, hub, join, raw
 
-__all__ = ["errors_logged", "hub", "join", "library", "raw"]
+__all__ = ["errors_logged", "hub", "join", "raw"]

@@ -361,10 +361,10 @@ async def test_one_connection_may_be_in_both_namespaces(hub: Hub) -> None:
             assert (state["clients"], state["rooms"]) == (1, [])
 
 
-async def test_a_hub_may_want_askers_in_the_room(library: str) -> None:
+async def test_a_hub_may_want_askers_in_the_room() -> None:
     """With require_subscription."""
     async with (
-        Hub(port=0, websockets=library, require_subscription=True) as hub,
+        Hub(port=0, require_subscription=True) as hub,
         raw_peer(hub) as master,
         raw_peer(hub) as asker,
     ):

@@ -20,7 +20,6 @@ import websockets
 
 from alephscript import AlephScriptClient, LinkLost, Overloaded, State, capability
 from alephscript.hub import Hub, Limits
-from alephscript.links._asyncio import AsyncioTransport
 from alephscript.links._socketio import SocketIOTransport
 from alephscript.testing import InMemoryMesh
 from tests.support.lines import Line
@@ -130,14 +129,9 @@ class Clients:
     """How a client is linked to a hub."""
 
     @staticmethod
-    def fast(url: str, **options: Any) -> AlephScriptClient:
-        """By picows."""
+    def websocket(url: str, **options: Any) -> AlephScriptClient:
+        """By our own link."""
         return AlephScriptClient(url, backoff=at_once, **options)
-
-    @staticmethod
-    def plain(url: str, **options: Any) -> AlephScriptClient:
-        """As without it."""
-        return AlephScriptClient(AsyncioTransport(url), backoff=at_once, **options)
 
     @staticmethod
     def python_socketio(url: str, **options: Any) -> AlephScriptClient:
@@ -148,14 +142,14 @@ class Clients:
 Make = Callable[..., AlephScriptClient]
 
 
-@pytest.fixture(params=["fast", "plain", "python_socketio"])
+@pytest.fixture(params=["websocket", "python_socketio"])
 def make(request: pytest.FixtureRequest) -> Make:
     """Makes clients of one kind of link."""
     made: Make = getattr(Clients, request.param)
     return made
 
 
-@pytest.mark.parametrize("make", ["fast", "plain"], indirect=True)
+@pytest.mark.parametrize("make", ["websocket"], indirect=True)
 async def test_a_stalled_line_is_noticed_although_much_waits_to_be_sent(
     make: Make, line_to: LineTo
 ) -> None:

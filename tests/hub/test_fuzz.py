@@ -249,10 +249,10 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.fixture(scope="module", params=["picows", "websockets"])
-async def hub(request: pytest.FixtureRequest, anyio_backend: str) -> AsyncIterator[Hub]:
+@pytest.fixture(scope="module")
+async def hub(anyio_backend: str) -> AsyncIterator[Hub]:
     """One hub that takes all of it."""
-    async with Hub(port=0, websockets=request.param, default_timeout=0.05) as hub:
+    async with Hub(port=0, default_timeout=0.05) as hub:
         yield hub
 
 

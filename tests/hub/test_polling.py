@@ -58,10 +58,10 @@ async def test_a_poll_waits_for_what_comes(hub: Hub, poller: Poller) -> None:
     assert await waiting == ['42/runtime,["E",null]']
 
 
-async def test_an_idle_poll_ends_with_a_ping(library: str) -> None:
+async def test_an_idle_poll_ends_with_a_ping() -> None:
     """Before any proxy loses patience."""
     async with (
-        Hub(port=0, websockets=library, ping_interval=0.1, ping_timeout=5) as hub,
+        Hub(port=0, ping_interval=0.1, ping_timeout=5) as hub,
         aiohttp.ClientSession() as http,
     ):
         poller = Poller(http, hub.url)
@@ -71,10 +71,10 @@ async def test_an_idle_poll_ends_with_a_ping(library: str) -> None:
         assert await poller.get() == ["2"]
 
 
-async def test_a_poller_that_falls_silent_is_given_up(library: str) -> None:
+async def test_a_poller_that_falls_silent_is_given_up() -> None:
     """Its last poll is told so, and its id is forgotten."""
     async with (
-        Hub(port=0, websockets=library, ping_interval=0.1, ping_timeout=0.1) as hub,
+        Hub(port=0, ping_interval=0.1, ping_timeout=0.1) as hub,
         aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as http,
     ):
         poller = Poller(http, hub.url)
@@ -86,10 +86,10 @@ async def test_a_poller_that_falls_silent_is_given_up(library: str) -> None:
         assert await poller.request("GET") == (400, '{"code":1,"message":"Session ID unknown"}')
 
 
-async def test_a_poller_that_fetches_too_little_is_cut_off(library: str) -> None:
+async def test_a_poller_that_fetches_too_little_is_cut_off() -> None:
     """What waits for its next poll counts as a backlog."""
     async with (
-        Hub(port=0, websockets=library, limits=Limits(backlog_bytes=20_000)) as hub,
+        Hub(port=0, limits=Limits(backlog_bytes=20_000)) as hub,
         aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as http,
         raw_peer(hub) as sender,
     ):
@@ -301,11 +301,11 @@ ORIGINS = [
 
 @pytest.mark.parametrize(("origins", "origin", "welcome"), ORIGINS)
 async def test_browsers_connect_from_welcome_origins_only(
-    library: str, origins: tuple[str, ...] | str, origin: str, welcome: bool
+    origins: tuple[str, ...] | str, origin: str, welcome: bool
 ) -> None:
     """Over either transport; a forged X-Forwarded-Host changes nothing."""
     async with (
-        Hub(port=0, websockets=library, cors_origins=origins) as hub,
+        Hub(port=0, cors_origins=origins) as hub,
         aiohttp.ClientSession() as http,
     ):
         origin = hub.url if origin == "OWN" else origin

@@ -24,26 +24,24 @@ from alephscript import (
     State,
 )
 from alephscript.hub import Hub, Limits
-from alephscript.links._asyncio import AsyncioTransport
-from alephscript.links._picows import PicowsTransport
 from alephscript.links._socketio import SocketIOTransport
 from alephscript.links.transport import Transport
+from alephscript.links.websocket import WebSocketTransport
 from alephscript.protocol.json import parse_json
 
 pytestmark = pytest.mark.anyio
 
 Make = Callable[[str], Transport]
 MAKERS: dict[str, Make] = {
-    "picows": PicowsTransport,
-    "asyncio": AsyncioTransport,
+    "websocket": WebSocketTransport,
     "python-socketio": SocketIOTransport,
     "polling": functools.partial(SocketIOTransport, transports=("polling",)),
     "upgrade": functools.partial(SocketIOTransport, transports=("polling", "websocket")),
 }
 
 
-OURS = ("picows", "asyncio")
-"""Those over websockets, with our own packets and heartbeat."""
+OURS = ("websocket",)
+"""Those with our own handshake, frames, packets and heartbeat."""
 
 
 @pytest.fixture(params=MAKERS)
@@ -253,6 +251,28 @@ async def test_a_handshake_that_fails_is_refused_at_once_and_worth_another_try(
     assert not refused.value.fatal
 
 
+async def test_a_redirect_is_not_followed(make: Make) -> None:
+    """Credentials are the named hub's: no other host is sent them, or anything else."""
+    visitors = []
+
+    async def note(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        visitors.append(await reader.readline())
+        writer.close()
+        await writer.wait_closed()
+
+    elsewhere = await asyncio.start_server(note, "127.0.0.1", 0)
+    port = elsewhere.sockets[0].getsockname()[1]
+    for status in (301, 302, 303, 307, 308):
+        head = f"HTTP/1.1 {status} Elsewhere\r\nLocation: http://127.0.0.1:{port}/socket.io/"
+        async with elsewhere, answering(f"{head}\r\nContent-Length: 0\r\n\r\n".encode()) as url:
+            with pytest.raises(ConnectionRefused) as refused:
+                await make(url).connect(
+                    Noting(), namespace="/", auth={"token": "secret"}, timeout=5
+                )
+        assert not refused.value.fatal
+    assert visitors == []
+
+
 @pytest.mark.parametrize("make", OURS, indirect=True)
 @pytest.mark.parametrize("url", ["http://", "http://127.0.0.1:x", "http://127.0.0.1:99999"])
 async def test_an_address_that_is_none_is_refused(make: Make, url: str) -> None:
@@ -306,18 +326,25 @@ async def test_what_is_no_packet_ends_the_link(
     assert garbage not in said
 
 
+_MEGABYTE = b"\x7f" + (1_000_000).to_bytes(8) + bytes(1_000_000)
+NO_FRAMES = {
+    "no frame": b"\xff\x00",
+    "compressed": b"\xc1\x01x",
+    "too large": b"\x81\x7f" + (1 << 40).to_bytes(8),
+    "too large in fragments": b"\x01" + _MEGABYTE + (b"\x00" + _MEGABYTE) * 16,
+}
+
+
 @pytest.mark.parametrize("make", OURS, indirect=True)
-@pytest.mark.parametrize("how", ["1", "41", "close", "no frame", "too large"])
+@pytest.mark.parametrize("how", ["1", "41", "close", *NO_FRAMES])
 async def test_a_hub_that_ends_it_is_believed(make: Make, how: str) -> None:
     """By Engine.IO's word or Socket.IO's, by a close, by what is no frame."""
 
     async def end(websocket: ServerConnection) -> None:
         if how == "close":
             await websocket.close()
-        elif how == "no frame":
-            websocket.transport.write(b"\xff\x00")
-        elif how == "too large":
-            websocket.transport.write(b"\x81\x7f" + (1 << 40).to_bytes(8))
+        elif how in NO_FRAMES:
+            websocket.transport.write(NO_FRAMES[how])
         else:
             await websocket.send(how)
         await websocket.wait_closed()
@@ -356,20 +383,19 @@ async def test_closing_waits_two_seconds_for_a_hub_that_does_not_read(make: Make
 
 
 @pytest.mark.parametrize(
-    ("missing", "transports", "expected"),
+    ("transports", "expected"),
     [
-        ([], ("websocket",), "alephscript.links._picows"),
-        (["picows"], ("websocket",), "alephscript.links._asyncio"),
-        ([], ("polling",), "alephscript.links._socketio"),
-        ([], ("polling", "websocket"), "alephscript.links._socketio"),
+        (("websocket",), "alephscript.links.websocket"),
+        (("polling",), "alephscript.links._socketio"),
+        (("polling", "websocket"), "alephscript.links._socketio"),
     ],
 )
 def test_a_link_is_made_of_the_fastest_that_there_is(
-    missing: list[str], transports: tuple[str, ...], expected: str
+    transports: tuple[str, ...], expected: str
 ) -> None:
     """And nothing else is imported for it: aiohttp takes longer than the SDK."""
     program = (
-        f"import sys; sys.modules.update(dict.fromkeys({missing}))\n"
+        "import sys\n"
         "from alephscript.links import transport_to\n"
         f"made = transport_to('http://hub', {transports})\n"
         "print(type(made).__module__, 'aiohttp' in sys.modules)"

@@ -249,7 +249,7 @@ def test_a_caller_cannot_be_forged_where_it_is_proven() -> None:
     (asked,) = mesh.received("x", "GET_X", [{}, {"caller": "admin"}], ACK)
     assert isinstance(asked, Deliver)
     assert asked.args[1]["caller"] == "x"
-    state = mesh.state_for("x")
+    state = mesh.reports.state_for(mesh.rooms.peers["x"])
     assert {each["usuario"] for each in state["miembros"]} == {"bot", "x"}
 
 
@@ -259,7 +259,9 @@ def test_who_registers_no_usuario_is_called_what_it_connected_as() -> None:
     for sid, said in (("x", {}), ("y", {"usuario": "y"})):
         mesh.connected(sid, identity=Identity(suggested="Ana"))
         mesh.received(sid, "CLIENT_REGISTER", [said])
-    assert [each["usuario"] for each in mesh.state_for("x")["miembros"]] == ["Ana", "y"]
+    assert [
+        each["usuario"] for each in mesh.reports.state_for(mesh.rooms.peers["x"])["miembros"]
+    ] == ["Ana", "y"]
 
 
 def test_a_rule_of_ones_own_sees_action_room_and_name() -> None:

@@ -20,7 +20,7 @@ ACK = 7
 def mesh() -> Mesh:
     """A hub named here, which knows one named there, and has a peer A of our protocol."""
     mesh = Mesh()
-    mesh.federate("here").found(["there"], {})
+    mesh.federate("here").resynchronise(["there"], {})
     mesh.connected("here~A")
     mesh.received("here~A", "CLIENT_REGISTER", [{"usuario": "A", "protocol": events.PROTOCOL}])
     return mesh
@@ -35,7 +35,7 @@ def federation(mesh: Mesh) -> Federation:
 
 def entry(hub: str, sid: str) -> Entry:
     """A master of room R with the capability X."""
-    return Entry(hub, f"{hub}~{sid}", sid, events.Declaration("R", ("X",)), by_envelope=False)
+    return Entry(hub, f"{hub}~{sid}", sid, events.Declaration("R", ("X",)), is_core=False)
 
 
 def put(effects: list[Effect]) -> ToHub:
@@ -62,10 +62,10 @@ def test_what_reached_nobody_is_asked_of_whoever_serves_next(
     mesh: Mesh, federation: Federation
 ) -> None:
     """Nothing ran, so that does no harm; the deadline goes on."""
-    federation.settled("R", 1, [entry("there", "M")])
+    federation.apply_decision("R", 1, [entry("there", "M")])
     asked = put(mesh.received("here~A", "GET_X", [{}], ACK))
     assert federation.undelivered("there", asked.frame) == []
-    again = put(federation.settled("R", 2, [entry("third", "N")]))
+    again = put(federation.apply_decision("R", 2, [entry("third", "N")]))
     assert (again.hub, again.request, again.seconds) == ("third", asked.request, None)
     assert federation.received("there", ("moved", asked.request, "there~M")) == []
     answer = ("answer", asked.request, "third~N", {"success": True}, False)
@@ -76,10 +76,10 @@ def test_what_reached_nobody_ends_when_nobody_serves_any_more(
     mesh: Mesh, federation: Federation
 ) -> None:
     """At once, and nothing of it stays."""
-    federation.settled("R", 1, [entry("there", "M")])
+    federation.apply_decision("R", 1, [entry("there", "M")])
     asked = put(mesh.received("here~A", "GET_X", [{}], ACK))
     assert federation.received("there", ("moved", asked.request, "there~M")) == []
-    assert code(federation.settled("R", 2, [])) == "no_master"
+    assert code(federation.apply_decision("R", 2, [])) == "no_master"
     assert len(mesh.requests) == 0
 
 
@@ -87,9 +87,9 @@ def test_a_refusal_that_comes_after_the_decision_is_acted_on_at_once(
     mesh: Mesh, federation: Federation
 ) -> None:
     """No further decision will come."""
-    federation.settled("R", 1, [entry("there", "M")])
+    federation.apply_decision("R", 1, [entry("there", "M")])
     asked = put(mesh.received("here~A", "GET_X", [{}], ACK))
-    assert not [e for e in federation.settled("R", 2, []) if isinstance(e, Acknowledge)]
+    assert not [e for e in federation.apply_decision("R", 2, []) if isinstance(e, Acknowledge)]
     moved = federation.received("there", ("moved", asked.request, "there~M"))
     assert code(moved) == "no_master"
 
@@ -97,7 +97,7 @@ def test_a_refusal_that_comes_after_the_decision_is_acted_on_at_once(
 def test_a_lost_hub_ends_what_it_had_and_only_that(mesh: Mesh, federation: Federation) -> None:
     """Of masters and of members that were asked about themselves."""
     federation.hubs.add("third")
-    federation.settled("R", 1, [entry("third", "N")])
+    federation.apply_decision("R", 1, [entry("third", "N")])
     other = put(mesh.received("here~A", "GET_X", [{}], 1))
     pinged = mesh.received("here~A", "GET_MEMBER_PING", [{}, {"member": "there~P"}], 2)
     assert put(pinged).hub == "there"
@@ -129,13 +129,13 @@ def test_members_of_hubs_that_there_are_not_leave_nothing_behind(
 def test_adrift_a_hub_goes_on_with_its_own(mesh: Mesh, federation: Federation) -> None:
     """What is elsewhere ends, what is here stays, and the state is told without asking others."""
     mesh.received("here~A", "MAKE_MASTER", [{"room": "H", "features": ["Y"]}])
-    here = Entry("here", "here~A", "A", events.Declaration("H", ("Y",)), by_envelope=False)
-    federation.settled("H", 1, [here])
-    federation.settled("R", 1, [entry("there", "M")])
+    here = Entry("here", "here~A", "A", events.Declaration("H", ("Y",)), is_core=False)
+    federation.apply_decision("H", 1, [here])
+    federation.apply_decision("R", 1, [entry("there", "M")])
     mesh.connected("here~B")
     mesh.received("here~B", "GET_X", [{}], 1)
     asked = mesh.received("here~B", "GET_Y", [{}], 2)
-    assert code(federation.adrift()) == "master_lost"
+    assert code(federation.go_adrift()) == "master_lost"
     assert mesh.rooms.get("R") is None
     room = mesh.rooms.get("H")
     assert room is not None

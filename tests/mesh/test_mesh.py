@@ -72,6 +72,11 @@ def say(
     return mesh.received(sid, "ROOM_MESSAGE", [room_message(event, data, room, **extras)], ack)
 
 
+def state_for(mesh: Mesh, sid: str) -> dict[str, Any]:
+    """SET_SERVER_STATE as one socket gets it."""
+    return mesh.reports.state_for(mesh.rooms.peers[sid])
+
+
 def heard(effects: list[Effect]) -> dict[str, list[tuple[Any, ...]]]:
     """What each socket receives, in order: the event and its arguments."""
     received: dict[str, list[tuple[Any, ...]]] = {}
@@ -1146,7 +1151,7 @@ def test_a_members_extras_are_shown_and_forge_nothing(mesh: Mesh) -> None:
     """Registration extras are kept; usuario, sesion and name are the hub's."""
     extras = {"type": "ui", "name": "admin"}
     mesh.received("R", "CLIENT_REGISTER", [{"usuario": "R", "sesion": "1", **extras}])
-    (room,) = mesh.state_for("R")["rooms"]
+    (room,) = state_for(mesh, "R")["rooms"]
     assert room["miembros"][1] == {"type": "ui", "usuario": "R", "sesion": "1", "name": "R1"}
     assert room["master"] is None
 
@@ -1155,16 +1160,16 @@ def test_empty_rooms_are_not_shown(mesh: Mesh) -> None:
     """Neither members nor master: nothing is left of it."""
     mesh.received("U", "CLIENT_SUSCRIBE", [{"room": "B"}])
     direct_master(mesh, "U", "C")
-    assert [room["roomId"] for room in mesh.state_for("R")["rooms"]] == [ROOM, "B", "C"]
+    assert [room["roomId"] for room in state_for(mesh, "R")["rooms"]] == [ROOM, "B", "C"]
     mesh.disconnected("U")
-    assert [room["roomId"] for room in mesh.state_for("R")["rooms"]] == [ROOM]
+    assert [room["roomId"] for room in state_for(mesh, "R")["rooms"]] == [ROOM]
 
 
 def test_an_id_serves_for_the_transports_where_none_is_given() -> None:
     """The in-memory mesh has no transport."""
     mesh = Mesh()
     mesh.connected("R")
-    assert mesh.state_for("R")["clientId"] == "R"
+    assert state_for(mesh, "R")["clientId"] == "R"
 
 
 # Arguments that the shell has not read

@@ -1,4 +1,4 @@
-"""The mesh that every contract is kept on: memory, websockets of each kind, polling, two hubs."""
+"""The mesh that every contract is kept on: memory, websockets, polling, two hubs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from typing_extensions import TypeVar
 
 from alephscript import AlephScriptClient
 from alephscript.hub import Hub
-from alephscript.links._asyncio import AsyncioTransport
 from alephscript.links.transport import Link, Receiver
 from alephscript.protocol.json import parse_json
 from alephscript.testing import InMemoryMesh
@@ -30,9 +29,8 @@ class MeshUnderTest:
     """A hub that can die and come back, and the clients that are on it.
 
     Args:
-        kind: ``memory``, the transport of a hub on a socket, ``plain`` for websockets without the
-            [fast] extra on either side, or ``hubs``: clients are on two hubs in turn, which share
-            a Redis.
+        kind: ``memory``, the transport of a hub on a socket, or ``hubs``: clients are on two hubs
+            in turn, which share a Redis.
         redis: The address of one.
 
     Attributes:
@@ -44,7 +42,7 @@ class MeshUnderTest:
     def __init__(self, kind: str, redis: str | None = None) -> None:
         self.kind = kind
         self._redis = redis
-        self.transport = "websocket" if kind in ("plain", "hubs") else kind
+        self.transport = "websocket" if kind == "hubs" else kind
         self.options: dict[str, Any] = {"backoff": at_once}
         if kind != "memory":
             self.options["transports"] = (self.transport,)
@@ -66,8 +64,7 @@ class MeshUnderTest:
             return
         for turn, url in enumerate(self._urls):
             port = int(url.rpartition(":")[2]) if url else 0
-            library = "websockets" if self.kind == "plain" else None
-            hub = await Hub(port=port, redis=self._redis, websockets=library).__aenter__()
+            hub = await Hub(port=port, redis=self._redis).__aenter__()
             self._hubs.append(hub)
             self._urls[turn] = hub.url
 
@@ -80,8 +77,7 @@ class MeshUnderTest:
 
     def make(self, cls: type[C] = AlephScriptClient, **options: Any) -> C:  # type: ignore[assignment]
         """A client of this mesh that is not open yet."""
-        hub = AsyncioTransport(self.hub) if self.kind == "plain" else self.hub
-        return cls(hub, **{**self.options, **options})
+        return cls(self.hub, **{**self.options, **options})
 
     async def open(self, cls: type[C] = AlephScriptClient, **options: Any) -> C:  # type: ignore[assignment]
         """A client that is ready, and closed when the test ends."""
@@ -126,7 +122,7 @@ class Silent:
 HUBS = pytest.param("hubs", marks=pytest.mark.peers)  # Redis joins them
 
 
-@pytest.fixture(params=["memory", "websocket", "plain", "polling", HUBS])
+@pytest.fixture(params=["memory", "websocket", "polling", HUBS])
 async def mesh(request: pytest.FixtureRequest, anyio_backend: str) -> AsyncIterator[MeshUnderTest]:
     """A mesh without anybody in it."""
     redis = None

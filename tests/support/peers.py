@@ -1,4 +1,4 @@
-"""A hub on each websocket library, stock python-socketio peers, a raw peer that misbehaves."""
+"""A hub, stock python-socketio peers, a raw peer that misbehaves."""
 
 from __future__ import annotations
 
@@ -23,16 +23,10 @@ quiet = logging.getLogger("tests.socketio")
 quiet.setLevel(logging.CRITICAL)
 
 
-@pytest.fixture(params=["picows", "websockets"])
-def library(request: pytest.FixtureRequest) -> str:
-    """The library that the hub's websockets are on."""
-    return str(request.param)
-
-
 @pytest.fixture
-async def hub(library: str) -> AsyncIterator[Hub]:
+async def hub() -> AsyncIterator[Hub]:
     """A hub on a free port."""
-    async with Hub(port=0, websockets=library) as hub:
+    async with Hub(port=0) as hub:
         yield hub
 
 
@@ -46,8 +40,7 @@ def errors_logged(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
         for each in caplog.get_records(when)
         if each.levelno >= logging.ERROR
     ]
-    # picows calls it an error that a peer sends no websocket frame.
-    assert [each for each in said if not each.startswith("WS parser error")] == []
+    assert said == []
 
 
 class Raw:
