@@ -41,7 +41,7 @@ from alephscript.links.pending import Pending
 from alephscript.links.transport import Link, Transport
 from alephscript.protocol import events, packets
 from alephscript.protocol.events import Answer, HubEvent, Position
-from alephscript.protocol.json import needs_no_depth_check, parse_json, read_value, write_json
+from alephscript.protocol.json import is_shallow_utf8, parse_json, read_value, write_json
 
 __all__ = ["Call", "Delivery", "HubMeta", "HubSession", "Inbox", "read_answer"]
 
@@ -157,7 +157,7 @@ def _taken_apart(payload: bytes, *, is_ours: bool) -> tuple[str, Any, HubMeta]:
         InvalidPayload: It is none.
         PayloadTooLarge: It is nested too deeply.
     """
-    if is_ours and needs_no_depth_check(payload):
+    if is_ours and is_shallow_utf8(payload):
         try:
             packet = (_asked if payload.startswith(_ASKING) else _told)(payload)
         except (msgspec.DecodeError, RecursionError):

@@ -24,7 +24,7 @@ import msgspec
 
 from alephscript.errors import AlephScriptError, InvalidPayload, PayloadTooLarge
 from alephscript.protocol import events
-from alephscript.protocol.json import MAX_DEPTH, needs_no_depth_check, parse_json
+from alephscript.protocol.json import MAX_DEPTH, is_shallow_utf8, parse_json
 
 __all__ = [
     "CLOSE",
@@ -152,7 +152,7 @@ def split_values(payload: bytes) -> list[msgspec.Raw]:
         InvalidPayload: It is no JSON array.
         PayloadTooLarge: It is nested too deeply.
     """
-    if not needs_no_depth_check(payload):
+    if not is_shallow_utf8(payload):
         parse_json(payload)
     try:
         return _split(payload)
@@ -182,7 +182,7 @@ def split_event(payload: bytes) -> tuple[Any, Sequence[msgspec.Raw]]:
         InvalidPayload: It is no JSON array, or an empty one.
         PayloadTooLarge: It is nested too deeply.
     """
-    if not needs_no_depth_check(payload):
+    if not is_shallow_utf8(payload):
         parse_json(payload)
     try:
         said = _take_event_apart(payload)
