@@ -6,7 +6,7 @@ failures and die silently. A fresh AsyncClient serves each link. The link has en
 disconnect event comes or when one of its loops ends, whichever is first: the event can be missing,
 and a loop can wait for the other in vain.
 
-Foreign private names used here (each has a test in ``tests/test_socketio_facts.py``):
+Foreign private names used here (each has a test in ``tests/links/test_socketio_facts.py``):
 ``_handle_event``, ``_handle_ack``, ``_handle_error``, ``_handle_disconnect``,
 ``_handle_eio_disconnect``, ``packet_class``.
 """

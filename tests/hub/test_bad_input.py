@@ -11,8 +11,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from alephscript.hub import Hub
-
-from .conftest import Raw, raw_peer
+from tests.support.peers import Raw, raw_peer
 
 pytestmark = pytest.mark.anyio
 

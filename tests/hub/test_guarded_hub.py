@@ -34,8 +34,7 @@ from alephscript.hub import (
 )
 from alephscript.hub.engine import Engine
 from alephscript.links.websocket import WebSocketTransport
-
-from .conftest import Stock, quiet
+from tests.support.peers import Stock, quiet
 
 pytestmark = pytest.mark.anyio
 
@@ -185,7 +184,7 @@ async def test_pages_that_show_the_hub_want_the_token(guarded: Hub) -> None:
         assert (await fetched(guarded.url + page, "open sesame"))[0] == 200
 
 
-async def test_the_admin_namespace_is_for_who_may_see_all() -> None:
+async def test_the_admin_namespace_is_for_who_may_see_all(tmp_path: Path) -> None:
     """With the token as password, as its pages ask for one; a room's secret is not enough."""
     rules: list[tuple[Access, dict[str, str], bool]] = [
         (SharedToken("s"), {"username": "me", "password": "s"}, True),
@@ -193,9 +192,9 @@ async def test_the_admin_namespace_is_for_who_may_see_all() -> None:
         (SharedToken("s"), {"username": "me", "password": "t"}, False),
         (RoomSecrets({"A": "a"}), {"token": "a", "room": "A"}, False),
     ]
-    pages = Path(__file__).parents[1] / "node" / "browser" / "node_modules"
+    (tmp_path / "index.html").write_text("<title>Admin</title>")
     for access, auth, welcome in rules:
-        async with Hub(port=0, access=access, admin_ui=pages) as hub:
+        async with Hub(port=0, access=access, admin_ui=tmp_path) as hub:
             admin = Stock("/admin")
             if welcome:
                 await admin.sio.connect(hub.url, auth=auth, namespaces=["/admin"])
@@ -268,7 +267,7 @@ async def test_a_token_proves_who_asks() -> None:
 async def test_a_token_that_expires_ends_its_connection_and_a_new_one_is_asked_for() -> None:
     """By the provider, on every connect."""
     tokens = [token(sub="ana", exp=time.time() + 1.2), token(sub="ana")]
-    asked = []
+    asked: list[dict[str, str]] = []
 
     async def provider() -> dict[str, str]:
         asked.append(tokens[min(len(asked), 1)])
@@ -517,7 +516,7 @@ async def test_who_sends_too_much_and_wants_no_answer_is_put_out() -> None:
 
 async def test_a_hub_survives_a_thousand_connections_that_send_garbage(guarded: Hub) -> None:
     """Each is put out or ignored; nothing of them stays, and friends are served meanwhile."""
-    garbage = [
+    garbage: list[str | bytes] = [
         b"\xff\xfe",
         "x" * 1000,
         "40",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
 
 import aiohttp
 import msgspec
@@ -14,60 +13,9 @@ from websockets.exceptions import InvalidStatus
 
 from alephscript.hub import Hub, Limits
 from alephscript.hub.sockets import handover
-
-from .conftest import Raw, raw_peer
+from tests.support.peers import SEPARATOR, Poller, Raw, raw_peer
 
 pytestmark = pytest.mark.anyio
-
-SEPARATOR = "\x1e"
-
-
-class Poller:
-    """A polling client that speaks Engine.IO by hand."""
-
-    def __init__(self, http: aiohttp.ClientSession, url: str) -> None:
-        self.http = http
-        self.url = url
-        self.query = {"EIO": "4", "transport": "polling"}
-
-    async def request(
-        self, method: str, body: str | bytes | None = None, **query: str
-    ) -> tuple[int, str]:
-        """One request; a query value of "" takes the key out."""
-        merged = {key: value for key, value in {**self.query, **query}.items() if value}
-        async with self.http.request(
-            method, f"{self.url}/socket.io/", params=merged, data=body
-        ) as answer:
-            return answer.status, await answer.text()
-
-    async def open(self) -> dict[str, Any]:
-        """The handshake."""
-        status, body = await self.request("GET")
-        assert (status, body[0]) == (200, "0")
-        shaken: dict[str, Any] = msgspec.json.decode(body[1:])
-        self.query["sid"] = shaken["sid"]
-        return shaken
-
-    async def join(self) -> None:
-        """The handshake, and /runtime."""
-        await self.open()
-        await self.post("40/runtime,")
-        assert (await self.get())[0].startswith("40/runtime,")
-
-    async def get(self) -> list[str]:
-        """The messages of one poll."""
-        status, body = await self.request("GET")
-        assert status == 200
-        return body.split(SEPARATOR)
-
-    async def post(self, *messages: str) -> None:
-        """Send messages."""
-        assert await self.request("POST", SEPARATOR.join(messages)) == (200, "ok")
-
-    def upgrade_url(self) -> str:
-        """Where it may change to a websocket."""
-        where = self.url.replace("http", "ws")
-        return f"{where}/socket.io/?EIO=4&transport=websocket&sid={self.query['sid']}"
 
 
 @pytest.fixture

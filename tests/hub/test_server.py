@@ -19,8 +19,7 @@ from alephscript.errors import StateError
 from alephscript.hub import Hub, Limits
 from alephscript.hub.server import HubError
 from alephscript.protocol.websocket import write_handshake, write_masked_text_frame
-
-from .conftest import Join, raw_peer
+from tests.support.peers import Join, raw_peer
 
 pytestmark = pytest.mark.anyio
 
@@ -197,7 +196,8 @@ async def test_a_deadline_that_passes_does_not_outlive_its_asker() -> None:
             await asker.fence()
         await other.send('42/runtime,5["GET_X",{}]')
         assert (await other.answer(5))["code"] == "deadline_exceeded"
-        assert len(hub._engine.namespaces["/runtime"]._deadlines) == 0
+        namespace: Any = hub._engine.namespaces["/runtime"]
+        assert len(namespace._deadlines) == 0
 
 
 async def test_a_client_that_answers_pings_stays() -> None:
@@ -327,6 +327,7 @@ async def test_closing_lets_everybody_know(hub: Hub, join: Join) -> None:
         assert heard.endswith(b"\r\n1\r\n0\r\n\r\n")
     assert not hub._engine.connections
     assert hub._engine._heart is None
+    carrier: Any
     for carrier in hub._engine.namespaces.values():
         assert carrier.mesh.clients == 0
         assert not carrier._connections
@@ -487,7 +488,7 @@ asyncio.run(main())
         ({"websockets"}, "needs websockets; install it with `pip install 'alephscript[hub]'`"),
         ({"uvloop"}, "open http://127.0.0.1:"),
     ],
-    ids=str,
+    ids=lambda value: "+".join(sorted(value)) if isinstance(value, set) else str(value),
 )
 async def test_a_missing_extra_is_named(missing: set[str], said: str) -> None:
     """A hub needs what is in [hub], and nothing of [fast]."""
