@@ -602,7 +602,6 @@ def depth_of(value: Any) -> int:
     is_ascii=st.booleans(),
     separators=st.sampled_from([(",", ":"), (" ,\n", " : ")]),
 )
-@settings(deadline=None)
 def test_nesting_is_counted_in_the_text_as_in_the_value(
     core: Any,
     keys: list[str | None],
