@@ -5,7 +5,8 @@ JSON is accepted (`json`), frames (`websocket`).
 
 A hub mostly passes on what it does not read: here a packet's head is split off, its JSON is checked
 in one pass for what would break other peers, and its values stay the bytes they came as
-(`msgspec.Raw`). Code that wants a value parses it; code that passes a value on copies its bytes.
+(`msgspec.Raw`, decision 0004). Code that wants a value parses it; code that passes a value on
+copies its bytes.
 
 Layout of a text message, after Engine.IO's protocol revision 4 and Socket.IO's revision 5::
 

@@ -2,8 +2,8 @@
 
 May go in: whatever RFC 6455 says. May not: what a message means (`packets`), sockets (`links`,
 `hub.sockets`). A frame is read in a fifth of the time that the sans-I/O core of the websockets
-library takes. No extensions, such as compression; binary messages are dropped: no peer of the mesh
-speaks either.
+library takes (decision 0008). No extensions, such as compression; binary messages are dropped: no
+peer of the mesh speaks either.
 
 Pure: no socket, no clock.
 """
@@ -40,7 +40,7 @@ _CODES = {1000, 1001, 1002, 1003, *range(1007, 1015), *range(3000, 5000)}
 
 FRAMES_A_WRITE = 16
 """Frames that are gathered into one write. All frames of a turn of the loop in one would be less
-work, but then the processes of a mesh work by turns, not side by side."""
+work, but then the processes of a mesh work by turns, not side by side (decision 0003)."""
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 

@@ -159,16 +159,14 @@ def test_a_registration_keeps_its_extras() -> None:
     )
     assert got == Registration("Bot", ">1684", {"type": "bot", "features": []})
     assert got.name == "Bot>1684"
-    assert not got.speaks_meta
+    assert not got.is_native
 
 
 def test_a_peer_of_ours_announces_the_protocol() -> None:
     """Only that very version counts."""
-    assert events.parse_registration({"usuario": "a", "protocol": events.PROTOCOL}).speaks_meta
-    assert not events.parse_registration({"usuario": "a", "protocol": "alephscript/2"}).speaks_meta
-    assert not events.parse_registration(
-        {"usuario": "a", "protocol": [events.PROTOCOL]}
-    ).speaks_meta
+    assert events.parse_registration({"usuario": "a", "protocol": events.PROTOCOL}).is_native
+    assert not events.parse_registration({"usuario": "a", "protocol": "alephscript/2"}).is_native
+    assert not events.parse_registration({"usuario": "a", "protocol": [events.PROTOCOL]}).is_native
 
 
 @pytest.mark.parametrize(
