@@ -36,7 +36,7 @@ from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, overrid
 
 from alephscript.contracts import readers
 from alephscript.errors import ContractError, DeclarationError
-from alephscript.protocol.json import is_plain, needs_no_depth_check, parse_json, write_plain_json
+from alephscript.protocol.json import is_plain, is_shallow_utf8, parse_json, write_plain_json
 
 __all__ = [
     "RequestFor",
@@ -181,7 +181,7 @@ def read(text: bytes | msgspec.Raw, cls: type[T]) -> T:
     """
     kind: Any = cls
     read = _reader(kind)
-    if read is not None and (isinstance(text, msgspec.Raw) or needs_no_depth_check(text)):
+    if read is not None and (isinstance(text, msgspec.Raw) or is_shallow_utf8(text)):
         try:
             value: T = read(text)
         except Exception:  # noqa: BLE001, S110 - the converter says what is wrong, if anything is
@@ -203,7 +203,7 @@ def read_reply(payload: bytes, cls: type[T]) -> T | None:
     """
     kind: Any = cls
     read = _reply_reader(kind)
-    if read is None or not needs_no_depth_check(payload):
+    if read is None or not is_shallow_utf8(payload):
         return None
     try:
         value: T = read(payload)

@@ -1,8 +1,11 @@
-"""The link over python-socketio's AsyncClient, for polling; no other file of a client imports it.
+"""The link over python-socketio's AsyncClient, for polling (decision 0009).
 
-What is used of it is the transport, the handshake and the packets. Its acknowledgement table,
-its handler tasks and its reconnection are not: they lose requests when the link drops, hide
-failures and die silently. A fresh AsyncClient serves each link. The link has ended when its
+May go in: everything that concerns python-socketio; no other file of a client imports it. May not:
+what also holds for other links.
+
+The library's transport, handshake and packets are used. Its acknowledgement table, its handler
+tasks and its reconnection are not: they lose requests when the link drops, hide failures and die
+silently. A fresh AsyncClient serves each link. The link has ended when its
 disconnect event comes or when one of its loops ends, whichever is first: the event can be missing,
 and a loop can wait for the other in vain.
 
@@ -34,18 +37,18 @@ from alephscript.protocol.packets import Kind
 
 __all__ = ["SocketIOTransport"]
 
-# python-socketio logs every payload at INFO; whoever wants that says so on this logger.
+# python-socketio logs every payload at INFO; a program that wants that lowers this logger's level.
 _quiet = logging.getLogger("alephscript.socketio")
 _quiet.setLevel(logging.ERROR)
 
 
 class SocketIOTransport:
-    """Makes links by python-socketio.
+    """The maker of links by python-socketio to one hub.
 
     Args:
         url: The hub's address, ``http://127.0.0.1:3010``.
         transports: ``websocket``, ``polling`` or both, tried polling first.
-        tls: What an ``https`` hub's certificate is checked with.
+        tls: The context that an ``https`` hub's certificate is checked with.
     """
 
     def __init__(

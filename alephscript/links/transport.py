@@ -2,9 +2,9 @@
 
 May go in: what holds for every kind of link. May not: how one kind does it.
 
-A link carries JSON texts, in order, until it is lost; then it is done for. It knows no event, no
-room and no request, never reconnects and never blocks in `send`. Reading what it brings is the
-session's, reconnecting the client's.
+A link carries JSON texts, in order, until it is lost (decision 0015); then it is done for. It knows
+no event, no room and no request, never reconnects and never blocks in `send`. Reading what it
+brings is the session's, reconnecting the client's.
 """
 
 from __future__ import annotations

@@ -323,7 +323,7 @@ class Dialects:
 
     def choose(self, registration: events.Registration) -> Dialect:
         """Choose the dialect of a peer at this hub by what it registers as."""
-        return self.native if registration.speaks_meta else self.documented
+        return self.native if registration.is_native else self.documented
 
     def choose_remote(self, *, reads_meta: bool) -> Dialect:
         """Choose the dialect of a peer at another hub."""

@@ -431,7 +431,7 @@ class Federation:
         peer.mastered = dict.fromkeys(counted["masters"])
         if counted["registration"] is not None:
             registration = events.parse_registration(counted["registration"])
-            reads_meta = registration.speaks_meta
+            reads_meta = registration.is_native
             peer.register(registration, self._dialects.choose_remote(reads_meta=reads_meta))
         return peer
 

@@ -229,6 +229,13 @@ def test_what_is_encoded_is_decoded_again(cls: type, data: st.DataObject) -> Non
     assert read_reply(write_json([{"success": True, **payload}]), cls) == value
 
 
+def test_a_reply_of_any_length_is_read_in_one_pass() -> None:
+    """Many brackets are no nesting."""
+    reply = Outer("x", Inner(1), [Inner(n) for n in range(1000)], {})
+    payload = json.dumps([{"success": True, **unstructure(reply)}]).encode()
+    assert read_reply(payload, Outer) == reply
+
+
 def _spots(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     inner: list[tuple[Any, Any]] = []
     if isinstance(value, dict):

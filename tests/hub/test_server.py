@@ -103,9 +103,13 @@ async def test_a_hub_that_is_interrupted_while_opening_leaves_nothing_behind() -
     before = asyncio.all_tasks()
     opening = asyncio.ensure_future(hub.__aenter__())
     await asyncio.sleep(0)  # it has bound its port, and waits for its server
-    opening.cancel()
-    await asyncio.wait({opening}, timeout=5)
-    assert opening.cancelled()
+    if opening.done():  # uvloop makes a server in one turn, in which nobody can interrupt it
+        assert type(asyncio.get_running_loop()).__module__.startswith("uvloop")
+        await hub.close()
+    else:
+        opening.cancel()
+        await asyncio.wait({opening}, timeout=5)
+        assert opening.cancelled()
     with pytest.raises(StateError, match="not open"):
         _ = hub.url
     assert asyncio.all_tasks() == before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 import subprocess
@@ -226,6 +227,45 @@ async def answering(*pieces: bytes) -> AsyncIterator[str]:
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     async with server, asyncio.timeout(10):
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+@pytest.mark.parametrize("make", OURS, indirect=True)
+@pytest.mark.parametrize("stage", ["handshake", "namespace"])
+async def test_an_opening_that_is_given_up_keeps_no_socket(make: Make, stage: str) -> None:
+    """Cancelled before the websocket is granted, or before the hub has let the link in."""
+    asked, left = asyncio.Event(), asyncio.Event()
+
+    async def be_silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        asked.set()
+        with contextlib.suppress(ConnectionError):
+            await reader.read()
+        writer.close()
+        left.set()
+
+    async def grant(websocket: ServerConnection) -> None:
+        await websocket.send(GREETING)
+        assert await websocket.recv() == "40"
+        asked.set()
+        await websocket.wait_closed()
+        left.set()
+
+    async with asyncio.timeout(10):
+        server = (
+            await asyncio.start_server(be_silent, "127.0.0.1", 0)
+            if stage == "handshake"
+            else await serve(grant, "127.0.0.1", 0)
+        )
+        async with server:
+            url = f"http://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}"
+            opening = asyncio.ensure_future(
+                make(url).connect(Noting(), namespace="/", auth=None, timeout=60)
+            )
+            await asked.wait()
+            opening.cancel()
+            await left.wait()
+            await asyncio.wait({opening})
+    assert opening.cancelled()
 
 
 @pytest.mark.parametrize("make", OURS, indirect=True)

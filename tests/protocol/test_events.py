@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -19,7 +20,14 @@ from alephscript.protocol.events import (
     RoomMessage,
     Subscription,
 )
-from alephscript.protocol.json import MAX_DEPTH, is_plain, parse_json, read_value, write_json
+from alephscript.protocol.json import (
+    MAX_DEPTH,
+    is_plain,
+    is_shallow_utf8,
+    parse_json,
+    read_value,
+    write_json,
+)
 from tests.support.properties import examples
 
 if TYPE_CHECKING:
@@ -151,16 +159,14 @@ def test_a_registration_keeps_its_extras() -> None:
     )
     assert got == Registration("Bot", ">1684", {"type": "bot", "features": []})
     assert got.name == "Bot>1684"
-    assert not got.speaks_meta
+    assert not got.is_native
 
 
 def test_a_peer_of_ours_announces_the_protocol() -> None:
     """Only that very version counts."""
-    assert events.parse_registration({"usuario": "a", "protocol": events.PROTOCOL}).speaks_meta
-    assert not events.parse_registration({"usuario": "a", "protocol": "alephscript/2"}).speaks_meta
-    assert not events.parse_registration(
-        {"usuario": "a", "protocol": [events.PROTOCOL]}
-    ).speaks_meta
+    assert events.parse_registration({"usuario": "a", "protocol": events.PROTOCOL}).is_native
+    assert not events.parse_registration({"usuario": "a", "protocol": "alephscript/2"}).is_native
+    assert not events.parse_registration({"usuario": "a", "protocol": [events.PROTOCOL]}).is_native
 
 
 @pytest.mark.parametrize(
@@ -565,6 +571,73 @@ def test_nesting_ends_at_the_limit(core: Any) -> None:
         write_json(deeper)
     with pytest.raises(PayloadTooLarge):
         parse_json(json.dumps(deeper))
+
+
+TRICKY = st.text(st.sampled_from('[]{}"\\\\\\,:a\u00f1'), max_size=8)
+"""Strings of what could be taken for nesting, or for the end of a string."""
+
+
+def depth_of(value: Any) -> int:
+    """Levels of nesting, counted in the value."""
+    levels, level = 0, [value]
+    while level := [each for each in level if isinstance(each, dict | list)]:
+        levels += 1
+        level = [
+            child for each in level for child in (each.values() if isinstance(each, dict) else each)
+        ]
+    return levels
+
+
+@given(
+    core=st.recursive(
+        TRICKY | st.integers(),
+        lambda inner: st.lists(inner, max_size=9) | st.dictionaries(TRICKY, inner, max_size=9),
+        max_leaves=40,
+    ),
+    keys=st.lists(TRICKY | st.none(), max_size=MAX_DEPTH + 2)
+    | st.lists(TRICKY | st.none(), min_size=MAX_DEPTH - 5, max_size=MAX_DEPTH + 2),
+    siblings=st.lists(TRICKY | st.just([]) | st.just({}), max_size=3),
+    is_ascii=st.booleans(),
+    separators=st.sampled_from([(",", ":"), (" ,\n", " : ")]),
+)
+def test_nesting_is_counted_in_the_text_as_in_the_value(
+    core: Any,
+    keys: list[str | None],
+    siblings: list[Any],
+    is_ascii: bool,
+    separators: tuple[str, str],
+) -> None:
+    """Whatever strings hold, and however they are escaped."""
+    value = core
+    for key in keys:
+        value = [*siblings, value, *siblings] if key is None else {"[": siblings, key: value}
+    text = json.dumps(value, ensure_ascii=is_ascii, separators=separators).encode()
+    assert is_shallow_utf8(text) is (depth_of(value) <= MAX_DEPTH)
+
+
+def test_lists_of_any_length_are_read_in_one_pass() -> None:
+    """Nesting that is not there costs no second reading."""
+    message = {"texto": 'dice "[{" \\', "eferencias": [{"tipo": "x"}] * 10_000}
+    assert is_shallow_utf8(json.dumps(["E", message]).encode())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"[" * 500_000 + b"]" * 500_000,
+        b"[" + b",".join([b"[" * 63 + b"]" * 63] * 8000) + b"]",
+        b"[[]," * 65 + b'"' + b"\\\\" * 250_000 + b'\\""' + b"]" * 65,
+        b'["[",[]' * 100_000,
+        b"]" * 500_000 + b"[" * 500_000,
+        b'"' * 500_001 + b"[]" * 100,
+    ],
+    ids=["deep", "deep again and again", "backslashes", "strings", "upside down", "quotes"],
+)
+def test_a_text_made_to_be_slow_is_looked_at_in_passing(text: bytes) -> None:
+    """A megabyte of anything takes less than a second, here a twentieth of it."""
+    began = time.process_time()
+    is_shallow_utf8(text)
+    assert time.process_time() - began < 1
 
 
 @pytest.mark.parametrize("levels", [1000, 100_000])

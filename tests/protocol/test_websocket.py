@@ -239,12 +239,25 @@ def test_what_is_asked_is_what_websockets_asks() -> None:
 
 
 @pytest.mark.parametrize(
+    "connection",
+    [b"keep-alive, Upgrade", b"upgrade,keep-alive", b"keep-alive\r\nConnection: Upgrade"],
+)
+def test_a_grant_may_say_more_of_its_connection(connection: bytes) -> None:
+    """In one header or in two, as proxies do."""
+    head = grant(write_handshake("hub.example:3010", "/mesh/socket.io/?EIO=4", KEY))
+    head = head.replace(b"Connection: Upgrade", b"Connection: " + connection)
+    check_handshake(head.partition(b"\r\n\r\n")[0], KEY)
+
+
+@pytest.mark.parametrize(
     ("old", "new", "why"),
     [
         (b"HTTP/1.1 101 Switching Protocols", b"HTTP/1.1 403 Forbidden", "refused: 403 Forbidden"),
         (b"HTTP/1.1 101", b"SSH-2.0", "no HTTP"),
         (b"Upgrade: websocket", b"Upgrade: h2c", "no websocket server"),
         (b"Connection: Upgrade", b"Connection: close", "no websocket server"),
+        (b"Connection: Upgrade", b"Connection: no-upgrade", "no websocket server"),
+        (b"HTTP/1.1 101 Switching Protocols", b"HTTP/1.1 302 Found", "refused: 302 Found"),
         (b"Sec-WebSocket-Accept: ", b"Sec-WebSocket-Accept: x", "no websocket server"),
         (b"Upgrade: ", b"Sec-WebSocket-Extensions: x\r\nUpgrade: ", "no websocket server"),
     ],

@@ -31,7 +31,7 @@ from alephscript.client.dialects.dialect import CONTROLS, last_part
 from alephscript.client.dialects.documented import Documented, write_meta
 from alephscript.errors import RequestError
 from alephscript.protocol.events import HubEvent
-from alephscript.protocol.json import needs_no_depth_check, parse_json, write_json
+from alephscript.protocol.json import is_shallow_utf8, parse_json, write_json
 
 __all__ = ["Native"]
 
@@ -149,7 +149,7 @@ class Native(Documented):
 
     def receive(self, payload: bytes, ack: int | None) -> Delivery | None:
         """See `Dialect.receive`; requests are left unread, for who knows their contract."""
-        if not needs_no_depth_check(payload):
+        if not is_shallow_utf8(payload):
             parse_json(payload)
         try:
             packet = (_read_request if payload.startswith(b'["GET_') else _read_event)(payload)

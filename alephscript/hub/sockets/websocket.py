@@ -27,7 +27,7 @@ __all__ = ["websocket_protocol"]
 
 _OK = 1000
 
-# The websockets library logs what peers send; a program that wants that says so on this logger.
+# websockets logs what peers send; a program that wants that lowers this logger's level.
 _quiet = logging.getLogger("alephscript.hub.websocket")
 _quiet.setLevel(logging.ERROR)
 
