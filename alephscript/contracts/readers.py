@@ -85,9 +85,9 @@ class _Compiler:
     ) -> tuple[type[msgspec.Struct], Reader]:
         """Compile a mirror, and one call of the class: ``lambda mirror: cls(a=mirror.a, …)``.
 
-        That call is made as source text and evaluated, because a call that is written out takes a
-        third of the time of one with a dict of arguments that is filled in a loop. `names` are what
-        the text refers to: the class, defaults, and what makes a field's value.
+        That call is made as source text and evaluated, because one that is written out takes a
+        quarter less time than one with a dict of arguments that is filled in a loop. `names` are
+        the values that the text refers to: the class, defaults, and what makes a field's value.
         """
         fields: list[Any] = list(besides.items())
         arguments: list[str] = []
