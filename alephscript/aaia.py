@@ -296,7 +296,7 @@ class EferenciaOf:
 
 @attrs.frozen
 class QueryResult:
-    """A mundo, and what the query's dotted path found in it."""
+    """A mundo, and the value at the query's dotted path in it."""
 
     mundo: MundoState
     result: Any = None

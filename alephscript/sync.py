@@ -45,7 +45,7 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _CLOSE_SECONDS = 10.0
-"""How long `close` waits for the loop, and again for its thread: a stalled hub keeps nobody."""
+"""The time that `close` waits for the loop, then for its thread: a stalled hub keeps nobody."""
 
 
 class AlephScriptClient:
@@ -117,7 +117,7 @@ class AlephScriptClient:
 
     @property
     def state(self) -> State:
-        """Where the client is in its life."""
+        """The state of the client's life."""
         return self._present().state
 
     @overload

@@ -49,7 +49,7 @@ logger = logging.getLogger("alephscript.client")
 T = TypeVar("T")
 
 _DRAIN_SECONDS = 10.0
-"""How long `run` lets requests finish after a SIGTERM."""
+"""The time that `run` leaves to requests after a SIGTERM."""
 
 
 class AlephScriptClient(Asker):
@@ -175,7 +175,7 @@ class AlephScriptClient(Asker):
 
     @property
     def state(self) -> State:
-        """Where the client is in its life."""
+        """The state of the client's life."""
         return self._life.state
 
     def states(self) -> AsyncIterator[State]:

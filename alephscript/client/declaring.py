@@ -1,4 +1,4 @@
-"""What a client class offers and listens to, declared by decorators and collected per class.
+"""Declarations: what a client class offers and listens to, by decorators, collected per class.
 
 `@capability` and `@on` leave the method as it is: they attach a record, so that decorated
 methods stay callable, typed and testable. Mistakes show while the class body runs.

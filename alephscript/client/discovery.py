@@ -1,4 +1,4 @@
-"""What a mesh tells about itself: which capabilities are offered, and how its members do.
+"""Values that a mesh tells about itself: offers, changes of masters, members and their counts.
 
 May go in: data. May not: asking for it (`client`, `surveying`).
 

@@ -22,7 +22,7 @@ logger = logging.getLogger("alephscript.client")
 
 
 class State(Enum):
-    """Where a client is in its life."""
+    """The states of a client's life, in the order in which they come."""
 
     NEW = "new"
     CONNECTING = "connecting"

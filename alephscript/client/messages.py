@@ -1,4 +1,4 @@
-"""What methods of a client receive: a request to serve, an event, a gap, progress.
+"""Values that methods of a client receive: a request to serve, an event, a gap, progress.
 
 May go in: values handed to an application's methods. May not: how methods are declared
 (`declaring`) or run (`serving`, `listening`).

@@ -1,4 +1,4 @@
-"""What a decorated method takes and gives, found out once, while its class is made.
+"""Signatures of decorated methods, inspected once, while their class is made.
 
 May go in: reading signatures and annotations, and refusing those that can never work. May not:
 what a decorator makes of them (`declaring`).
