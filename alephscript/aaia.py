@@ -3,7 +3,7 @@
 A FIA is a small AI of one paradigma, and lives in a mundo. A percepto stimulates the mundo; the
 share of it that reaches a FIA is that FIA's aferencia, the FIA's output is its eferencia.
 
-May go in: contracts, data only. May not: what is done with them (`examples/aaia_runtime`).
+May go in: contracts, data only. May not: what is done with them (``examples/aaia_runtime``).
 """
 
 from __future__ import annotations
