@@ -38,8 +38,8 @@ nitpick_ignore_regex = [
     # … unless it is documented elsewhere: building wants no network …
     ("py:.*", r"(attrs|msgspec|collections\.abc|datetime|pathlib|ssl)\..*"),
     # … or is a type variable, which says all that it is by its place …
-    ("py:class", r"alephscript\.\w+\.[A-Z]"),
+    ("py:class", r"alephscript(\.\w+)+\.[A-Z]"),
     # … or what a parameter is when it is not given, or a module of the inside.
-    ("py:class", r"alephscript\.client\._Unset"),
-    ("py:obj", r"alephscript\.(routing|wire)(\.\w+)?"),
+    ("py:class", r"alephscript\.client\.\w+\._Unset"),
+    ("py:obj", r"(alephscript\.)?(client|contracts|diagnostics|links|mesh|protocol)(\.\w+)*"),
 ]

@@ -54,7 +54,7 @@ MATRIX = {
     "test_closing_during_attempts_to_reconnect_ends_soon",
     "opening is cancelled and tried again": "client/test_life.py::test_opening_may_be_given_up",
     "a listener raises": "client/test_events.py::test_a_raising_listener_costs_only_its_event",
-    "a method raises": "client/test_serving.py::test_any_other_exception_is_an_incident",
+    "a method raises": "client/test_answers.py::test_any_other_exception_is_an_incident",
     "a method is cancelled from within": "client/test_failures.py::"
     "test_a_capability_whose_own_waiting_was_cancelled_is_internal",
     "a master dies with requests in hand": "faults/test_kills.py::"
