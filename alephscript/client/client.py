@@ -145,7 +145,7 @@ class AlephScriptClient:
     ) -> None:
         self.usuario = usuario or type(self).__name__
         self.sesion = sesion or uuid.uuid4().hex[:8]
-        self._watched = debugging.links(self.usuario + self.sesion)
+        self._watched = debugging.watch_links(self.usuario + self.sesion)
         self._extras = dict(extras or {})
         self._hub = hub
         self._transports = transports
@@ -160,7 +160,7 @@ class AlephScriptClient:
         self._offline_buffer = offline_buffer
         self._offline: deque[tuple[str, str, bytes]] = deque()
         self._max_in_flight = max_in_flight
-        self._tracing = tracing.of_member()
+        self._tracing = tracing.trace_client()
         declared = self.declarations
         self._rooms = dict.fromkeys(room.name for room in declared.rooms)
         self._masters = {

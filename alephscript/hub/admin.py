@@ -23,7 +23,9 @@ from alephscript.protocol.packets import Kind
 from alephscript.protocol.websocket import write_text_frame
 
 if TYPE_CHECKING:
-    from alephscript.hub.engine import Connection, Engine
+    from alephscript.hub.connection import Connection
+    from alephscript.hub.engine import Engine
+    from alephscript.hub.namespace import Recipient
     from alephscript.mesh.access import Identity
 
 __all__ = ["Admin"]
@@ -41,18 +43,18 @@ class Admin:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._watching: dict[str, Connection] = {}
+        self._watching: dict[str, Recipient] = {}
         self._known: dict[tuple[str, str], dict[str, Any]] = {}
         self._clients = 0
         self._began = time.time()
         self._timer: asyncio.TimerHandle | None = None
 
-    def joined(self, sid: str, connection: Connection, identity: Identity | None) -> None:  # noqa: ARG002
+    def joined(self, sid: str, recipient: Recipient, identity: Identity | None) -> None:  # noqa: ARG002
         """An Admin UI came: tell it what there is."""
         if not self._watching:
             self._known = self._sockets()
-        self._watching[sid] = connection
-        to = [connection]
+        self._watching[sid] = recipient
+        to = [recipient]
         self._say(to, "config", {"supportedFeatures": ["ALL_EVENTS", "AGGREGATED_EVENTS"]})
         self._say(to, "server_stats", self._stats([]))
         self._say(to, "all_sockets", list(self._known.values()))
@@ -110,12 +112,12 @@ class Admin:
     def _tell(self, event: str, *args: Any) -> None:
         self._say(self._watching.values(), event, *args)
 
-    def _say(self, to: Iterable[Connection], event: str, *args: Any) -> None:
+    def _say(self, to: Iterable[Recipient], event: str, *args: Any) -> None:
         payload = msgspec.json.encode([event, *args])
         message = packets.write_packet(Kind.EVENT, _NAMESPACE, None, payload)
         frame = write_text_frame(message)
-        for connection in list(to):
-            connection.send(message, frame)
+        for recipient in list(to):
+            recipient.send(message, frame)
 
     def _stats(self, events: list[dict[str, Any]]) -> dict[str, Any]:
         connections = self._engine.connections.values()

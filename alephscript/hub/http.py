@@ -14,7 +14,8 @@ import msgspec
 from alephscript.errors import PayloadTooLarge
 from alephscript.hub import metrics
 from alephscript.hub.admission import Admit, identify
-from alephscript.hub.engine import Connection, Engine
+from alephscript.hub.connection import Connection
+from alephscript.hub.engine import Engine
 from alephscript.hub.pages import Headers, MeshPage
 from alephscript.mesh.access import Handshake, Identity
 from alephscript.protocol import packets

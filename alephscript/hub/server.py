@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any, Self
 from alephscript.errors import AlephScriptError, StateError
 from alephscript.hub.admin import Admin
 from alephscript.hub.admission import admission
+from alephscript.hub.debugging import watch_connections
 from alephscript.hub.engine import Engine
 from alephscript.hub.http import HubApp
 from alephscript.hub.pages import MeshPage
-from alephscript.hub.watched_connection import connections
 from alephscript.mesh.access import Access
 from alephscript.mesh.limits import DEFAULT_LIMITS, Limits
 from alephscript.mesh.mesh import Mesh
@@ -129,10 +129,10 @@ class Hub:
             limits=limits,
             access=access,
         )
-        self._engine.connection = connections()
+        self._engine.make_connection = watch_connections(self._engine.meshes)
         self._admin_ui = None if admin_ui is None else _pages_of(Path(admin_ui))
         if self._admin_ui is not None:
-            self._engine.inhabit("/admin", Admin(self._engine))
+            self._engine.add_namespace("/admin", Admin(self._engine))
         self._polling = polling
         self._reuse_port = reuse_port
         self._redis = redis

@@ -15,7 +15,8 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from alephscript.hub.admission import Admit
-from alephscript.hub.engine import Connection, Engine
+from alephscript.hub.connection import Connection
+from alephscript.hub.engine import Engine
 from alephscript.mesh.access import Handshake
 from alephscript.protocol import packets
 from alephscript.protocol.websocket import write_text_frame
