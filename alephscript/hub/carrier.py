@@ -24,12 +24,12 @@ from alephscript.mesh.access import Identity
 from alephscript.mesh.effects import (
     Acknowledge,
     Arm,
-    Attend,
     Deliver,
     Denied,
     Effect,
     Emit,
     Ended,
+    SubscribeRoom,
     ToHub,
 )
 from alephscript.mesh.mesh import Mesh
@@ -44,10 +44,10 @@ class ClusterPort(Protocol):
     """The way to other hubs, for effects that concern them."""
 
     def carry(self, carrier: Carrier, effect: Effect) -> None:
-        """Carry out an effect that concerns other hubs; neither `Attend` nor for this hub alone."""
+        """Carry out an effect that concerns other hubs; all but `SubscribeRoom`."""
         ...
 
-    def attend(self, carrier: Carrier, room: str, done: Callable[[], None]) -> None:
+    def subscribe(self, carrier: Carrier, room: str, done: Callable[[], None]) -> None:
         """Receive from now on what other hubs say in a room.
 
         Args:
@@ -143,8 +143,8 @@ class Carrier:
                 carry_out(self, effect)
                 continue
             assert self.cluster is not None  # a mesh alone has no effects for other hubs
-            if isinstance(effect, Attend):
-                self._attend(self.cluster, effect.room, list(remaining))
+            if isinstance(effect, SubscribeRoom):
+                self._subscribe(self.cluster, effect.room, list(remaining))
                 return
             self.cluster.carry(self, effect)
 
@@ -206,8 +206,8 @@ class Carrier:
 
     # Effects that wait
 
-    def _attend(self, cluster: ClusterPort, room: str, waiting: list[Effect]) -> None:
-        """Attend a room at other hubs, and carry out what waits for that afterwards.
+    def _subscribe(self, cluster: ClusterPort, room: str, waiting: list[Effect]) -> None:
+        """Subscribe to a room at other hubs, and carry out what waits for that afterwards.
 
         A client that enters a room is told so when it can miss nothing any more, and other effects
         of the same input stay in order behind that.
@@ -217,7 +217,7 @@ class Carrier:
             peers = self.mesh.rooms.peers
             self.carry([each for each in waiting if not _is_for_one_of_the_gone(each, peers)])
 
-        cluster.attend(self, room, resume)
+        cluster.subscribe(self, room, resume)
 
     _HANDLERS: ClassVar[Mapping[type[Effect], Callable[[Carrier, Any], None]]] = {
         Deliver: _deliver,

@@ -23,15 +23,11 @@ from alephscript.mesh.access import Handshake
 from alephscript.mesh.limits import Limits
 from alephscript.protocol import packets
 from alephscript.protocol.packets import Kind, ProtocolError
-from alephscript.protocol.websocket import write_text_frame
+from alephscript.protocol.websocket import FRAMES_A_WRITE, write_text_frame
 
 __all__ = ["Connection", "Host", "WebSocket"]
 
 logger = logging.getLogger("alephscript.hub")
-
-_BATCH = 16
-"""Messages that are written at once: with one write a turn of the loop, the processes of a mesh
-work by turns, not side by side (decision 0003)."""
 
 _LAST_POLL_SECONDS = 1.0
 """How long a client that polls may take to fetch the last words."""
@@ -161,7 +157,7 @@ class Connection:
             if not frames:
                 self._host.mark(self)
             frames.append(frame or write_text_frame(message))
-            if len(frames) >= _BATCH:
+            if len(frames) >= FRAMES_A_WRITE:  # not all of a turn's (decision 0003)
                 self.flush()
         else:
             if not self._polling.messages:

@@ -27,13 +27,13 @@ from alephscript.hub.cluster.frames import (
 from alephscript.hub.cluster.registry import Registry, Standings
 from alephscript.hub.engine import Engine
 from alephscript.mesh.effects import (
-    Abandon,
     Claim,
     Effect,
     Release,
     SurveyHubs,
     ToHub,
     ToRoom,
+    UnsubscribeRoom,
 )
 from alephscript.mesh.federation import Entry
 from alephscript.protocol.json import read_value
@@ -129,7 +129,7 @@ class Cluster:
             self._send(carrier, effect)
         elif isinstance(effect, ToRoom):
             registry.say(namespace, effect.room, write_announcement(self.hub, effect.frame))
-        elif isinstance(effect, Abandon):
+        elif isinstance(effect, UnsubscribeRoom):
             registry.unsubscribe(namespace, effect.room)
         elif isinstance(effect, Claim):
             claim = effect
@@ -141,7 +141,7 @@ class Cluster:
         else:
             raise TypeError(f"{type(effect).__name__} concerns this hub alone")
 
-    def attend(self, carrier: Carrier, room: str, done: Callable[[], None]) -> None:
+    def subscribe(self, carrier: Carrier, room: str, done: Callable[[], None]) -> None:
         """Receive from now on what other hubs say in a room; see `ClusterPort`."""
         self._registry.subscribe(carrier.mesh.namespace, room, done)
 
@@ -179,11 +179,13 @@ class Cluster:
 
     # What the registry reports
 
-    def settled(self, namespace: str, room: str, epoch: int, entries: Sequence[Entry]) -> None:
+    def apply_decision(
+        self, namespace: str, room: str, epoch: int, entries: Sequence[Entry]
+    ) -> None:
         """See `RegistryListener`."""
         federation = self.federations.get(namespace)
         if federation is not None:
-            self._engine.carriers[namespace].carry(federation.settled(room, epoch, entries))
+            self._engine.carriers[namespace].carry(federation.apply_decision(room, epoch, entries))
 
     def hub_came(self, hub: str) -> None:
         """See `RegistryListener`."""
@@ -235,27 +237,27 @@ class Cluster:
                 extra={"hub": self.hub, "namespace": namespace, "room": room},
             )
 
-    def own(self) -> list[tuple[str, Claim]]:
+    def reclaims(self) -> list[tuple[str, Claim]]:
         """See `RegistryListener`."""
         return [
             (namespace, claim)
             for namespace, federation in self.federations.items()
-            for claim in federation.own()
+            for claim in federation.reclaims()
         ]
 
-    def adrift(self) -> None:
+    def go_adrift(self) -> None:
         """See `RegistryListener`."""
         self._is_adrift = True
         for namespace, federation in self.federations.items():
-            self._engine.carriers[namespace].carry(federation.adrift())
+            self._engine.carriers[namespace].carry(federation.go_adrift())
         for survey in list(self._surveys.values()):
             survey.finish()
 
-    def found(self, hubs: Collection[str], standings: Standings) -> None:
+    def resynchronise(self, hubs: Collection[str], standings: Standings) -> None:
         """See `RegistryListener`."""
         self._is_adrift = False
         for namespace, federation in self.federations.items():
             here = {room: each for (name, room), each in standings.items() if name == namespace}
             carrier = self._engine.carriers[namespace]
             carrier.mesh.rooms.forget_histories()
-            carrier.carry(federation.found(hubs, here))
+            carrier.carry(federation.resynchronise(hubs, here))

@@ -4,7 +4,7 @@
 written        holds                               read by
 =============  ==================================  ====================================
 frame          hub, namespace, kind, fields        one hub (`alephscript.mesh.federation`)
-announcement   hub, event, data, sender            all hubs that attend a room
+announcement   hub, event, data, sender            all hubs that subscribed to a room
 entry          name, dialect, declaration          all hubs, inside the record of a room
 record         epoch, masters with their entries   all hubs
 =============  ==================================  ====================================
@@ -78,7 +78,7 @@ def read_announcement(data: bytes) -> Announcement:
 
 def write_entry(claim: Claim) -> bytes:
     """Write what other hubs have to know of a master."""
-    return _encode([claim.name, claim.by_envelope, claim.declared])
+    return _encode([claim.name, claim.is_core, claim.declared])
 
 
 def read_standings(pairs: Sequence[bytes]) -> Standings:
@@ -109,8 +109,8 @@ def read_field(field: str) -> tuple[str, str]:
 # Kept, since each decision about a room brings all its masters again, which nearly all are known.
 @functools.lru_cache(maxsize=4096)
 def _read_entry(hub: str, sid: str, text: str) -> Entry:
-    name, by_envelope, declared = msgspec.json.decode(text)
-    return Entry(hub, sid, name, _read_declaration(msgspec.json.encode(declared)), by_envelope)
+    name, is_core, declared = msgspec.json.decode(text)
+    return Entry(hub, sid, name, _read_declaration(msgspec.json.encode(declared)), is_core)
 
 
 @functools.lru_cache(maxsize=1024)

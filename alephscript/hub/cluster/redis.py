@@ -249,21 +249,20 @@ class RedisRegistry:
             joined = self._command("join", self._hub, lease, self._seq)
             (generation,) = await self._execute([joined])
             self._generation = str(generation).encode()
-            own = self._listener.own()
-            claims = [self._claim_command(namespace, claim) for namespace, claim in own]
+            claims = [self._claim_command(*each) for each in self._listener.reclaims()]
             *_, (seq, rooms, hubs) = await self._execute([*claims, self._command("dump")])
         self._seq = seq
         self._queue.clear()
         self._is_up = True
         others = {hub.decode() for hub in hubs} - {self._hub}
-        self._listener.found(others, read_standings(rooms))
+        self._listener.resynchronise(others, read_standings(rooms))
         for waiting in self._claims.values():
             self._put_claim(waiting)
 
     def _go_adrift(self) -> None:
         self._is_up = False
         queue, self._queue = self._queue, []
-        self._listener.adrift()
+        self._listener.go_adrift()
         for _, done in queue:
             if done is not None:
                 done(_Adrift())
@@ -354,7 +353,7 @@ class RedisRegistry:
         if kind == "room":
             namespace, room = read_field(decision["field"])
             epoch, entries = read_standing(decision["record"])
-            self._listener.settled(namespace, room, epoch, entries)
+            self._listener.apply_decision(namespace, room, epoch, entries)
             self._finish_claims()
         elif decision["hub"] == self._hub:
             if kind == "gone":
@@ -397,7 +396,7 @@ class RedisRegistry:
             claim.sid,
             str(claim.declared["group"]),
             write_entry(claim),
-            "1" if claim.gently else "0",
+            "1" if claim.reclaiming else "0",
             claim.epoch,
         )
 

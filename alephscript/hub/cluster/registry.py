@@ -23,7 +23,9 @@ Standings = Mapping[tuple[str, str], tuple[int, Sequence[Entry]]]
 class RegistryListener(Protocol):
     """What a registry reports to a hub, in the order in which it was decided."""
 
-    def settled(self, namespace: str, room: str, epoch: int, entries: Sequence[Entry]) -> None:
+    def apply_decision(
+        self, namespace: str, room: str, epoch: int, entries: Sequence[Entry]
+    ) -> None:
         """Do what was decided about a room.
 
         Args:
@@ -50,15 +52,15 @@ class RegistryListener(Protocol):
         """Handle what another hub says in a room that this hub subscribed to."""
         ...
 
-    def own(self) -> list[tuple[str, Claim]]:
+    def reclaims(self) -> list[tuple[str, Claim]]:
         """Return the claims of the masters here, by namespace, to be made again."""
         ...
 
-    def adrift(self) -> None:
+    def go_adrift(self) -> None:
         """Go on alone: neither registry nor hubs can be reached."""
         ...
 
-    def found(self, hubs: Collection[str], standings: Standings) -> None:
+    def resynchronise(self, hubs: Collection[str], standings: Standings) -> None:
         """Go on with the others, who can be reached again.
 
         Args:
