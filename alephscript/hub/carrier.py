@@ -165,7 +165,7 @@ class Carrier:
         request = effect.request
         self._deadlines.forget(request)
         now = time.perf_counter()
-        self.meter.ended(effect.capability, effect.code, now - self._opened_at.pop(request, now))
+        self.meter.count(effect.capability, effect.code, now - self._opened_at.pop(request, now))
 
     def _emit(self, effect: Emit) -> None:
         self._send(effect.to, effect.event, effect.args)

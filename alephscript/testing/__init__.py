@@ -36,7 +36,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    # The pytest plugin is in this package, and every run of pytest loads that.
+    # Imported when asked for: the pytest plugin is in this package, and every run loads it.
     if name not in _HOMES:
         raise AttributeError(name)
     import importlib
