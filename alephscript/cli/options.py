@@ -1,4 +1,4 @@
-"""What commands share: what a command is, a client from its options, JSON on stdout.
+"""Things that commands share: what a command is, a client from its options, JSON on stdout.
 
 May go in: what several commands need. May not: any one of them.
 """

@@ -1,4 +1,4 @@
-"""What ``ALEPHSCRIPT_DEBUG=wire,routing`` prints to stderr: packets and decisions, a line each.
+"""Lines that ``ALEPHSCRIPT_DEBUG=wire,routing`` has printed to stderr: packets and decisions.
 
 ============  ================================================================
 topic         what is shown

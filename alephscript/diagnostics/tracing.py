@@ -39,7 +39,7 @@ _LONGEST_CODE = 64
 
 
 class SpanMaker:
-    """What client and hub need to begin spans and to join them.
+    """The part that client and hub share: spans are begun, and joined to others.
 
     Args:
         tracer: Makes the spans.

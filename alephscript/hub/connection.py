@@ -1,7 +1,7 @@
 """One client of a hub, whatever its transport is at the moment.
 
-What is sent to a client waits until what was read is done, and leaves in one write to the websocket
-or in one answer to the poll that waits. A packet is handled in the call that brings it: no task, no
+Messages to a client wait until all that was read is done, and leave in one write to the websocket or
+in one answer to the poll that waits. A packet is handled in the call that brings it: no task, no
 queue, no timer of its own (decision 0002).
 
 May go in: what concerns one client. May not: other clients and time (`engine`), getting into a
@@ -40,7 +40,7 @@ _POLL_MESSAGES = 16
 
 
 class WebSocket(Protocol):
-    """What a connection needs of a websocket."""
+    """A websocket, as far as a connection needs one."""
 
     def write(self, data: bytes) -> None:
         """Send framed bytes, without waiting."""
@@ -60,7 +60,7 @@ class WebSocket(Protocol):
 
 
 class Host(Protocol):
-    """What a connection needs of its hub (`alephscript.hub.engine.Engine`).
+    """The hub, as far as a connection needs it (`alephscript.hub.engine.Engine`).
 
     Attributes:
         limits: How much one client may take of the hub.
@@ -90,7 +90,7 @@ class Host(Protocol):
 class Connection:
     """One client: polling at first, or on a websocket for good.
 
-    What holds: `_polling` is there until a websocket is attached, and None from then on; only then
+    Invariant: `_polling` is there until a websocket is attached, and None from then on; only then
     `_websocket` is one and `_frames` hold what is to be written to it. Nothing leads back.
 
     Attributes:
@@ -328,7 +328,7 @@ class Connection:
 class _Polling:
     """The transport of a client that polls: messages wait for its next poll, or a poll for them.
 
-    What holds: `size` is the sum of the bytes of `messages`. While a poll waits, there are
+    Invariant: `size` is the sum of the bytes of `messages`. While a poll waits, there are
     `messages` only until the next `flush`, or while they are held.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""What the hub serves over plain HTTP: Engine.IO's polling transport, and pages.
+"""The hub's plain HTTP: Engine.IO's polling transport, and pages.
 
 May go in: which answer a request gets. May not: what a client's messages mean (`connection`), or
 whose requests are taken (`admission`).

@@ -1,4 +1,4 @@
-"""What a hub counts of requests: how they end and how long they take, by capability.
+"""Counts of a hub's requests: how they end and how long they take, by capability.
 
 Names come from strangers, so there is a bound to how many are told apart.
 

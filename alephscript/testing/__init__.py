@@ -13,6 +13,8 @@ a hub) and ``mesh_hub`` (always on a hub) are there wherever alephscript is inst
         async with Greeter(mesh), mesh.observer("LOBBY") as observer:
             await observer.client.request("GREET", {"who": "Ada"})
             await observer.expect("GREETED", who="Ada", within=1)
+
+May go in: what takes a hub's place, watches or disturbs one. May not: tests of this package.
 """
 
 from __future__ import annotations

@@ -18,6 +18,8 @@ from alephscript.diagnostics.debugging import TOPICS, VARIABLE, UnknownTopic
 from alephscript.hub import Hub, Identity
 from alephscript.hub.carrier import Carrier
 from alephscript.hub.connection import Connection
+from alephscript.hub.debugging import find_inputs
+from alephscript.mesh.federation import Federation
 from alephscript.mesh.mesh import Mesh
 from alephscript.testing import InMemoryMesh
 
@@ -279,6 +281,14 @@ def test_every_kind_of_input_is_shown(watched: Mesh, capsys: pytest.CaptureFixtu
         "/runtime → Acknowledge me1 ack 5 …",
         "/runtime ← disconnected me1",
     ]
+
+
+def test_an_input_is_a_public_method_that_returns_effects() -> None:
+    """Whatever it is called: nothing has to be listed for it to be shown."""
+    inputs = {"connected", "received", "acknowledged", "expired", "disconnected", "refused"}
+    assert find_inputs(Mesh) == inputs
+    assert {"received", "heard", "hub_gone", "undelivered"} <= find_inputs(Federation)
+    assert not {"prefix", "is_waiting", "census"} & find_inputs(Federation)
 
 
 def test_what_other_hubs_say_is_an_input_too(

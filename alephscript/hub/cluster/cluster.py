@@ -200,7 +200,7 @@ class Cluster:
         for survey in list(self._surveys.values()):
             survey.answer(hub, [])
 
-    def frame(self, data: bytes) -> None:
+    def handle_frame(self, data: bytes) -> None:
         """Handle a frame; one that makes no sense is dropped, and logged."""
         try:
             hub, namespace, kind, fields = read_frame(data)
@@ -223,7 +223,7 @@ class Cluster:
                 extra={"hub": self.hub},
             )
 
-    def said(self, namespace: str, room: str, data: bytes) -> None:
+    def handle_announcement(self, namespace: str, room: str, data: bytes) -> None:
         """Handle what a hub says in a room; what makes no sense is dropped, and logged."""
         try:
             hub, event, payload, sender = read_announcement(data)

@@ -1,4 +1,4 @@
-"""What hubs write to each other and to their registry, as bytes.
+"""The bytes that hubs write to each other and to their registry.
 
 =============  ==================================  ====================================
 written        holds                               read by

@@ -332,12 +332,12 @@ class RedisRegistry:
             elif kind != "message":
                 pass
             elif channel == mine:
-                self._listener.frame(data)
+                self._listener.handle_frame(data)
             elif channel == notices:
                 self._follow(data)
             elif channel in self._subscriptions:
                 namespace, room = read_field(channel.removeprefix(rooms).decode())
-                self._listener.said(namespace, room, data)
+                self._listener.handle_announcement(namespace, room, data)
         raise _Adrift("Redis ended the subscription")
 
     def _follow(self, data: bytes) -> None:

@@ -21,7 +21,7 @@ Standings = Mapping[tuple[str, str], tuple[int, Sequence[Entry]]]
 
 
 class RegistryListener(Protocol):
-    """What a registry reports to a hub, in the order in which it was decided."""
+    """A hub, to which a registry reports in the order of its decisions."""
 
     def apply_decision(
         self, namespace: str, room: str, epoch: int, entries: Sequence[Entry]
@@ -44,11 +44,11 @@ class RegistryListener(Protocol):
         """Take leave of another hub; its masters were removed."""
         ...
 
-    def frame(self, data: bytes) -> None:
+    def handle_frame(self, data: bytes) -> None:
         """Handle a frame of another hub."""
         ...
 
-    def said(self, namespace: str, room: str, data: bytes) -> None:
+    def handle_announcement(self, namespace: str, room: str, data: bytes) -> None:
         """Handle what another hub says in a room that this hub subscribed to."""
         ...
 
@@ -71,7 +71,7 @@ class RegistryListener(Protocol):
 
 
 class Registry(Protocol):
-    """What the hubs of one mesh share. Only `open` and `close` wait; order is kept.
+    """The registry that the hubs of one mesh share. Only `open` and `close` wait; order is kept.
 
     Attributes:
         is_busy: Says whether a request here waits for another hub, so that the loss of that hub is
