@@ -1,7 +1,8 @@
 """The namespace of the official Socket.IO Admin UI: what is sent to it.
 
-The meshes are read every second while an Admin UI is connected, and changes are sent. Nothing is hooked into the way of a packet, so this costs nothing while nobody looks;
-payloads are not shown. Events and their shapes are those of ``@socket.io/admin-ui`` 0.5.
+The meshes are read every second while an Admin UI is connected, and changes are sent. Nothing is
+hooked into the way of a packet, so this costs nothing while nobody looks; payloads are not shown.
+Events and their shapes are those of ``@socket.io/admin-ui`` 0.5.
 
 May go in: what that UI shows. May not: commands of that UI, which this hub does not obey.
 """

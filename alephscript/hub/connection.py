@@ -1,7 +1,7 @@
 """One client of a hub, whatever its transport is at the moment.
 
-Messages to a client wait until all that was read is done, and leave in one write to the websocket or
-in one answer to the poll that waits. A packet is handled in the call that brings it: no task, no
+Messages to a client wait until all that was read is done, and leave in one write to the websocket
+or in one answer to the poll that waits. A packet is handled in the call that brings it: no task, no
 queue, no timer of its own (decision 0002).
 
 May go in: what concerns one client. May not: other clients and time (`engine`), getting into a

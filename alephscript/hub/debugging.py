@@ -3,8 +3,8 @@
 May go in: a mesh and a connection that print what passes. May not: anything that changes what
 passes; what a client shows, or how a line looks (`diagnostics.debugging`).
 
-A mesh or a connection that is to be shown is wrapped when a hub is made, so that the way of a packet
-has no branch for that (decision 0006).
+A mesh or a connection that is to be shown is wrapped when a hub is made, so that the way of a
+packet has no branch for that (decision 0006).
 """
 
 from __future__ import annotations
