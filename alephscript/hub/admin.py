@@ -37,7 +37,7 @@ _SECONDS = 1.0
 
 
 class Admin:
-    """The namespace ``/admin``; see `alephscript.hub.namespace.Namespace`.
+    """The namespace ``/admin`` (`alephscript.hub.namespace.Namespace`).
 
     Args:
         engine: The hub's connections and meshes.

@@ -44,7 +44,7 @@ class ClusterPort(Protocol):
     """The way to other hubs, for effects that concern them."""
 
     def carry(self, carrier: Carrier, effect: Effect) -> None:
-        """Carry out an effect that concerns other hubs; all but `SubscribeRoom`."""
+        """Carry out an effect that concerns other hubs, other than `SubscribeRoom`."""
         ...
 
     def subscribe(self, carrier: Carrier, room: str, done: Callable[[], None]) -> None:
@@ -59,7 +59,7 @@ class ClusterPort(Protocol):
 
 
 class Carrier:
-    """A `alephscript.hub.namespace.Namespace`: feeds a mesh, and carries out what it decides.
+    """A namespace (`alephscript.hub.namespace.Namespace`) that feeds a mesh and obeys its effects.
 
     Effects are carried out in order, in the call that brought the input, without awaiting.
 
