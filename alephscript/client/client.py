@@ -152,7 +152,7 @@ class AlephScriptClient(Asker):
             auth=auth,
             timeout=connect_timeout,
             acknowledges=acknowledges,
-            watch=debugging.links(self.usuario + self.sesion),
+            watch=debugging.watch_links(self.usuario + self.sesion),
         )
         life = Lifecycle(
             self._establish,
@@ -162,7 +162,7 @@ class AlephScriptClient(Asker):
             retry_open=retry_open,
         )
         super().__init__(
-            life, timeout=timeout, when_offline=when_offline, tracing=tracing.of_member()
+            life, timeout=timeout, when_offline=when_offline, tracing=tracing.trace_client()
         )
         self._streams = Streams()
         self._positions: dict[str, Position] = {}
