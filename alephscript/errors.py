@@ -169,7 +169,7 @@ class RequestError(AlephScriptError):
 
 
 class InvalidPayload(RequestError):
-    """The payload does not fit; ``details`` lists every problem with its path."""
+    """The payload does not fit; ``details`` lists each problem as ``{path, message}``."""
 
     code = "invalid_payload"
 
@@ -187,7 +187,7 @@ class UnknownEvent(RequestError):
 
 
 class NoMaster(RequestError):
-    """Nobody masters the room, or nobody offers the capability."""
+    """No member masters the room, or no master offers the capability."""
 
     code = "no_master"
     default_retryable = True
@@ -200,13 +200,15 @@ class NotSubscribed(RequestError):
 
 
 class AmbiguousRoom(RequestError):
-    """Several rooms offer the capability; ``details`` names them. Pass ``room=``."""
+    """Several rooms offer the capability, and the asker is in none; ``details`` names them."""
 
     code = "ambiguous_room"
 
 
 class DeadlineExceeded(RequestError, TimeoutError):
-    """The deadline passed before an answer came."""
+    """The deadline passed before an answer came; ``details[0].delivered`` says whether the request
+    may have run.
+    """
 
     code = "deadline_exceeded"
     default_retryable = True
@@ -219,49 +221,45 @@ class Cancelled(RequestError):
 
 
 class MasterLost(RequestError, ConnectionError):
-    """The master's link went while it held the request.
-
-    ``details[0]["delivered"]`` says whether the request had been handed to it, that is
-    whether it may have run.
-    """
+    """The master's link went, or another master took over, while the request was at the master."""
 
     code = "master_lost"
     default_retryable = True
 
 
 class Overloaded(RequestError):
-    """A queue on the way is full."""
+    """A queue on the way is full, or the hub or the master is closing; the request did not run."""
 
     code = "overloaded"
     default_retryable = True
 
 
 class LimitExceeded(RequestError):
-    """It would be more than one client may have; give something up first."""
+    """One client would have more rooms, or one room more members, than the hub allows."""
 
     code = "limit_exceeded"
 
 
 class PermissionDenied(RequestError, PermissionError):
-    """The asker may not do this."""
+    """The hub's rule of access does not allow this; ``details`` name ``room`` and ``action``."""
 
     code = "permission_denied"
 
 
 class Conflict(RequestError):
-    """What was asked contradicts the present state."""
+    """The request contradicts the present state, or is the seventeenth of a chain of requests."""
 
     code = "conflict"
 
 
 class PayloadTooLarge(RequestError):
-    """The payload is over a limit."""
+    """The payload is larger than the hub takes, or nested deeper than 64 levels."""
 
     code = "payload_too_large"
 
 
 class Internal(RequestError):
-    """The master failed; ``details[0]["incident"]`` finds the traceback in its log."""
+    """The master failed; ``details[0].incident`` finds the traceback in the master's log."""
 
     code = "internal"
 
@@ -274,7 +272,7 @@ class NotConnected(RequestError, ConnectionError):
 
 
 class LinkLost(RequestError, ConnectionError):
-    """The own link to the hub went after sending; the request may have run."""
+    """The client's link was lost after the request was sent; the request may have run."""
 
     code = "link_lost"
     default_retryable = True

@@ -20,6 +20,7 @@ extensions = [
     "error_codes",
     "names",
     "signatures",
+    "wire_tables",
 ]
 exclude_patterns = ["extensions"]
 

@@ -82,6 +82,15 @@ def test_every_event_has_its_row(site: Path) -> None:
     assert set(ROOM_EVENTS.values()) <= named
 
 
+def test_the_protocol_page_has_every_event_code_and_key_of_the_meta(site: Path) -> None:
+    """Whoever writes another implementation reads this page."""
+    named = {row[0] for row in table(site, "protocol")}
+    local = {"not_connected", "link_lost", "closed"}
+    codes = {cls.code for cls in errors.RequestError.__subclasses__() if cls.code}
+    assert {*events.HubEvent, *events.MetaKey} | (codes - local) <= named
+    assert {"GET_CAPABILITIES", "GET_MEMBERS", "auth_error", "limit_exceeded", "member"} <= named
+
+
 def test_the_glossary_says_how_things_are_called_on_the_wire_and_in_python(site: Path) -> None:
     """A term, its meaning, its key and its attribute, each spelt from the other."""
     text = (site / "reference" / "glossary.html").read_text()
