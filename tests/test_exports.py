@@ -35,7 +35,7 @@ def test_each_modules_names_are_there(module: str) -> None:
 
 def test_importing_the_package_imports_nothing_heavy() -> None:
     """Transports and servers are imported by whoever opens one."""
-    heavy = {"socketio", "engineio", "aiohttp", "uvicorn", "websockets", "picows", "uvloop"}
+    heavy = {"socketio", "engineio", "aiohttp", "uvicorn", "websockets", "uvloop"}
     program = f"import sys, alephscript, alephscript.testing; print({heavy!r} & set(sys.modules))"
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from alephscript.cli import starting
-from tests.conftest import ROOT
-from tests.hub.browsing import browsing
+from tests.support.browser import browsing
+from tests.support.tools import ROOT
 
 pytestmark = pytest.mark.timeout(300)  # pip has to fetch what it installs
 

@@ -152,7 +152,7 @@ class Admin:
             "clientId": connection.id,
             "nsp": namespace,
             "transport": "websocket" if connection.upgraded else "polling",
-            "data": {**registered, "masters": list(peer.masters)},
+            "data": {**registered, "masters": list(peer.mastered)},
             "handshake": {
                 "address": "",
                 "headers": {},

@@ -32,15 +32,11 @@ from alephscript.mesh.mesh import Mesh
 from alephscript.protocol import packets
 from alephscript.protocol.json import parse_json
 from alephscript.protocol.packets import Kind, ProtocolError
-from alephscript.protocol.websocket import write_text_frame
+from alephscript.protocol.websocket import FRAMES_A_WRITE, write_text_frame
 
 __all__ = ["Connection", "Engine", "WebSocket"]
 
 logger = logging.getLogger("alephscript.hub")
-
-_BATCH = 16
-"""Messages that are written at once: with one write a turn of the loop, the processes of a mesh
-work by turns, not side by side."""
 
 _LAST_POLL_SECONDS = 1.0
 _LONGEST_REASON = 40
@@ -453,7 +449,7 @@ class Connection:
                 self._cut()
         else:
             out.append(frame or write_text_frame(message))
-            if len(out) >= _BATCH:
+            if len(out) >= FRAMES_A_WRITE:
                 self.flush()
 
     def flush(self) -> None:

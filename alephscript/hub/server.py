@@ -35,6 +35,7 @@ _BACKLOG = 1024
 """Connections that may wait to be accepted: a mesh that comes back comes at once."""
 
 _CLOSE_SECONDS = 2.0
+"""Longest wait for connections that do not end when the hub closes."""
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -74,8 +75,6 @@ class Hub:
         admin_ui: Folder of an installed ``@socket.io/admin-ui``, to be served under ``/admin-ui``;
             beyond loopback it needs ``access``, as whoever opens it sees who is connected.
         mesh_page: Serve the page that shows the mesh at ``/``; beyond loopback it takes ``access``.
-        websockets: The library for them, ``picows`` or ``websockets``; None takes picows if it
-            is installed.
     """
 
     def __init__(
@@ -99,7 +98,6 @@ class Hub:
         history: int = 0,
         admin_ui: Path | str | None = None,
         mesh_page: bool = True,
-        websockets: str | None = None,
     ) -> None:
         self._host = host
         self._port = port
@@ -110,7 +108,6 @@ class Hub:
         self._admit = admission(
             cors_origins, [*_LOOPBACK, host, *allowed_hosts] if self._is_private else None
         )
-        self._websockets = websockets
         self._engine = Engine(
             {
                 namespace: Mesh(
@@ -170,7 +167,7 @@ class Hub:
                     "the Admin UI shows who is connected; beyond 127.0.0.1 it needs "
                     "access=SharedToken(…) (--token)"
                 )
-        make_protocol, self._state, create_server = self._protocols()
+        make_protocol, self._state = self._http_protocol()
         if self._redis is not None:
             await self._join(self._redis)
         self._engine.take_requests(take=True)
@@ -178,8 +175,7 @@ class Hub:
         loop = asyncio.get_running_loop()
         server = None
         try:
-            server = await create_server(
-                loop,
+            server = await loop.create_server(
                 make_protocol,
                 sock=self._bind(),
                 backlog=_BACKLOG,
@@ -249,20 +245,17 @@ class Hub:
             raise StateError("this hub is not open; use `async with Hub(…) as hub`")
         await self._closed.wait()
 
-    def _protocols(self) -> tuple[Callable[..., asyncio.BaseProtocol], Any, Callable[..., Any]]:
-        """What is made of each connection, what of that is open, and what listens."""
-        # Only who starts a hub needs what serving needs.
+    def _http_protocol(self) -> tuple[Callable[[], asyncio.BaseProtocol], Any]:
+        """Make the factory of each connection's protocol, and uvicorn's list of what is open."""
+        # Imported here: only a program that starts a hub needs what serving needs.
         try:
             import uvicorn
             from uvicorn.server import ServerState
 
-            from alephscript.hub.sockets.handover import libraries
-
-            websocket, create_server = libraries(self._engine, self._admit, name=self._websockets)
+            from alephscript.hub.sockets.websocket import websocket_protocol
         except ModuleNotFoundError as exc:
-            extra = "fast" if self._websockets == "picows" else "hub"
             raise HubError(
-                f"a hub needs {exc.name}; install it with `pip install 'alephscript[{extra}]'`"
+                f"a hub needs {exc.name}; install it with `pip install 'alephscript[hub]'`"
             ) from exc
         config = uvicorn.Config(
             HubApp(
@@ -273,7 +266,7 @@ class Hub:
                 mesh_page=self._mesh_page,
                 is_private=self._is_private,
             ),
-            ws=websocket,
+            ws=websocket_protocol(self._engine, self._admit),
             log_config=None,
             log_level="warning",
             access_log=False,
@@ -287,12 +280,12 @@ class Hub:
         state.default_headers = config.encoded_headers
 
         def make_protocol() -> asyncio.BaseProtocol:
-            made: asyncio.BaseProtocol = config.http_protocol_class(
+            protocol: asyncio.BaseProtocol = config.http_protocol_class(
                 config=config, server_state=state, app_state={}
             )
-            return made
+            return protocol
 
-        return make_protocol, state, create_server
+        return make_protocol, state
 
     async def _join(self, url: str) -> None:
         """Be one of the hubs that share a Redis."""

@@ -6,7 +6,7 @@ failures and die silently. A fresh AsyncClient serves each link. The link has en
 disconnect event comes or when one of its loops ends, whichever is first: the event can be missing,
 and a loop can wait for the other in vain.
 
-Foreign private names used here (each has a test in ``tests/test_socketio_facts.py``):
+Foreign private names used here (each has a test in ``tests/links/test_socketio_facts.py``):
 ``_handle_event``, ``_handle_ack``, ``_handle_error``, ``_handle_disconnect``,
 ``_handle_eio_disconnect``, ``packet_class``.
 """
@@ -27,15 +27,12 @@ import socketio.exceptions
 import socketio.packet
 
 from alephscript.errors import ConnectionRefused, NotConnected, RequestError
-from alephscript.links.transport import Link, Receiver
+from alephscript.links.transport import CLOSE_SECONDS, Link, Receiver
 from alephscript.protocol import packets
 from alephscript.protocol.json import parse_json, write_json
 from alephscript.protocol.packets import Kind
 
 __all__ = ["SocketIOTransport"]
-
-_CLOSE_SECONDS = 2.0
-"""A stalled peer must not keep anybody from closing."""
 
 # python-socketio logs every payload at INFO; whoever wants that says so on this logger.
 _quiet = logging.getLogger("alephscript.socketio")
@@ -107,16 +104,13 @@ class _Client(socketio.AsyncClient):  # type: ignore[misc]
     def __init__(
         self, receiver: Receiver, namespace: str, tls: ssl.SSLContext | None = None
     ) -> None:
-        if tls is None:
-            options = {}
-        else:
 
-            async def http_session() -> aiohttp.ClientSession:
-                return aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls))
+        async def make_http_session() -> aiohttp.ClientSession:
+            connector = aiohttp.TCPConnector(ssl=True if tls is None else tls)
+            return aiohttp.ClientSession(connector=connector, middlewares=(_refuse_redirect,))
 
-            options = {"http_session": http_session}
         super().__init__(
-            **options,
+            http_session=make_http_session,
             reconnection=False,
             handle_sigint=False,
             logger=_quiet,
@@ -162,7 +156,7 @@ class _Client(socketio.AsyncClient):  # type: ignore[misc]
     async def abandon(self, opening: asyncio.Future[None]) -> None:
         """End a connection attempt, whatever state it is in."""
         opening.cancel()
-        await asyncio.wait({opening}, timeout=_CLOSE_SECONDS)
+        await asyncio.wait({opening}, timeout=CLOSE_SECONDS)
         await self.end()
 
     async def end(self) -> None:
@@ -174,7 +168,7 @@ class _Client(socketio.AsyncClient):  # type: ignore[misc]
 
     async def _end(self) -> None:
         with contextlib.suppress(Exception):
-            async with asyncio.timeout(_CLOSE_SECONDS):
+            async with asyncio.timeout(CLOSE_SECONDS):
                 if self.eio.state == "connected":
                     # disconnect() closes the socket over what is still queued.
                     await self.eio.queue.join()
@@ -183,14 +177,32 @@ class _Client(socketio.AsyncClient):  # type: ignore[misc]
         for task in loops:
             task.cancel()
         if loops:
-            await asyncio.wait(loops, timeout=_CLOSE_SECONDS)
+            await asyncio.wait(loops, timeout=CLOSE_SECONDS)
         # The library forgets the websocket where a ping was missed or a namespace refused.
         if self.eio.ws is not None and not self.eio.ws.closed:
             with contextlib.suppress(Exception):
-                async with asyncio.timeout(_CLOSE_SECONDS):
+                async with asyncio.timeout(CLOSE_SECONDS):
                     await self.eio.ws.close()
         if self.eio.http is not None and not self.eio.http.closed:
             await self.eio.http.close()
+
+
+async def _refuse_redirect(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Let a request fail that aiohttp would repeat elsewhere: it may hold credentials of this hub.
+
+    Raises:
+        ClientConnectionError: The response is a redirect.
+    """
+    response = await handler(request)
+    if response.status in _REDIRECTS:
+        response.close()
+        raise aiohttp.ClientConnectionError(f"the hub redirects ({response.status})")
+    return response
+
+
+_REDIRECTS = (301, 302, 303, 307, 308)
 
 
 class _SocketIOLink:

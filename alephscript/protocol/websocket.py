@@ -16,6 +16,7 @@ import os
 from collections.abc import Callable
 
 __all__ = [
+    "FRAMES_A_WRITE",
     "FrameReader",
     "check_handshake",
     "mask",
@@ -36,6 +37,10 @@ says there that it takes some."""
 _BROKEN, _NO_TEXT, _TOO_BIG = 1002, 1007, 1009
 _CODES = {1000, 1001, 1002, 1003, *range(1007, 1015), *range(3000, 5000)}
 """Those that a close frame may carry (section 7.4, and IANA's registry)."""
+
+FRAMES_A_WRITE = 16
+"""Frames that are gathered into one write. All frames of a turn of the loop in one would be less
+work, but then the processes of a mesh work by turns, not side by side."""
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 

@@ -21,6 +21,7 @@ from alephscript.cli import parser
 from alephscript.cli.showing import example
 from alephscript.contracts import json_schema, structure
 from alephscript.hub import Hub
+from tests.support.tools import ROOT
 
 pytestmark = pytest.mark.anyio
 
@@ -232,7 +233,7 @@ async def test_a_master_in_plain_node_is_listed_and_can_be_called(
     """It never heard of this package."""
     process = await asyncio.create_subprocess_exec(
         node,
-        Path(__file__).parents[1] / "node" / "master.mjs",
+        ROOT / "tests" / "node" / "master.mjs",
         *("--url", url, "--dialect", dialect, "--room", "NODE_ROOM"),
         stdout=asyncio.subprocess.PIPE,
     )

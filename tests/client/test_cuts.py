@@ -8,7 +8,7 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
@@ -28,19 +28,15 @@ from alephscript import (
     observe,
     on,
 )
-from alephscript.links._asyncio import AsyncioTransport
-from alephscript.links._picows import PicowsTransport
 from alephscript.links._socketio import SocketIOTransport
-
-from .conftest import MeshUnderTest, at_once
+from alephscript.links.websocket import WebSocketTransport
+from tests.support.meshes import C, MeshUnderTest, at_once
 
 pytestmark = pytest.mark.anyio
 
-C = TypeVar("C", bound=AlephScriptClient)
 
 LIBRARIES: dict[str, Any] = {
-    "picows": PicowsTransport,
-    "asyncio": AsyncioTransport,
+    "websocket": WebSocketTransport,
     "python-socketio": SocketIOTransport,
 }
 
@@ -146,7 +142,8 @@ class Wires:
 
     async def enter(self, client: C) -> C:
         """Open a client, which is closed when the test ends."""
-        return await self.mesh._clients.enter_async_context(client)
+        await self.mesh._clients.enter_async_context(client)
+        return client
 
     def cut(self, *clients: AlephScriptClient) -> None:
         """Cut these clients' links."""
@@ -378,10 +375,15 @@ async def test_a_hub_that_hangs_up_at_once_is_not_pestered(wired: Wires) -> None
     assert not caught.value.fatal
     assert client.state is State.CLOSED
     attempts: list[float] = []
+
+    def note() -> dict[str, Any]:
+        attempts.append(0)
+        return {}
+
     patient = wired.make(
         relay,
         retry_open=True,
-        auth=lambda: attempts.append(0) or {},  # type: ignore[func-returns-value]
+        auth=note,
         backoff=lambda: iter([0.0, 0.0, 60.0]),
     )
     opening = asyncio.create_task(patient.__aenter__())

@@ -21,8 +21,7 @@ from alephscript import (
 )
 from alephscript.client.discovery import MemberInfo
 from alephscript.client.session import Call
-
-from .test_stock_dialect import Silent
+from tests.support.meshes import Silent
 
 pytestmark = pytest.mark.anyio
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 import pytest
@@ -29,6 +29,7 @@ from alephscript import (
     observe,
     on,
 )
+from alephscript.client.declaring import RoomRole
 
 pytestmark = pytest.mark.anyio
 
@@ -43,7 +44,7 @@ class Part:
 class Bot(AlephScriptClient):
     """Serves in ways that can be watched."""
 
-    rooms = ("WORK",)
+    rooms: ClassVar[tuple[str | RoomRole, ...]] = ("WORK",)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -217,6 +218,7 @@ async def test_cancelling_the_asker_cancels_the_method(mesh: Any) -> None:
     assert await nothing_waits(bot, client)
 
 
+@pytest.mark.slow
 async def test_ten_thousand_cancelled_requests_leave_nothing_behind(mesh: Any) -> None:
     """No pending entry, no work and no task, on no side."""
     bot, client = await mesh.open(Bot), await mesh.open()

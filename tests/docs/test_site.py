@@ -18,7 +18,7 @@ from alephscript import GAP, cli, contracts, errors
 from alephscript.protocol import events
 from examples.aaia_runtime import errors as runtime_errors
 from examples.persefon_bot import ROOM_EVENTS
-from tests.docs.pages import DOCS
+from tests.support.pages import DOCS
 
 
 @pytest.fixture(scope="module")

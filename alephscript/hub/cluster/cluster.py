@@ -21,16 +21,16 @@ from alephscript.hub.carrier import Carrier
 from alephscript.hub.cluster.registry import Registry, Standings
 from alephscript.hub.engine import Engine
 from alephscript.mesh.effects import (
-    Abandon,
     Acknowledge,
-    Attend,
     Claim,
     Effect,
     Emit,
     Release,
+    SubscribeRoom,
     SurveyHubs,
     ToHub,
     ToRoom,
+    UnsubscribeRoom,
 )
 from alephscript.mesh.federation import Entry
 from alephscript.protocol.json import read_value
@@ -123,10 +123,10 @@ class Cluster:
             self._send(carrier, effect)
         elif isinstance(effect, ToRoom):
             registry.say(namespace, effect.room, _encode([self.hub, *effect.frame]))
-        elif isinstance(effect, Attend):
+        elif isinstance(effect, SubscribeRoom):
             rest = list(left)
             registry.attend(namespace, effect.room, lambda: self._resume(carrier, rest))
-        elif isinstance(effect, Abandon):
+        elif isinstance(effect, UnsubscribeRoom):
             registry.abandon(namespace, effect.room)
         elif isinstance(effect, Claim):
             claim = effect
@@ -177,11 +177,13 @@ class Cluster:
 
     # What the registry says
 
-    def settled(self, namespace: str, room: str, epoch: int, entries: Sequence[Entry]) -> None:
+    def apply_decision(
+        self, namespace: str, room: str, epoch: int, entries: Sequence[Entry]
+    ) -> None:
         """See `Listener`."""
         federation = self.federations.get(namespace)
         if federation is not None:
-            self._engine.carriers[namespace].carry(federation.settled(room, epoch, entries))
+            self._engine.carriers[namespace].carry(federation.apply_decision(room, epoch, entries))
 
     def hub_came(self, hub: str) -> None:
         """See `Listener`."""
@@ -240,30 +242,30 @@ class Cluster:
                 extra={"hub": self.hub, "namespace": namespace, "room": room},
             )
 
-    def own(self) -> list[tuple[str, Claim]]:
+    def reclaims(self) -> list[tuple[str, Claim]]:
         """See `Listener`."""
         return [
             (namespace, claim)
             for namespace, federation in self.federations.items()
-            for claim in federation.own()
+            for claim in federation.reclaims()
         ]
 
-    def adrift(self) -> None:
+    def go_adrift(self) -> None:
         """See `Listener`."""
         self._is_adrift = True
         for namespace, federation in self.federations.items():
-            self._engine.carriers[namespace].carry(federation.adrift())
+            self._engine.carriers[namespace].carry(federation.go_adrift())
         for census in list(self._surveys.values()):
             census.finish()
 
-    def found(self, hubs: Collection[str], standings: Standings) -> None:
+    def resynchronise(self, hubs: Collection[str], standings: Standings) -> None:
         """See `Listener`."""
         self._is_adrift = False
         for namespace, federation in self.federations.items():
             mine = {room: told for (name, room), told in standings.items() if name == namespace}
             carrier = self._engine.carriers[namespace]
             carrier.mesh.rooms.forget_histories()
-            carrier.carry(federation.found(hubs, mine))
+            carrier.carry(federation.resynchronise(hubs, mine))
 
 
 def _is_for_one_of_the_gone(effect: Effect, peers: Mapping[str, Any]) -> bool:

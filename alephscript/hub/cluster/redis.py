@@ -364,21 +364,21 @@ class RedisRegistry:
             joined = self._script("join", self._hub, lease, self._seq)
             (generation,) = await self._execute([joined])
             self._generation = str(generation).encode()
-            own = self._listener.own()
+            own = self._listener.reclaims()
             claims = [self._claim_script(namespace, claim) for namespace, claim in own]
             *_, (seq, rooms, hubs) = await self._execute([*claims, self._script("dump")])
         self._seq = seq
         self._queue.clear()
         self._is_up = True
         others = {hub.decode() for hub in hubs} - {self._hub}
-        self._listener.found(others, _standings(rooms))
+        self._listener.resynchronise(others, _standings(rooms))
         for waiting in self._claims.values():
             self._put_claim(waiting)
 
     def _go_adrift(self) -> None:
         self._is_up = False
         queue, self._queue = self._queue, []
-        self._listener.adrift()
+        self._listener.go_adrift()
         for _, done in queue:
             if done is not None:
                 done(_Adrift())
@@ -468,7 +468,7 @@ class RedisRegistry:
         if kind == "room":
             namespace, room = told["field"].split("\n", 1)
             epoch, entries = _standing(told["record"])
-            self._listener.settled(namespace, room, epoch, entries)
+            self._listener.apply_decision(namespace, room, epoch, entries)
             self._tell_claims()
         elif told["hub"] == self._hub:
             if kind == "gone":
@@ -503,7 +503,7 @@ class RedisRegistry:
         self._claims.pop(number).done(None)
 
     def _claim_script(self, namespace: str, claim: Claim) -> tuple[Any, ...]:
-        entry = msgspec.json.encode([claim.name, claim.by_envelope, claim.declared])
+        entry = msgspec.json.encode([claim.name, claim.is_core, claim.declared])
         return self._script(
             "claim",
             self._hub,
@@ -512,7 +512,7 @@ class RedisRegistry:
             claim.sid,
             str(claim.declared["group"]),
             entry,
-            "1" if claim.gently else "0",
+            "1" if claim.reclaiming else "0",
             claim.epoch,
         )
 
@@ -576,8 +576,8 @@ def _standing(record: Any) -> tuple[int, list[Entry]]:
 
 @functools.lru_cache(maxsize=4096)
 def _entry(hub: str, sid: str, text: str) -> Entry:
-    name, by_envelope, declared = msgspec.json.decode(text)
-    return Entry(hub, sid, name, _declaration(msgspec.json.encode(declared)), by_envelope)
+    name, is_core, declared = msgspec.json.decode(text)
+    return Entry(hub, sid, name, _declaration(msgspec.json.encode(declared)), is_core)
 
 
 @functools.lru_cache(maxsize=1024)

@@ -23,7 +23,9 @@ Standings = Mapping[tuple[str, str], tuple[int, Sequence[Entry]]]
 class RegistryListener(Protocol):
     """What a registry tells a hub, in the order in which it was decided."""
 
-    def settled(self, namespace: str, room: str, epoch: int, entries: Sequence[Entry]) -> None:
+    def apply_decision(
+        self, namespace: str, room: str, epoch: int, entries: Sequence[Entry]
+    ) -> None:
         """Who masters a room from now on."""
         ...
 
@@ -43,15 +45,15 @@ class RegistryListener(Protocol):
         """Another hub says something to a room that is attended here."""
         ...
 
-    def own(self) -> list[tuple[str, Claim]]:
+    def reclaims(self) -> list[tuple[str, Claim]]:
         """The masters here, by namespace, to be put forward again."""
         ...
 
-    def adrift(self) -> None:
+    def go_adrift(self) -> None:
         """Neither registry nor hubs can be reached."""
         ...
 
-    def found(self, hubs: Collection[str], standings: Standings) -> None:
+    def resynchronise(self, hubs: Collection[str], standings: Standings) -> None:
         """They can be reached, and this is all that the registry knows."""
         ...
 

@@ -113,14 +113,14 @@ class Side:
         return importlib.import_module(f"{__name__}.{self.file}")
 
 
-_PICOWS = _module("picows", "pip install 'alephscript[fast]'")
+_MASKING = _module("websockets", "pip install 'alephscript[fast]'")
 _UVLOOP = _module("uvloop", "pip install 'alephscript[fast]'")
 _ORJSON = _module("orjson", "pip install orjson")
 
 _ON_UVLOOP = {"uvloop": True}
 
-_ALEPH = Side("aleph", (_PICOWS, _UVLOOP), _ON_UVLOOP)
-_PLAIN = Side("aleph", options={"without": ["picows", "uvloop"]})
+_ALEPH = Side("aleph", (_MASKING, _UVLOOP), _ON_UVLOOP)
+_PLAIN = Side("aleph", options={"without": ["uvloop"]})
 _SOCKETIO = Side("socketio")
 _TUNED = Side("socketio", (_UVLOOP, _ORJSON), {"orjson": True, **_ON_UVLOOP})
 _NODE = Side(
@@ -140,7 +140,7 @@ _NATS = Side(
     ),
     _ON_UVLOOP,
 )
-_LIMIT_WS = Side("limit_ws", (_PICOWS, _UVLOOP, _ORJSON), _ON_UVLOOP)
+_LIMIT_WS = Side("limit_ws", (_MASKING, _UVLOOP, _ORJSON), _ON_UVLOOP)
 
 
 @attrs.frozen
@@ -180,9 +180,7 @@ class Contender:
 
 CONTENDERS = {
     "aleph": Contender(_ALEPH, _ALEPH, "our hub, our clients", "alephscript"),
-    "aleph_plain": Contender(
-        _PLAIN, _PLAIN, "the same without [fast]: asyncio, and frames in Python"
-    ),
+    "aleph_plain": Contender(_PLAIN, _PLAIN, "the same without [fast]: on asyncio's own loop"),
     "aleph+py": Contender(_ALEPH, _SOCKETIO, "our hub, unmodified python-socketio clients"),
     "aleph+node": Contender(_ALEPH, _NODE, "our hub, unmodified Node clients"),
     "socketio": Contender(
@@ -194,6 +192,10 @@ CONTENDERS = {
         _NATS, _NATS, "nats-server; nats-py with uvloop and orjson", "nats", bystanders=_NATS
     ),
     "limit_ws": Contender(
-        _LIMIT_WS, _LIMIT_WS, "a bare picows relay, a send a frame", "picows", bystanders=_LIMIT_WS
+        _LIMIT_WS,
+        _LIMIT_WS,
+        "a relay on bare frames, a send a frame",
+        "alephscript.links.handshake",
+        bystanders=_LIMIT_WS,
     ),
 }
