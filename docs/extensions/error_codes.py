@@ -61,7 +61,7 @@ def _meaning(cls: type[errors.RequestError]) -> str:
 
 
 def _classes() -> Iterable[type[errors.RequestError]]:
-    """The package's own; what applications add is theirs to tell."""
+    """List the package's own classes; applications document theirs."""
     return (
         each for each in errors.RequestError.__subclasses__() if each.__module__ == errors.__name__
     )

@@ -1,4 +1,4 @@
-"""What the page about the wire says is what travels."""
+"""The metas that travel are those of the page about the wire."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ QUESTION = {
 
 
 class Recorder:
-    """A peer that keeps what it is sent."""
+    """A peer that keeps the events it is sent."""
 
     def __init__(self) -> None:
         self.events: dict[str, list[Any]] = {}

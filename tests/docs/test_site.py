@@ -47,7 +47,7 @@ def test_every_public_name_is_documented(site: Path) -> None:
 
 
 def test_no_other_module_is_documented(site: Path) -> None:
-    """What the reference calls public is what it describes."""
+    """The reference describes the modules that it calls public."""
     assert set(inventory(site)["py:module"]) == set(public_modules(site)) - {"alephscript"}
 
 
@@ -83,7 +83,7 @@ def test_every_event_has_its_row(site: Path) -> None:
 
 
 def test_the_protocol_page_has_every_event_code_and_key_of_the_meta(site: Path) -> None:
-    """Whoever writes another implementation reads this page."""
+    """An author of another implementation needs all of them."""
     named = {row[0] for row in table(site, "protocol")}
     local = {"not_connected", "link_lost", "closed"}
     codes = {cls.code for cls in errors.RequestError.__subclasses__() if cls.code}
