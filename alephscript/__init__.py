@@ -5,6 +5,7 @@ Subclass `AlephScriptClient`, decorate methods with `capability` and `on`, run i
 `alephscript.testing`.
 """
 
+from alephscript.client.asking import USE_CLIENT_TIMEOUT, UseClientTimeout
 from alephscript.client.client import AlephScriptClient
 from alephscript.client.declaring import (
     Capability,
@@ -57,10 +58,12 @@ from alephscript.errors import (
     UnknownEvent,
 )
 from alephscript.links.transport import Link, Receiver, Transport
-from alephscript.protocol.events import Position
+from alephscript.protocol.events import DEFAULT_URL, Position
 
 __all__ = [
+    "DEFAULT_URL",
     "GAP",
+    "USE_CLIENT_TIMEOUT",
     "AlephScriptClient",
     "AlephScriptError",
     "AmbiguousRoom",
@@ -109,6 +112,7 @@ __all__ = [
     "Transport",
     "UnknownCapability",
     "UnknownEvent",
+    "UseClientTimeout",
     "capability",
     "master",
     "observe",

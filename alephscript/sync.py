@@ -30,7 +30,7 @@ from alephscript.client.discovery import Offer, Survey
 from alephscript.client.lifecycle import State
 from alephscript.client.messages import Event, Progress
 from alephscript.client.streams import EventStream
-from alephscript.client.surveying import What
+from alephscript.client.surveying import Topic
 from alephscript.contracts import RequestFor
 from alephscript.errors import StateError
 from alephscript.protocol import events
@@ -264,11 +264,11 @@ class AlephScriptClient:
         return self._wait(lambda: client.discover(room=room, capability=capability))
 
     def survey(
-        self, what: What = "info", *, room: str | None = None, timeout: float = 2.0
+        self, topic: Topic = "info", *, room: str | None = None, timeout: float = 2.0
     ) -> Survey:
         """Ask members what they are, or how they do."""
         client = self._present()
-        return self._wait(lambda: client.survey(what, room=room, timeout=timeout))
+        return self._wait(lambda: client.survey(topic, room=room, timeout=timeout))
 
     async def _opened(self) -> _Client:
         return await _Client(self._hub, **self._options).__aenter__()

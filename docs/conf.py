@@ -40,8 +40,6 @@ nitpick_ignore_regex = [
     ("py:.*", r"(attrs|msgspec|collections\.abc|datetime|pathlib|ssl)\..*"),
     # … or is a type variable, which says all that it is by its place …
     ("py:class", r"alephscript(\.\w+)+\.[A-Z]"),
-    # … or what a parameter is when it is not given …
-    ("py:class", r"alephscript\.client\.\w+\._Unset"),
     # … or a folder or a file, or a module of the inside.
     ("py:obj", r".*/.*"),
     ("py:obj", r"(alephscript\.)?(client|contracts|diagnostics|links|mesh|protocol)(\.\w+)*"),

@@ -170,7 +170,7 @@ class Lifecycle:
                 self.session = session
                 self._began(session)
                 self._become(State.READY)
-                await session.gone.wait()
+                await session.is_gone.wait()
                 self.session = None
                 self._ended(session)
                 self._become(State.RECONNECTING)

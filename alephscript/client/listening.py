@@ -8,10 +8,11 @@ from collections.abc import Awaitable, Iterable
 from typing import Any
 
 from alephscript import contracts
-from alephscript.client import serving
 from alephscript.client.declaring import Listener
+from alephscript.client.jobs import current_job
 from alephscript.client.messages import Event
 from alephscript.client.streams import EventStream, Streams
+from alephscript.client.worker import in_thread
 from alephscript.diagnostics.redaction import redacted
 
 __all__ = ["Listening"]
@@ -61,7 +62,7 @@ class Listening:
         return task
 
     async def _in_order(self, listener: Listener, stream: EventStream) -> None:
-        serving.current.set(None)  # not the request that whoever opened the client serves
+        current_job.set(None)  # a client may have been opened by a method that serves a request
         while await stream.wait():
             while stream:
                 event = stream.take()
@@ -71,7 +72,7 @@ class Listening:
                     self._fail(listener, event, exc)
 
     async def _at_once(self, listener: Listener, stream: EventStream) -> None:
-        serving.current.set(None)
+        current_job.set(None)
         room = asyncio.Semaphore(_MOST_AT_ONCE)
         async for event in stream:
             await room.acquire()
@@ -90,7 +91,7 @@ class Listening:
             data = contracts.structure(event.data, listener.data)
             event = Event(event.room, event.name, data, event.sender)
         if listener.blocking:
-            return serving.in_thread(method, event)
+            return in_thread(method, event)
         heard: Awaitable[Any] = method(event)
         return heard
 

@@ -151,7 +151,7 @@ class Wires:
             if self.kind != "memory":
                 self._relay_of[client].cut()
             elif client._session is not None:
-                client._session._link.drop("cut")  # type: ignore[union-attr]
+                client._session._channel.link.drop("cut")  # type: ignore[union-attr]
 
     async def end(self) -> None:
         """Close every client, the hub, and the wires."""
@@ -271,7 +271,7 @@ async def test_a_hundred_requests_on_a_cut_link_end_at_once(wires: Wires) -> Non
     assert {type(each) for each in ended} == {LinkLost}
     assert len({id(each) for each in ended}) == 100
     assert session is not None
-    assert len(session._pending) == 0
+    assert len(session._channel.pending) == 0
     await asker.through(2)
     async with asyncio.timeout(5):
         assert await asker.request("RUN", {"n": 1}) == {"n": 1}

@@ -182,7 +182,7 @@ async def nothing_waits(*clients: AlephScriptClient) -> bool:
     """Whether neither side has anything left of any request, when all is cleaned up."""
     async with asyncio.timeout(5):
         while any(  # noqa: ASYNC110 - tasks say nothing when they have ended
-            len(each._session._pending) + len(each._service)  # type: ignore[union-attr,arg-type]
+            len(each._session._channel.pending) + len(each._service)  # type: ignore[union-attr,arg-type]
             for each in clients
         ):
             await asyncio.sleep(0)

@@ -19,9 +19,11 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from alephscript import CapabilityError, InvalidPayload, Request
+from alephscript.client.calls import Delivery, HubMeta
 from alephscript.client.declaring import Capability, capability
-from alephscript.client.serving import Service, current, in_thread
-from alephscript.client.session import Delivery, HubMeta
+from alephscript.client.jobs import current_job
+from alephscript.client.serving import Service
+from alephscript.client.worker import in_thread
 from alephscript.protocol import events
 from alephscript.protocol.json import MAX_DEPTH, parse_json, write_json
 from tests.support.properties import examples
@@ -71,11 +73,9 @@ class Desk:
         answers: By the number of the request.
     """
 
-    acknowledges = True
-    speaks_meta = True
-
     def __init__(self, *functions: Callable[..., Any], max_in_flight: int = 100) -> None:
         records = [record_of(function) for function in functions]
+        self.dialect = self
         owner = types.SimpleNamespace(
             **{
                 record.attribute: functools.partial(function, None)
@@ -100,7 +100,7 @@ class Desk:
 
     def cancel(self, asked: str, reason: str = "cancelled") -> None:
         """Nobody waits any more."""
-        self.service.cancelled(self, asked, reason)  # type: ignore[arg-type]
+        self.service.cancel(self, asked, reason)  # type: ignore[arg-type]
 
     async def answer_to(self, asked: str) -> events.Answer:
         """What was answered to a request."""
@@ -110,7 +110,7 @@ class Desk:
                 await self.answered.wait()
         return self.answers[asked]
 
-    # What a session is to a service
+    # What a session's dialect is to a service
 
     def answer(self, request: Delivery, answer: bytes) -> None:
         """Note it."""
@@ -119,12 +119,12 @@ class Desk:
         self.answers[request.id] = parse_json(answer)
         self.answered.set()
 
-    def part(self, request: Delivery, part: bytes) -> None:
+    def send_part(self, request: Delivery, part: bytes) -> None:
         """Note it."""
         self.parts.append(parse_json(part))
         self.answered.set()
 
-    def report(self, request: Delivery, progress: Any) -> None:
+    def report_progress(self, request: Delivery, progress: Any) -> None:
         """Note it."""
         self.reports.append(progress)
 
@@ -458,18 +458,18 @@ class TestTime:
 
         @capability("X")
         async def method(self: Any) -> None:
-            seen.append(current.get().ends)  # type: ignore[union-attr]
+            seen.append(current_job.get().ends)  # type: ignore[union-attr]
 
         @capability("X")
         def in_thread(self: Any) -> None:
-            seen.append(current.get().ends)  # type: ignore[union-attr]
+            seen.append(current_job.get().ends)  # type: ignore[union-attr]
 
         before = asyncio.get_running_loop().time()
         await answer_of(method, seconds=3)
         await answer_of(in_thread, seconds=3)
         assert all(before < ends <= before + 4 for ends in seen)
         assert len(seen) == 2
-        assert current.get() is None
+        assert current_job.get() is None
 
     async def test_no_time_at_all_is_too_little(self) -> None:
         """A request that was late when it came is answered like one that takes too long."""
@@ -886,7 +886,7 @@ class TestCancellation:
         desk = Desk(method, other)
         stopped, finished = desk.take("X"), desk.take("Y")
         await gate.entered.wait()
-        desk.service.lost(desk)  # type: ignore[arg-type]
+        desk.service.lose(desk)  # type: ignore[arg-type]
         gate.open.set()
         assert (await desk.answer_to(finished))["success"]
         assert stopped not in desk.answers
@@ -912,7 +912,7 @@ class TestStreaming:
             await desk.answered.wait()
         await asyncio.sleep(0)
         assert (desk.parts, len(made)) == ([0, 1], 3)
-        desk.service.wanted(desk, asked, 10)  # type: ignore[arg-type]
+        desk.service.grant(desk, asked, 10)  # type: ignore[arg-type]
         assert await desk.answer_to(asked) == {"success": True}
         assert desk.parts == [0, 1, 2, 3]
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from alephscript.client.dialects import Native
 from alephscript.client.session import HubSession
 from alephscript.protocol.json import write_json
 
@@ -20,19 +21,18 @@ class Noting:
         self.told_of: list[str] = []
         self.ended: list[tuple[str, str]] = []
 
-    def asked(self, _: HubSession, request: Any) -> None:
+    def deliver(self, _: HubSession, delivery: Any) -> None:
         """Note it."""
-        self.asked_for.append(request.id)
+        if delivery.event.startswith("GET_"):
+            self.asked_for.append(delivery.id)
+        else:
+            self.told_of.append(delivery.event)
 
-    def told(self, _: HubSession, event: Any) -> None:
-        """Note it."""
-        self.told_of.append(event.event)
-
-    def cancelled(self, _: HubSession, id: str, reason: str) -> None:
+    def cancel(self, _: HubSession, id: str, reason: str) -> None:
         """Note it."""
         self.ended.append((id, reason))
 
-    def wanted(self, _: HubSession, id: str, parts: int) -> None:
+    def grant(self, _: HubSession, id: str, parts: int) -> None:
         """Note it."""
 
 
@@ -40,7 +40,7 @@ async def test_what_is_cancelled_before_it_could_be_served_is_not_served() -> No
     """The rest comes in its order once the session is ready."""
     inbox = Noting()
     session = HubSession(inbox, {})
-    session.speaks_meta = True
+    session.dialect = Native(session._channel)
 
     def comes(*packet: Any) -> None:
         session.received(write_json(packet), None)

@@ -184,7 +184,7 @@ def test_nothing_is_shown_and_nothing_is_wrapped_unless_asked_for(
     mesh = Mesh()
     assert Silent(mesh).mesh is mesh
     transport = InMemoryMesh()
-    assert AlephScriptClient(transport)._watched(transport) is transport
+    assert AlephScriptClient(transport)._connector._watch(transport) is transport
     engine = Hub(port=0)._engine
     assert engine.connection.__module__ == "alephscript.hub.engine"
 

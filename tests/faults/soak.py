@@ -164,7 +164,9 @@ async def soak(seconds: float, seed: int) -> tuple[History, dict[str, Any]]:
                     await asyncio.sleep(0.01)
             left = {
                 "hub's open requests": hub._engine.in_flight,
-                "pending": sum(len(each._session._pending) for each in clients if each._session),
+                "pending": sum(
+                    len(each._session._channel.pending) for each in clients if each._session
+                ),
             }
         await asyncio.gather(*(each.close() for each in clients))
         for line in lines:
