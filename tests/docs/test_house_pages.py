@@ -44,7 +44,7 @@ def test_decisions_that_are_cited_are_there() -> None:
 
 @pytest.mark.parametrize(
     "page",
-    [*PAGES, ROOT / ".github" / "SECURITY.md"],
+    [*PAGES, ROOT / ".github" / "CONTRIBUTING.md", ROOT / ".github" / "SECURITY.md"],
     ids=lambda page: page.stem[:12],
 )
 def test_paths_that_a_page_names_are_there(page: Path) -> None:
