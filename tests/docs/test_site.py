@@ -47,7 +47,7 @@ def test_every_public_name_is_documented(site: Path) -> None:
 
 
 def test_no_other_module_is_documented(site: Path) -> None:
-    """What the reference calls public is what it describes."""
+    """The reference describes the modules that it calls public."""
     assert set(inventory(site)["py:module"]) == set(public_modules(site)) - {"alephscript"}
 
 
@@ -82,14 +82,25 @@ def test_every_event_has_its_row(site: Path) -> None:
     assert set(ROOM_EVENTS.values()) <= named
 
 
+def test_the_protocol_page_has_every_event_code_and_key_of_the_meta(site: Path) -> None:
+    """An author of another implementation needs all of them."""
+    named = {row[0] for row in table(site, "protocol")}
+    local = {"not_connected", "link_lost", "closed"}
+    codes = {cls.code for cls in errors.RequestError.__subclasses__() if cls.code}
+    assert {*events.HubEvent, *events.MetaKey} | (codes - local) <= named
+    assert {"GET_CAPABILITIES", "GET_MEMBERS", "auth_error", "limit_exceeded", "member"} <= named
+
+
 def test_the_glossary_says_how_things_are_called_on_the_wire_and_in_python(site: Path) -> None:
     """A term, its meaning, its key and its attribute, each spelt from the other."""
     text = (site / "reference" / "glossary.html").read_text()
     heads = re.findall(r"<th[^>]*><p>(.*?)</p></th>", text)
-    assert heads == ["term", "meaning", "wire key", "attribute"]
+    assert heads == ["term", "meaning", "wire key", "attribute"] * text.count("<table")
     rows = table(site, "glossary")
     assert all(term and meaning for term, meaning, *_ in rows)
-    keys = {key: attribute for *_, key, attribute in rows if re.fullmatch(r"[a-z]\w*", key)}
+    assert {"native", "documented", "core"} <= {term for term, *_ in rows}
+    named = [row[-2:] for row in rows if row[-1]]  # what has no attribute has none to spell
+    keys = {key: attribute for key, attribute in named if re.fullmatch(r"[a-z]\w*", key)}
     assert {"usuario", "sesion", "sessionId", "runState", "percepto", "eferencia"} <= keys.keys()
     assert [contracts.wire_key(attribute) for attribute in keys.values()] == list(keys)
 
