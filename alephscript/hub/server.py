@@ -189,6 +189,7 @@ class Hub:
                 start_serving=False,
             )
             await server.start_serving()
+            await asyncio.sleep(0)  # uvloop opens without a turn: who gave up meanwhile is heard here
         except BaseException:
             if server is not None:
                 server.close()
