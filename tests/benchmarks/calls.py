@@ -8,14 +8,15 @@
 What calls cost differs from run to run by tens of per cent, how many there are does not: a change
 of a hot path shows here to the call. Hub, asker, master and members run in threads of this
 process, each on an event loop of its own, and each is counted by itself. Calls are those of
-functions in Python, coroutines that go on among them, but not of the standard library's and not of
-the programs' own.
+functions in Python, coroutines that go on among them; of the standard library's those that the
+package calls, and none of the programs' own.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
 import importlib.util
 import sys
 import sysconfig
@@ -93,21 +94,34 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 def _function(frame: FrameType) -> str:
-    """A function by file and name; nothing if it is the standard library's or a program's own."""
+    """A function by file and name; nothing if it is not to be counted."""
     code = frame.f_code
     if code.co_filename.startswith("<"):
         # What attrs and cattrs have generated: its class is all that says where.
         return f"{code.co_filename.strip('<>').rpartition(' ')[2]} {code.co_name}"
-    path = Path(code.co_filename)
-    if path.is_relative_to(_FOLDER):
+    caller = frame.f_back
+    if _is_own(code.co_filename) or (
+        _is_standard(code.co_filename)
+        and (caller is None or _is_own(at := caller.f_code.co_filename) or _is_standard(at))
+    ):
         return ""
-    if path.is_relative_to(_STANDARD) and not path.is_relative_to(_INSTALLED):
-        return ""
-    *_, folder, file = path.parts
+    *_, folder, file = Path(code.co_filename).parts
     return f"{folder}/{file} {code.co_qualname}"
 
 
-_FOLDER = Path(__file__).parent
+@functools.cache
+def _is_own(file: str) -> bool:
+    """Whether it is a file of the benchmarks."""
+    return Path(file).is_relative_to(Path(__file__).parent)
+
+
+@functools.cache
+def _is_standard(file: str) -> bool:
+    """Whether it is a file of the standard library."""
+    path = Path(file)
+    return path.is_relative_to(_STANDARD) and not path.is_relative_to(_INSTALLED)
+
+
 _STANDARD, _INSTALLED = sysconfig.get_path("stdlib"), sysconfig.get_path("purelib")
 
 
