@@ -5,8 +5,27 @@ Subclass `AlephScriptClient`, decorate methods with `capability` and `on`, run i
 `alephscript.testing`.
 """
 
+from alephscript.client.asking import USE_CLIENT_TIMEOUT, UseClientTimeout
 from alephscript.client.client import AlephScriptClient
-from alephscript.client.declaring import capability, master, observe, on
+from alephscript.client.declaring import (
+    Capability,
+    Declarations,
+    Listener,
+    Mastery,
+    RoomRole,
+    capability,
+    master,
+    observe,
+    on,
+)
+from alephscript.client.discovery import (
+    CapabilityStats,
+    MasterChange,
+    MemberInfo,
+    MemberStats,
+    Offer,
+    Survey,
+)
 from alephscript.client.lifecycle import State
 from alephscript.client.messages import GAP, Event, Gap, Progress, Request
 from alephscript.client.streams import EventStream
@@ -38,44 +57,62 @@ from alephscript.errors import (
     UnknownCapability,
     UnknownEvent,
 )
-from alephscript.protocol.events import Position
+from alephscript.links.transport import Link, Receiver, Transport
+from alephscript.protocol.events import DEFAULT_URL, Position
 
 __all__ = [
+    "DEFAULT_URL",
     "GAP",
+    "USE_CLIENT_TIMEOUT",
     "AlephScriptClient",
     "AlephScriptError",
     "AmbiguousRoom",
     "Cancelled",
+    "Capability",
     "CapabilityError",
+    "CapabilityStats",
     "Closed",
     "Conflict",
     "ConnectionRefused",
     "ContractError",
     "DeadlineExceeded",
     "DeclarationError",
+    "Declarations",
     "Event",
     "EventStream",
     "Gap",
     "Internal",
     "InvalidPayload",
     "LimitExceeded",
+    "Link",
     "LinkLost",
+    "Listener",
+    "MasterChange",
     "MasterLost",
+    "Mastery",
+    "MemberInfo",
+    "MemberStats",
     "NoMaster",
     "NotConnected",
     "NotSubscribed",
+    "Offer",
     "Overloaded",
     "PayloadTooLarge",
     "PermissionDenied",
     "Position",
     "Progress",
+    "Receiver",
     "Request",
     "RequestError",
     "RequestFor",
+    "RoomRole",
     "State",
     "StateError",
+    "Survey",
+    "Transport",
     "UnknownCapability",
     "UnknownEvent",
+    "UseClientTimeout",
     "capability",
     "master",
     "observe",

@@ -1,4 +1,6 @@
-"""Every way things go wrong, one class each.
+"""Every way in which things go wrong, one class each.
+
+May go in: exceptions that others may catch, and codes of the wire. May not: code that raises them.
 
 The tree::
 
@@ -69,13 +71,13 @@ __all__ = [
 
 
 class AlephScriptError(Exception):
-    """Root of everything this package raises on purpose."""
+    """The root of all exceptions that this package raises on purpose."""
 
 
 class DeclarationError(AlephScriptError, TypeError):
     """A class, capability or contract is declared in a way that can never work.
 
-    Raised while the class body runs, so that a mistake shows at import.
+    It is raised while the class body runs, so that a mistake shows at import.
     """
 
 
@@ -88,7 +90,7 @@ class ContractError(AlephScriptError, ValueError):
 
     Attributes:
         contract: Name of the contract.
-        problems: Every problem found, each ``{"path": "percepto.tipo", "message": "…"}``.
+        problems: All problems, each ``{"path": "percepto.tipo", "message": "…"}``.
     """
 
     def __init__(self, contract: str, problems: Sequence[Mapping[str, str]]) -> None:
@@ -102,12 +104,12 @@ class ContractError(AlephScriptError, ValueError):
 
 
 class ConnectionRefused(AlephScriptError, ConnectionError):
-    """No session with the hub could be had.
+    """A client could not connect to the hub.
 
     Attributes:
         url: The hub's address.
-        reason: What the hub, or the network, said.
-        fatal: Whether trying again is pointless (the hub said no, as opposed to not being there).
+        reason: The hub's refusal, or the network's error.
+        fatal: Whether trying again is pointless, since the hub itself refused.
     """
 
     def __init__(self, url: str, reason: str, *, fatal: bool = False) -> None:
@@ -131,8 +133,8 @@ class RequestError(AlephScriptError):
     Attributes:
         code: Stable identifier of the reason, as on the wire.
         message: One sentence for a person.
-        details: More about it, JSON values only.
-        retryable: Whether asking again, unchanged, may succeed.
+        details: More about the reason, JSON values only.
+        retryable: Whether the same request may succeed when it is repeated.
     """
 
     code: str = ""
@@ -154,7 +156,7 @@ class RequestError(AlephScriptError):
         return f"{self.message} [{self.code}]"
 
     def answer(self) -> dict[str, Any]:
-        """The failure as an acknowledgement carries it.
+        """Write the error as the answer to a request.
 
         Returns:
             ``{"success": False, "error", "code", "retryable", "details"}``.
@@ -169,7 +171,7 @@ class RequestError(AlephScriptError):
 
 
 class InvalidPayload(RequestError):
-    """The payload does not fit; ``details`` lists every problem with its path."""
+    """The payload does not fit; ``details`` lists each problem as ``{path, message}``."""
 
     code = "invalid_payload"
 
@@ -181,32 +183,34 @@ class UnknownCapability(RequestError):
 
 
 class UnknownEvent(RequestError):
-    """The hub has no meaning for the event, or its name is reserved."""
+    """The event means nothing to the hub, or its name is reserved."""
 
     code = "unknown_event"
 
 
 class NoMaster(RequestError):
-    """Nobody masters the room, or nobody offers the capability."""
+    """No member masters the room, or no master offers the capability."""
 
     code = "no_master"
     default_retryable = True
 
 
 class NotSubscribed(RequestError):
-    """The hub wants the asker to be in the room first."""
+    """The asker is not in the room, and the hub requires that."""
 
     code = "not_subscribed"
 
 
 class AmbiguousRoom(RequestError):
-    """Several rooms offer the capability; ``details`` names them. Pass ``room=``."""
+    """Several rooms offer the capability, the asker is in none: ``details`` names them."""
 
     code = "ambiguous_room"
 
 
 class DeadlineExceeded(RequestError, TimeoutError):
-    """The deadline passed before an answer came."""
+    """The deadline passed before an answer came; ``details[0].delivered`` says whether the request
+    may have run.
+    """
 
     code = "deadline_exceeded"
     default_retryable = True
@@ -219,10 +223,10 @@ class Cancelled(RequestError):
 
 
 class MasterLost(RequestError, ConnectionError):
-    """The master's link went while it held the request.
+    """The master's link was lost, or another master took over, while the request was open.
 
-    ``details[0]["delivered"]`` says whether the request had been handed to it, that is
-    whether it may have run.
+    ``details[0]["delivered"]`` says whether the request had been handed to the master, that is
+    whether the request may have run.
     """
 
     code = "master_lost"
@@ -230,38 +234,38 @@ class MasterLost(RequestError, ConnectionError):
 
 
 class Overloaded(RequestError):
-    """A queue on the way is full."""
+    """A queue on the way is full, or the hub or the master is closing; the request did not run."""
 
     code = "overloaded"
     default_retryable = True
 
 
 class LimitExceeded(RequestError):
-    """It would be more than one client may have; give something up first."""
+    """One client would have more rooms, or one room more members, than the hub allows."""
 
     code = "limit_exceeded"
 
 
 class PermissionDenied(RequestError, PermissionError):
-    """The asker may not do this."""
+    """The hub's rule of access does not allow this; ``details`` name ``room`` and ``action``."""
 
     code = "permission_denied"
 
 
 class Conflict(RequestError):
-    """What was asked contradicts the present state."""
+    """The request contradicts the present state, or has too long a chain of requests above it."""
 
     code = "conflict"
 
 
 class PayloadTooLarge(RequestError):
-    """The payload is over a limit."""
+    """The payload is larger than the hub takes, or nested deeper than 64 levels."""
 
     code = "payload_too_large"
 
 
 class Internal(RequestError):
-    """The master failed; ``details[0]["incident"]`` finds the traceback in its log."""
+    """The master failed; ``details[0].incident`` finds the traceback in the master's log."""
 
     code = "internal"
 
@@ -274,7 +278,7 @@ class NotConnected(RequestError, ConnectionError):
 
 
 class LinkLost(RequestError, ConnectionError):
-    """The own link to the hub went after sending; the request may have run."""
+    """The client's link was lost after the request was sent; the request may have run."""
 
     code = "link_lost"
     default_retryable = True
@@ -287,10 +291,10 @@ class Closed(RequestError, ConnectionError):
 
 
 class CapabilityError(RequestError):
-    """What a capability raises to fail in its own words; the asker sees it as written.
+    """A failure in a capability's own words: the asker sees code, message and details as written.
 
     A subclass may fix the code; an answer with that code is then raised as that subclass
-    wherever it has been imported. What comes off the wire carries code, message, details
+    wherever the subclass has been imported. An error off the wire carries code, message, details
     and retryable, not what the subclass' own constructor adds::
 
         class SessionNotFound(CapabilityError, code="session_not_found"):
@@ -325,11 +329,11 @@ _CLASSES: dict[str, type[RequestError]] = {
 
 
 def error_from_answer(answer: Mapping[str, Any]) -> RequestError:
-    """The exception that a failed answer stands for.
+    """Make the exception that a failed answer stands for.
 
     Args:
-        answer: A ``{"success": false, …}`` object from any peer; stock peers send only
-            ``error``, which becomes a `CapabilityError` of code ``error``.
+        answer: A ``{"success": false, …}`` object from any peer; one without a code, as peers of
+            the documented and core dialects send, becomes a `CapabilityError` of code ``error``.
     """
     code = answer.get("code")
     message = answer.get("error")

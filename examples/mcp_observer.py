@@ -23,9 +23,11 @@ from mcp.server.subscriptions import InMemorySubscriptionBus, ResourceUpdated, T
 from mcp_types import CallToolResult, TextContent, Tool
 
 from alephscript import (
+    DEFAULT_URL,
     AlephScriptClient,
     Event,
     NotConnected,
+    Offer,
     Progress,
     RequestError,
     State,
@@ -33,8 +35,6 @@ from alephscript import (
     observe,
 )
 from alephscript.aaia import AAIA_ROOM
-from alephscript.client.discovery import Offer
-from alephscript.protocol.events import DEFAULT_URL
 
 AnyContext = Context[Any, Any]
 

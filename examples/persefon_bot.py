@@ -14,9 +14,15 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
-from alephscript import AlephScriptClient, AlephScriptError, NotConnected, aaia, capability
-from alephscript.links.transport import Transport
-from alephscript.protocol.events import DEFAULT_URL
+from alephscript import (
+    DEFAULT_URL,
+    AlephScriptClient,
+    AlephScriptError,
+    NotConnected,
+    Transport,
+    aaia,
+    capability,
+)
 from examples.aaia_runtime.runtime import RoomChange, Runtime
 
 ROOM_EVENTS: dict[type[RoomChange], str] = {

@@ -16,10 +16,8 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from alephscript import AlephScriptClient, AlephScriptError, Event
+from alephscript import DEFAULT_URL, AlephScriptClient, AlephScriptError, Event, Transport
 from alephscript.aaia import AAIA_ROOM
-from alephscript.links.transport import Transport
-from alephscript.protocol.events import DEFAULT_URL
 
 Show = Callable[[Event[Any]], None]
 

@@ -17,8 +17,8 @@ from alephscript import AlephScriptClient, AlephScriptError, RequestFor, capabil
 from alephscript.asyncapi import breaking_changes, document, dump, load
 from alephscript.cli import main
 from examples.persefon_bot import PersefonBot
+from tests.support.tools import ROOT
 
-ROOT = Path(__file__).parent.parent
 KEPT = ROOT / "docs" / "asyncapi.yaml"
 RENEW = (
     "alephscript asyncapi examples.persefon_bot:PersefonBot --title 'AAIA mesh' "

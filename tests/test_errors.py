@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from alephscript import errors
@@ -22,7 +24,7 @@ CLASSES = sorted(
     (cls for cls in RequestError.__subclasses__() if cls.code), key=lambda cls: cls.code
 )
 
-# Design §3: what the hub and any client may say, and what only the own client says.
+# The codes that hubs and peers send, then those that only the own client raises.
 CODES = [
     *(
         "invalid_payload",
@@ -45,8 +47,8 @@ class SessionGone(CapabilityError, code="test_errors_session_gone"):
         super().__init__(message=f"there is no session {session_id!r}")
 
 
-def test_every_code_of_the_design_has_one_class() -> None:
-    """No code is missing, doubled or unknown to the design."""
+def test_every_code_has_one_class() -> None:
+    """No code is missing, doubled or unknown."""
     assert sorted(cls.code for cls in CLASSES) == sorted(CODES)
 
 
@@ -213,7 +215,9 @@ def test_a_code_belongs_to_one_class(code: str, owner: str) -> None:
 
 def test_a_module_may_be_reloaded() -> None:
     """The same class, defined again, takes no code from another one."""
-    again = type("SessionGone", (CapabilityError,), {"__module__": __name__}, code=SessionGone.code)
+    again: Any = type(
+        "SessionGone", (CapabilityError,), {"__module__": __name__}, code=SessionGone.code
+    )
     assert again.code == SessionGone.code
 
 

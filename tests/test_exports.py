@@ -35,9 +35,22 @@ def test_each_modules_names_are_there(module: str) -> None:
 
 def test_importing_the_package_imports_nothing_heavy() -> None:
     """Transports and servers are imported by whoever opens one."""
-    heavy = {"socketio", "engineio", "aiohttp", "uvicorn", "websockets", "picows", "uvloop"}
+    heavy = {"socketio", "engineio", "aiohttp", "uvicorn", "websockets", "uvloop"}
     program = f"import sys, alephscript, alephscript.testing; print({heavy!r} & set(sys.modules))"
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30
     )
     assert done.stdout.strip() == "set()"
+
+
+def test_importing_the_package_imports_no_side_of_a_hub() -> None:
+    """A client needs neither the rules of a mesh nor the server that runs them."""
+    program = (
+        "import sys, alephscript, alephscript.sync; "
+        "print([name for name in sys.modules "
+        "if name.startswith(('alephscript.mesh', 'alephscript.hub', 'alephscript.testing'))])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30
+    )
+    assert done.stdout.strip() == "[]"

@@ -6,9 +6,10 @@ import re
 import subprocess
 import sys
 import textwrap
-from pathlib import Path
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+from tests.support.tools import ROOT
+
+README = (ROOT / "README.md").read_text()
 
 VARYING = {
     r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}": "UUID",

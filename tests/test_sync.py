@@ -12,7 +12,6 @@ import threading
 import typing
 from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -31,8 +30,7 @@ from alephscript import (
 )
 from alephscript.hub import Hub
 from alephscript.sync import AlephScriptClient
-
-ROOT = Path(__file__).parents[1]
+from tests.support.tools import ROOT
 
 
 @attrs.frozen

@@ -1,22 +1,31 @@
-"""A master's methods, called from afar: ``bot = client.proxy(PersefonBot)``."""
+"""A master's methods, called from afar: ``bot = client.proxy(PersefonBot)``.
+
+May go in: finding out which capability a method asks. May not: asking it (`asking`).
+"""
 
 from __future__ import annotations
 
+import collections.abc
 import inspect
 import typing
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 
 from alephscript import contracts
 from alephscript.client import declaring
+from alephscript.client.asking import Asker
 from alephscript.errors import DeclarationError
 
-if TYPE_CHECKING:
-    from alephscript.client.client import AlephScriptClient
-
 __all__ = ["Proxy", "methods_of"]
+
+_STREAMS = (
+    collections.abc.AsyncIterator,
+    collections.abc.AsyncIterable,
+    collections.abc.AsyncGenerator,
+)
+"""Return types of a method that answers in parts, as `typing.get_origin` gives them."""
 
 
 @attrs.frozen
@@ -24,9 +33,9 @@ class Method:
     """A method that asks.
 
     Attributes:
-        capability: What it asks.
+        capability: Name of the capability that it asks.
         reply: The contract of the answer, or of its parts; None for JSON as it comes.
-        streams: Whether it answers in parts.
+        streams: Whether the answer comes in parts.
     """
 
     capability: str
@@ -38,20 +47,20 @@ class Proxy:
     """Asks the capability of the same name for each method that is called.
 
     Args:
-        client: Who asks.
-        name: Whose methods they are, for messages.
+        asker: The client that asks.
+        name: Name of the class whose methods they are, for messages.
         methods: By name.
         options: Passed to each request.
     """
 
     def __init__(
         self,
-        client: AlephScriptClient,
+        asker: Asker,
         name: str,
         methods: Mapping[str, Method],
         options: Mapping[str, Any],
     ) -> None:
-        self._client = client
+        self._asker = asker
         self._name = name
         self._methods = methods
         self._options = options
@@ -62,7 +71,7 @@ class Proxy:
             raise AttributeError(f"{self._name} offers no capability by a method {name!r}")
 
         def ask(payload: Any = None) -> Any:
-            asking: Any = self._client.stream if method.streams else self._client.request
+            asking: Any = self._asker.stream if method.streams else self._asker.request
             return asking(method.capability, payload, reply=method.reply, **self._options)
 
         ask.__name__ = name
@@ -73,23 +82,23 @@ class Proxy:
 
 
 def methods_of(cls: type) -> dict[str, Method]:
-    """The methods of a client class, or of a Protocol that names some of them.
+    """Find the methods of a client class, or of a Protocol that names some of them.
 
-    A Protocol's method asks what its argument, a `alephscript.RequestFor`, or its `@capability`
-    says.
+    A Protocol's method asks the capability that its argument, a `alephscript.RequestFor`, or its
+    `@capability` names.
 
     Raises:
-        DeclarationError: There are none, or one does not say what it asks.
+        DeclarationError: The class has no such methods, or one does not say what it asks.
     """
     declared = declaring.collect(cls).capabilities.values()
-    found = {each.attribute: Method(each.name, each.reply, each.streams) for each in declared}
+    methods = {each.attribute: Method(each.name, each.reply, each.streams) for each in declared}
     if getattr(cls, "_is_protocol", False):
         for name, function in inspect.getmembers(cls, inspect.isfunction):
-            if not name.startswith("_") and name not in found:
-                found[name] = _method(function)
-    if not found:
+            if not name.startswith("_") and name not in methods:
+                methods[name] = _method(function)
+    if not methods:
         raise DeclarationError(f"{cls.__qualname__} offers nothing; give a class with @capability")
-    return found
+    return methods
 
 
 def _method(function: Callable[..., Any]) -> Method:
@@ -101,7 +110,7 @@ def _method(function: Callable[..., Any]) -> Method:
         raise DeclarationError(
             f"{function.__qualname__}: take a RequestFor, or write @capability with a name"
         )
-    streams = typing.get_origin(reply) is not None and "Async" in str(typing.get_origin(reply))
+    streams = typing.get_origin(reply) in _STREAMS
     if streams:
         reply = typing.get_args(reply)[0]
     is_contract = contracts.is_contract(typing.get_origin(reply) or reply)

@@ -1,4 +1,8 @@
-"""Members about themselves: asking them all, and answering for oneself."""
+"""Members about themselves: asking them all, and answering for oneself.
+
+May go in: GET_MEMBERS and the GET_MEMBER_ events, from both ends. May not: capabilities
+(`serving`), what a mesh says of its rooms (`client`).
+"""
 
 from __future__ import annotations
 
@@ -7,77 +11,89 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 from alephscript import contracts
+from alephscript.client.calls import Call
+from alephscript.client.declaring import Declarations
 from alephscript.client.discovery import MemberInfo, MemberStats, Survey
-from alephscript.client.session import Call, HubSession
-from alephscript.errors import RequestError, UnknownEvent, error_from_answer
+from alephscript.client.serving import Service
+from alephscript.client.session import HubSession
+from alephscript.errors import RequestError
 from alephscript.protocol import events
-from alephscript.protocol.events import Answer, HubEvent
-from alephscript.protocol.json import write_json
+from alephscript.protocol.events import HubEvent
 
-__all__ = ["What", "info", "read", "survey"]
+__all__ = ["SelfDescription", "Topic", "survey"]
 
-What = Literal["ping", "info", "stats"]
+Topic = Literal["ping", "info", "stats"]
 
 _CONTRACTS: Mapping[str, Any] = {"ping": dict, "info": MemberInfo, "stats": MemberStats}
 
 
-async def survey(session: HubSession, what: What, room: str | None, timeout: float) -> Survey:
+async def survey(session: HubSession, topic: Topic, room: str | None, timeout: float) -> Survey:
     """Ask every member of a room, or of the mesh, at once; those that fail are missing.
 
     Raises:
-        RequestError: The hub does not say who there is.
+        UnknownEvent: The hub is no native one: it does not say which members there are.
+        RequestError: The hub does not tell.
     """
-    found = await read(session, HubEvent.GET_MEMBERS, {"room": room} if room else {}, timeout)
-    members = {each["id"]: each["name"] for each in found["members"]}
-    event, data = f"GET_MEMBER_{what.upper()}", b"{}"
-    questions = [Call(event, data, timeout=timeout, meta={"member": member}) for member in members]
-    answers = await asyncio.gather(*map(session.ask, questions), return_exceptions=True)
-    told: dict[str, Any] = {}
+    query = {"room": room} if room else {}
+    reply = await session.dialect.ask_about_mesh(HubEvent.GET_MEMBERS, query, timeout)
+    members = {each["id"]: each["name"] for each in reply["members"]}
+    event, data = f"GET_MEMBER_{topic.upper()}", b"{}"
+    calls = [Call(event, data, timeout=timeout, meta={"member": member}) for member in members]
+    outcomes = await asyncio.gather(*map(session.ask, calls), return_exceptions=True)
+    answers: dict[str, Any] = {}
     missing: list[str] = []
-    for name, answer in zip(members.values(), answers, strict=True):
-        if isinstance(answer, BaseException):
-            if not isinstance(answer, RequestError):
-                raise answer
+    for name, outcome in zip(members.values(), outcomes, strict=True):
+        if isinstance(outcome, BaseException):
+            if not isinstance(outcome, RequestError):
+                raise outcome
             missing.append(name)
-        elif events.is_failure(answer):
+        elif events.is_failure(outcome):
             missing.append(name)
         else:
-            told[name] = contracts.structure(_fields(answer), _CONTRACTS[what])
-    return Survey(told, tuple(missing))
+            del outcome["success"]
+            answers[name] = contracts.structure(outcome, _CONTRACTS[topic])
+    return Survey(answers, tuple(missing))
 
 
-async def read(
-    session: HubSession, event: str, wanted: Mapping[str, Any], timeout: float
-) -> dict[str, Any]:
-    """What a hub of this package tells about its mesh.
+class SelfDescription:
+    """A member's answers about itself.
 
-    Raises:
-        UnknownEvent: It is a stock hub.
-        RequestError: It does not tell.
+    Args:
+        declarations: What its class offers.
+        summary: The first paragraph of its class's docstring.
+        service: Its capabilities at work.
     """
-    if not session.speaks_meta:
-        raise UnknownEvent("this hub does not say who offers what; one of alephscript does")
-    answer = await session.ask(Call(event, write_json(dict(wanted)), timeout=timeout))
-    if events.is_failure(answer):
-        raise error_from_answer(answer)
-    return _fields(answer)
 
+    def __init__(self, declarations: Declarations, *, summary: str, service: Service) -> None:
+        self._declarations = declarations
+        self._summary = summary
+        self._service = service
+        self._loop = asyncio.get_running_loop()
+        self._opened_at = self._loop.time()
 
-def info(
-    usuario: str, sesion: str, capabilities: Mapping[str, Any], summary: str, uptime: float
-) -> MemberInfo:
-    """What a member is; ``uptime`` in seconds."""
-    import importlib.metadata  # a tenth of the time that importing the package takes
+    def answer(self, event: str, registration: Mapping[str, Any]) -> bytes:
+        """Write the answer to one of `alephscript.protocol.events.MEMBER_EVENTS`.
 
-    return MemberInfo(
-        usuario=usuario,
-        sesion=sesion,
-        version=importlib.metadata.version("alephscript"),
-        capabilities=tuple(capabilities),
-        summary=summary,
-        uptime_ms=round(uptime * 1000),
-    )
+        Args:
+            event: The event.
+            registration: What the member registered with.
+        """
+        usuario, sesion = registration["usuario"], registration["sesion"]
+        fields: Mapping[str, Any] = {}
+        if event == "GET_MEMBER_INFO":
+            fields = contracts.unstructure(self._info(usuario, sesion))
+        elif event == "GET_MEMBER_STATS":
+            fields = contracts.unstructure(MemberStats(usuario, sesion, self._service.stats()))
+        return contracts.write({"success": True, **fields})
 
+    def _info(self, usuario: str, sesion: str) -> MemberInfo:
+        import importlib.metadata  # a tenth of the time that importing the package takes
 
-def _fields(answer: Answer) -> dict[str, Any]:
-    return {key: value for key, value in answer.items() if key != "success"}
+        return MemberInfo(
+            usuario=usuario,
+            sesion=sesion,
+            version=importlib.metadata.version("alephscript"),
+            capabilities=tuple(self._declarations.capabilities),
+            summary=self._summary,
+            uptime_ms=round((self._loop.time() - self._opened_at) * 1000),
+        )

@@ -16,22 +16,18 @@ __all__ = ["transport_to"]
 def transport_to(
     url: str, transports: tuple[str, ...] = ("websocket",), tls: ssl.SSLContext | None = None
 ) -> Transport:
-    """What makes links to a hub: over websockets our own, on picows where it is installed.
+    """Choose the maker of links to a hub: our own over websockets, python-socketio's for polling.
 
     Args:
         url: The hub's address.
         transports: ``websocket``, ``polling`` or both.
-        tls: What an ``https`` hub's certificate is checked with.
+        tls: The context that an ``https`` hub's certificate is checked with.
     """
-    # Imported here: heavy, and memory needs none of it.
+    # Imported here: aiohttp takes longer to import than all of ours, and memory needs neither.
     if transports == ("websocket",):
-        try:
-            from alephscript.links._picows import PicowsTransport
-        except ModuleNotFoundError:
-            from alephscript.links._asyncio import AsyncioTransport
+        from alephscript.links.websocket import WebSocketTransport
 
-            return AsyncioTransport(url, tls=tls)
-        return PicowsTransport(url, tls=tls)
+        return WebSocketTransport(url, tls=tls)
     from alephscript.links._socketio import SocketIOTransport
 
     return SocketIOTransport(url, transports=transports, tls=tls)

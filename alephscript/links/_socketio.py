@@ -1,12 +1,15 @@
-"""The link over python-socketio's AsyncClient, for polling; no other file of a client imports it.
+"""The link over python-socketio's AsyncClient, for polling (decision 0009).
 
-What is used of it is the transport, the handshake and the packets. Its acknowledgement table,
-its handler tasks and its reconnection are not: they lose requests when the link drops, hide
-failures and die silently. A fresh AsyncClient serves each link. The link has ended when its
+May go in: everything that concerns python-socketio; no other file of a client imports it. May not:
+what also holds for other links.
+
+The library's transport, handshake and packets are used. Its acknowledgement table, its handler
+tasks and its reconnection are not: they lose requests when the link drops, hide failures and die
+silently. A fresh AsyncClient serves each link. The link has ended when its
 disconnect event comes or when one of its loops ends, whichever is first: the event can be missing,
 and a loop can wait for the other in vain.
 
-Foreign private names used here (each has a test in ``tests/test_socketio_facts.py``):
+Foreign private names used here (each has a test in ``tests/links/test_socketio_facts.py``):
 ``_handle_event``, ``_handle_ack``, ``_handle_error``, ``_handle_disconnect``,
 ``_handle_eio_disconnect``, ``packet_class``.
 """
@@ -27,28 +30,25 @@ import socketio.exceptions
 import socketio.packet
 
 from alephscript.errors import ConnectionRefused, NotConnected, RequestError
-from alephscript.links.transport import Link, Receiver
+from alephscript.links.transport import CLOSE_SECONDS, Link, Receiver
 from alephscript.protocol import packets
 from alephscript.protocol.json import parse_json, write_json
 from alephscript.protocol.packets import Kind
 
 __all__ = ["SocketIOTransport"]
 
-_CLOSE_SECONDS = 2.0
-"""A stalled peer must not keep anybody from closing."""
-
-# python-socketio logs every payload at INFO; whoever wants that says so on this logger.
+# python-socketio logs every payload at INFO; a program that wants that lowers this logger's level.
 _quiet = logging.getLogger("alephscript.socketio")
 _quiet.setLevel(logging.ERROR)
 
 
 class SocketIOTransport:
-    """Makes links by python-socketio.
+    """The maker of links by python-socketio to one hub.
 
     Args:
         url: The hub's address, ``http://127.0.0.1:3010``.
         transports: ``websocket``, ``polling`` or both, tried polling first.
-        tls: What an ``https`` hub's certificate is checked with.
+        tls: The context that an ``https`` hub's certificate is checked with.
     """
 
     def __init__(
@@ -107,16 +107,13 @@ class _Client(socketio.AsyncClient):  # type: ignore[misc]
     def __init__(
         self, receiver: Receiver, namespace: str, tls: ssl.SSLContext | None = None
     ) -> None:
-        if tls is None:
-            options = {}
-        else:
 
-            async def http_session() -> aiohttp.ClientSession:
-                return aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=tls))
+        async def make_http_session() -> aiohttp.ClientSession:
+            connector = aiohttp.TCPConnector(ssl=True if tls is None else tls)
+            return aiohttp.ClientSession(connector=connector, middlewares=(_refuse_redirect,))
 
-            options = {"http_session": http_session}
         super().__init__(
-            **options,
+            http_session=make_http_session,
             reconnection=False,
             handle_sigint=False,
             logger=_quiet,
@@ -162,7 +159,7 @@ class _Client(socketio.AsyncClient):  # type: ignore[misc]
     async def abandon(self, opening: asyncio.Future[None]) -> None:
         """End a connection attempt, whatever state it is in."""
         opening.cancel()
-        await asyncio.wait({opening}, timeout=_CLOSE_SECONDS)
+        await asyncio.wait({opening}, timeout=CLOSE_SECONDS)
         await self.end()
 
     async def end(self) -> None:
@@ -174,7 +171,7 @@ class _Client(socketio.AsyncClient):  # type: ignore[misc]
 
     async def _end(self) -> None:
         with contextlib.suppress(Exception):
-            async with asyncio.timeout(_CLOSE_SECONDS):
+            async with asyncio.timeout(CLOSE_SECONDS):
                 if self.eio.state == "connected":
                     # disconnect() closes the socket over what is still queued.
                     await self.eio.queue.join()
@@ -183,14 +180,32 @@ class _Client(socketio.AsyncClient):  # type: ignore[misc]
         for task in loops:
             task.cancel()
         if loops:
-            await asyncio.wait(loops, timeout=_CLOSE_SECONDS)
+            await asyncio.wait(loops, timeout=CLOSE_SECONDS)
         # The library forgets the websocket where a ping was missed or a namespace refused.
         if self.eio.ws is not None and not self.eio.ws.closed:
             with contextlib.suppress(Exception):
-                async with asyncio.timeout(_CLOSE_SECONDS):
+                async with asyncio.timeout(CLOSE_SECONDS):
                     await self.eio.ws.close()
         if self.eio.http is not None and not self.eio.http.closed:
             await self.eio.http.close()
+
+
+async def _refuse_redirect(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    """Let a request fail that aiohttp would repeat elsewhere: it may hold credentials of this hub.
+
+    Raises:
+        ClientConnectionError: The response is a redirect.
+    """
+    response = await handler(request)
+    if response.status in _REDIRECTS:
+        response.close()
+        raise aiohttp.ClientConnectionError(f"the hub redirects ({response.status})")
+    return response
+
+
+_REDIRECTS = (301, 302, 303, 307, 308)
 
 
 class _SocketIOLink:

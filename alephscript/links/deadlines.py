@@ -1,4 +1,8 @@
-"""Many deadlines on few timers: what ends in the same few milliseconds shares one."""
+"""Many deadlines on few timers: what ends in the same few milliseconds shares one.
+
+May go in: timers of the event loop. May not: what the deadlines are of; clients have them of
+acknowledgements, hubs of requests.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +15,13 @@ __all__ = ["Deadlines"]
 K = TypeVar("K", bound=Hashable)
 
 _GRAIN = 0.02
-"""Seconds that share a timer; a deadline passes at most so much late, never early."""
+"""Seconds whose deadlines share a timer; a deadline passes at most so much late, never early."""
 
 
 class Deadlines(Generic[K]):
-    """Calls back for each key whose time has come.
+    """Deadlines by key, and a call for each that passes.
 
-    Setting and forgetting one is a dict entry each; the loop sees a timer a grain of time.
+    Setting and forgetting a deadline is a dict entry each; the loop sees one timer a grain of time.
 
     Args:
         passed: Called with the key, on the event loop; the key is forgotten already.
@@ -33,10 +37,10 @@ class Deadlines(Generic[K]):
         return len(self._grain_of)
 
     def set(self, key: K, seconds: float) -> None:
-        """Call back for a key after so many seconds; a key has one deadline."""
+        """Set a key's deadline, so many seconds from now; a key has no more than one."""
         loop = self._loop
         if loop is None:
-            # Kept, since asking for it is a system call on some Pythons.
+            # Kept, since get_running_loop() is a system call on some Pythons.
             loop = self._loop = asyncio.get_running_loop()
         number = int((loop.time() + seconds) / _GRAIN) + 1
         if key in self._grain_of:
@@ -49,20 +53,20 @@ class Deadlines(Generic[K]):
         self._grain_of[key] = grain
 
     def forget(self, key: K) -> None:
-        """Do not call back for a key; one that is not known is no error."""
+        """Forget a key's deadline; a key without a deadline is no error."""
         grain = self._grain_of.pop(key, None)
         if grain is not None:
             grain.keys.pop(key, None)
 
     def remaining(self, key: K) -> float:
-        """Seconds until a key's deadline, never below zero; none at all if it has none."""
+        """Return the seconds until a key's deadline; 0.0 if it has passed, or there is none."""
         grain = self._grain_of.get(key)
         if grain is None:
             return 0.0
         return max(0.0, grain.number * _GRAIN - asyncio.get_running_loop().time())
 
     def close(self) -> None:
-        """Forget them all."""
+        """Forget all deadlines."""
         for grain in self._grains.values():
             grain.timer.cancel()
         self._grains.clear()
@@ -79,7 +83,7 @@ class Deadlines(Generic[K]):
 
 
 class _Grain(Generic[K]):
-    """What ends at the same time."""
+    """The keys whose deadlines share a timer."""
 
     __slots__ = ("keys", "number", "timer")
 

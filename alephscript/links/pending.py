@@ -15,13 +15,13 @@ __all__ = ["Pending"]
 
 
 class Pending:
-    """Numbers given out and the futures that their acknowledgements resolve.
+    """The numbers that are open on a link, and the futures of their acknowledgements.
 
-    Every future ends: by `resolve`, by its deadline, by `fail` of all, or by whoever waits giving
-    up and calling `discard`.
+    Every future ends: by `resolve`, by its deadline, by `fail` of all, or because the waiting code
+    gives up and calls `discard`.
 
     Attributes:
-        late: Acknowledgements that nobody waited for any more.
+        late: Count of acknowledgements that came after their number was closed.
     """
 
     def __init__(self) -> None:
@@ -35,7 +35,14 @@ class Pending:
         return len(self._futures)
 
     def open(self, timeout: float | None) -> tuple[int, asyncio.Future[bytes | None]]:
-        """A fresh number and the future of its acknowledgement, None when the time has passed."""
+        """Open a new number.
+
+        Args:
+            timeout: Seconds until the future's result is None; None for no deadline.
+
+        Returns:
+            The number, and the future of its acknowledgement.
+        """
         number = next(self._numbers)
         future = self._futures[number] = self._loop.create_future()
         if timeout is not None:
@@ -43,7 +50,7 @@ class Pending:
         return number, future
 
     def resolve(self, number: int, payload: bytes) -> None:
-        """An acknowledgement came; one that nobody waits for is counted and dropped."""
+        """Take an acknowledgement; one whose number is not open is counted and dropped."""
         future = self._futures.pop(number, None)
         if future is None:
             self.late += 1
@@ -55,12 +62,12 @@ class Pending:
             future.set_result(payload)
 
     def discard(self, number: int) -> None:
-        """Nobody waits for this number any more."""
+        """Close a number whose acknowledgement is not waited for any more."""
         self._futures.pop(number, None)
         self._deadlines.forget(number)
 
     def fail(self, error: type[RequestError], message: str) -> None:
-        """End all that wait, each with an exception of its own."""
+        """Close all numbers, each future with an exception of its own."""
         futures, self._futures = self._futures, {}
         self._deadlines.close()
         for future in futures.values():

@@ -1,8 +1,10 @@
-"""What a client needs of a link to a hub, and the table of what waits for an acknowledgement.
+"""The protocols of links: what a client needs of a connection to a hub, whatever it is made of.
 
-A link carries JSON texts, in order, until it is lost; then it is done for. It knows no event, no
-room and no request, never reconnects and never blocks in `send`. Reading what it brings is the
-session's, reconnecting the client's.
+May go in: what holds for every kind of link. May not: how one kind does it.
+
+A link carries JSON texts, in order, until it is lost (decision 0015); then it is done for. It knows
+no event, no room and no request, never reconnects and never blocks in `send`. Reading what it
+brings is the session's, reconnecting the client's.
 """
 
 from __future__ import annotations
@@ -10,27 +12,33 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-__all__ = ["Link", "Receiver", "Transport"]
+__all__ = ["CLOSE_SECONDS", "Link", "Receiver", "Transport"]
+
+CLOSE_SECONDS = 2.0
+"""Longest wait for a peer that does not take what was sent, when a link is closed."""
 
 
 class Receiver(Protocol):
-    """Who is told what a link brings; all of it is called on the event loop and must not block."""
+    """The object that is told what a link brings.
+
+    Every method is called on the event loop and must not block.
+    """
 
     def received(self, payload: bytes, ack: int | None) -> None:
-        """The hub sent an event.
+        """Take an event that the hub sent.
 
         Args:
-            payload: JSON array of its name and its arguments, unchecked.
+            payload: JSON array of the event's name and its arguments, unchecked.
             ack: To be passed to `Link.acknowledge`, None if the hub wants no acknowledgement.
         """
         ...
 
     def acknowledged(self, number: int, payload: bytes) -> None:
-        """The hub acknowledged what was sent under ``number`` with a JSON array, unchecked."""
+        """Take the hub's acknowledgement of a number: a JSON array, unchecked."""
         ...
 
     def lost(self, reason: str) -> None:
-        """The link is gone, whoever ended it; the last call, exactly once."""
+        """Take notice that the link is gone, from whichever side; the last call, exactly once."""
         ...
 
 
@@ -64,7 +72,7 @@ class Link(Protocol):
 
 
 class Transport(Protocol):
-    """Makes links to one hub."""
+    """The maker of links to one hub."""
 
     async def connect(
         self, receiver: Receiver, *, namespace: str, auth: Mapping[str, Any] | None, timeout: float
@@ -72,6 +80,6 @@ class Transport(Protocol):
         """Open a link.
 
         Raises:
-            ConnectionRefused: There is no hub, or it said no, or it was silent for ``timeout`` s.
+            ConnectionRefused: There is no hub, or the hub said no, or was silent for ``timeout`` s.
         """
         ...

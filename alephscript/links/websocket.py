@@ -1,8 +1,11 @@
-"""A websocket to a hub, whatever reads it: what it carries, its heartbeat, beginning and end.
+"""A websocket to a hub: what it carries, its heartbeat, its beginning and its end.
+
+May go in: packets sent and received over an open websocket. May not: the handshake
+(`links.handshake`), how frames and packets look (`protocol`), what an event means (`client`).
 
 No task, no queue and no timer a packet: what comes is handed over in the call that reads it,
-what is sent in one turn of the loop leaves in one write. Knows asyncio's transports, and frames
-only to write them; reading them is the library's.
+what is sent in one turn of the loop leaves in one write. aiohttp's websocket, which is partly C,
+takes twice the time to read a message: it queues each one for a task to fetch.
 """
 
 from __future__ import annotations
@@ -10,41 +13,34 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import msgspec
 
 from alephscript.errors import ConnectionRefused, NotConnected, PayloadTooLarge
-from alephscript.links.transport import Link, Receiver
+from alephscript.links.handshake import open_websocket
+from alephscript.links.transport import CLOSE_SECONDS, Link, Receiver
 from alephscript.protocol import packets
 from alephscript.protocol.json import write_json
 from alephscript.protocol.packets import Kind, ProtocolError
-from alephscript.protocol.websocket import write_masked_text_frame
+from alephscript.protocol.websocket import FRAMES_A_WRITE, FrameReader, write_masked_text_frame
 
 __all__ = ["MAX_BYTES", "WebSocketLink", "WebSocketTransport"]
 
 MAX_BYTES = 16_000_000
 """The largest message taken from a hub, which takes 1 MB itself but may gather."""
 
-_BATCH = 16
-"""Messages that are written at once: with one write a turn of the loop, the processes of a mesh
-work by turns, not side by side."""
-
-_CLOSE_SECONDS = 2.0
-"""A stalled peer must not keep anybody from closing."""
-
 logger = logging.getLogger("alephscript.client")
 
 
-class WebSocketTransport(ABC):
-    """Makes websocket links.
+class WebSocketTransport:
+    """The maker of websocket links to one hub.
 
     Args:
         url: The hub's address, ``http://127.0.0.1:3010``.
-        tls: What an ``https`` hub's certificate is checked with.
+        tls: The context that an ``https`` hub's certificate is checked with.
 
     Attributes:
         url: As given.
@@ -56,84 +52,93 @@ class WebSocketTransport(ABC):
         parts = urlsplit(url)
         scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
         path = parts.path.rstrip("/")
-        self._target = f"{scheme}://{parts.netloc}{path}/socket.io/?EIO=4&transport=websocket"
+        self._websocket_url = (
+            f"{scheme}://{parts.netloc}{path}/socket.io/?EIO=4&transport=websocket"
+        )
 
     async def connect(
         self, receiver: Receiver, *, namespace: str, auth: Mapping[str, Any] | None, timeout: float
     ) -> Link:
         """Open a link; see `alephscript.links.transport.Transport.connect`."""
-        link = WebSocketLink(receiver, namespace, auth)
+
+        def make_link(transport: asyncio.Transport) -> WebSocketLink:
+            return WebSocketLink(transport, receiver, namespace, auth)
+
         try:
             async with asyncio.timeout(timeout):
-                await self._open(link, timeout)
-                refusal = await link.joined
+                link = await open_websocket(self._websocket_url, self._tls, make_link)
+                try:
+                    refusal = await link.joined
+                except BaseException:
+                    link.abort()
+                    raise
         except TimeoutError:
-            link.abort()
             raise ConnectionRefused(self.url, f"the hub was silent for {timeout:g} s") from None
         except (OSError, ValueError) as exc:
-            link.abort()
             raise ConnectionRefused(self.url, str(exc) or type(exc).__name__) from exc
-        except BaseException:
-            link.abort()
-            raise
         if refusal is not None:
             link.abort()
-            raise ConnectionRefused(self.url, refusal, fatal=True)
+            raise ConnectionRefused(self.url, refusal.reason, fatal=refusal.is_final)
         return link
 
-    @abstractmethod
-    async def _open(self, link: WebSocketLink, timeout: float) -> None:
-        """Shake hands and have the link `WebSocketLink.opened`; from then on it is told all.
 
-        Raises:
-            OSError: There is no hub, or it takes no websocket here.
-            ValueError: The address is none.
-        """
+class _Refusal(NamedTuple):
+    """The reason why a hub did not let a link in, and whether another try is pointless."""
+
+    reason: str
+    is_final: bool
 
 
 class _Opened(msgspec.Struct, rename="camel"):
-    """What a hub says of itself first; times are milliseconds."""
+    """The first that a hub says of itself; times are milliseconds."""
 
     ping_interval: float
     ping_timeout: float
     max_payload: int = MAX_BYTES
 
 
-class WebSocketLink:
-    """See `alephscript.links.transport.Link`.
+class WebSocketLink(asyncio.Protocol):
+    """A link over a websocket that is open; see `alephscript.links.transport.Link`.
 
-    Whoever reads the websocket calls `opened` once, `take` with each whole text message, and
-    `ended` once if it was opened.
+    Args:
+        transport: What frames are written to, and what this object is the protocol of.
+        receiver: The object that is told what comes.
+        namespace: The Socket.IO namespace to join.
+        auth: The credentials to join with.
 
     Attributes:
-        joined: Done when the hub has let it in: None, or why it did not.
+        joined: None when the hub has let the link in, else why it did not.
     """
 
-    def __init__(self, receiver: Receiver, namespace: str, auth: Mapping[str, Any] | None) -> None:
+    def __init__(
+        self,
+        transport: asyncio.Transport,
+        receiver: Receiver,
+        namespace: str,
+        auth: Mapping[str, Any] | None,
+    ) -> None:
+        self._transport = transport
+        # Bound methods, kept: looked up once a link instead of once a packet.
         self._received = receiver.received
         self._acknowledged = receiver.acknowledged
         self._lost = receiver.lost
+        self._reader = FrameReader(masked=False, max_bytes=MAX_BYTES)
+        self._read = self._reader.read
+        self._write = transport.write
         self._namespace = namespace
         self._event = packets.packet_head(Kind.EVENT, namespace)
         self._ack = packets.packet_head(Kind.ACK, namespace)
         self._auth = auth
         self._loop = asyncio.get_running_loop()
-        self.joined: asyncio.Future[str | None] = self._loop.create_future()
+        self.joined: asyncio.Future[_Refusal | None] = self._loop.create_future()
         self._gone: asyncio.Future[None] = self._loop.create_future()
         self._is_up = False
         self._closing = False
-        self._is_given_up = False
         self._out: list[bytes] = []
-        self._transport: asyncio.Transport | None = None
         self._max_bytes = MAX_BYTES
         self._patience = 0.0
         self._heard = 0.0
         self._watch: asyncio.TimerHandle | None = None
-
-    @property
-    def is_open(self) -> bool:
-        """Whether the websocket's handshake was completed."""
-        return self._transport is not None
 
     # Link
 
@@ -158,39 +163,53 @@ class WebSocketLink:
             self._put(packets.write_packet(Kind.DISCONNECT, self._namespace))
             self._put(packets.CLOSE)
             self._flush()
-            self.hang_up()
-        if self._transport is not None:
-            await asyncio.wait({self._gone}, timeout=_CLOSE_SECONDS)
-            self.abort()
+            self._hang_up()
+        await asyncio.wait({self._gone}, timeout=CLOSE_SECONDS)
+        self.abort()
 
     def abort(self) -> None:
-        """End it at once, or as soon as there is something to end."""
-        self._is_given_up = True
-        if self._transport is not None and not self._gone.done():
+        """End the link at once; what was sent may be lost."""
+        if not self._gone.done():
             self._transport.abort()
 
-    def hang_up(self) -> None:
-        """End it when what was sent is out."""
-        if self._transport is not None:
-            self._transport.close()
+    def _hang_up(self) -> None:
+        """End the link when what was sent is out."""
+        self._transport.close()
 
-    # The websocket
+    # asyncio.Protocol
 
-    def opened(self, transport: asyncio.Transport) -> None:
-        """The handshake is done; frames go to this transport."""
-        self._transport = transport
-        self._write = transport.write
-        if self._is_given_up:
-            transport.abort()  # a library may go on with a handshake that nobody waits for
+    def data_received(self, data: bytes) -> None:
+        """Handle every message that is whole with this piece."""
+        take = self._take
+        for message in self._read(data):
+            take(message)
+        if self._reader.reply:
+            self._write(self._reader.reply)
+            self._reader.reply = b""
+            if self._reader.closed:
+                self._hang_up()
 
-    def take(self, message: bytes) -> None:
-        """A whole text message came; what is no packet ends the link."""
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
+        """Tell everybody that the websocket is gone."""
+        was_up, self._is_up = self._is_up, False
+        if self._watch is not None:
+            self._watch.cancel()
+        self._gone.set_result(None)
+        if not self.joined.done():
+            self.joined.set_result(_Refusal("the hub closed the connection", is_final=False))
+        if was_up:
+            self._lost("closed" if self._closing else "the connection to the hub ended")
+
+    # Packets
+
+    def _take(self, message: bytes) -> None:
+        """Handle a text message; one that is not a packet ends the link."""
         try:
             if message[:1] == packets.MESSAGE:
                 kind, namespace, ack, payload = packets.parse_packet(message)
                 if namespace != self._namespace:
                     pass
-                elif kind is Kind.EVENT:
+                elif kind is Kind.EVENT:  # first, as most are
                     self._received(payload, ack)
                 elif kind is not Kind.ACK:
                     self._packet(kind, payload)
@@ -203,22 +222,7 @@ class WebSocketLink:
             logger.warning(
                 "the hub sent what is no packet (%s); reconnecting", name, extra={"error": name}
             )
-            self.hang_up()
-
-    def ended(self) -> None:
-        """The websocket is gone."""
-        was_up, self._is_up = self._is_up, False
-        if self._watch is not None:
-            self._watch.cancel()
-        self._gone.set_result(None)
-        if self._is_given_up:
-            self.joined.cancel()  # nobody waits
-        elif not self.joined.done():
-            self.joined.set_exception(ConnectionResetError("the hub closed the connection"))
-        if was_up:
-            self._lost("closed" if self._closing else "the connection to the hub ended")
-
-    # Packets
+            self._hang_up()
 
     def _packet(self, kind: Kind, payload: bytes) -> None:
         if kind is Kind.CONNECT:
@@ -226,12 +230,13 @@ class WebSocketLink:
             if not self.joined.done():
                 self.joined.set_result(None)
         elif kind is Kind.CONNECT_ERROR:
-            said = msgspec.json.decode(payload or b"null")
-            message = said.get("message") if isinstance(said, dict) else said
+            error = msgspec.json.decode(payload or b"null")
+            message = error.get("message") if isinstance(error, dict) else error
+            reason = str(message or "the hub refused the connection")
             if not self.joined.done():
-                self.joined.set_result(str(message or "the hub refused the connection"))
+                self.joined.set_result(_Refusal(reason, is_final=True))
         elif kind is Kind.DISCONNECT:
-            self.hang_up()
+            self._hang_up()
 
     def _control(self, message: bytes) -> None:
         kind = message[:1]
@@ -247,7 +252,7 @@ class WebSocketLink:
             auth = write_json(dict(self._auth)) if self._auth else b""
             self._put(packets.write_packet(Kind.CONNECT, self._namespace, payload=auth))
         elif kind == packets.CLOSE:
-            self.hang_up()
+            self._hang_up()
 
     def _put(self, message: bytes) -> None:
         if len(message) > self._max_bytes:
@@ -256,7 +261,7 @@ class WebSocketLink:
         if not out:
             self._loop.call_soon(self._flush)
         out.append(write_masked_text_frame(message))
-        if len(out) >= _BATCH:
+        if len(out) >= FRAMES_A_WRITE:
             self._flush()
 
     def _flush(self) -> None:
@@ -269,5 +274,5 @@ class WebSocketLink:
         left = self._heard + self._patience - self._loop.time()
         if left > 0:
             self._watch = self._loop.call_later(left, self._check)
-        elif self._transport is not None:
+        else:
             self._transport.abort()

@@ -1,11 +1,12 @@
-"""Who may connect to a hub, and what each may do there.
+"""Who may connect to a hub, and what each client may do there.
 
 A hub with an `Access` asks it once a connection (`Access.authenticate`), and for each room that
-somebody wants to enter, to speak in, to ask or to master (`Access.authorize`). Ready-made are one
+a client wants to enter, to speak in, to ask or to master (`Access.authorize`). Ready-made are one
 secret for all (`SharedToken`), one secret a room as upstream's newer hubs have it (`RoomSecrets`)
 and, in `alephscript.hub.tokens`, JSON Web Tokens.
 
-Pure: no socket, no clock; what an `Access` of yours does to find out who it is is its own affair.
+May go in: rules that need no library. May not: how a hub asks them. Pure: no socket, no clock; a
+custom `Access` may do I/O to authenticate.
 """
 
 from __future__ import annotations
@@ -30,18 +31,18 @@ __all__ = [
 ]
 
 Action = Literal["subscribe", "speak", "ask", "master"]
-"""Entering a room (and learning who is there), saying something to it, asking its master, being its
-master."""
+"""An action in a room. ``subscribe`` is to enter it, and to learn who is there; ``speak`` to say
+something to it; ``ask`` to ask its master; ``master`` to be its master."""
 
 
 @attrs.frozen
 class Handshake:
-    """How somebody connects.
+    """How a client connects.
 
     Attributes:
-        namespace: What is to be joined, ``/runtime``, ``/`` or ``/admin``.
-        address: The peer's address; a proxy's, if there is one in front.
-        headers: Of the HTTP request, by lower-case name.
+        namespace: The namespace that it wants to join, ``/runtime``, ``/`` or ``/admin``.
+        address: The address of the client, or of a proxy in front of the hub.
+        headers: The headers of the HTTP request, by lower-case name.
     """
 
     namespace: str
@@ -51,16 +52,17 @@ class Handshake:
 
 @attrs.frozen
 class Identity:
-    """Somebody who was let in.
+    """A client that was let in.
 
     Attributes:
-        usuario: Who it is; replaces what it registers as. None if that is not known.
-        suggested: What it is called if it registers no usuario.
-        rooms: The rooms it may use; None for all.
-        masters: The rooms it may master; None for all that it may use.
-        is_admin: Whether it may see the whole hub: the mesh page, ``/mesh``, ``/metrics`` and the
-            Admin UI.
-        expires_at: When it is to prove itself anew, seconds since 1970; None for never.
+        usuario: The authenticated name, in place of the one that the client registers; None if
+            authentication gives no name.
+        suggested: The name of a client that registers no usuario.
+        rooms: The rooms that the client may use; None for all.
+        masters: The rooms that the client may master; None for all that it may use.
+        is_admin: Whether the client may see the whole hub: the mesh page, ``/mesh``, ``/metrics``
+            and the Admin UI.
+        expires_at: When the client has to authenticate anew, seconds since 1970; None for never.
     """
 
     usuario: str | None = None
@@ -73,31 +75,31 @@ class Identity:
 
 @attrs.frozen
 class Refusal:
-    """Somebody is not let in.
+    """The decision not to let a client in.
 
     Attributes:
-        reason: What it is told: ``unauthorized``, ``room required``, ``room not allowed``, or
-            words of yours that give nothing away.
+        reason: The text that the client gets: ``unauthorized``, ``room required``, ``room not
+            allowed``, or words of yours that give nothing away.
     """
 
     reason: str = "unauthorized"
 
 
 class Access(abc.ABC):
-    """Decides who comes in, and what each may do. Subclass it for a rule of your own."""
+    """The rules of a hub: who comes in, and what each client may do. Subclass it for your own."""
 
     @abc.abstractmethod
     def authenticate(
         self, auth: Any, handshake: Handshake
     ) -> Identity | Refusal | Awaitable[Identity | Refusal]:
-        """Whether somebody may come in.
+        """Decide whether a client may come in.
 
-        Plain or async; it may take as long as a connection may take to join. One that raises
-        refuses, and is logged.
+        The method may be plain or async, and take as long as a connection may take to join. If it
+        raises, the client is refused and the error logged.
 
         Args:
-            auth: What it sent as the handshake's ``auth``, any JSON; None if it sent none.
-            handshake: How it connects.
+            auth: The handshake's ``auth``, any JSON; None if the client sent none.
+            handshake: How the client connects.
         """
 
     def authorize(
@@ -107,15 +109,16 @@ class Access(abc.ABC):
         room: str,
         name: str,  # noqa: ARG002 - for rules of subclasses
     ) -> bool:
-        """Whether somebody may do something; called often, so it must not wait for anything.
+        """Whether a client may do something in a room.
 
-        This one goes by `Identity.rooms` and `Identity.masters`.
+        A hub calls this often, so the method must not wait for anything. Unless overridden, it goes
+        by `Identity.rooms` and `Identity.masters`.
 
         Args:
-            identity: As `Access.authenticate` gave it.
-            action: What it wants to do.
-            room: Where; ``*`` stands for hearing of the masters of all rooms.
-            name: The event that it says, or the capability that it asks; else empty.
+            identity: The client, as `Access.authenticate` returned it.
+            action: What the client wants to do.
+            room: The room; ``*`` stands for hearing of the masters of all rooms.
+            name: The event that the client says, or the capability that it asks; else empty.
         """
         if identity.rooms is not None and room not in identity.rooms:
             return False
@@ -123,13 +126,13 @@ class Access(abc.ABC):
 
 
 class SharedToken(Access):
-    """One secret for all: handshake ``auth: {token}``. Who has it may do everything.
+    """One secret for all: handshake ``auth: {token}``. A client that has it may do everything.
 
     Args:
-        secret: What ``token`` has to be.
+        secret: The secret that ``token`` has to equal.
 
     Raises:
-        ValueError: It is empty.
+        ValueError: The secret is empty.
     """
 
     def __init__(self, secret: str) -> None:
@@ -138,8 +141,8 @@ class SharedToken(Access):
         self._secret = secret
 
     def authenticate(self, auth: Any, handshake: Handshake) -> Identity | Refusal:  # noqa: ARG002
-        """Whether it has the secret."""
-        if _is(self._secret, _field(auth, "token")):
+        """Let in a client that has the secret."""
+        if _equals(self._secret, _field(auth, "token")):
             return Identity(suggested=_suggested(auth), is_admin=True)
         return Refusal()
 
@@ -147,13 +150,13 @@ class SharedToken(Access):
 class RoomSecrets(Access):
     """One secret a room: handshake ``auth: {token, room, user}``, as upstream's newer hubs want it.
 
-    Who has a room's secret may do everything in that room and nothing elsewhere.
+    A client that has a room's secret may do everything in that room and nothing elsewhere.
 
     Args:
-        secrets: By room.
+        secrets: The secrets, by room.
 
     Raises:
-        ValueError: There is none, or one is empty.
+        ValueError: There is no secret, or one of them is empty.
     """
 
     def __init__(self, secrets: Mapping[str, str]) -> None:
@@ -162,14 +165,14 @@ class RoomSecrets(Access):
         self._secrets = dict(secrets)
 
     def authenticate(self, auth: Any, handshake: Handshake) -> Identity | Refusal:  # noqa: ARG002
-        """Whether it has the secret of the room that it names."""
+        """Let in a client that has the secret of the room that it names."""
         room = _field(auth, "room")
         if not isinstance(room, str) or not room:
             return Refusal("room required")
         secret = self._secrets.get(room)
         if secret is None:
             return Refusal("room not allowed")
-        if not _is(secret, _field(auth, "token")):
+        if not _equals(secret, _field(auth, "token")):
             return Refusal()
         return Identity(suggested=_suggested(auth), rooms=frozenset({room}))
 
@@ -183,8 +186,8 @@ def _suggested(auth: Any) -> str | None:
     return user if isinstance(user, str) and 0 < len(user) <= events.MAX_NAME else None
 
 
-def _is(secret: str, said: Any) -> bool:
-    """Whether that is the secret, in a time that does not say how much of it was right."""
-    if not isinstance(said, str):
+def _equals(secret: str, token: Any) -> bool:
+    """Whether a token equals the secret, in a time that does not say how much of it was right."""
+    if not isinstance(token, str):
         return False
-    return hmac.compare_digest(secret.encode(), said.encode("utf-8", "surrogatepass"))
+    return hmac.compare_digest(secret.encode(), token.encode("utf-8", "surrogatepass"))

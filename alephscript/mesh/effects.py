@@ -1,25 +1,33 @@
-"""What a mesh wants done: a shell carries these out, in order.
+"""What a mesh wants done: a shell carries effects out, in the order of the list.
 
-=============  ================================================================
-effect         what the shell does
-=============  ================================================================
-`Emit`         sends an event to one or many sockets
-`Deliver`          sends an event to one socket, asks for an acknowledgement under the request's
-               number, and sets the request's deadline if it is told one
-`Denied`       tells a socket, as upstream's hubs do, that it may not do something
-`Acknowledge`  answers an event that asked for acknowledgement, exactly once each
-`Arm`          calls `Mesh.expired` with the request's number after so many seconds
-`Ended`        forgets that: the request has ended
-`Claim`        has the registry make a peer master of a room; calls `Federation.claimed`
-`Release`      has the registry forget that
-`ToHub`        sends a frame to another hub, and sets a deadline as `Deliver` does
-`ToRoom`       tells all other hubs what is said in a room
-`Attend`       hears what other hubs say in a room, before anything that follows is done
-`Abandon`      does not any more
-`SurveyHubs`       asks all other hubs who is there; calls `Federation.surveyed`
-=============  ================================================================
+==================  ===========================================================
+effect              what the shell does
+==================  ===========================================================
+`Emit`              sends an event to one or many sockets
+`Deliver`           sends an event to one socket, asks for an acknowledgement
+                    under the request's number, and sets the request's deadline
+                    if the effect names one
+`Denied`            tells a socket, as upstream's hubs do, that its client may
+                    not do something
+`Acknowledge`       answers an event that asked for acknowledgement, exactly
+                    once each
+`Arm`               calls `Mesh.expired` with the request's number after so many
+                    seconds
+`Ended`             forgets the deadline: the request has ended
+`Claim`             has the registry make a peer master of a room; calls
+                    `Federation.claimed`
+`Release`           has the registry forget that
+`ToHub`             sends a frame to another hub, and sets a deadline as
+                    `Deliver` does
+`ToRoom`            sends all other hubs what is said in a room
+`SubscribeRoom`     subscribes to what other hubs say in a room; the effects
+                    after it wait for the confirmation
+`UnsubscribeRoom`   unsubscribes from that
+`SurveyHubs`        asks all other hubs who is there; calls
+                    `Federation.surveyed`
+==================  ===========================================================
 
-Pure: no socket, no clock.
+May go in: effects, as data. May not: how any shell carries one out. Pure: no socket, no clock.
 """
 
 from __future__ import annotations
@@ -32,10 +40,8 @@ import msgspec
 from alephscript.protocol.events import Answer
 
 __all__ = [
-    "Abandon",
     "Acknowledge",
     "Arm",
-    "Attend",
     "Claim",
     "Deliver",
     "Denied",
@@ -43,9 +49,11 @@ __all__ = [
     "Emit",
     "Ended",
     "Release",
+    "SubscribeRoom",
     "SurveyHubs",
     "ToHub",
     "ToRoom",
+    "UnsubscribeRoom",
 ]
 
 
@@ -53,7 +61,7 @@ class Emit(msgspec.Struct, frozen=True):
     """Send an event.
 
     Attributes:
-        to: Socket ids, at least one.
+        to: Socket ids of those who get it, at least one.
         event: Name of the event.
         args: Its arguments; a single None is an argument too.
     """
@@ -71,7 +79,7 @@ class Deliver(msgspec.Struct, frozen=True):
         event: Name of the event.
         args: Its arguments.
         request: The request's number.
-        seconds: Until its deadline; None leaves the one that is set.
+        seconds: Seconds until the deadline; None leaves the deadline that is set.
     """
 
     to: str
@@ -97,11 +105,11 @@ class Arm(msgspec.Struct, frozen=True):
 
 
 class Ended(msgspec.Struct, frozen=True):
-    """A request has ended; its deadline means nothing any more.
+    """Forget the deadline of a request, which has ended.
 
     Attributes:
         request: Its number, 0 if it was refused before it got one.
-        capability: What was asked for, None if nobody declared it.
+        capability: The capability that was asked for, None if its master did not declare it.
         code: How it ended: ``ok``, or an error's code.
     """
 
@@ -116,7 +124,7 @@ class Denied(msgspec.Struct, frozen=True):
     Attributes:
         to: A socket's id.
         reason: ``room not allowed: R`` or ``room required``.
-        room: What it named as room, any JSON.
+        room: What its client named as room, any JSON.
         action: ``subscribe`` or ``room_message``.
     """
 
@@ -132,12 +140,13 @@ class Claim(msgspec.Struct, frozen=True):
     Attributes:
         sid: The peer's socket id.
         name: What others see as its name.
-        ack: Its acknowledgement id, None if it wants none.
+        ack: The peer's acknowledgement id, None if it wants no acknowledgement.
         room: The room.
-        declared: What it declared, as JSON says it.
-        by_envelope: Whether it declared inside ROOM_MESSAGE.
-        epoch: The room's last known one, which the next has to exceed.
-        gently: Whether masters that are there already go first: it comes back, it does not come.
+        declared: The peer's declaration, as JSON values.
+        is_core: Whether the peer declared inside ROOM_MESSAGE.
+        epoch: The room's last known epoch, which the next has to exceed.
+        reclaiming: Whether the hub declares again a master that it had before an outage; masters
+            registered meanwhile win.
     """
 
     sid: str
@@ -145,9 +154,9 @@ class Claim(msgspec.Struct, frozen=True):
     ack: int | None
     room: str
     declared: Mapping[str, Any]
-    by_envelope: bool
+    is_core: bool
     epoch: int
-    gently: bool
+    reclaiming: bool
 
 
 class Release(msgspec.Struct, frozen=True):
@@ -164,7 +173,7 @@ class ToHub(msgspec.Struct, frozen=True):
         hub: The hub's name.
         frame: JSON values, some of them unread.
         request: The request's number, if the frame asks something, else 0.
-        seconds: Until its deadline; None leaves the one that is set.
+        seconds: Seconds until the deadline; None leaves the deadline that is set.
     """
 
     hub: str
@@ -174,32 +183,32 @@ class ToHub(msgspec.Struct, frozen=True):
 
 
 class ToRoom(msgspec.Struct, frozen=True):
-    """Tell all other hubs what is said in a room."""
+    """Send all other hubs what is said in a room: event, data, sender."""
 
     room: str
     frame: tuple[Any, ...]
 
 
-class Attend(msgspec.Struct, frozen=True):
-    """Hear what other hubs say in a room; what follows in the list waits for that."""
+class SubscribeRoom(msgspec.Struct, frozen=True):
+    """Subscribe to what other hubs say in a room; the effects after this one wait for that."""
 
     room: str
 
 
-class Abandon(msgspec.Struct, frozen=True):
-    """Hear no more what other hubs say in a room."""
+class UnsubscribeRoom(msgspec.Struct, frozen=True):
+    """Unsubscribe from what other hubs say in a room."""
 
     room: str
 
 
 class SurveyHubs(msgspec.Struct, frozen=True):
-    """Deliver all other hubs who is there.
+    """Ask all other hubs who is there.
 
     Attributes:
-        sid: Who wants to know.
-        ack: Its acknowledgement id, None if it wants none.
+        sid: Socket id of the asker.
+        ack: The asker's acknowledgement id, None if it wants no acknowledgement.
         event: ``GET_SERVER_STATE`` or ``GET_MEMBERS``.
-        room: The room that it asks about, None for all.
+        room: The room that is asked about, None for all.
     """
 
     sid: str
@@ -213,8 +222,8 @@ Effect = (
     | Release
     | ToHub
     | ToRoom
-    | Attend
-    | Abandon
+    | SubscribeRoom
+    | UnsubscribeRoom
     | SurveyHubs
     | Denied
     | Emit

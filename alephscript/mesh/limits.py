@@ -1,6 +1,6 @@
 """How much one client may take of a hub.
 
-Pure: no socket, no clock.
+May go in: bounds, as data. May not: who keeps them. Pure: no socket, no clock.
 """
 
 from __future__ import annotations
@@ -12,21 +12,22 @@ __all__ = ["DEFAULT_LIMITS", "Limits"]
 
 @attrs.frozen
 class Limits:
-    """Bounds of a hub, per client; nesting is bounded by `alephscript.protocol.json.MAX_DEPTH`.
+    """Bounds of a hub, each per client; ``alephscript.protocol.json.MAX_DEPTH`` bounds nesting.
 
     Attributes:
-        connections: Clients at the same time; who comes then is told to come again later.
-        message_bytes: The largest message; who sends a larger one is disconnected, from twice as
-            many on before it was read.
-        backlog_bytes: What may wait for a client; one that reads more slowly is disconnected.
-        join_seconds: What a connection may take to prove who it is and join a namespace.
-        rooms_per_client: Rooms that one may be in, and as many that it may master.
-        members_per_room: Members of one room.
-        requests_per_client: Requests of one client that wait for an answer; further ones are
+        connections: Clients at the same time; further ones are told to come again later.
+        message_bytes: Maximum bytes of a message. A larger one disconnects its sender; one over
+            twice the limit, before it is read.
+        backlog_bytes: Bytes that may wait for a client; a client that reads more slowly is
+            disconnected.
+        join_seconds: Seconds that a connection may take to authenticate and join a namespace.
+        rooms_per_client: Rooms that a client may be in, and as many that it may master.
+        members_per_room: Members of a room.
+        requests_per_client: Requests of a client that wait for an answer; further ones are
             `Overloaded`.
-        events_per_second: What one client may send in the long run, twice as much for a second.
-            An event beyond is answered as `Overloaded`; one that wants no answer ends the
-            connection.
+        events_per_second: Events that a client may send in the long run, twice as many for a
+            second. An event beyond is answered as `Overloaded`; an event that wants no answer ends
+            the connection.
     """
 
     connections: int = 20_000

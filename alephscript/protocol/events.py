@@ -1,10 +1,13 @@
-"""The wire: event, field and room names verbatim, and what each payload must look like.
+"""Events: names verbatim, what the payload of each must look like, and the shape of answers.
 
-Three dialects share a hub. DOC peers send events directly and ask for acknowledgements; CORE
-peers put everything into ROOM_MESSAGE and never acknowledge; ZEUS peers are CORE peers with
-fewer events. Parsers here turn any JSON into a frozen message or raise `InvalidPayload`.
+May go in: names of events, rooms and fields, and parsers that turn any JSON into a frozen message
+or raise `InvalidPayload`. May not: JSON as text (`json`), packets (`packets`), who is connected and
+who is to hear an event (`mesh`).
 
-Pure: no socket, no clock. Knows nothing of who is connected; that is `routing`.
+Three dialects share a hub. Documented peers send events directly and ask for acknowledgements;
+native peers are documented peers that also understand `PROTOCOL`; core peers put everything into
+ROOM_MESSAGE and never acknowledge. A name and its payload are changed together, hence one file.
+Pure: no socket, no clock.
 """
 
 from __future__ import annotations
@@ -41,6 +44,7 @@ __all__ = [
     "Answer",
     "Declaration",
     "HubEvent",
+    "MetaKey",
     "Position",
     "Registration",
     "RoomMessage",
@@ -67,14 +71,14 @@ NAMESPACES = (RUNTIME, "/")
 DEFAULT_URL = "http://127.0.0.1:3010"
 
 PROTOCOL = "alephscript/1"
-"""Announced as ``protocol`` in CLIENT_REGISTER and in the answer to it: this peer understands
-the meta object that travels as second argument of a direct GET_ event."""
+"""Value of ``protocol`` in a native peer's CLIENT_REGISTER and in a native hub's answer: both
+understand the meta object, second argument of a direct GET_ event."""
 
 DEFAULT_TIMEOUT = 10.0
 """Seconds that a hub waits for a master when the asker names no deadline."""
 
 LONGEST_TIMEOUT = 24 * 3600.0
-"""Seconds; JSON numbers have no end, clocks have."""
+"""Seconds, a day; a JSON number may be larger than any clock takes."""
 
 MAX_NAME = 256
 """Characters of an event, room, usuario or sesion."""
@@ -82,9 +86,8 @@ MAX_NAME = 256
 MAX_EXTRAS = 4096
 """Bytes of a registration's further fields, which every SET_SERVER_STATE repeats."""
 
-
 GROUPS = ("single", "standby", "shared")
-"""How several masters may be of one room."""
+"""Ways in which several masters may serve one room."""
 
 TRACE_CONTEXT = ("traceparent", "tracestate")
 """Keys of a request's meta that say which trace it belongs to, as W3C Trace Context does."""
@@ -99,25 +102,146 @@ Answer = dict[str, Any]
 
 
 class HubEvent(StrEnum):
-    """Events that the hub itself understands or sends; members may be spelt right, values not."""
+    """Events that the hub itself understands or sends; members may be spelt right, values not.
+
+    Each says who sends the event to whom, with which payload, and what comes of it. The reference's
+    tables are made of that.
+    """
 
     CLIENT_REGISTER = "CLIENT_REGISTER"
+    """client → hub: ``{usuario, sesion?, protocol?, …}`` The client says who it is; the answer
+    has ``protocol`` and ``socketId``."""
+
     CLIENT_SUBSCRIBE = "CLIENT_SUSCRIBE"
+    """client → hub: ``{room, out?, since?}`` The client enters the room, or leaves it with
+    ``out``; the answer has ``room``, and on a hub with a history ``history``, ``number`` and
+    ``missed``."""
+
     CLIENT_UNSUBSCRIBE = "CLIENT_UNSUSCRIBE"
+    """client → hub: ``{room}`` The client leaves the room; the answer has ``room``."""
+
     MAKE_MASTER = "MAKE_MASTER"
+    """client → hub: ``{room, features[], group?, out?, descriptions?}`` The client becomes a
+    master of the room, or resigns with ``out``; the answer has ``room``, ``features`` and
+    ``epoch``."""
+
     ROOM_MESSAGE = "ROOM_MESSAGE"
+    """client → hub: ``{event, room, data}`` The room gets the inner event; the answer has
+    ``room`` and ``members``, a count, or is the inner event's own. A request to a core master
+    comes in it, too."""
+
     GET_SERVER_STATE = "GET_SERVER_STATE"
+    """client → hub: ``any`` The client asks who is where; the answer is the state, and the
+    client gets it as SET_SERVER_STATE, too."""
+
     GET_CAPABILITIES = "GET_CAPABILITIES"
+    """client → hub: ``{room?, capability?}`` The client asks what is offered; the answer has
+    ``offers``, a list of ``{room, capability, masters[], group, epoch}`` with what the
+    description says besides."""
+
     GET_MEMBERS = "GET_MEMBERS"
+    """client → hub: ``{room?}`` The client asks which native members there are; the answer has
+    ``members``, a list of ``{id, name}``."""
+
+    GET_MEMBER_PING = "GET_MEMBER_PING"
+    """client → hub → member: ``{}`` A native member, named by ``member`` in the meta, is asked
+    for a sign of life; the answer has no fields."""
+
+    GET_MEMBER_INFO = "GET_MEMBER_INFO"
+    """client → hub → member: ``{}`` The member says what it is: ``usuario``, ``sesion``,
+    ``version``, ``capabilities[]``, ``summary``, ``uptimeMs``."""
+
+    GET_MEMBER_STATS = "GET_MEMBER_STATS"
+    """client → hub → member: ``{}`` The member says how it does: ``usuario``, ``sesion`` and,
+    by name, ``capabilities``: ``requests``, ``errors``, ``inFlight``, ``waiting``, ``p50Ms``,
+    ``p95Ms``, ``lastError``."""
+
     SET_SERVER_STATE = "SET_SERVER_STATE"
+    """hub → client: ``{clients, miembros[], rooms[], …}`` The state that the client asked
+    for."""
+
     SUBSCRIBE_OK = "SUSCRIBE_OK"
+    """hub → client: ``{room}`` The client is in the room."""
+
     ROOM_JOINED = "room_joined"
+    """hub → client: ``{room}`` The same, for peers that wait for this name."""
+
     ROOM_LEFT = "room_left"
+    """hub → client: ``{room}`` The client is in the room no more."""
+
+    AUTH_ERROR = "auth_error"
+    """hub → client: ``{reason, room, action, timestamp}`` The hub's ``Access`` has refused
+    something that the client did in a room; the answer, if it wants one, is
+    ``permission_denied``."""
+
     MASTER_CHANGED = "MASTER_CHANGED"
+    """hub → room: ``{room, usuario, epoch}`` Another member serves the room, or none
+    (``usuario: null``). Members of the room ``*`` and a displaced master hear it, too."""
+
     CANCEL_REQUEST = "CANCEL_REQUEST"
+    """asker → hub → master: ``{request}`` → ``{id, reason}`` Nobody waits for the request any
+    more: ``cancelled``, ``asker_lost``, ``deadline`` or ``displaced``."""
+
     REQUEST_PART = "REQUEST_PART"
+    """master → hub → asker: ``any`` One part of a streamed answer; in the meta ``{id}`` →
+    ``{request}``."""
+
     REQUEST_MORE = "REQUEST_MORE"
+    """asker → hub → master: ``{request, parts}`` → ``{id, parts}`` So many more parts are
+    granted."""
+
     REQUEST_PROGRESS = "REQUEST_PROGRESS"
+    """master → hub → asker: ``{fraction, message}`` How far a request is; in the meta ``{id}``
+    → ``{request}``."""
+
+
+class MetaKey(StrEnum):
+    """Keys of the meta, the second argument of an event between native peers.
+
+    Each says where it is found: in a ``question`` to the hub, in a ``request`` to a master, with an
+    ``event`` of a room. The reference's table is made of that.
+    """
+
+    ROOM = "room"
+    """question, request, event: The room; a question without one leaves its choice to the
+    hub."""
+
+    MEMBER = "member"
+    """question: Socket id of the member that GET_MEMBER_PING, GET_MEMBER_INFO or
+    GET_MEMBER_STATS is for, as GET_MEMBERS gives it."""
+
+    TIMEOUT = "timeoutMs"
+    """question, request: Milliseconds that are left, never a time of day; a question without it
+    gets the hub's default."""
+
+    WAIT = "wait"
+    """question: ``true`` keeps the request at the hub until some master offers the
+    capability."""
+
+    PARTS = "parts"
+    """question, request: Parts of a streamed answer that the asker grants to begin with, 1 to
+    1,024."""
+
+    CHAIN = "chain"
+    """question, request: The ids of the requests that led to this one, 16 at the most."""
+
+    TRACEPARENT = "traceparent"
+    """question, request: W3C Trace Context."""
+
+    TRACESTATE = "tracestate"
+    """question, request: W3C Trace Context, only beside ``traceparent``."""
+
+    ID = "id"
+    """request: The hub's name for the request, a string."""
+
+    CALLER = "caller"
+    """request: The asker's name; proven on a hub with an ``Access`` that names its clients."""
+
+    SENDER = "sender"
+    """event: Name of the member that has sent the event."""
+
+    NUMBER = "number"
+    """event: The event's number in the room's history, on a hub that keeps one."""
 
 
 CONFIRMATIONS = frozenset(
@@ -128,7 +252,7 @@ CONFIRMATIONS = frozenset(
         HubEvent.SET_SERVER_STATE,
     }
 )
-"""What a hub tells one client about itself; nothing that was said in a room."""
+"""Events by which a hub tells one client about that client, or about the hub."""
 
 HUB_ONLY = CONFIRMATIONS | {
     HubEvent.MASTER_CHANGED,
@@ -136,11 +260,13 @@ HUB_ONLY = CONFIRMATIONS | {
     HubEvent.REQUEST_PART,
     HubEvent.REQUEST_MORE,
     HubEvent.REQUEST_PROGRESS,
-    "GAP",  # what a client of ours tells itself
+    "GAP",  # delivered by a native client to itself, after it has missed events
 }
-"""What no client can say in a room: anybody could fake the hub's word."""
+"""Events that no client can send into a room, so that nobody can pose as the hub."""
 
-MEMBER_EVENTS = frozenset({"GET_MEMBER_PING", "GET_MEMBER_INFO", "GET_MEMBER_STATS"})
+MEMBER_EVENTS = frozenset(
+    {HubEvent.GET_MEMBER_PING, HubEvent.GET_MEMBER_INFO, HubEvent.GET_MEMBER_STATS}
+)
 """What every client of this package answers about itself; asked of one member, not of a room."""
 
 ANSWERED_BY_HUB = MEMBER_EVENTS | {
@@ -148,20 +274,26 @@ ANSWERED_BY_HUB = MEMBER_EVENTS | {
     HubEvent.GET_CAPABILITIES,
     HubEvent.GET_MEMBERS,
 }
-"""What no capability can be called."""
+"""Requests that the hub or every client answers by itself: no capability can be called so."""
 
 EVERY_ROOM = "*"
-"""Whoever is in it hears MASTER_CHANGED of every room."""
+"""Pseudo-room whose members receive MASTER_CHANGED of every room."""
 
 RESERVED = frozenset(
     {"connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"}
 )
-"""A JavaScript client that receives an event of such a name drops its connection."""
+"""Socket.IO's own events: a JavaScript client that receives one drops its connection."""
 
 
 @attrs.frozen
 class Registration:
-    """CLIENT_REGISTER: who a client says it is; ``extras`` are kept and shown to others."""
+    """CLIENT_REGISTER: the name that a client gives itself.
+
+    Attributes:
+        usuario: The client's name.
+        sesion: Suffix that tells clients of one name apart.
+        extras: Further fields, kept and shown to others.
+    """
 
     usuario: str
     sesion: str
@@ -169,18 +301,23 @@ class Registration:
 
     @property
     def name(self) -> str:
-        """What others see as ``requesterName``."""
+        """The name that others see as ``requesterName``."""
         return self.usuario + self.sesion
 
     @property
-    def speaks_meta(self) -> bool:
-        """Whether the client announced `PROTOCOL`."""
+    def is_native(self) -> bool:
+        """Whether the client speaks the native dialect: it announced `PROTOCOL`."""
         return self.extras.get("protocol") == PROTOCOL
 
 
 @attrs.define
 class Position:
-    """How far a client has heard a room: the history's name, and the number of the last event."""
+    """The last event that a client has heard of a room.
+
+    Attributes:
+        history: Name of the room's history; a hub that forgot it gives a new one.
+        number: The event's number in that history.
+    """
 
     history: str
     number: int
@@ -188,7 +325,13 @@ class Position:
 
 @attrs.frozen
 class Subscription:
-    """CLIENT_SUSCRIBE; ``out`` leaves the room, ``since`` asks for what was missed."""
+    """CLIENT_SUSCRIBE.
+
+    Attributes:
+        room: The room.
+        out: Whether the client leaves the room instead of joining.
+        since: Where to replay the room's history from; None for no replay.
+    """
 
     room: str
     out: bool
@@ -203,8 +346,8 @@ class Declaration:
         room: The room.
         features: Names of capabilities.
         group: ``single``, ``standby`` or ``shared``.
-        out: Whether the room is mastered no more.
-        descriptions: By capability, what its master says of it.
+        out: Whether the client stops being a master of the room.
+        descriptions: Descriptions of capabilities, by name.
     """
 
     room: str
@@ -215,7 +358,14 @@ class Declaration:
 
 
 class RoomMessage(msgspec.Struct, frozen=True):
-    """ROOM_MESSAGE; ``extras`` are the envelope's further keys, passed on to a master."""
+    """ROOM_MESSAGE, the envelope: an event for the members of a room.
+
+    Attributes:
+        event: The inner event.
+        room: The room.
+        data: The inner event's payload.
+        extras: The envelope's further keys, passed on to a master.
+    """
 
     event: str
     room: str
@@ -224,35 +374,35 @@ class RoomMessage(msgspec.Struct, frozen=True):
 
 
 def capability_event(capability: str) -> str:
-    """The event that asks: ``X`` is asked as ``GET_X``, ``GET_X`` as itself."""
+    """Name the event that requests a capability: ``GET_X`` for ``X`` and for ``GET_X``."""
     return capability if capability.startswith("GET_") else f"GET_{capability}"
 
 
 def capability_name(capability: str) -> str:
-    """One name for what may be declared as ``X`` or as ``GET_X``."""
+    """Reduce a capability's two spellings to one: ``X`` for ``X`` and for ``GET_X``."""
     return capability.removeprefix("GET_")
 
 
-@functools.lru_cache
+@functools.lru_cache  # the same few names in every request; bounded, as names may come from peers
 def request_event(capability: str) -> str:
-    """The event that asks, if any peer survives its name.
+    """Name the event that requests a capability, if any peer survives that name.
 
     Raises:
-        UnknownEvent: As `check_event`.
+        UnknownEvent: The name is refused by `check_event`.
     """
     return check_event(capability_event(capability))
 
 
 def answer_event(event: str) -> str:
-    """The event that carries the answer where nothing is acknowledged: ``SET_X`` for ``GET_X``."""
+    """Name the event that carries the answer in the core dialect: ``SET_X`` for ``GET_X``."""
     return f"SET_{capability_name(event)}"
 
 
 def check_event(event: Any) -> str:
-    """An event name that any peer survives.
+    """Return an event's name if any peer survives it.
 
     Raises:
-        UnknownEvent: It is no string, empty, too long, or reserved by Socket.IO or the hub.
+        UnknownEvent: The name is no string, empty, too long, or reserved by Socket.IO or the hub.
     """
     if not isinstance(event, str) or not event or len(event) > MAX_NAME:
         raise UnknownEvent(f"an event name is a string of 1 to {MAX_NAME} characters")
@@ -262,22 +412,22 @@ def check_event(event: Any) -> str:
 
 
 def check_room_name(room: Any) -> str:
-    """A room name.
+    """Return a room's name if it may be one.
 
     Raises:
-        InvalidPayload: It is no string, empty or too long.
+        InvalidPayload: The name is no string, empty or too long.
     """
-    return _name(room, "room")
+    return _check_name(room, "room")
 
 
 def parse_registration(payload: Any) -> Registration:
     """Parse CLIENT_REGISTER ``{usuario, sesion?, …}``.
 
     Raises:
-        InvalidPayload: With every problem in ``details``.
-        PayloadTooLarge: Its further fields are too long, or nested too deeply to be repeated.
+        InvalidPayload: The payload is no object, or a name in it is not valid.
+        PayloadTooLarge: The further fields are too long, or nested too deeply to be repeated.
     """
-    fields = _object(payload)
+    fields = _check_object(payload)
     sesion = fields.get("sesion")
     if sesion is None or (isinstance(sesion, int | float) and not isinstance(sesion, bool)):
         sesion = "" if sesion is None else str(sesion)
@@ -285,8 +435,8 @@ def parse_registration(payload: Any) -> Registration:
     if not is_plain(extras, MAX_DEPTH // 2) or len(write_json(extras)) > MAX_EXTRAS:
         raise PayloadTooLarge(f"what a registration says besides is {MAX_EXTRAS} bytes at most")
     return Registration(
-        usuario=_name(fields.get("usuario"), "usuario"),
-        sesion=sesion if sesion == "" else _name(sesion, "sesion"),
+        usuario=_check_name(fields.get("usuario"), "usuario"),
+        sesion=sesion if sesion == "" else _check_name(sesion, "sesion"),
         extras=extras,
     )
 
@@ -295,9 +445,9 @@ def parse_subscription(payload: Any) -> Subscription:
     """Parse CLIENT_SUSCRIBE ``{room, out?, since?: {history, number}}``.
 
     Raises:
-        InvalidPayload: With every problem in ``details``.
+        InvalidPayload: The payload is no object, or the room or the position is not valid.
     """
-    fields = _object(payload)
+    fields = _check_object(payload)
     since = fields.get("since")
     position = None
     if since is not None:
@@ -317,13 +467,13 @@ def parse_declaration(payload: Any, *, room: Any = None) -> Declaration:
     DevOps peers write ``capabilities`` for ``features``.
 
     Args:
-        payload: What arrived.
+        payload: The declaration, as read from JSON.
         room: The envelope's room, where the declaration came in ROOM_MESSAGE.
 
     Raises:
-        InvalidPayload: With every problem in ``details``.
+        InvalidPayload: The payload is no object, or a field of it is not valid.
     """
-    fields = _object({} if payload is None and room is not None else payload)
+    fields = _check_object({} if payload is None and room is not None else payload)
     features = fields.get("features")
     if features is None:
         features = fields.get("capabilities") or []
@@ -332,29 +482,34 @@ def parse_declaration(payload: Any, *, room: Any = None) -> Declaration:
     group = fields.get("group", "single")
     if group not in GROUPS:
         raise _invalid("group", f"expected one of {', '.join(GROUPS)}")
-    told = fields.get("descriptions", {})
-    if not isinstance(told, dict) or not all(isinstance(each, dict) for each in told.values()):
+    descriptions = fields.get("descriptions", {})
+    if not isinstance(descriptions, dict) or not all(
+        isinstance(each, dict) for each in descriptions.values()
+    ):
         raise _invalid("descriptions", "expected an object of objects")
     return Declaration(
         room=check_room_name(fields.get("room") if room is None else room),
         features=tuple(dict.fromkeys(features)),
         group=group,
         out=fields.get("out") is True,
-        descriptions={name: _description(each) for name, each in told.items()},
+        descriptions={name: _parse_description(each) for name, each in descriptions.items()},
     )
 
 
-def _description(told: Mapping[str, Any]) -> dict[str, Any]:
-    """What a master says of a capability, without what nobody could read."""
-    wanted = {
-        "summary": str,
-        "request": dict,
-        "reply": dict,
-        "timeoutMs": int,
-        "idempotent": bool,
-        "streams": bool,
-    }
-    return {key: told[key] for key, kind in wanted.items() if type(told.get(key)) is kind}
+_DESCRIPTION = {
+    "summary": str,
+    "request": dict,
+    "reply": dict,
+    "timeoutMs": int,
+    "idempotent": bool,
+    "streams": bool,
+}
+"""Fields of a capability's description, all of them optional, and their types."""
+
+
+def _parse_description(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep those fields of a capability's description that are known and of the right type."""
+    return {key: fields[key] for key, kind in _DESCRIPTION.items() if type(fields.get(key)) is kind}
 
 
 def parse_room_message(payload: Any) -> RoomMessage:
@@ -363,10 +518,10 @@ def parse_room_message(payload: Any) -> RoomMessage:
     Of an unread payload (`msgspec.Raw`) only event and room are read.
 
     Raises:
-        InvalidPayload: No object, or no valid room.
-        UnknownEvent: The inner event's name is none or reserved.
+        InvalidPayload: The payload is no object, or its room is not valid.
+        UnknownEvent: The inner event's name is not valid, or reserved.
     """
-    fields = _fields(payload)
+    fields = _split_object(payload)
     event = check_event(read_value(fields.get("event")))
     room = read_value(fields.get("room"))
     if event == HubEvent.GET_SERVER_STATE and room is None:
@@ -380,10 +535,10 @@ def parse_room_message(payload: Any) -> RoomMessage:
 
 
 def make_success(fields: Any = None) -> Answer:
-    """An answer that says yes.
+    """Make the answer to a request that succeeded.
 
     Args:
-        fields: An object's fields; anything else is put under ``result``.
+        fields: The answer's fields; a value that is no object is put under ``result``.
     """
     if fields is None:
         return {"success": True}
@@ -393,10 +548,11 @@ def make_success(fields: Any = None) -> Answer:
 
 
 def normalise(args: Sequence[Any]) -> Answer:
-    """One answer object from whatever a master acknowledged with.
+    """Make one answer object of the arguments that a master acknowledged with.
 
-    No argument, several, or no object: put under ``result``. An object without ``success``
-    succeeded unless it has an ``error``. A failure gets ``error`` and ``code`` if it lacks them.
+    No argument, several, or one that is no object: put under ``result``. An object without
+    ``success`` is a success unless it has an ``error``. A failure gets the ``error`` and the
+    ``code`` that it lacks.
     """
     value = args[0] if len(args) == 1 else (list(args) or None)
     if not isinstance(value, dict):
@@ -413,23 +569,23 @@ def normalise(args: Sequence[Any]) -> Answer:
 
 
 def is_failure(answer: Mapping[str, Any]) -> bool:
-    """Whether an answer says no."""
+    """Whether an answer is a failure."""
     return answer["success"] is not True
 
 
-def parse_trace_context(said: Mapping[str, Any]) -> dict[str, str]:
-    """What a meta says of the trace that a request belongs to; nothing if it says it wrongly."""
-    found = {}
-    for key, shape in zip(TRACE_CONTEXT, (_TRACEPARENT, _TRACESTATE), strict=True):
-        value = said.get(key)
-        if not isinstance(value, str) or shape.fullmatch(value) is None:
+def parse_trace_context(meta: Mapping[str, Any]) -> dict[str, str]:
+    """Keep those keys of a request's meta that say which trace it belongs to, if they are valid."""
+    context = {}
+    for key, pattern in zip(TRACE_CONTEXT, (_TRACEPARENT, _TRACESTATE), strict=True):
+        value = meta.get(key)
+        if not isinstance(value, str) or pattern.fullmatch(value) is None:
             break  # a tracestate alone means nothing
-        found[key] = value
-    return found
+        context[key] = value
+    return context
 
 
 def spread(data: Any) -> dict[str, Any]:
-    """What JavaScript's ``{...data}`` makes of a value; UIs rely on it for SET_ events."""
+    """Spread a value into an object, as JavaScript's ``{...data}``; UIs rely on it for SET_."""
     if isinstance(data, dict):
         return data
     if isinstance(data, list | str):
@@ -437,28 +593,28 @@ def spread(data: Any) -> dict[str, Any]:
     return {}
 
 
-def _fields(payload: Any) -> dict[str, Any]:
-    """An object's fields, unread if it is."""
+def _split_object(payload: Any) -> dict[str, Any]:
+    """Split an object into its fields, which are unread if the object is."""
     if not isinstance(payload, msgspec.Raw):
-        return _object(payload)
+        return _check_object(payload)
     try:
-        return _unread_fields(payload)
+        return _split(payload)
     except msgspec.ValidationError:
         raise _invalid("", "expected an object") from None
     except msgspec.DecodeError as exc:
         raise InvalidPayload(f"not valid JSON: {exc}") from None
 
 
-_unread_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_split = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
-def _object(payload: Any) -> dict[str, Any]:
+def _check_object(payload: Any) -> dict[str, Any]:
     if not isinstance(payload, dict):
         raise _invalid("", "expected an object")
     return payload
 
 
-def _name(value: Any, path: str) -> str:
+def _check_name(value: Any, path: str) -> str:
     if not isinstance(value, str) or not value or len(value) > MAX_NAME:
         raise _invalid(path, f"expected a string of 1 to {MAX_NAME} characters")
     return value

@@ -1,8 +1,12 @@
 """Engine.IO 4 and Socket.IO 5 packets, read no further than is needed.
 
-A hub mostly passes on what it does not read: here a packet's head is taken apart, its JSON is
-checked in one pass for what would break other peers, and its values stay the bytes they came as
-(`msgspec.Raw`). Whoever wants a value decodes it; whoever passes it on, copies it.
+May go in: how packets look, and taking them apart. May not: what an event means (`events`), which
+JSON is accepted (`json`), frames (`websocket`).
+
+A hub mostly passes on what it does not read: here a packet's head is split off, its JSON is checked
+in one pass for what would break other peers, and its values stay the bytes they came as
+(`msgspec.Raw`, decision 0004). Code that wants a value parses it; code that passes a value on
+copies its bytes.
 
 Layout of a text message, after Engine.IO's protocol revision 4 and Socket.IO's revision 5::
 
@@ -24,7 +28,7 @@ import msgspec
 
 from alephscript.errors import AlephScriptError, InvalidPayload, PayloadTooLarge
 from alephscript.protocol import events
-from alephscript.protocol.json import MAX_DEPTH, needs_no_depth_check, parse_json
+from alephscript.protocol.json import MAX_DEPTH, is_shallow_utf8, parse_json
 
 __all__ = [
     "CLOSE",
@@ -56,13 +60,13 @@ PROBE = b"probe"
 """Data of the ping and pong that try a websocket out before the upgrade."""
 
 MAX_ACK_DIGITS = 15
-"""Digits of an acknowledgement id; more than JavaScript counts exactly is nobody's honest id."""
+"""Digits of an acknowledgement id; JavaScript counts no further exactly, so no peer needs more."""
 
 _SEPARATOR = b"\x1e"
 
 
 class ProtocolError(AlephScriptError, ValueError):
-    """A peer sent what is no packet, or one that cannot be answered; its connection is done for."""
+    """A packet of a peer is not valid, or cannot be answered; the connection has to end."""
 
 
 class Kind(IntEnum):
@@ -78,9 +82,9 @@ class Kind(IntEnum):
 
 
 Packet = tuple[Kind, str, int | None, bytes]
-"""A Socket.IO packet whose payload is not yet read: what it is; its namespace, ``/`` unless it
-names one, without a query behind it; its acknowledgement id, None if there is none; its JSON text,
-empty if there is none."""
+"""A Socket.IO packet whose payload is not yet read: its kind; its namespace, ``/`` unless it names
+one, without a query behind it; its acknowledgement id, None if there is none; its JSON text, empty
+if there is none."""
 
 _HEAD = re.compile(
     rb"4([0-6])(?:(?<=[56])[0-9]{1,10}-)?(?:(/[^,?]*)(?:[?][^,]*)?(?:,|\Z))?([0-9]*)"
@@ -89,43 +93,50 @@ _KINDS = {b"%d" % kind: kind for kind in Kind}
 _RUNTIME_HEADS = {
     b"4%d%b," % (kind, events.RUNTIME.encode()): kind for kind in (Kind.EVENT, Kind.ACK)
 }
-"""Heads of nearly all packets: those of the usual namespace are found by one lookup."""
-_RUNTIME_HEAD = len(next(iter(_RUNTIME_HEADS)))
-_LONGEST_HEAD = _RUNTIME_HEAD + MAX_ACK_DIGITS + 1
+"""Heads of nearly all packets, up to the acknowledgement id: one lookup instead of `_HEAD`, and a
+microsecond less a packet."""
+_ID_START = len(next(iter(_RUNTIME_HEADS)))
+_ID_STOP = _ID_START + MAX_ACK_DIGITS
 
 
 def parse_packet(message: bytes) -> Packet:
-    """Take a Socket.IO packet's head apart.
+    """Split a Socket.IO packet's head from its payload.
 
     Args:
         message: An Engine.IO message, its ``4`` included.
 
     Raises:
-        ProtocolError: There is no packet of that kind, or its head is longer than any.
+        ProtocolError: The head is not that of a packet, or longer than a packet needs.
     """
-    known = _RUNTIME_HEADS.get(message[:_RUNTIME_HEAD])
-    if known is not None:
-        body = message.find(b"[", _RUNTIME_HEAD, _LONGEST_HEAD)
-        digits = message[_RUNTIME_HEAD:body]
-        if digits.isdigit() and body > 0:
-            return known, events.RUNTIME, int(digits), message[body:]
-        if body == _RUNTIME_HEAD:
-            return known, events.RUNTIME, None, message[body:]
+    kind = _RUNTIME_HEADS.get(message[:_ID_START])
+    if kind is not None:
+        # Payloads of these kinds are arrays; -1 if none begins where one has to.
+        payload_start = message.find(b"[", _ID_START, _ID_STOP + 1)
+        if payload_start == _ID_START:
+            return kind, events.RUNTIME, None, message[payload_start:]
+        if payload_start != -1:
+            ack = message[_ID_START:payload_start]
+            if ack.isdigit():
+                return kind, events.RUNTIME, int(ack), message[payload_start:]
+    return _parse_any_packet(message)
+
+
+def _parse_any_packet(message: bytes) -> Packet:
     head = _HEAD.match(message)
     if head is None:
         raise ProtocolError(f"no Socket.IO packet begins with {message[:2]!r}")
-    kind, namespace, ack = head.groups()
+    digit, namespace, ack = head.groups()
     if len(ack) > MAX_ACK_DIGITS or (namespace and len(namespace) > events.MAX_NAME):
         raise ProtocolError("the packet's head is longer than any")
     try:
         name = namespace.decode() if namespace else "/"
     except UnicodeDecodeError:
         raise ProtocolError("the packet's namespace is no UTF-8") from None
-    return _KINDS[kind], name, int(ack) if ack else None, message[head.end() :]
+    return _KINDS[digit], name, int(ack) if ack else None, message[head.end() :]
 
 
 def write_packet(kind: Kind, namespace: str, ack: int | None = None, payload: bytes = b"") -> bytes:
-    """A packet as an Engine.IO message, ``4`` included."""
+    """Write a packet as an Engine.IO message, ``4`` included."""
     if ack is None:
         return packet_head(kind, namespace) + payload
     return b"%b%d%b" % (packet_head(kind, namespace), ack, payload)
@@ -133,27 +144,28 @@ def write_packet(kind: Kind, namespace: str, ack: int | None = None, payload: by
 
 @functools.lru_cache
 def packet_head(kind: Kind, namespace: str) -> bytes:
-    """What all packets of a kind in a namespace begin with."""
-    where = b"" if namespace == "/" else b"%b," % namespace.encode()
-    return b"4%d%b" % (kind, where)
+    """Write what all packets of a kind in a namespace begin with."""
+    prefix = b"" if namespace == "/" else b"%b," % namespace.encode()
+    return b"4%d%b" % (kind, prefix)
 
 
-_NOTHING = msgspec.Raw()
+_ABSENT = msgspec.Raw()
+"""Stands for an argument that an event does not have."""
 _split = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
 def split_values(payload: bytes) -> list[msgspec.Raw]:
-    """The values of a packet's JSON array, unread, in one pass over the text.
+    """Split a packet's JSON array into its values, unread, in one pass over the text.
 
     The pass refuses what would break another peer: text that is no JSON, NaN and infinities,
     lone surrogates, text that is no UTF-8, nesting deeper than `MAX_DEPTH`.
 
     Raises:
-        InvalidPayload: It is no JSON array.
-        PayloadTooLarge: It is nested too deeply.
+        InvalidPayload: The payload is not a JSON array.
+        PayloadTooLarge: The payload is nested too deeply.
     """
-    if not needs_no_depth_check(payload):
-        parse_json(payload)
+    if not is_shallow_utf8(payload):
+        parse_json(payload)  # raises, and says what is wrong
     try:
         return _split(payload)
     except RecursionError:
@@ -163,50 +175,51 @@ def split_values(payload: bytes) -> list[msgspec.Raw]:
 
 
 class _Event(msgspec.Struct, array_like=True, gc=False):
-    """An event as nearly all are: a name, its data, and what is said besides."""
+    """An event as nearly all are: a name, its data, and its meta; what follows is checked only."""
 
     name: str
-    data: msgspec.Raw = _NOTHING
-    meta: msgspec.Raw = _NOTHING
+    data: msgspec.Raw = _ABSENT
+    meta: msgspec.Raw = _ABSENT
 
 
-_take_event_apart = msgspec.json.Decoder(_Event).decode
+_read_event = msgspec.json.Decoder(_Event).decode
 
 
 def split_event(payload: bytes) -> tuple[Any, Sequence[msgspec.Raw]]:
-    """An event's name, and its first two arguments, unread; checked as `split_values` checks them.
+    """Split an event into its name and its first two arguments, unread.
 
-    Nothing in the mesh has a meaning for further arguments: they are checked and left behind.
+    Everything is checked as `split_values` checks it. Further arguments mean nothing in the mesh
+    and are left out.
 
     Raises:
-        InvalidPayload: It is no JSON array, or an empty one.
-        PayloadTooLarge: It is nested too deeply.
+        InvalidPayload: The payload is not a JSON array, or an empty one.
+        PayloadTooLarge: The payload is nested too deeply.
     """
-    if not needs_no_depth_check(payload):
-        parse_json(payload)
+    if not is_shallow_utf8(payload):
+        parse_json(payload)  # raises, and says what is wrong
     try:
-        said = _take_event_apart(payload)
+        event = _read_event(payload)  # a microsecond less than splitting, then reading the name
     except (msgspec.DecodeError, RecursionError):
-        found = split_values(payload)  # a name that is no text, or a failure to be told
-        if not found:
+        values = split_values(payload)  # raises, unless only the name is no text
+        if not values:
             raise InvalidPayload("an event is an array that begins with its name") from None
-        return parse_json(found[0]), found[1:3]
-    if said.meta is not _NOTHING:
-        return said.name, (said.data, said.meta)
-    return said.name, () if said.data is _NOTHING else (said.data,)
+        return parse_json(values[0]), values[1:3]
+    if event.meta is not _ABSENT:
+        return event.name, (event.data, event.meta)
+    return event.name, () if event.data is _ABSENT else (event.data,)
 
 
 def open_packet(
     sid: str, *, upgrades: Sequence[str], ping_interval: float, ping_timeout: float, max_bytes: int
 ) -> bytes:
-    """Engine.IO's handshake.
+    """Write the message by which a hub opens an Engine.IO connection.
 
     Args:
         sid: The connection's id.
-        upgrades: Transports that it may change to.
+        upgrades: Transports that the client may change to.
         ping_interval: Seconds between heartbeats.
-        ping_timeout: Seconds that the peer may take to answer one.
-        max_bytes: The largest message that is taken.
+        ping_timeout: Seconds that the client may take to answer a ping.
+        max_bytes: The largest message that the hub takes.
     """
     return OPEN + msgspec.json.encode(
         {
@@ -220,15 +233,15 @@ def open_packet(
 
 
 def join_polling(messages: Iterable[bytes]) -> bytes:
-    """Engine.IO messages as the body of a polling response or request."""
+    """Join Engine.IO messages to the body of a polling response or request."""
     return _SEPARATOR.join(messages)
 
 
 def split_polling(body: bytes) -> list[bytes]:
-    """The Engine.IO messages of a polling body.
+    """Split a polling body into its Engine.IO messages.
 
     Raises:
-        ProtocolError: One of them is binary (base64 behind a ``b``), or empty.
+        ProtocolError: A message is binary (base64 behind a ``b``), or empty.
     """
     messages = body.split(_SEPARATOR)
     for message in messages:

@@ -2,8 +2,8 @@
 
 May go in: whatever RFC 6455 says. May not: what a message means (`packets`), sockets (`links`,
 `hub.sockets`). A frame is read in a fifth of the time that the sans-I/O core of the websockets
-library takes. No extensions, such as compression; binary messages are dropped: no peer of the mesh
-speaks either.
+library takes (decision 0008). No extensions, such as compression; binary messages are dropped: no
+peer of the mesh speaks either.
 
 Pure: no socket, no clock.
 """
@@ -16,6 +16,7 @@ import os
 from collections.abc import Callable
 
 __all__ = [
+    "FRAMES_A_WRITE",
     "FrameReader",
     "check_handshake",
     "mask",
@@ -30,18 +31,22 @@ _CONTINUATION, _TEXT, _BINARY, _CLOSE, _PING, _PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0
 _FIN, _RESERVED, _OPCODE = 0x80, 0x70, 0x0F
 _WHOLE_TEXT = _FIN | _TEXT
 _LONGEST_CONTROL, _TWO_BYTES, _EIGHT_BYTES = 125, 126, 127
-"""The longest payload of a control frame, and of one whose length takes no bytes of its own; what
-says there that it takes some."""
+"""The longest payload of a control frame, and of any frame whose size takes no bytes of its own;
+the marks in place of a size that takes two or eight."""
 
 _BROKEN, _NO_TEXT, _TOO_BIG = 1002, 1007, 1009
 _CODES = {1000, 1001, 1002, 1003, *range(1007, 1015), *range(3000, 5000)}
-"""Those that a close frame may carry (section 7.4, and IANA's registry)."""
+"""Codes that a close frame may carry (section 7.4, and IANA's registry)."""
+
+FRAMES_A_WRITE = 16
+"""Frames that are gathered into one write. All frames of a turn of the loop in one would be less
+work, but then the processes of a mesh work by turns, not side by side (decision 0003)."""
 
 _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
 def write_text_frame(message: bytes) -> bytes:
-    """A message as a server's websocket text frame: whole, unmasked (RFC 6455, section 5.2)."""
+    """Frame a message as a server's text: whole, unmasked (RFC 6455, section 5.2)."""
     size = len(message)
     if size < 126:  # noqa: PLR2004 - the RFC's own numbers
         return bytes((0x81, size)) + message
@@ -51,7 +56,7 @@ def write_text_frame(message: bytes) -> bytes:
 
 
 def mask_plainly(message: bytes, key: bytes) -> bytes:
-    """A message as it is on the way from a client, or that as a message again."""
+    """Mask a message, or unmask it: the same operation, in Python (RFC 6455, section 5.3)."""
     words = len(message) // 4 + 1
     # A key times 1 in every word is the key repeated; a quarter of the time of joining bytes.
     ones = _ONES[words] if words < len(_ONES) else _ones(words)
@@ -66,7 +71,7 @@ def _ones(words: int) -> int:
 _ONES = [_ones(words) for words in range(256)]
 
 mask: Callable[[bytes, bytes], bytes]
-"""As `mask_plainly`; in C, a tenth of the time, where websockets is installed with its own."""
+"""As `mask_plainly`; where the websockets package is installed its C, in a tenth of the time."""
 try:
     from websockets.speedups import apply_mask as mask
 except ImportError:
@@ -74,11 +79,7 @@ except ImportError:
 
 
 def write_masked_text_frame(message: bytes) -> bytes:
-    """A message as a client's websocket text frame: whole and masked (RFC 6455, section 5.3).
-
-    Args:
-        message: What it carries.
-    """
+    """Frame a message as a client's text: whole and masked (RFC 6455, section 5.3)."""
     if not _keys:
         pool = os.urandom(4096)
         _keys.extend(pool[at : at + 4] for at in range(0, len(pool), 4))
@@ -96,10 +97,10 @@ _keys: list[bytes] = []
 
 
 class FrameReader:
-    """Reads what a peer sends, in pieces as they come.
+    """Reads the frames that a peer sends, in pieces as they come.
 
     Args:
-        masked: Whether the peer is a client: its frames are masked, those to it are not.
+        masked: Whether the peer is a client: a client masks its frames, a hub does not.
         max_bytes: The largest message that is taken, in one frame or many; no less than 125.
 
     Attributes:
@@ -107,14 +108,19 @@ class FrameReader:
         closed: Whether the peer closed, or broke the rules; nothing is read from then on.
     """
 
+    # What is kept between two calls of `read`:
+    # - the beginning of a frame that is not all there (`_rest`), and how many bytes of that frame
+    #   have to be there before looking at it again is worth while (`_wanted`; 0 without a rest);
+    # - the fragments of a text message that is not all there (`_fragments`), how many bytes more it
+    #   may have (`_left`), and whether it is text or binary (`_unfinished`, an opcode; 0 for none).
     __slots__ = (
-        "_flag",
-        "_head",
+        "_fragments",
+        "_header",
         "_left",
+        "_mask_bit",
         "_max",
-        "_opcode",
-        "_parts",
         "_rest",
+        "_unfinished",
         "_wanted",
         "closed",
         "reply",
@@ -123,127 +129,133 @@ class FrameReader:
     def __init__(self, *, masked: bool, max_bytes: int) -> None:
         self.reply = b""
         self.closed = False
-        self._head, self._flag = (6, 0x80) if masked else (2, 0)
+        self._header, self._mask_bit = (6, 0x80) if masked else (2, 0)
         self._max = self._left = max_bytes
-        self._opcode = _CONTINUATION  # of a message that is not whole yet: none
-        self._parts: list[bytes] = []
+        self._unfinished = _CONTINUATION
+        self._fragments: list[bytes] = []
         self._rest = bytearray()
         self._wanted = 0
 
-    def read(self, data: bytes) -> list[bytes]:
-        """The text messages that are whole with this piece."""
+    def read(self, data: bytes) -> list[bytes]:  # noqa: C901, PLR0912 - unrolled: hot
+        """Read the text messages that are whole with this piece."""
         if self._wanted:
-            data = self._gathered(data)
-        texts: list[bytes] = []
-        head, flag = self._head, self._flag
-        at, end = 0, len(data)
+            self._rest += data
+            if len(self._rest) < self._wanted:
+                return []
+            data, self._wanted = bytes(self._rest), 0
+            self._rest.clear()
+        messages: list[bytes] = []
+        header, mask_bit = self._header, self._mask_bit
+        start, end = 0, len(data)
         while not self.closed:
-            stop = at + head
+            # As far as the header reaches, with a longer size, with the payload: each time that
+            # the data ends before, this is what has to be there.
+            stop = start + header
             if stop > end:
                 break
-            size = data[at + 1] ^ flag
-            if (
-                size == _TWO_BYTES  # as most are: without a call
-                and stop + 2 <= end
-                and (length := data[at + 2] << 8 | data[at + 3]) <= self._left
-            ):
-                stop, size = stop + 2, length
-            elif size > _LONGEST_CONTROL:
-                stop, size = self._long(data, at, size)
-            body = stop
+            size = data[start + 1] ^ mask_bit
+            if size > _LONGEST_CONTROL:
+                if size == _TWO_BYTES:
+                    stop += 2
+                    if stop > end:
+                        break
+                    size = data[start + 2] << 8 | data[start + 3]
+                elif size == _EIGHT_BYTES:
+                    stop += 8
+                    if stop > end:
+                        break
+                    size = int.from_bytes(data[start + 2 : start + 10])
+                else:  # the mask bit is wrong: a client that does not mask, or a hub that does
+                    self._close(_BROKEN)
+                    break
+                if size > self._left:  # before the payload is waited for
+                    self._close(_TOO_BIG)
+                    break
+            payload_start = stop
             stop += size
             if stop > end:
                 break
-            payload = data[body:stop]
-            if flag:
-                payload = mask(payload, data[body - 4 : body])
-            if data[at] == _WHOLE_TEXT and not self._opcode:
-                texts.append(payload)
+            payload = data[payload_start:stop]
+            if mask_bit:
+                payload = mask(payload, data[payload_start - 4 : payload_start])
+            if data[start] == _WHOLE_TEXT and not self._unfinished:  # as nearly all are: no call
+                messages.append(payload)
             else:
-                self._take(data[at], payload, texts)
-            at = stop
-        if at < end and not self.closed:
-            self._rest += data[at:]
-            self._wanted = stop - at
-        return texts
+                self._take(data[start], payload, messages)
+            start = stop
+        if start < end and not self.closed:
+            self._rest += data[start:]
+            self._wanted = stop - start
+        return messages
 
-    def _gathered(self, data: bytes) -> bytes:
-        """All that waits, if it is enough with this piece, else nothing."""
-        self._rest += data
-        if len(self._rest) < self._wanted:
-            return b""
-        data, self._wanted = bytes(self._rest), 0
-        self._rest.clear()
-        return data
+    def _take(self, first: int, payload: bytes, messages: list[bytes]) -> None:
+        """Handle a frame that is not a whole text message.
 
-    def _long(self, data: bytes, at: int, mark: int) -> tuple[int, int]:
-        """Where a longer frame's payload begins, and its size; beyond the end if not there."""
-        begin = at + self._head + (2 if mark == _TWO_BYTES else 8)
-        size = int.from_bytes(data[at + 2 : begin - self._head + 2])
-        if mark > _EIGHT_BYTES:
-            self._close(_BROKEN)  # a client that does not mask, or a hub that does
-        elif begin > len(data):
-            return begin, 0
-        elif size > self._left:
-            self._close(_TOO_BIG)
-        else:
-            return begin, size
-        return len(data), 1
-
-    def _take(self, first: int, payload: bytes, texts: list[bytes]) -> None:
-        """A frame that is not a whole text message."""
+        Args:
+            first: The frame's first byte.
+            payload: The frame's payload, unmasked.
+            messages: Where a text message goes that is whole with this frame.
+        """
         opcode = first & _OPCODE
         if first & _RESERVED:
-            self._close(_BROKEN)
+            self._close(_BROKEN)  # an extension, such as compression, which was not agreed upon
         elif opcode >= _CLOSE:
-            self._control(first, payload)
-        elif opcode > _BINARY or (opcode == _CONTINUATION) != bool(self._opcode):
+            self._take_control(first, payload)
+        elif opcode > _BINARY or (opcode == _CONTINUATION) != bool(self._unfinished):
             self._close(_BROKEN)  # unknown, or it continues nothing, or leaves something unfinished
         else:
-            self._opcode = self._opcode or opcode
-            self._left -= len(payload)
-            if payload and self._opcode == _TEXT:
-                self._parts.append(payload)
-            if self._left < 0:
-                self._close(_TOO_BIG)
-            elif first & _FIN:
-                if self._opcode == _TEXT:
-                    texts.append(b"".join(self._parts))
-                self._parts, self._left, self._opcode = [], self._max, _CONTINUATION
+            self._take_fragment(first, payload, messages)
 
-    def _control(self, first: int, payload: bytes) -> None:
+    def _take_fragment(self, first: int, payload: bytes, messages: list[bytes]) -> None:
+        self._unfinished = self._unfinished or first & _OPCODE
+        self._left -= len(payload)
+        if payload and self._unfinished == _TEXT:
+            self._fragments.append(payload)
+        if self._left < 0:
+            self._close(_TOO_BIG)
+        elif first & _FIN:
+            if self._unfinished == _TEXT:
+                messages.append(b"".join(self._fragments))
+            self._fragments, self._left, self._unfinished = [], self._max, _CONTINUATION
+
+    def _take_control(self, first: int, payload: bytes) -> None:
         opcode = first & _OPCODE
         if opcode > _PONG or not first & _FIN or len(payload) > _LONGEST_CONTROL:
             self._close(_BROKEN)
         elif opcode == _PING:
             self._send(_PONG, payload)
         elif opcode == _CLOSE:
-            code = int.from_bytes(payload[:2])
-            if payload and (len(payload) == 1 or code not in _CODES):
-                code = _BROKEN
-            try:
-                payload[2:].decode()
-            except UnicodeDecodeError:
-                code = _NO_TEXT
-            self._close(code)
+            self._close(_code_to_echo(payload))
 
     def _close(self, code: int) -> None:
         self.closed = True
         self._send(_CLOSE, code.to_bytes(2) if code else b"")
 
     def _send(self, opcode: int, payload: bytes) -> None:
-        frame = write_text_frame if self._flag else write_masked_text_frame
-        self.reply += bytes((_FIN | opcode,)) + frame(payload)[1:]
+        write = write_text_frame if self._mask_bit else write_masked_text_frame
+        self.reply += bytes((_FIN | opcode,)) + write(payload)[1:]
+
+
+def _code_to_echo(payload: bytes) -> int:
+    """Choose the code that a close frame is answered with; 0 for none, as it had none."""
+    code = int.from_bytes(payload[:2])
+    if payload and (len(payload) == 1 or code not in _CODES):
+        code = _BROKEN
+    try:
+        payload[2:].decode()
+    except UnicodeDecodeError:
+        return _NO_TEXT
+    return code
 
 
 def write_close_frame(code: int, reason: str = "") -> bytes:
-    """A hub's close frame; of a reason, what fits."""
-    said = reason.encode()[: _LONGEST_CONTROL - 2].decode(errors="ignore").encode()
-    return bytes((_FIN | _CLOSE, 2 + len(said))) + code.to_bytes(2) + said
+    """Write a hub's close frame, with as much of a reason as fits."""
+    fitting = reason.encode()[: _LONGEST_CONTROL - 2].decode(errors="ignore").encode()
+    return bytes((_FIN | _CLOSE, 2 + len(fitting))) + code.to_bytes(2) + fitting
 
 
 def write_handshake(host: str, target: str, key: bytes) -> bytes:
-    """A client's request for a websocket.
+    """Write a client's request for a websocket.
 
     Args:
         host: The server's name, and its port unless that is the usual one.
@@ -257,10 +269,10 @@ def write_handshake(host: str, target: str, key: bytes) -> bytes:
 
 
 def check_handshake(response: bytes, key: bytes) -> None:
-    """See whether the head of a response grants what was asked for.
+    """Check that the head of a response grants the websocket that was asked for.
 
     Raises:
-        ConnectionError: It does not.
+        ConnectionError: The response is not HTTP, refuses or redirects, or its headers are wrong.
     """
     status, *lines = response.decode("latin-1").split("\r\n")
     version, _, code = status.partition(" ")
@@ -268,13 +280,16 @@ def check_handshake(response: bytes, key: bytes) -> None:
         raise ConnectionError("what answered speaks no HTTP")
     if code[:3] != "101":
         raise ConnectionError(f"a websocket was refused: {code}")
-    headers = {
-        name.lower(): value.strip() for name, _, value in (each.partition(":") for each in lines)
-    }
+    headers: dict[str, str] = {}
+    for line in lines:
+        name, _, value = line.partition(":")
+        name, value = name.lower(), value.strip()
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    options = [each.strip() for each in headers.get("connection", "").lower().split(",")]
     accept = base64.b64encode(hashlib.sha1(base64.b64encode(key) + _GUID).digest()).decode()  # noqa: S324 - the RFC's
     if (
         headers.get("upgrade", "").lower() != "websocket"
-        or "upgrade" not in headers.get("connection", "").lower()
+        or "upgrade" not in options
         or headers.get("sec-websocket-accept") != accept
         or "sec-websocket-extensions" in headers
     ):

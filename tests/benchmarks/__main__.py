@@ -46,7 +46,7 @@ from tests.benchmarks.contenders import CONTENDERS, released
 from tests.benchmarks.machine import Neighbours, ProcessFailed, raise_file_limit
 from tests.benchmarks.regimes import FULL, HUB_ONLY, QUICK, REGIMES, TINY, Found, Scale
 
-_PACKAGES = ("python-socketio", "uvicorn", "picows", "uvloop", "orjson", "nats-py", "msgspec")
+_PACKAGES = ("python-socketio", "uvicorn", "websockets", "uvloop", "orjson", "nats-py", "msgspec")
 _DISTURBED = 0.1
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from alephscript import AlephScriptClient
 from alephscript.client import loops
-from tests.conftest import RedisServer
+from tests.support.redis import RedisServer
 
 ROOT = Path(__file__).parents[2]
 

@@ -16,11 +16,19 @@ from typing import Any
 import attrs
 import pytest
 
-from alephscript import AlephScriptClient, CapabilityError, RequestFor, capability
-from alephscript.cli import parser
+from alephscript import (
+    AlephScriptClient,
+    CapabilityError,
+    RequestError,
+    RequestFor,
+    capability,
+    errors,
+)
+from alephscript.cli import EXIT_CODES, parser
 from alephscript.cli.showing import example
 from alephscript.contracts import json_schema, structure
 from alephscript.hub import Hub
+from tests.support.tools import ROOT
 
 pytestmark = pytest.mark.anyio
 
@@ -170,6 +178,14 @@ async def test_what_cannot_be_done_is_said_in_a_sentence(
     assert "secret" not in ended.err
 
 
+def test_every_error_of_ours_has_an_exit_code() -> None:
+    """So 20 says for sure that a capability failed with a code of its own."""
+    ours = {each.code for each in vars(errors).values() if hasattr(each, "code")}
+    ours -= {CapabilityError.code, RequestError.code}
+    assert "closed" in ours
+    assert ours == EXIT_CODES.keys()
+
+
 async def test_a_room_is_watched_event_by_event(url: str) -> None:
     """As JSON for programs, until enough has come."""
     async with (
@@ -232,7 +248,7 @@ async def test_a_master_in_plain_node_is_listed_and_can_be_called(
     """It never heard of this package."""
     process = await asyncio.create_subprocess_exec(
         node,
-        Path(__file__).parents[1] / "node" / "master.mjs",
+        ROOT / "tests" / "node" / "master.mjs",
         *("--url", url, "--dialect", dialect, "--room", "NODE_ROOM"),
         stdout=asyncio.subprocess.PIPE,
     )

@@ -8,7 +8,7 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
@@ -28,19 +28,15 @@ from alephscript import (
     observe,
     on,
 )
-from alephscript.links._asyncio import AsyncioTransport
-from alephscript.links._picows import PicowsTransport
 from alephscript.links._socketio import SocketIOTransport
-
-from .conftest import MeshUnderTest, at_once
+from alephscript.links.websocket import WebSocketTransport
+from tests.support.meshes import C, MeshUnderTest, at_once
 
 pytestmark = pytest.mark.anyio
 
-C = TypeVar("C", bound=AlephScriptClient)
 
 LIBRARIES: dict[str, Any] = {
-    "picows": PicowsTransport,
-    "asyncio": AsyncioTransport,
+    "websocket": WebSocketTransport,
     "python-socketio": SocketIOTransport,
 }
 
@@ -146,7 +142,8 @@ class Wires:
 
     async def enter(self, client: C) -> C:
         """Open a client, which is closed when the test ends."""
-        return await self.mesh._clients.enter_async_context(client)
+        await self.mesh._clients.enter_async_context(client)
+        return client
 
     def cut(self, *clients: AlephScriptClient) -> None:
         """Cut these clients' links."""
@@ -154,7 +151,7 @@ class Wires:
             if self.kind != "memory":
                 self._relay_of[client].cut()
             elif client._session is not None:
-                client._session._link.drop("cut")  # type: ignore[union-attr]
+                client._session._channel.link.drop("cut")  # type: ignore[union-attr]
 
     async def end(self) -> None:
         """Close every client, the hub, and the wires."""
@@ -274,7 +271,7 @@ async def test_a_hundred_requests_on_a_cut_link_end_at_once(wires: Wires) -> Non
     assert {type(each) for each in ended} == {LinkLost}
     assert len({id(each) for each in ended}) == 100
     assert session is not None
-    assert len(session._pending) == 0
+    assert len(session._channel.pending) == 0
     await asker.through(2)
     async with asyncio.timeout(5):
         assert await asker.request("RUN", {"n": 1}) == {"n": 1}
@@ -378,10 +375,15 @@ async def test_a_hub_that_hangs_up_at_once_is_not_pestered(wired: Wires) -> None
     assert not caught.value.fatal
     assert client.state is State.CLOSED
     attempts: list[float] = []
+
+    def note() -> dict[str, Any]:
+        attempts.append(0)
+        return {}
+
     patient = wired.make(
         relay,
         retry_open=True,
-        auth=lambda: attempts.append(0) or {},  # type: ignore[func-returns-value]
+        auth=note,
         backoff=lambda: iter([0.0, 0.0, 60.0]),
     )
     opening = asyncio.create_task(patient.__aenter__())

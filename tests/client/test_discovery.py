@@ -19,10 +19,9 @@ from alephscript import (
     capability,
     master,
 )
+from alephscript.client.calls import Call
 from alephscript.client.discovery import MemberInfo
-from alephscript.client.session import Call
-
-from .test_stock_dialect import Silent
+from tests.support.meshes import Silent
 
 pytestmark = pytest.mark.anyio
 
@@ -98,7 +97,7 @@ async def test_stock_masters_appear_with_what_they_declared(mesh: Any) -> None:
     client = await mesh.open(usuario="stock", sesion="1")
     session = client._session
     declared = {"room": "OLD", "features": ["GET_X", "Y"], "descriptions": {"Y": {"summary": 7}}}
-    await session._tell("MAKE_MASTER", declared)
+    await session.dialect.tell("MAKE_MASTER", declared)
     offers = await client.discover()
     assert [(each.room, each.capability, each.masters) for each in offers] == [
         ("OLD", "X", ("stock1",)),
@@ -161,7 +160,7 @@ async def test_members_tell_what_they_are_and_how_they_do(mesh: Any) -> None:
 async def test_who_does_not_answer_is_named(mesh: Any) -> None:
     """And costs the others' answers nothing."""
     slow = await mesh.open(usuario="slow", sesion="1")
-    slow._session._inbox.asked = lambda *_: None
+    slow._session._hand_on = lambda *_: None
     client = await mesh.open(usuario="me", sesion="1")
     survey = await client.survey("ping", timeout=0.3)
     assert (set(survey.answers), survey.missing) == ({"me1"}, ("slow1",))

@@ -19,7 +19,7 @@ from alephscript import (
     observe,
     on,
 )
-from alephscript.client.serving import current
+from alephscript.client.jobs import current_job
 
 pytestmark = pytest.mark.anyio
 
@@ -296,11 +296,11 @@ async def test_a_listener_inherits_no_deadline_from_who_speaks(mesh: Any) -> Non
     class Clock(Ear):
         @on("SPOKEN")
         async def ordered(self, event: Event[Any]) -> None:
-            self.note(current.get())
+            self.note(current_job.get())
 
         @on("SPOKEN", ordered=False)
         async def unordered(self, event: Event[Any]) -> None:
-            self.note(current.get())
+            self.note(current_job.get())
 
     clock = await mesh.open(Clock)
     await mesh.open(Speaker)

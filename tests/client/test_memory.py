@@ -16,7 +16,7 @@ from alephscript import (
     StateError,
     capability,
 )
-from alephscript.client.client import full_jitter
+from alephscript.client.lifecycle import full_jitter
 from alephscript.testing import InMemoryMesh
 
 pytestmark = pytest.mark.anyio

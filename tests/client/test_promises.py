@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 import pytest
@@ -29,6 +29,7 @@ from alephscript import (
     observe,
     on,
 )
+from alephscript.client.declaring import RoomRole
 
 pytestmark = pytest.mark.anyio
 
@@ -43,7 +44,7 @@ class Part:
 class Bot(AlephScriptClient):
     """Serves in ways that can be watched."""
 
-    rooms = ("WORK",)
+    rooms: ClassVar[tuple[str | RoomRole, ...]] = ("WORK",)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -181,7 +182,7 @@ async def nothing_waits(*clients: AlephScriptClient) -> bool:
     """Whether neither side has anything left of any request, when all is cleaned up."""
     async with asyncio.timeout(5):
         while any(  # noqa: ASYNC110 - tasks say nothing when they have ended
-            len(each._session._pending) + len(each._service)  # type: ignore[union-attr,arg-type]
+            len(each._session._channel.pending) + len(each._service)  # type: ignore[union-attr,arg-type]
             for each in clients
         ):
             await asyncio.sleep(0)
@@ -217,6 +218,7 @@ async def test_cancelling_the_asker_cancels_the_method(mesh: Any) -> None:
     assert await nothing_waits(bot, client)
 
 
+@pytest.mark.slow
 async def test_ten_thousand_cancelled_requests_leave_nothing_behind(mesh: Any) -> None:
     """No pending entry, no work and no task, on no side."""
     bot, client = await mesh.open(Bot), await mesh.open()
@@ -423,6 +425,17 @@ async def test_a_stream_ends_with_its_deadline_and_with_its_master(mesh: Any) ->
     with pytest.raises(MasterLost):
         async for _ in parts:
             pass
+
+
+async def test_a_client_s_timeout_is_for_requests_and_not_for_streams(mesh: Any) -> None:
+    """A stream may go on for a day."""
+    await mesh.open(Bot)
+    client = await mesh.open(timeout=0.1)
+    parts = client.stream("COUNT", 100)
+    assert (await anext(parts))["number"] == 0
+    with pytest.raises(DeadlineExceeded):
+        await client.request("FOREVER")
+    assert [part["number"] async for part in parts] == list(range(1, 100))
 
 
 async def test_progress_is_heard_by_who_listens(mesh: Any) -> None:

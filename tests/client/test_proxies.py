@@ -124,4 +124,4 @@ def test_what_offers_nothing_is_refused() -> None:
     with pytest.raises(DeclarationError, match="offers nothing"):
         client.proxy(AlephScriptClient)
     with pytest.raises(DeclarationError, match="RequestFor"):
-        client.proxy(Silent)
+        client.proxy(Silent)  # type: ignore[type-abstract]

@@ -55,7 +55,7 @@ class Listener(AlephScriptClient):
         """Cut the link, and come back only when it may."""
         assert self._session is not None
         self.may_connect.clear()
-        link: Any = self._session._link
+        link: Any = self._session._channel.link
         link.drop("cut") if hasattr(link, "drop") else link.abort()
 
     async def has_heard(self, count: int) -> list[Any]:

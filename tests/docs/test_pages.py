@@ -15,9 +15,9 @@ import pytest
 
 from alephscript import cli
 from alephscript.hub import Hub
-from tests.docs.pages import DOCS, PAGES, PORT, Block, blocks, run
-from tests.docs.terminals import Desk, environment
-from tests.upstream.conftest import line_of, node_process
+from tests.support.node import line_of, node_process
+from tests.support.pages import DOCS, PAGES, PORT, Block, blocks, run
+from tests.support.terminals import Desk, environment
 
 pytestmark = pytest.mark.anyio
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.docs.pages import DOCS, blocks, run
-from tests.docs.terminals import Desk
+from tests.support.pages import DOCS, blocks, run
+from tests.support.terminals import Desk
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300)]  # pip has to fetch what it installs
 

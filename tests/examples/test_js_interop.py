@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-from pathlib import Path
 
 import pytest
 
 from alephscript.aaia import AAIA_ROOM
 from alephscript.testing import HubMesh
 from examples.persefon_bot import PersefonBot
+from tests.support.tools import ROOT
 
 pytestmark = pytest.mark.anyio
 
-SCRIPT = Path(__file__).parents[2] / "examples" / "js" / "test-socketio.mjs"
+SCRIPT = ROOT / "examples" / "js" / "test-socketio.mjs"
 
 
 async def run_script(node: str, *arguments: str) -> tuple[int | None, str, str]:

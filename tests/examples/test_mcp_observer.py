@@ -13,12 +13,14 @@ from typing import Any
 import pytest
 from mcp import StdioServerParameters
 from mcp.client.client import Client
+from mcp.shared.subscriptions import ResourceUpdated
+from mcp_types import TextContent, TextResourceContents
 
 from alephscript import AlephScriptClient, Request, capability
 from alephscript.testing import HubMesh, InMemoryMesh
 from examples.mcp_observer import EVENTS, MCPObserver, ObserverServer
 from examples.persefon_bot import PersefonBot
-from tests.docs.pages import DOCS, blocks
+from tests.support.pages import DOCS, blocks
 
 pytestmark = pytest.mark.anyio
 
@@ -86,11 +88,17 @@ async def names(client: Client) -> set[str]:
     return {tool.name for tool in (await client.list_tools()).tools}
 
 
+def text_of(content: object) -> str:
+    """The text of a content that has one."""
+    assert isinstance(content, TextContent | TextResourceContents), content
+    return content.text
+
+
 async def text(client: Client, tool: str, **arguments: Any) -> Any:
     """What a tool answers, read."""
     result = await client.call_tool(tool, arguments)
-    assert not result.is_error, result.content[0].text
-    return json.loads(result.content[0].text)
+    assert not result.is_error, text_of(result.content[0])
+    return json.loads(text_of(result.content[0]))
 
 
 async def offered(observer: MCPObserver, tool: str) -> None:
@@ -139,7 +147,7 @@ async def test_every_capability_of_the_mesh_is_a_tool_with_its_schema(mesh: InMe
         assert tools["WAIT_LONG"].description == "Wait until cancelled."
         assert tools["AAIA_STEP_FIA"].input_schema["required"] == ["sessionId", "fiaIndex"]
         result = await client.call_tool("AAIA_GET_APPS", {})
-        assert result.structured_content == json.loads(result.content[0].text)
+        assert result.structured_content == json.loads(text_of(result.content[0]))
 
 
 async def test_all_thirteen_capabilities_of_the_bot_can_be_called(mesh: InMemoryMesh) -> None:
@@ -190,8 +198,9 @@ async def test_what_is_said_in_the_room_is_a_resource_with_updates(mesh: InMemor
         async with client.listen(resource_subscriptions=[EVENTS]) as updates:
             await bot.broadcast("NEWS", {"n": 1}, room="AAIA_ROOM")
             update = await anext(aiter(updates))
+        assert isinstance(update, ResourceUpdated)
         assert str(update.uri) == EVENTS
-        read = json.loads((await client.read_resource(EVENTS)).contents[0].text)
+        read = json.loads(text_of((await client.read_resource(EVENTS)).contents[0]))
         assert (read[-1]["event"], read[-1]["data"]) == ("NEWS", {"n": 1})
         assert await text(client, "recent_events", since=read[-1]["number"] - 1) == [read[-1]]
         assert await text(client, "recent_events", since=read[-1]["number"]) == []
@@ -201,20 +210,21 @@ async def test_the_named_resources_and_prompts_are_there(mesh: InMemoryMesh) -> 
     """As the AAIA server's users expect them."""
     async with PersefonBot(mesh), observed(mesh) as (client, observer):
         await observer.ready()
-        catalog = json.loads((await client.read_resource("aaia://apps/catalog")).contents[0].text)
+        apps = await client.read_resource("aaia://apps/catalog")
+        catalog = json.loads(text_of(apps.contents[0]))
         assert {"demo-logica", "demo-sbr"} <= {app["id"] for app in catalog}
-        assert json.loads((await client.read_resource("aaia://sessions")).contents[0].text) == []
-        paradigms = (await client.read_resource("aaia://paradigms")).contents[0].text
+        sessions = await client.read_resource("aaia://sessions")
+        assert json.loads(text_of(sessions.contents[0])) == []
+        paradigms = text_of((await client.read_resource("aaia://paradigms")).contents[0])
         assert {each["id"] for each in json.loads(paradigms)} >= {"logica", "sbr", "situada"}
         prompts = {prompt.name for prompt in (await client.list_prompts()).prompts}
         assert prompts == {"aaia_create_session", "aaia_step_cycle", "aaia_paradigms_guide"}
         cycle = await client.get_prompt("aaia_step_cycle", {"sessionId": "s", "fiaIndex": "0"})
-        assert "aaia_step_fia" in cycle.messages[0].content.text
-        assert (
-            "Lógica" in (await client.get_prompt("aaia_paradigms_guide")).messages[0].content.text
-        )
+        assert "aaia_step_fia" in text_of(cycle.messages[0].content)
+        guide = await client.get_prompt("aaia_paradigms_guide")
+        assert "Lógica" in text_of(guide.messages[0].content)
         made = await client.get_prompt("aaia_create_session", {"appId": "demo-sbr"})
-        assert "demo-sbr" in made.messages[0].content.text
+        assert "demo-sbr" in text_of(made.messages[0].content)
 
 
 async def test_failures_are_tool_errors_with_their_code(mesh: InMemoryMesh) -> None:
@@ -224,10 +234,10 @@ async def test_failures_are_tool_errors_with_their_code(mesh: InMemoryMesh) -> N
         for tool in ("aaia_step_fia", "AAIA_STEP_FIA"):
             result = await client.call_tool(tool, {"sessionId": "none", "fiaIndex": 0})
             assert result.is_error
-            assert "session_not_found" in result.content[0].text
+            assert "session_not_found" in text_of(result.content[0])
         wrong = await client.call_tool("AAIA_STEP_FIA", {"sessionId": 7})
-        assert "invalid_payload" in wrong.content[0].text
-        assert "fiaIndex" in wrong.content[0].text
+        assert "invalid_payload" in text_of(wrong.content[0])
+        assert "fiaIndex" in text_of(wrong.content[0])
         assert (await client.call_tool("NO_SUCH_TOOL", {})).is_error
 
 
@@ -237,7 +247,7 @@ async def test_a_hub_that_is_down_is_said_and_the_server_comes_back_with_it() ->
     async with observed(mesh) as (client, observer):
         missing = await client.call_tool("aaia_list_apps", {})
         assert missing.is_error
-        assert "no hub" in missing.content[0].text
+        assert "no hub" in text_of(missing.content[0])
         async with mesh:
             await observer.ready()
             async with PersefonBot(mesh, backoff=at_once):
@@ -259,13 +269,13 @@ async def test_cancelling_a_call_cancels_the_request_and_progress_comes_through(
     told: list[tuple[float, str | None]] = []
     heard = asyncio.Event()
 
-    async def progress(done: float, _: float | None, message: str | None) -> None:
-        told.append((done, message))
+    async def note(progress: float, total: float | None, message: str | None) -> None:
+        told.append((progress, message))
         heard.set()
 
     async with Slow(mesh) as slow, observed(mesh) as (client, observer):
         await offered(observer, "WAIT_LONG")
-        call = asyncio.ensure_future(client.call_tool("WAIT_LONG", {}, progress_callback=progress))
+        call = asyncio.ensure_future(client.call_tool("WAIT_LONG", {}, progress_callback=note))
         await slow.running.wait()
         await heard.wait()
         assert told == [(0.5, "half way")]
@@ -273,6 +283,7 @@ async def test_cancelling_a_call_cancels_the_request_and_progress_comes_through(
         await slow.stopped.wait()
 
 
+@pytest.mark.slow
 async def test_it_serves_on_stdio(hub: HubMesh, bot: PersefonBot) -> None:
     """As MCP clients start it that are told what its page tells them."""
     [told] = [json.loads(block.text) for block in blocks(PAGE) if block.language == "json"]
@@ -286,7 +297,7 @@ async def test_it_serves_on_stdio(hub: HubMesh, bot: PersefonBot) -> None:
             result = await client.call_tool("aaia_list_apps", {})
             if not result.is_error:  # its link to the hub is made meanwhile
                 break
-        assert json.loads(result.content[0].text)["apps"]
+        assert json.loads(text_of(result.content[0]))["apps"]
 
 
 async def test_it_serves_over_http(hub: HubMesh, bot: PersefonBot) -> None:
@@ -310,7 +321,7 @@ async def test_it_serves_over_http(hub: HubMesh, bot: PersefonBot) -> None:
                     result = await client.call_tool("aaia_list_apps", {})
                     if not result.is_error:
                         break
-                assert json.loads(result.content[0].text)["apps"]
+                assert json.loads(text_of(result.content[0]))["apps"]
         finally:
             process.terminate()
             await process.communicate()

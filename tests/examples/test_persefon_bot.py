@@ -78,7 +78,7 @@ async def test_the_seeds_flow_with_everything_that_the_room_is_told(
         session_id = opened.session_id
         assert opened.session.session_id == session_id == str(uuid.UUID(session_id))
         assert (opened.app_id, opened.fias_count) == ("demo-logica", len(opened.session.fias))
-        created = {"session_id": session_id, "app_id": "demo-logica"}
+        created: dict[str, Any] = {"session_id": session_id, "app_id": "demo-logica"}
         await room.expect("SESSION_CREATED", **created, within=5)
 
         sent = await client.request(

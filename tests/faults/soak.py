@@ -14,8 +14,7 @@ import attrs
 
 from alephscript import AlephScriptClient, Event, RequestError, capability, master, observe, on
 from alephscript.hub import Hub
-
-from .conftest import Line
+from tests.support.lines import Line
 
 
 @attrs.define
@@ -109,10 +108,12 @@ class Asker(AlephScriptClient):
                 said = {"by": self.usuario, "n": number}
                 await self.broadcast("SAID", said, room="NEWS")
             except RequestError as error:
-                ends or ends.append(error.code)
+                if not ends:
+                    ends.append(error.code)
                 await asyncio.sleep(0.01)
             except asyncio.CancelledError:
-                ends or ends.append("cancelled")
+                if not ends:
+                    ends.append("cancelled")
                 raise
 
 
@@ -163,7 +164,9 @@ async def soak(seconds: float, seed: int) -> tuple[History, dict[str, Any]]:
                     await asyncio.sleep(0.01)
             left = {
                 "hub's open requests": hub._engine.in_flight,
-                "pending": sum(len(each._session._pending) for each in clients if each._session),
+                "pending": sum(
+                    len(each._session._channel.pending) for each in clients if each._session
+                ),
             }
         await asyncio.gather(*(each.close() for each in clients))
         for line in lines:

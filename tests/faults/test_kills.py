@@ -13,7 +13,7 @@ import pytest
 
 from alephscript import AlephScriptClient, LinkLost, NotConnected, RequestError, State
 from alephscript.hub import Hub
-from tests.conftest import Start
+from tests.support.processes import Start
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 
@@ -81,11 +81,11 @@ async def test_a_master_killed_twenty_times_under_load_loses_no_answer(start: St
             worker = await start("-m", "tests.faults.worker", hub.url, ready=b"is ready on")
             load = load or Load(client)
             await load.answers(random.randint(1, 3 * IN_FLIGHT))
-            in_flight = set(client._session._pending._futures)  # type: ignore[union-attr]
+            in_flight = set(client._session._channel.pending._futures)  # type: ignore[union-attr]
             killed = time.monotonic()
             worker.send(signal.SIGKILL)
             async with asyncio.timeout(20):
-                while in_flight & client._session._pending._futures.keys():  # type: ignore[union-attr]  # noqa: ASYNC110
+                while in_flight & client._session._channel.pending._futures.keys():  # type: ignore[union-attr]  # noqa: ASYNC110
                     await asyncio.sleep(0.001)
             assert time.monotonic() - killed < 1.0
         assert load is not None
@@ -93,23 +93,23 @@ async def test_a_master_killed_twenty_times_under_load_loses_no_answer(start: St
         assert load.answered + load.failed.total() == load.asked
         assert set(load.failed) <= {"master_lost", "no_master"}
         assert load.failed["master_lost"] >= KILLS
-        assert len(client._session._pending) == 0  # type: ignore[union-attr]
+        assert len(client._session._channel.pending) == 0  # type: ignore[union-attr]
         assert hub._engine.in_flight == 0
 
 
 async def test_a_hub_killed_under_load_ends_every_request_and_all_come_back(
-    start: Start, free_port: int
+    start: Start, port: int
 ) -> None:
     """As lost links at once; then the restarted hub has its master again."""
-    command = ("-m", "alephscript", "hub", "--port", str(free_port))
-    url = f"http://127.0.0.1:{free_port}"
+    command = ("-m", "alephscript", "hub", "--port", str(port))
+    url = f"http://127.0.0.1:{port}"
     hub = await start(*command, ready=b"listening on")
     worker = await start("-m", "tests.faults.worker", url, ready=b"is ready on")
     async with AlephScriptClient(url, backoff=at_once) as client:
         load = Load(client)
         for _ in range(3):
             await load.answers(IN_FLIGHT)
-            pending = list(client._session._pending._futures.values())  # type: ignore[union-attr]
+            pending = list(client._session._channel.pending._futures.values())  # type: ignore[union-attr]
             hub.send(signal.SIGKILL)
             async with asyncio.timeout(1):
                 await client._life.until(State.RECONNECTING)
@@ -125,19 +125,19 @@ async def test_a_hub_killed_under_load_ends_every_request_and_all_come_back(
     assert await worker.ended() == 0
 
 
-async def test_a_stopped_hub_is_noticed_by_its_silence(start: Start, free_port: int) -> None:
+async def test_a_stopped_hub_is_noticed_by_its_silence(start: Start, port: int) -> None:
     """SIGSTOP closes no socket: the heartbeat ends it; afterwards all goes on."""
     code = (
         "import asyncio, sys\n"
         "from alephscript.hub import Hub\n"
         "async def main():\n"
-        f"    async with Hub(port={free_port}, ping_interval=0.3, ping_timeout=0.3) as hub:\n"
+        f"    async with Hub(port={port}, ping_interval=0.3, ping_timeout=0.3) as hub:\n"
         "        print('listening', file=sys.stderr, flush=True)\n"
         "        await hub.serve_forever()\n"
         "asyncio.run(main())\n"
     )
     hub = await start("-c", code, ready=b"listening")
-    async with AlephScriptClient(f"http://127.0.0.1:{free_port}", backoff=at_once) as client:
+    async with AlephScriptClient(f"http://127.0.0.1:{port}", backoff=at_once) as client:
         hub.send(signal.SIGSTOP)
         waiting = asyncio.create_task(client.request("ECHO", 1, timeout=30, wait_for_master=True))
         async with asyncio.timeout(10):
@@ -153,11 +153,11 @@ async def test_a_stopped_hub_is_noticed_by_its_silence(start: Start, free_port: 
 
 
 async def test_sigterm_under_load_leaves_no_accepted_request_unanswered(
-    start: Start, free_port: int
+    start: Start, port: int
 ) -> None:
     """Of a master, then of the hub: both end with 0."""
-    url = f"http://127.0.0.1:{free_port}"
-    hub = await start("-m", "alephscript", "hub", "--port", str(free_port), ready=b"listening on")
+    url = f"http://127.0.0.1:{port}"
+    hub = await start("-m", "alephscript", "hub", "--port", str(port), ready=b"listening on")
     worker = await start("-m", "tests.faults.worker", url, ready=b"is ready on")
     async with AlephScriptClient(url, backoff=at_once) as client:
         load = Load(client)

@@ -20,11 +20,9 @@ import websockets
 
 from alephscript import AlephScriptClient, LinkLost, Overloaded, State, capability
 from alephscript.hub import Hub, Limits
-from alephscript.links._asyncio import AsyncioTransport
 from alephscript.links._socketio import SocketIOTransport
 from alephscript.testing import InMemoryMesh
-
-from .conftest import Line
+from tests.support.lines import Line
 
 pytestmark = pytest.mark.anyio
 
@@ -56,19 +54,19 @@ MATRIX = {
     "test_closing_during_attempts_to_reconnect_ends_soon",
     "opening is cancelled and tried again": "client/test_life.py::test_opening_may_be_given_up",
     "a listener raises": "client/test_events.py::test_a_raising_listener_costs_only_its_event",
-    "a method raises": "test_serving.py::test_any_other_exception_is_an_incident",
+    "a method raises": "client/test_answers.py::test_any_other_exception_is_an_incident",
     "a method is cancelled from within": "client/test_failures.py::"
     "test_a_capability_whose_own_waiting_was_cancelled_is_internal",
     "a master dies with requests in hand": "faults/test_kills.py::"
     "test_a_master_killed_twenty_times_under_load_loses_no_answer",
     "there is no master": "client/test_failures.py::test_a_name_that_nobody_offers_has_no_master",
-    "two masters race": "hub/test_stock_peers.py::"
+    "two masters race": "dialects/test_stock_peers.py::"
     "test_what_a_displaced_master_was_asked_ends_at_once",
     "the asker times out": "client/test_failures.py::test_the_asker_s_time_ends_a_request",
     "the asker cancels": "client/test_promises.py::test_cancelling_the_asker_cancels_the_method",
     "the asker is lost": "client/test_promises.py::"
     "test_a_lost_asker_cancels_unless_it_is_to_be_finished",
-    "acknowledgements are wrong, late or doubled": "test_routing_properties.py::"
+    "acknowledgements are wrong, late or doubled": "mesh/test_mesh_properties.py::"
     "a_wrong_acknowledgement_comes",
     "acknowledgements have no argument, or several": "hub/test_bad_input.py::"
     "test_whatever_a_master_acknowledges_with_becomes_one_answer",
@@ -131,14 +129,9 @@ class Clients:
     """How a client is linked to a hub."""
 
     @staticmethod
-    def fast(url: str, **options: Any) -> AlephScriptClient:
-        """By picows."""
+    def websocket(url: str, **options: Any) -> AlephScriptClient:
+        """By our own link."""
         return AlephScriptClient(url, backoff=at_once, **options)
-
-    @staticmethod
-    def plain(url: str, **options: Any) -> AlephScriptClient:
-        """As without it."""
-        return AlephScriptClient(AsyncioTransport(url), backoff=at_once, **options)
 
     @staticmethod
     def python_socketio(url: str, **options: Any) -> AlephScriptClient:
@@ -149,14 +142,14 @@ class Clients:
 Make = Callable[..., AlephScriptClient]
 
 
-@pytest.fixture(params=["fast", "plain", "python_socketio"])
+@pytest.fixture(params=["websocket", "python_socketio"])
 def make(request: pytest.FixtureRequest) -> Make:
     """Makes clients of one kind of link."""
     made: Make = getattr(Clients, request.param)
     return made
 
 
-@pytest.mark.parametrize("make", ["fast", "plain"], indirect=True)
+@pytest.mark.parametrize("make", ["websocket"], indirect=True)
 async def test_a_stalled_line_is_noticed_although_much_waits_to_be_sent(
     make: Make, line_to: LineTo
 ) -> None:
@@ -293,7 +286,11 @@ async def test_a_reader_that_stops_in_a_fast_room_costs_no_more_than_the_backlog
                 for _ in range(150):
                     await speaker.broadcast("MUCH", "x" * 990_000, room="FAST")
                     await anext(events)
-                    held = [each._waiting for each in hub._engine.connections.values()]
+                    held = [
+                        each._polling.size
+                        for each in hub._engine.connections.values()
+                        if each._polling is not None
+                    ]
                     backlogs = [
                         each._websocket.backlog()
                         for each in hub._engine.connections.values()

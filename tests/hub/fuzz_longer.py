@@ -2,7 +2,7 @@
 
 Not collected by pytest. With atheris installed::
 
-    python tests/hub/fuzz_longer.py -max_total_time=60
+    python -m tests.hub.fuzz_longer -max_total_time=60
 
 The options are libFuzzer's. What it finds is written to ``crash-…`` in the working directory, the
 lines of `traffic` as they are; give that file as the only argument to play it again.
@@ -17,7 +17,7 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["alephscript"]):
-    from traffic import HOSTILE, JOINED, LIVES, OPENINGS, Stage
+    from tests.hub.traffic import HOSTILE, JOINED, LIVES, OPENINGS, Stage
 
 WORDS = [
     *("40/runtime,", "41/runtime,", "42/runtime,1[", "43/runtime,1[", "451-", "\n~\n", "\n-a\n"),

@@ -9,15 +9,15 @@ import asyncio
 import contextlib
 import random
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from alephscript import AlephScriptClient, RequestError, aaia, observe
 from alephscript.hub import Hub
 from examples.persefon_bot import PersefonBot
-from tests.hub.browsing import browsing
+from tests.support.browser import browsing
+from tests.support.tools import ROOT
 
-IMAGES = Path(__file__).parents[2] / "docs" / "how-to" / "images"
+IMAGES = ROOT / "docs" / "how-to" / "images"
 SECONDS = 50
 """Of traffic before the pictures: most of what the charts show."""
 

@@ -12,12 +12,12 @@ import pytest
 from alephscript import AlephScriptClient, observe
 from alephscript.hub import Hub, SharedToken
 from alephscript.hub.server import HubError
-
-from .conftest import Stock
+from tests.support.peers import Stock
+from tests.support.tools import ROOT
 
 pytestmark = pytest.mark.anyio
 
-BROWSER = Path(__file__).parent.parent / "node" / "browser"
+BROWSER = ROOT / "tests" / "node" / "browser"
 INSTALLED = BROWSER / "node_modules" / "@socket.io" / "admin-ui"
 
 
@@ -64,6 +64,7 @@ async def test_its_pages_are_served_and_nothing_beside_them(pages: Path) -> None
         assert (await fetched(f"{plain.url}/admin-ui/"))[0] == 404
 
 
+@pytest.mark.slow
 async def test_who_watches_is_told_what_there_is_and_what_changes(pages: Path) -> None:
     """By the events of the Admin UI's own server, without anybody's payloads."""
     async with Hub(port=0, admin_ui=pages) as hub, Member(hub.url, usuario="first", sesion=""):
@@ -131,7 +132,8 @@ async def test_in_a_browser_it_connects_and_lists_the_clients(
         asyncio.timeout(50),
     ):
         process = await asyncio.create_subprocess_exec(
-            *(node, BROWSER / "admin_ui.mjs", hub.url, *passwords), stdout=asyncio.subprocess.PIPE
+            *(node, str(BROWSER / "admin_ui.mjs"), hub.url, *passwords),
+            stdout=asyncio.subprocess.PIPE,
         )
         out, _ = await process.communicate()
         assert process.returncode == 0

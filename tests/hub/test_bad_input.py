@@ -11,8 +11,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from alephscript.hub import Hub
-
-from .conftest import Raw, raw_peer
+from tests.support.peers import Raw, raw_peer
 
 pytestmark = pytest.mark.anyio
 
@@ -43,18 +42,12 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]
     return "asyncio", {"use_uvloop": request.param}
 
 
-@pytest.fixture(scope="module", params=["picows", "websockets"])
-def library(request: pytest.FixtureRequest) -> str:
-    """The library that the hub's websockets are on."""
-    return str(request.param)
-
-
 @pytest.fixture(scope="module")
-async def hub(library: str, anyio_backend: tuple[str, dict[str, bool]]) -> AsyncIterator[Hub]:
+async def hub(anyio_backend: tuple[str, dict[str, bool]]) -> AsyncIterator[Hub]:
     """One hub that takes all of it."""
     on_uvloop = type(asyncio.get_running_loop()).__module__.startswith("uvloop")
     assert on_uvloop is anyio_backend[1]["use_uvloop"]
-    async with Hub(port=0, websockets=library) as hub:
+    async with Hub(port=0) as hub:
         yield hub
 
 

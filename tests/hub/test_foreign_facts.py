@@ -1,4 +1,4 @@
-"""What the hub takes for granted of uvicorn, picows, websockets and stock clients.
+"""What the hub takes for granted of uvicorn, websockets and stock clients.
 
 Private names and habits of other libraries: a release that changes one shows here, in a sentence.
 """
@@ -13,13 +13,10 @@ import engineio.payload
 import pytest
 import uvicorn
 import uvicorn.server
-from picows import WSCloseCode, WSListener, WSTransport
-from picows.common import WSUpgradeResponse, WSUpgradeResponseWithListener
-from picows.picows import WSProtocol
 from uvicorn.protocols.http import h11_impl
 from websockets.server import ServerProtocol
 
-from alephscript.hub import engine
+from alephscript.hub import connection
 
 
 def _parameters(function: Any) -> list[str]:
@@ -78,36 +75,6 @@ def test_uvicorn_hands_a_websocket_over_with_what_it_has_read(protocol: Any) -> 
     assert connected < fed < source.index("self.transport.set_protocol(protocol)")
 
 
-def test_picows_has_a_protocol_that_is_made_by_fifteen_arguments() -> None:
-    """Undocumented; our subclass of it takes a transport of uvicorn's over."""
-    with pytest.raises(TypeError, match="exactly 15 positional arguments"):
-        WSProtocol()
-    for name in ("get_buffer", "buffer_updated", "connection_made", "connection_lost"):
-        assert callable(getattr(WSProtocol, name))
-
-
-def test_picows_refuses_a_handshake_by_a_response_without_listener() -> None:
-    """The way that a websocket to nowhere is told so."""
-    response = WSUpgradeResponse.create_error_response(400, b"why")
-    assert int(response.status) == 400
-    assert WSUpgradeResponseWithListener(response, None).listener is None
-
-
-def test_picows_closes_with_a_code_that_may_not_be_sent_unless_told_better() -> None:
-    """Its default is 0, which JavaScript's websockets take for an error; hence ``OK`` by name."""
-    assert WSCloseCode.NO_INFO.value == 0
-    assert WSCloseCode.OK.value == 1000
-
-
-def test_picows_shows_its_transport() -> None:
-    """Frames are written to it as bytes, and its backlog is read."""
-    assert hasattr(WSTransport, "underlying_transport")
-    for name in ("send_close", "disconnect"):
-        assert callable(getattr(WSTransport, name))
-    for name in ("on_ws_connected", "on_ws_frame", "on_ws_disconnected"):
-        assert callable(getattr(WSListener, name))
-
-
 def test_websockets_has_a_core_without_sockets() -> None:
     """Fed with bytes, asked for events and for bytes."""
     assert {"max_size", "logger"} <= set(_parameters(ServerProtocol))
@@ -127,7 +94,7 @@ def test_websockets_has_a_core_without_sockets() -> None:
 def test_stock_clients_drop_a_body_of_more_messages() -> None:
     """All of it, so a poll never holds more; a higher bound of theirs would do no harm."""
     most = engineio.payload.Payload.max_decode_packets
-    assert most >= engine._POLL_MESSAGES
+    assert most >= connection._POLL_MESSAGES
     with pytest.raises(ValueError, match="Too many packets"):
         engineio.payload.Payload(encoded_payload="\x1e".join(["6"] * (most + 1)))
 

@@ -19,9 +19,9 @@ from websockets.exceptions import ConnectionClosed
 
 from alephscript.hub import Hub
 from alephscript.protocol import events
+from tests.support.peers import Poller, Raw, raw_peer
+from tests.support.properties import examples
 
-from .conftest import Raw, raw_peer
-from .test_polling import Poller
 from .traffic import HOSTILE, JOINED, LIVES, OPENINGS, Books, Stage, kept, parsed
 
 PLAIN = st.sampled_from(
@@ -192,7 +192,7 @@ def test_a_request_ends_once(lines: list[bytes]) -> None:
         stage.play(JOINED + [each for each in lines if each != b"~"])
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=examples(100))
 @given(traffic())
 def test_any_traffic_is_dealt_with(lines: list[bytes]) -> None:
     """All that `Stage.play` checks, of which an honest master and an honest asker are a part."""
@@ -217,6 +217,7 @@ def storm(number: int) -> list[bytes]:
     return lines
 
 
+@pytest.mark.slow
 def test_memory_stays_flat_under_bad_traffic() -> None:
     """Caches fill up; then nothing is added by names, frames or connections any more."""
 
@@ -238,7 +239,7 @@ def test_memory_stays_flat_under_bad_traffic() -> None:
 # Over real sockets, where time is real, too: nobody can ask for a longer deadline than the hub's,
 # and nothing is made smaller by waiting again and again for an answer that does not come.
 IN_REAL_TIME = settings(
-    deadline=None, max_examples=30, phases=set(Phase) - {Phase.shrink, Phase.explain}
+    max_examples=examples(30), phases=set(Phase) - {Phase.shrink, Phase.explain}
 )
 
 
@@ -248,10 +249,10 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.fixture(scope="module", params=["picows", "websockets"])
-async def hub(request: pytest.FixtureRequest, anyio_backend: str) -> AsyncIterator[Hub]:
+@pytest.fixture(scope="module")
+async def hub(anyio_backend: str) -> AsyncIterator[Hub]:
     """One hub that takes all of it."""
-    async with Hub(port=0, websockets=request.param, default_timeout=0.05) as hub:
+    async with Hub(port=0, default_timeout=0.05) as hub:
         yield hub
 
 

@@ -13,9 +13,8 @@ import pytest
 from alephscript import AlephScriptClient, Request, RequestFor, aaia, capability, observe
 from alephscript.hub import Access, Handshake, Hub, Identity, Refusal, SharedToken
 from examples.persefon_bot import PersefonBot
-
-from .browsing import Page, browsing
-from .conftest import raw_peer
+from tests.support.browser import Page, browsing
+from tests.support.peers import raw_peer
 
 pytestmark = pytest.mark.anyio
 
@@ -364,7 +363,7 @@ class Guests(Access):
 
     def authenticate(self, auth: Any, handshake: Handshake) -> Identity | Refusal:
         """By what each says."""
-        who = auth.get("token") if isinstance(auth, dict) else None
+        who = auth.get("token", "") if isinstance(auth, dict) else ""
         guest = Identity(rooms=frozenset({"ENGINE_THREADS_ROOM"}))
         return {"bot": Identity(), "guest": guest}.get(who, Refusal())
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
 
 import aiohttp
 import msgspec
@@ -14,60 +13,9 @@ from websockets.exceptions import InvalidStatus
 
 from alephscript.hub import Hub, Limits
 from alephscript.hub.sockets import handover
-
-from .conftest import Raw, raw_peer
+from tests.support.peers import SEPARATOR, Poller, Raw, raw_peer
 
 pytestmark = pytest.mark.anyio
-
-SEPARATOR = "\x1e"
-
-
-class Poller:
-    """A polling client that speaks Engine.IO by hand."""
-
-    def __init__(self, http: aiohttp.ClientSession, url: str) -> None:
-        self.http = http
-        self.url = url
-        self.query = {"EIO": "4", "transport": "polling"}
-
-    async def request(
-        self, method: str, body: str | bytes | None = None, **query: str
-    ) -> tuple[int, str]:
-        """One request; a query value of "" takes the key out."""
-        merged = {key: value for key, value in {**self.query, **query}.items() if value}
-        async with self.http.request(
-            method, f"{self.url}/socket.io/", params=merged, data=body
-        ) as answer:
-            return answer.status, await answer.text()
-
-    async def open(self) -> dict[str, Any]:
-        """The handshake."""
-        status, body = await self.request("GET")
-        assert (status, body[0]) == (200, "0")
-        shaken: dict[str, Any] = msgspec.json.decode(body[1:])
-        self.query["sid"] = shaken["sid"]
-        return shaken
-
-    async def join(self) -> None:
-        """The handshake, and /runtime."""
-        await self.open()
-        await self.post("40/runtime,")
-        assert (await self.get())[0].startswith("40/runtime,")
-
-    async def get(self) -> list[str]:
-        """The messages of one poll."""
-        status, body = await self.request("GET")
-        assert status == 200
-        return body.split(SEPARATOR)
-
-    async def post(self, *messages: str) -> None:
-        """Send messages."""
-        assert await self.request("POST", SEPARATOR.join(messages)) == (200, "ok")
-
-    def upgrade_url(self) -> str:
-        """Where it may change to a websocket."""
-        where = self.url.replace("http", "ws")
-        return f"{where}/socket.io/?EIO=4&transport=websocket&sid={self.query['sid']}"
 
 
 @pytest.fixture
@@ -110,10 +58,10 @@ async def test_a_poll_waits_for_what_comes(hub: Hub, poller: Poller) -> None:
     assert await waiting == ['42/runtime,["E",null]']
 
 
-async def test_an_idle_poll_ends_with_a_ping(library: str) -> None:
+async def test_an_idle_poll_ends_with_a_ping() -> None:
     """Before any proxy loses patience."""
     async with (
-        Hub(port=0, websockets=library, ping_interval=0.1, ping_timeout=5) as hub,
+        Hub(port=0, ping_interval=0.1, ping_timeout=5) as hub,
         aiohttp.ClientSession() as http,
     ):
         poller = Poller(http, hub.url)
@@ -123,10 +71,10 @@ async def test_an_idle_poll_ends_with_a_ping(library: str) -> None:
         assert await poller.get() == ["2"]
 
 
-async def test_a_poller_that_falls_silent_is_given_up(library: str) -> None:
+async def test_a_poller_that_falls_silent_is_given_up() -> None:
     """Its last poll is told so, and its id is forgotten."""
     async with (
-        Hub(port=0, websockets=library, ping_interval=0.1, ping_timeout=0.1) as hub,
+        Hub(port=0, ping_interval=0.1, ping_timeout=0.1) as hub,
         aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as http,
     ):
         poller = Poller(http, hub.url)
@@ -138,10 +86,10 @@ async def test_a_poller_that_falls_silent_is_given_up(library: str) -> None:
         assert await poller.request("GET") == (400, '{"code":1,"message":"Session ID unknown"}')
 
 
-async def test_a_poller_that_fetches_too_little_is_cut_off(library: str) -> None:
+async def test_a_poller_that_fetches_too_little_is_cut_off() -> None:
     """What waits for its next poll counts as a backlog."""
     async with (
-        Hub(port=0, websockets=library, limits=Limits(backlog_bytes=20_000)) as hub,
+        Hub(port=0, limits=Limits(backlog_bytes=20_000)) as hub,
         aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as http,
         raw_peer(hub) as sender,
     ):
@@ -353,11 +301,11 @@ ORIGINS = [
 
 @pytest.mark.parametrize(("origins", "origin", "welcome"), ORIGINS)
 async def test_browsers_connect_from_welcome_origins_only(
-    library: str, origins: tuple[str, ...] | str, origin: str, welcome: bool
+    origins: tuple[str, ...] | str, origin: str, welcome: bool
 ) -> None:
     """Over either transport; a forged X-Forwarded-Host changes nothing."""
     async with (
-        Hub(port=0, websockets=library, cors_origins=origins) as hub,
+        Hub(port=0, cors_origins=origins) as hub,
         aiohttp.ClientSession() as http,
     ):
         origin = hub.url if origin == "OWN" else origin

@@ -1,4 +1,4 @@
-"""The API as users write it; checked by mypy and pyright, never run."""
+"""The API as users write it; checked by mypy and basedpyright, never run."""
 
 from __future__ import annotations
 

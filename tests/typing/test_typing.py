@@ -11,7 +11,8 @@ import pytest
 HERE = Path(__file__).parent
 CHECKERS = {
     "mypy": ["-m", "mypy", "--strict", "--no-error-summary", "--config-file="],
-    "pyright": ["-m", "pyright"],
+    # brings a Node of its own
+    "basedpyright": ["-m", "basedpyright", "--pythonpath", sys.executable],
 }
 
 

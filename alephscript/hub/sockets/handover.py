@@ -1,41 +1,47 @@
-"""The hub's websockets, as uvicorn's pluggable protocol: on picows where it is installed, else with
-websockets' handshake and our own frames. Both take a handshake that uvicorn has recognised, check
-it, and hand whole text messages to a `Connection`; framing out is the session's.
+"""The decisions about a websocket: who may open one, and which connection its messages go to.
 
-Behaviour is the same on both, and the same tests run on both.
+May go in: what Engine.IO says of handshakes and upgrades. May not: bytes and frames
+(`hub.sockets.websocket`), packets on an open connection (`hub.engine`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import functools
-import logging
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Protocol
 from urllib.parse import parse_qs, urlsplit
 
 from alephscript.hub.admission import Admit
-from alephscript.hub.engine import Connection, Engine
+from alephscript.hub.connection import Connection, WebSocket
+from alephscript.hub.engine import Engine
 from alephscript.mesh.access import Handshake
 from alephscript.protocol import packets
 from alephscript.protocol.websocket import write_text_frame
 
-__all__ = ["Handover", "libraries"]
-
-_quiet = logging.getLogger("alephscript.hub.websocket")
-_quiet.setLevel(logging.ERROR)
+__all__ = ["Handover", "OpenWebSocket"]
 
 PATH = "/socket.io/"
 UPGRADE_SECONDS = 10.0
 """How long a websocket that is tried out may take to become the transport."""
 
 
+class OpenWebSocket(WebSocket, Protocol):
+    """A websocket whose messages are handed over.
+
+    Attributes:
+        take: The function that each whole text message is passed to.
+    """
+
+    take: Callable[[bytes], None]
+
+
 class Handover:
-    """One websocket between its handshake and its connection.
+    """One websocket's way from its handshake to its connection.
 
     Args:
-        engine: Where connections are.
-        admit: Who may connect.
+        engine: The engine that holds the connections.
+        admit: The rule about who may connect.
     """
 
     def __init__(self, engine: Engine, admit: Admit) -> None:
@@ -46,15 +52,18 @@ class Handover:
         self._probing = False
         self._timer: asyncio.TimerHandle | None = None
 
-    def refusal(
+    def check(
         self, target: str, headers: Mapping[str, str], address: str
     ) -> tuple[int, str] | None:
-        """Why a handshake is refused, as status and sentence; None if it is welcome.
+        """Decide upon a handshake.
 
         Args:
             target: The request's path and query.
-            headers: Its headers, by lower-case name.
-            address: Where it comes from.
+            headers: The request's headers, by lower-case name.
+            address: The peer's IP address.
+
+        Returns:
+            None if the websocket is welcome, else the status and the sentence to refuse it with.
         """
         url = urlsplit(target)
         query = parse_qs(url.query)
@@ -62,9 +71,9 @@ class Handover:
             return 400, "there is no websocket here"
         if query.get("EIO") != ["4"]:
             return 400, "Engine.IO 4 is spoken here"
-        refused = self._admit(headers)
-        if refused is not None:
-            return 403, refused
+        refusal = self._admit(headers)
+        if refusal is not None:
+            return 403, refusal
         if "sid" in query:
             self._connection = self._engine.connections.get(query["sid"][0])
             if self._connection is None or self._connection.upgraded:
@@ -77,72 +86,46 @@ class Handover:
             self._handshake = Handshake("", address, headers)
         return None
 
-    def opened(self, websocket: Any) -> None:
-        """The handshake is done; ``websocket.take`` is where whole text messages go from now on."""
+    def begin(self, websocket: OpenWebSocket) -> None:
+        """Choose where the messages of a websocket go, now that its handshake is done."""
         if self._probing:
             websocket.take = functools.partial(self._probe, websocket)
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(UPGRADE_SECONDS, websocket.close)
         else:
             self._connection = self._engine.open(self._handshake)
-            websocket.take = self._connection.receive
-            self._connection.attach(websocket)
+            self._attach(self._connection, websocket)
 
-    def _probe(self, websocket: Any, message: bytes) -> None:
-        """A message of a websocket that is tried out."""
-        assert self._connection is not None
-        if self._connection.closed or self._connection.upgraded:
-            websocket.close()  # it is gone, or another websocket was first
-        elif message == packets.PING + packets.PROBE:
-            websocket.write(write_text_frame(packets.PONG + packets.PROBE))
-            self._connection.probe()
-        elif message == packets.UPGRADE:
-            self._settle()
-            websocket.take = self._connection.receive
-            self._connection.attach(websocket)
-        else:
-            websocket.close()
-
-    def closed(self) -> None:
-        """The websocket is gone."""
+    def end(self) -> None:
+        """Tell the connection that its websocket is gone."""
         if self._connection is None:
             return
         if self._probing:
-            self._settle()
+            self._stop_probing()
             self._connection.unprobe()
         else:
             self._connection.close("its websocket is gone")
 
-    def _settle(self) -> None:
+    def _probe(self, websocket: OpenWebSocket, message: bytes) -> None:
+        """Handle a message of a websocket that a polling client tries out."""
+        assert self._connection is not None
+        if self._connection.closed or self._connection.upgraded:
+            websocket.close()  # the client is gone, or another websocket was first
+        elif message == packets.PING + packets.PROBE:
+            websocket.write(write_text_frame(packets.PONG + packets.PROBE))
+            self._connection.probe()
+        elif message == packets.UPGRADE:
+            self._stop_probing()
+            self._attach(self._connection, websocket)
+        else:
+            websocket.close()
+
+    def _attach(self, connection: Connection, websocket: OpenWebSocket) -> None:
+        # The connection's own method, so that nothing stands between it and the bytes from now on.
+        websocket.take = connection.receive
+        connection.attach(websocket)
+
+    def _stop_probing(self) -> None:
         self._probing = False
         if self._timer is not None:
             self._timer.cancel()
-
-
-def libraries(
-    engine: Engine, admit: Admit, *, name: str | None = None
-) -> tuple[Callable[..., asyncio.BaseProtocol], Callable[..., Awaitable[asyncio.Server]]]:
-    """What is made of each websocket, and what listens: ``create_server(loop, factory, …)``.
-
-    Args:
-        engine: Where connections are.
-        admit: Who may connect.
-        name: ``picows`` or ``websockets``; None takes picows if it is installed.
-
-    Raises:
-        ModuleNotFoundError: The library is not installed.
-    """
-    if name != "websockets":
-        try:
-            from alephscript.hub.sockets._picows import create_server, make_protocol as make
-        except ModuleNotFoundError:
-            if name == "picows":
-                raise
-        else:
-            return lambda server_state, **_: make(server_state, engine, admit), create_server
-    from alephscript.hub.sockets._websockets import make_protocol
-
-    return (
-        lambda server_state, **_: make_protocol(server_state, engine, admit),
-        lambda loop, *args, **options: loop.create_server(*args, **options),
-    )

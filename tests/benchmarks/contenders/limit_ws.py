@@ -1,109 +1,145 @@
-"""What the websocket alone costs: a relay on picows that sends each frame as it comes.
+"""What the websocket alone costs: a relay on bare frames that sends each as it comes.
 
 A message is its kind, two numbers and JSON. Nothing of it is checked, nobody is registered, there
-is no deadline and no room but by its number.
+is no deadline and no room but by its number. Frames are read and written by this package, the
+handshake is granted by websockets.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-import struct
 import zlib
 from collections.abc import Callable
 from typing import Any
 
 import orjson
-from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect, ws_create_server
+from websockets.http11 import Request
+from websockets.server import ServerProtocol
 
+from alephscript.links.handshake import open_websocket
+from alephscript.protocol.websocket import (
+    FrameReader,
+    write_close_frame,
+    write_masked_text_frame,
+    write_text_frame,
+)
 from tests.benchmarks import work
 from tests.benchmarks.contenders import Ask, Bystander, Options, Say
 
-_HEAD = struct.Struct("<BII")
-"""Kind; who asks, or the room; number of the question."""
 _ASK, _ANSWER, _SAY, _JOIN, _MASTER, _OFFER = range(6)
+_MAX_BYTES = 2_000_000
 
 
 def _room(name: str) -> int:
     return zlib.crc32(name.encode())
 
 
+def _write_message(kind: int, whom: int, number: int, text: bytes) -> bytes:
+    """Who asks, or the room, is ``whom``; the number is the question's."""
+    return b"%d %d %d %b" % (kind, whom, number, text)
+
+
+def _parse_message(message: bytes) -> tuple[int, int, int, bytes]:
+    kind, whom, number, text = message.split(b" ", 3)
+    return int(kind), int(whom), int(number), text
+
+
 class _Relay:
     def __init__(self) -> None:
-        self.askers: dict[int, WSTransport] = {}
-        self.members: dict[int, dict[int, WSTransport]] = {}
-        self.master: WSTransport | None = None
+        self.askers: dict[int, asyncio.Transport] = {}
+        self.members: dict[int, dict[int, asyncio.Transport]] = {}
+        self.master: asyncio.Transport | None = None
         self.numbers = itertools.count(1)
 
 
-class _Served(WSListener):  # type: ignore[misc]  # it ships no types
+class _Served(asyncio.Protocol):
     def __init__(self, relay: _Relay) -> None:
         self._relay = relay
         self._number = next(relay.numbers)
         self._rooms: list[int] = []
+        self._reader = FrameReader(masked=True, max_bytes=_MAX_BYTES)
+        self._handshake: ServerProtocol | None = ServerProtocol()
+        self._transport: Any = None
 
-    def on_ws_connected(self, transport: WSTransport) -> None:
-        self._relay.askers[self._number] = transport
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = self._relay.askers[self._number] = transport  # type: ignore[assignment]
 
-    def on_ws_disconnected(self, transport: WSTransport) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
         del self._relay.askers[self._number]
         for room in self._rooms:
             del self._relay.members[room][self._number]
 
-    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        if frame.msg_type != WSMsgType.BINARY:
-            if frame.msg_type == WSMsgType.CLOSE:
-                transport.send_close(frame.get_close_code())
-                transport.disconnect()
+    def data_received(self, data: bytes) -> None:
+        if self._handshake is not None:
+            self._shake_hands(self._handshake, data)
             return
-        relay, message = self._relay, frame.get_payload_as_bytes()
-        kind, whom, number = _HEAD.unpack_from(message)
+        for message in self._reader.read(data):
+            self._take(message)
+        if self._reader.closed:
+            self._transport.write(self._reader.reply)
+            self._transport.close()
+
+    def _shake_hands(self, handshake: ServerProtocol, data: bytes) -> None:
+        handshake.receive_data(data)
+        for request in handshake.events_received():
+            assert isinstance(request, Request)
+            handshake.send_response(handshake.accept(request))
+            self._transport.write(b"".join(handshake.data_to_send()))
+            self._handshake = None
+
+    def _take(self, message: bytes) -> None:
+        relay = self._relay
+        kind, whom, number, text = _parse_message(message)
         if kind == _ASK:
-            head = _HEAD.pack(_ASK, self._number, number)
             assert relay.master is not None
-            relay.master.send(WSMsgType.BINARY, head + message[_HEAD.size :])
+            asked = _write_message(_ASK, self._number, number, text)
+            relay.master.write(write_text_frame(asked))
         elif kind == _ANSWER:
-            relay.askers[whom].send(WSMsgType.BINARY, message)
+            relay.askers[whom].write(write_text_frame(message))
         elif kind == _SAY:
             for member in relay.members[whom].values():
-                member.send(WSMsgType.BINARY, message)
+                member.write(write_text_frame(message))
         else:
             if kind == _JOIN:
                 self._rooms.append(whom)
-                relay.members.setdefault(whom, {})[self._number] = transport
+                relay.members.setdefault(whom, {})[self._number] = self._transport
             elif kind == _MASTER:
-                relay.master = transport
-            transport.send(WSMsgType.BINARY, message)
+                relay.master = self._transport
+            self._transport.write(write_text_frame(message))
 
 
 async def serve(port: int, options: Options) -> None:
     """See `tests.benchmarks.contenders`."""
     relay = _Relay()
-    server = await ws_create_server(lambda _: _Served(relay), work.HOST, port, backlog=work.BACKLOG)
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: _Served(relay), work.HOST, port, backlog=work.BACKLOG)
     await server.serve_forever()
 
 
-class _Client(WSListener):  # type: ignore[misc]  # it ships no types
-    def __init__(self, heard: Callable[[], None] | None = None) -> None:
+class _Client(asyncio.Protocol):
+    def __init__(
+        self, transport: asyncio.Transport, heard: Callable[[], None] | None = None
+    ) -> None:
+        self._transport = transport
         self._heard = heard
+        self._reader = FrameReader(masked=False, max_bytes=_MAX_BYTES)
         self._pending: dict[int, asyncio.Future[Any]] = {}
         self._numbers = itertools.count(1)
         self._gone = asyncio.Event()
 
-    def on_ws_connected(self, transport: WSTransport) -> None:
-        self._transport = transport
-
-    def on_ws_disconnected(self, transport: WSTransport) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:
         self._gone.set()
 
-    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
-        if frame.msg_type != WSMsgType.BINARY:
-            if frame.msg_type == WSMsgType.CLOSE:
-                transport.disconnect()
-            return
-        message = frame.get_payload_as_bytes()
-        kind, whom, number = _HEAD.unpack_from(message)
-        data = orjson.loads(message[_HEAD.size :])
+    def data_received(self, data: bytes) -> None:
+        for message in self._reader.read(data):
+            self._take(message)
+        if self._reader.closed:
+            self._transport.close()
+
+    def _take(self, message: bytes) -> None:
+        kind, whom, number, text = _parse_message(message)
+        data = orjson.loads(text)
         if kind == _ASK:
             self._send(_ANSWER, whom, number, work.answer(data))
         elif kind == _SAY:
@@ -129,19 +165,19 @@ class _Client(WSListener):  # type: ignore[misc]  # it ships no types
         await self.call(_OFFER, _room(room))
 
     async def leave(self) -> None:
-        self._transport.send_close()
+        close = write_close_frame(1000)
+        self._transport.write(close[:1] + write_masked_text_frame(close[2:])[1:])
         await self._gone.wait()
 
     def _send(self, kind: int, whom: int, number: int, data: Any) -> None:
-        message = _HEAD.pack(kind, whom, number) + orjson.dumps(data)
-        self._transport.send(WSMsgType.BINARY, message)
+        message = _write_message(kind, whom, number, orjson.dumps(data))
+        self._transport.write(write_masked_text_frame(message))
 
 
 async def _connect(port: int, heard: Callable[[], None] | None = None) -> _Client:
-    url = f"ws://{work.HOST}:{port}/"
-    _, client = await ws_connect(lambda: _Client(heard), url, websocket_handshake_timeout=60)
-    assert isinstance(client, _Client)
-    return client
+    return await open_websocket(
+        f"ws://{work.HOST}:{port}/", None, lambda transport: _Client(transport, heard)
+    )
 
 
 async def requester(port: int, options: Options) -> Ask:

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from alephscript.aaia import AppFIA, Eferencia, MundoConfig, Percepto, TipoEferencia, TipoPercepto
 from alephscript.contracts import unstructure
@@ -183,6 +183,7 @@ def chain(name: str, start: str, length: int) -> str:
 DOUBLE = ["double(X,f(X,X)).", "same(X,X)."]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("programa", "query"),
     [
@@ -295,7 +296,6 @@ JSON = st.recursive(
 LIKELY = st.text(alphabet="pqXYab1.,()_ =:'and", max_size=30)
 
 
-@settings(deadline=None)
 @given(
     tipo=st.sampled_from(TipoPercepto),
     payload=st.dictionaries(

@@ -24,6 +24,7 @@ from examples.aaia_runtime.errors import (
 )
 from examples.aaia_runtime.runtime import RoomChange, Runtime
 from examples.aaia_runtime.sessions import MAX_SESSIONS
+from tests.support.properties import examples
 
 pytestmark = pytest.mark.anyio
 
@@ -441,7 +442,7 @@ async def picture(runtime: Runtime, session_id: str) -> Any:
     )
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=examples(25))
 @given(mine=st.lists(ACTIONS, max_size=8), others=st.lists(ACTIONS, max_size=8))
 def test_what_is_done_to_one_session_is_not_seen_in_another(
     mine: list[tuple[str, dict[str, Any], int]], others: list[tuple[str, dict[str, Any], int]]

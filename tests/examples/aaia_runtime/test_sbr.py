@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings, strategies as st
+from hypothesis import example, given, strategies as st
 
 from alephscript.aaia import AppFIA, Eferencia, MundoConfig, Percepto, TipoEferencia, TipoPercepto
 from alephscript.contracts import unstructure
@@ -124,7 +124,6 @@ def test_two_fias_have_two_engines() -> None:
     assert reason(second).tipo is TipoEferencia.NOOP
 
 
-@settings(deadline=None)
 @given(
     payload=st.dictionaries(
         st.text(),

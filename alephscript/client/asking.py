@@ -1,0 +1,321 @@
+"""The asking half of `AlephScriptClient`: requests and streams, from a call to its typed answer.
+
+May go in: what both kinds of asking share: deadlines, waiting for the link, reading the answer.
+May not: what a client serves, hears or is (`client`).
+
+The overloads take a third of the file: type checkers need each form of a call written out.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable
+from enum import Enum
+from typing import Any, Literal, TypeVar, overload
+
+import msgspec
+
+from alephscript import contracts
+from alephscript.client.calls import Call, read_answer
+from alephscript.client.jobs import current_job
+from alephscript.client.lifecycle import Lifecycle, State
+from alephscript.client.messages import Progress
+from alephscript.client.session import HubSession
+from alephscript.diagnostics.redaction import redacted
+from alephscript.diagnostics.tracing import Tracing
+from alephscript.errors import DeadlineExceeded, error_from_answer
+from alephscript.protocol import events
+
+__all__ = ["USE_CLIENT_TIMEOUT", "Asker", "UseClientTimeout"]
+
+logger = logging.getLogger("alephscript.client")
+
+R = TypeVar("R")
+
+_NOT_DELIVERED = [{"delivered": False}]
+
+
+class UseClientTimeout(Enum):
+    """Type of `USE_CLIENT_TIMEOUT`."""
+
+    USE_CLIENT_TIMEOUT = "the timeout that was given to the client"
+
+
+USE_CLIENT_TIMEOUT = UseClientTimeout.USE_CLIENT_TIMEOUT
+"""A request's ``timeout`` when none is passed: the one given to the client."""
+
+
+class Asker:
+    """Asks capabilities on whatever session there is.
+
+    Args:
+        life: The client's sessions.
+        timeout: Seconds that a request may take unless it says otherwise.
+        when_offline: ``fail``, or ``wait`` for the link, while there is none.
+        tracing: What makes spans of requests, if anything does.
+    """
+
+    def __init__(
+        self,
+        life: Lifecycle,
+        *,
+        timeout: float | None,
+        when_offline: Literal["fail", "wait"],
+        tracing: Tracing | None,
+    ) -> None:
+        self._life = life
+        self._timeout = timeout
+        self._when_offline = when_offline
+        self._tracing = tracing
+
+    @overload
+    async def request(
+        self,
+        request: contracts.RequestFor[R],
+        /,
+        *,
+        room: str | None = None,
+        timeout: float | UseClientTimeout | None = USE_CLIENT_TIMEOUT,
+        wait_for_master: bool = False,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> R: ...
+    @overload
+    async def request(
+        self,
+        capability: str,
+        payload: Any = None,
+        /,
+        *,
+        room: str | None = None,
+        timeout: float | UseClientTimeout | None = USE_CLIENT_TIMEOUT,
+        wait_for_master: bool = False,
+        on_progress: Callable[[Progress], None] | None = None,
+        reply: type[R],
+    ) -> R: ...
+    @overload
+    async def request(
+        self,
+        capability: str,
+        payload: Any = None,
+        /,
+        *,
+        room: str | None = None,
+        timeout: float | UseClientTimeout | None = USE_CLIENT_TIMEOUT,
+        wait_for_master: bool = False,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> dict[str, Any]: ...
+    async def request(
+        self,
+        request: str | contracts.RequestFor[Any],
+        payload: Any = None,
+        /,
+        *,
+        room: str | None = None,
+        timeout: float | UseClientTimeout | None = USE_CLIENT_TIMEOUT,
+        wait_for_master: bool = False,
+        on_progress: Callable[[Progress], None] | None = None,
+        reply: Any = None,
+    ) -> Any:
+        """Ask a capability and wait for its answer.
+
+        The request ends by the first of: the answer; no master; the deadline; the loss of the
+        master or of this client's link; the cancellation of the task that asks, which travels to
+        the master.
+
+        Args:
+            request: Name of the capability, or a typed request that names it.
+            payload: With a name: a JSON value, or a contract.
+            room: The room to ask; by default one that offers the capability.
+            timeout: Seconds to wait; by default those that were given to the client. None leaves
+                them to the hub: 10 s, unless the hub was set up otherwise. (In `stream`, None is a
+                day; in `drain`, as long as it takes.) Inside a capability, at most what remains of
+                the request that is being served.
+            wait_for_master: Whether to wait, until the deadline, for a master that offers the
+                capability, instead of ending with `NoMaster` at once. Needs a hub of this package.
+            on_progress: Called with what the capability reports by `Request.progress`.
+            reply: With a name: the contract to decode the answer to.
+
+        Returns:
+            The answer's fields without ``success``; with a typed request or ``reply``, that type.
+
+        Raises:
+            RequestError: The request failed; the subclass and ``code`` say why.
+            ContractError: The payload has no wire form, or the answer does not fit the reply.
+        """
+        if not isinstance(request, str):
+            reply = contracts.reply_type(type(request))
+        call = self._make_call(request, payload, room, timeout, on_progress)
+        if wait_for_master:
+            call = call.with_meta({"wait": True})
+        if self._tracing is None:
+            return await self._answer_to(call, reply)
+        with self._tracing.asking(call.event, call.room) as trace:
+            return await self._answer_to(call.with_meta(trace), reply)
+
+    @overload
+    def stream(
+        self,
+        request: contracts.RequestFor[R],
+        /,
+        *,
+        room: str | None = None,
+        timeout: float | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> AsyncIterator[R]: ...
+    @overload
+    def stream(
+        self,
+        capability: str,
+        payload: Any = None,
+        /,
+        *,
+        room: str | None = None,
+        timeout: float | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+        reply: type[R],
+    ) -> AsyncIterator[R]: ...
+    @overload
+    def stream(
+        self,
+        capability: str,
+        payload: Any = None,
+        /,
+        *,
+        room: str | None = None,
+        timeout: float | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> AsyncIterator[Any]: ...
+    async def stream(
+        self,
+        request: str | contracts.RequestFor[Any],
+        payload: Any = None,
+        /,
+        *,
+        room: str | None = None,
+        timeout: float | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+        reply: Any = None,
+    ) -> AsyncIterator[Any]:
+        """Ask a capability that answers in parts; leaving the loop cancels it.
+
+        ::
+
+            async for part in client.stream("AAIA_PLAY_FIA", {"sessionId": sid, "fiaIndex": 0}):
+                ...
+
+        The master sends no more than 64 parts ahead of what was read. A capability that answers
+        at once gives one part, its answer.
+
+        Args:
+            request: Name of the capability, or a typed request that names it.
+            payload: With a name: a JSON value, or a contract.
+            room: The room to ask; by default one that offers the capability.
+            timeout: Seconds until the last part, None for a day. The timeout that was given to the
+                client is for requests, and does not count here. Inside a capability, at most what
+                remains of the request that is being served.
+            on_progress: Called with what the capability reports by `Request.progress`.
+            reply: With a name: the contract to decode each part to.
+
+        Yields:
+            The parts; with a typed request or ``reply``, of that type.
+
+        Raises:
+            RequestError: The request failed; the subclass and ``code`` say why.
+            ContractError: The payload has no wire form, or a part does not fit the reply.
+        """
+        if not isinstance(request, str):
+            reply = contracts.reply_type(type(request))
+        timeout = events.LONGEST_TIMEOUT if timeout is None else timeout
+        call = self._make_call(request, payload, room, timeout, on_progress)
+        with contextlib.ExitStack() as stack:
+            if self._tracing is not None:
+                span = self._tracing.asking(call.event, call.room)
+                call = call.with_meta(stack.enter_context(span))
+            session, call = await self._session_for(call)
+            async with contextlib.aclosing(session.dialect.stream(call)) as parts:
+                async for part in parts:
+                    yield part if reply is None else contracts.structure(part, reply)
+
+    # Inside
+
+    def _make_call(
+        self,
+        request: str | contracts.RequestFor[Any],
+        payload: Any,
+        room: str | None,
+        timeout: float | UseClientTimeout | None,
+        on_progress: Callable[[Progress], None] | None,
+    ) -> Call:
+        if isinstance(request, str):
+            capability, payload = request, {} if payload is None else payload
+        else:
+            capability, payload = request.capability, request
+        event = events.request_event(capability)
+        seconds = self._timeout if timeout is USE_CLIENT_TIMEOUT else timeout
+        job = current_job.get()
+        meta: dict[str, Any] = {}
+        if job is not None:
+            remaining = job.ends - asyncio.get_running_loop().time()
+            if remaining <= 0:
+                raise DeadlineExceeded(f"no time is left to ask {event}", _NOT_DELIVERED)
+            seconds = remaining if seconds is None else min(seconds, remaining)
+            meta = {"chain": job.chain}
+        if seconds is not None and seconds > events.LONGEST_TIMEOUT:
+            seconds = events.LONGEST_TIMEOUT
+        report = None
+        if on_progress is not None:
+            report = _make_reporter(on_progress, events.capability_name(event))
+        return Call(event, contracts.write(payload), room, seconds, meta, report)
+
+    async def _answer_to(self, call: Call, reply: Any) -> Any:
+        session = self._life.session
+        if session is None:
+            session, call = await self._session_for(call)
+        payload = await session.dialect.ask(call)
+        if reply is not None:
+            # In one pass over the text, where the answer is a plain success (decision 0022).
+            value = contracts.read_reply(payload, reply)
+            if value is not None:
+                return value
+        answer = read_answer(payload)
+        if events.is_failure(answer):
+            raise error_from_answer(answer)
+        del answer["success"]
+        return answer if reply is None else contracts.structure(answer, reply)
+
+    async def _session_for(self, call: Call) -> tuple[HubSession, Call]:
+        """Return the session to ask on, and the call with the time that is left by then."""
+        if self._when_offline == "fail" or self._life.session is not None:
+            return self._life.present_session(), call
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        try:
+            async with asyncio.timeout(call.timeout):
+                await self._life.until(State.READY)
+        except TimeoutError:
+            message = f"no link to the hub within {call.timeout:g} s"
+            raise DeadlineExceeded(message, _NOT_DELIVERED) from None
+        session = self._life.present_session()
+        if call.timeout is None:
+            return session, call
+        left = max(0.001, call.timeout - (clock() - began))
+        return session, msgspec.structs.replace(call, timeout=left)
+
+
+def _make_reporter(
+    on_progress: Callable[[Progress], None], capability: str
+) -> Callable[[Any], None]:
+    def report(data: Any) -> None:
+        try:
+            on_progress(contracts.structure(data, Progress))
+        except Exception as exc:
+            logger.error(
+                "a callback for the progress of %s failed",
+                capability,
+                exc_info=redacted(exc),
+                extra={"capability": capability},
+            )
+
+    return report

@@ -1,0 +1,129 @@
+"""Values on their way between a client and its hub: a call goes out, a delivery comes in.
+
+May go in: values that are the same in every dialect, and the reading of an acknowledgement. May
+not: how a hub is spoken to (`dialects`), who serves a request (`serving`).
+
+Pure: no socket, no clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from alephscript import contracts
+from alephscript.errors import DeadlineExceeded, RequestError
+from alephscript.protocol import events
+from alephscript.protocol.events import Answer
+from alephscript.protocol.json import parse_json
+
+__all__ = ["NO_META", "Call", "Delivery", "HubMeta", "make_late_error", "read_answer"]
+
+
+class HubMeta(msgspec.Struct, rename=contracts.wire_key, frozen=True):
+    """The meta object of a native hub: what it says about an event or a request.
+
+    Attributes:
+        id: A request's number, empty where there is none.
+        room: The room, empty where the hub does not say.
+        caller: Name of the member that asks.
+        sender: Name of the member that said the event.
+        timeout_ms: How long the asker waits, None if it does not say.
+        number: The event's number in the history of its room.
+        request: Number of the call of this client that a part or a progress belongs to.
+        parts: How many parts of an answer the asker takes; 0 if it knows no parts.
+        chain: Numbers of the requests that led to this one.
+        traceparent: The trace that the request belongs to, as W3C Trace Context says it.
+        tracestate: What tracing systems add to that.
+    """
+
+    id: str = ""
+    room: str = ""
+    caller: str = ""
+    sender: str = ""
+    timeout_ms: float | None = None
+    number: int | None = None
+    request: int | None = None
+    parts: int = 0
+    chain: tuple[str, ...] = ()
+    traceparent: str | None = None
+    tracestate: str | None = None
+
+    @property
+    def trace_context(self) -> dict[str, str]:
+        """The keys of the trace, as they are on the wire."""
+        fields = {"traceparent": self.traceparent, "tracestate": self.tracestate}
+        return {key: value for key, value in fields.items() if value is not None}
+
+
+NO_META = HubMeta()
+
+
+class Delivery(msgspec.Struct, eq=False):
+    """Something that the hub sent: an event of a room, or a request to serve.
+
+    Attributes:
+        event: Name of the event.
+        data: Its data, without the envelope that core hubs wrap around a request; unread
+            (`msgspec.Raw`) if it is a request of a native hub.
+        ack: The number to acknowledge under, None if no acknowledgement is wanted.
+        meta: What else the hub says about it.
+        room: The room, empty where the hub does not say.
+        sender: Name of the member that says or asks it, empty where the hub does not say.
+        id: A request's number, empty where there is none.
+        own_id: The ``requestId`` by which a core asker recognises its answer.
+    """
+
+    event: str
+    data: Any
+    ack: int | None
+    meta: HubMeta
+    room: str
+    sender: str
+    id: str
+    own_id: Any = None
+
+
+class Call(msgspec.Struct, frozen=True, eq=False):
+    """A request that this client asks.
+
+    Attributes:
+        event: ``GET_`` and the capability's name.
+        data: JSON text of the payload.
+        room: The room to ask; None leaves it to the hub.
+        timeout: Seconds to wait, None for as long as the hub does.
+        meta: What else the hub is told, where it understands that.
+        on_progress: Called with what the master reports meanwhile.
+    """
+
+    event: str
+    data: bytes
+    room: str | None = None
+    timeout: float | None = None
+    meta: Mapping[str, Any] = {}
+    on_progress: Callable[[Any], None] | None = None
+
+    def with_meta(self, meta: Mapping[str, Any]) -> Call:
+        """Return the same call with more to tell the hub."""
+        return msgspec.structs.replace(self, meta={**self.meta, **meta})
+
+
+def read_answer(payload: bytes) -> Answer:
+    """Read the answer, failed or not, that an acknowledgement brings.
+
+    Args:
+        payload: A JSON array, unchecked; text that is no JSON is read as a failed answer.
+    """
+    try:
+        args = parse_json(payload)
+    except RequestError as error:
+        return error.answer()
+    return events.normalise(args if isinstance(args, list) else [args])
+
+
+def make_late_error(event: str, timeout: float | None) -> DeadlineExceeded:
+    """Make the error of a call that had no answer in its time; nobody knows whether it ran."""
+    timeout = timeout or 0.0
+    return DeadlineExceeded(f"no answer to {event} within {timeout:g} s", [{"delivered": None}])

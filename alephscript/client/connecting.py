@@ -1,0 +1,129 @@
+"""One attempt at a session: the client's transport and credentials, and what fails about them.
+
+May go in: what such an attempt takes. May not: when to try, and when again (`lifecycle`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import ssl
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any
+
+from alephscript.client.declaring import Mastery
+from alephscript.client.session import DeliveryHandler, HubSession
+from alephscript.diagnostics.redaction import redacted
+from alephscript.errors import AlephScriptError, ConnectionRefused
+from alephscript.links import transport_to
+from alephscript.links.transport import Transport
+from alephscript.protocol.events import Position
+
+__all__ = ["Auth", "Connector"]
+
+logger = logging.getLogger("alephscript.client")
+
+Auth = Mapping[str, Any] | Callable[[], Mapping[str, Any] | Awaitable[Mapping[str, Any]]]
+"""The handshake's ``auth``, or what gives it at each attempt."""
+
+
+class Connector:
+    """Opens sessions with one hub; the arguments are those of `AlephScriptClient`.
+
+    Args:
+        hub: The hub's address, or what makes links to it.
+        transports: ``websocket``, ``polling`` or both, where ``hub`` is an address.
+        tls: What an ``https`` hub's certificate is checked with.
+        namespace: The hub's namespace.
+        auth: The handshake's ``auth``, or a function that gives it.
+        timeout: Seconds that ``auth`` may take, and after that connecting and registering.
+        acknowledges: Whether the hub acknowledges; None finds out.
+        watch: Wraps a transport whose packets are to be shown.
+    """
+
+    def __init__(
+        self,
+        hub: str | Transport,
+        *,
+        transports: tuple[str, ...],
+        tls: ssl.SSLContext | None,
+        namespace: str,
+        auth: Auth | None,
+        timeout: float,
+        acknowledges: bool | None,
+        watch: Callable[[Transport], Transport],
+    ) -> None:
+        self._hub = hub
+        self._transports = transports
+        self._tls = tls
+        self._namespace = namespace
+        self._auth = auth
+        self._timeout = timeout
+        self._acknowledges = acknowledges
+        self._watch = watch
+
+    async def open_session(
+        self,
+        handler: DeliveryHandler,
+        positions: dict[str, Position],
+        *,
+        registration: Mapping[str, Any],
+        rooms: Sequence[str],
+        masters: Mapping[str, Mastery],
+    ) -> HubSession:
+        """Open a session: connected, registered, in its rooms, their master.
+
+        Raises:
+            ConnectionRefused: There is no hub, it refused, or something of the client's own failed.
+            RequestError: The hub refused a room.
+        """
+        transport = self._watch(self._transport())
+        session = HubSession(handler, positions)
+        auth = await self._credentials(registration["usuario"])
+        try:
+            await session.open(
+                transport,
+                namespace=self._namespace,
+                auth=auth,
+                registration=registration,
+                rooms=rooms,
+                masters=masters,
+                timeout=self._timeout,
+                acknowledges=self._acknowledges,
+            )
+        except AlephScriptError:
+            raise
+        except Exception as exc:
+            logger.error(
+                "the transport of %s failed",
+                registration["usuario"],
+                exc_info=redacted(exc),
+                extra={"usuario": registration["usuario"], "namespace": self._namespace},
+            )
+            raise ConnectionRefused(str(self._hub), f"the transport failed: {exc!r}") from exc
+        return session
+
+    def _transport(self) -> Transport:
+        if isinstance(self._hub, str):
+            return transport_to(self._hub, self._transports, self._tls)
+        return self._hub
+
+    async def _credentials(self, usuario: str) -> Mapping[str, Any] | None:
+        try:
+            async with asyncio.timeout(self._timeout):
+                if self._auth is None or isinstance(self._auth, Mapping):
+                    return self._auth
+                auth = self._auth()
+                return dict((await auth if inspect.isawaitable(auth) else auth) or {})
+        except TimeoutError as exc:
+            reason = f"the auth provider said nothing for {self._timeout:g} s"
+            raise ConnectionRefused(str(self._hub), reason) from exc
+        except Exception as exc:
+            logger.error(
+                "the auth provider of %s failed",
+                usuario,
+                exc_info=redacted(exc),
+                extra={"usuario": usuario, "namespace": self._namespace},
+            )
+            raise ConnectionRefused(str(self._hub), "the auth provider failed") from exc

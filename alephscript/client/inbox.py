@@ -1,0 +1,66 @@
+"""The parts of a client that take what its session brings: requests, events, questions on itself.
+
+May go in: deciding by an event's name. May not: serving a request (`serving`), running a listener
+(`listening`), reading packets (`dialects`).
+"""
+
+from __future__ import annotations
+
+from alephscript.client.calls import Delivery
+from alephscript.client.messages import GAP, Event, Gap
+from alephscript.client.serving import Service
+from alephscript.client.session import HubSession
+from alephscript.client.streams import Streams
+from alephscript.client.surveying import SelfDescription
+from alephscript.errors import UnknownEvent
+from alephscript.protocol import events
+from alephscript.protocol.json import write_json
+
+__all__ = ["Inbox"]
+
+
+class Inbox:
+    """Hands over what sessions bring; see `alephscript.client.session.DeliveryHandler`.
+
+    Args:
+        service: Takes requests.
+        streams: Take events.
+        description: Answers what members are asked about themselves.
+    """
+
+    def __init__(self, service: Service, streams: Streams, description: SelfDescription) -> None:
+        self._service = service
+        self._streams = streams
+        self._description = description
+        self.cancel = service.cancel
+        self.grant = service.grant
+
+    def deliver(self, session: HubSession, delivery: Delivery) -> None:
+        """See `alephscript.client.session.DeliveryHandler`."""
+        event = delivery.event
+        if not event.startswith("GET_"):
+            self._hear(session, delivery)
+        elif event in events.MEMBER_EVENTS:
+            answer = self._description.answer(event, session.registration)
+            session.dialect.answer(delivery, answer)
+        else:
+            self._service.take(session, delivery)
+
+    def _hear(self, session: HubSession, delivery: Delivery) -> None:
+        name = delivery.event
+        if name in events.CONFIRMATIONS:
+            return
+        streams = self._streams.listening(name)
+        if delivery.ack is not None:
+            answer = events.make_success() if streams else UnknownEvent("nobody listens").answer()
+            session.dialect.answer(delivery, write_json(answer))
+        if not streams:
+            return
+        data = delivery.data
+        if name == GAP:
+            data = Gap(data["missed"])
+        elif name.startswith("SET_") and isinstance(data, dict):
+            data.pop("sender", None)
+        event = Event(delivery.room, name, data, delivery.sender)
+        for stream in streams:
+            stream.offer(event)

@@ -1,0 +1,263 @@
+"""Running the methods of a client's class: which task each runs in, and its outcome.
+
+A request whose method waits for something has a task of its own. One whose method does not, as
+its capability's last one did not, costs neither a task nor a turn of the loop: one task, the
+common one, runs them one after the other, each in a context of its own. When one of them waits
+after all, the common task is its alone, and the others get tasks (decision 0017).
+
+May go in: tasks, contexts, calling methods. May not: which job has its turn (`serving`), what an
+outcome looks like (`answers`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import contextvars
+import functools
+import types
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
+from typing import Any
+
+import anyio.to_thread
+
+from alephscript.client import answers
+from alephscript.client.answers import Outcome
+from alephscript.client.jobs import Job, current_job
+from alephscript.client.messages import Request
+from alephscript.diagnostics.tracing import Tracing
+from alephscript.errors import CapabilityError, PayloadTooLarge
+
+__all__ = ["Worker", "in_thread"]
+
+_MOST_IN_A_ROW = 64
+"""Jobs that run back to back before the common task yields to the event loop."""
+
+_MOST_GATHERED = 500_000
+"""Bytes of a streamed answer that are put into one for askers that know no streams."""
+
+
+class Worker:
+    """Runs jobs that have their turn.
+
+    The state of the common task is in three attributes. `_common` is the task: None before the
+    first job, and after a job kept it because its method waits. `_ready` are the jobs that it has
+    still to run; without a common task there are none. `_idle` is the future that it awaits while
+    `_ready` is empty, else None.
+
+    Args:
+        owner: The object whose methods they are.
+        tracing: What makes spans of runs, if anything does.
+        end: Called with each job that has ended, before its answer goes out.
+    """
+
+    def __init__(
+        self, owner: object, *, tracing: Tracing | None, end: Callable[[Job], None]
+    ) -> None:
+        self._owner = owner
+        self._tracing = tracing
+        self._end = end
+        self._loop = asyncio.get_running_loop()  # kept: asking is a system call on some Pythons
+        # Copied for each run: else a run would have the variables of the task, or of the job whose
+        # end began it.
+        self._context = contextvars.copy_context()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._ready: deque[Job] = deque()
+        self._common: asyncio.Task[None] | None = None
+        self._idle: asyncio.Future[None] | None = None
+
+    def start(self, job: Job) -> None:
+        """Run a job, in this turn of the loop or the next."""
+        if job.lane.may_wait:
+            self._spawn(self._run_alone(job))
+            return
+        self._ready.append(job)
+        if self._common is None:
+            self._common = self._spawn(self._run_ready())
+        elif self._idle is not None and not self._idle.done():
+            self._idle.set_result(None)
+
+    async def close(self, *, spare: asyncio.Task[Any] | None) -> None:
+        """Cancel what runs, and wait until it has ended.
+
+        Args:
+            spare: The task that closes, which may be one of them.
+        """
+        self._ready.clear()
+        tasks = self._tasks - {spare}
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    # Tasks
+
+    def _spawn(self, run: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = self._loop.create_task(run, context=self._context.copy())
+        self._tasks.add(task)
+        task.add_done_callback(self._task_ended)
+        return task
+
+    def _task_ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if task is self._common:
+            self._give_up_common()
+
+    def _give_up_common(self) -> None:
+        """Leave the common task to the job that it runs; the jobs after that get tasks."""
+        self._common = self._idle = None
+        while self._ready:
+            self._spawn(self._run_alone(self._ready.popleft()))
+
+    async def _run_alone(self, job: Job) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        await self._run_in_context(job, task)
+
+    async def _run_ready(self) -> None:
+        """Be the common task: run what is ready, as long as nothing has to wait."""
+        task = asyncio.current_task()
+        assert task is not None
+        in_a_row = 0
+        while not task.cancelling():  # a method may have cancelled it, and not waited
+            if not self._ready:
+                self._idle = self._loop.create_future()
+                await self._idle
+                self._idle = None
+            if await self._run_in_context(self._ready.popleft(), task):
+                return
+            in_a_row += 1
+            if in_a_row % _MOST_IN_A_ROW == 0:
+                await asyncio.sleep(0)
+
+    @types.coroutine
+    def _run_in_context(self, job: Job, task: asyncio.Task[None]) -> Generator[Any, Any, bool]:
+        """Run a job in a context of its own, as a task of its own would.
+
+        Drives the run's coroutine by hand, since a task's context cannot be changed. Whatever the
+        run awaits is passed on to the task, and whatever wakes the task is passed back.
+
+        Returns:
+            Whether the run waited for anything.
+        """
+        job.task = task
+        run = self._run(job) if self._tracing is None else self._run_traced(self._tracing, job)
+        enter = self._context.copy().run
+        try:
+            awaited = enter(run.send, None)
+        except StopIteration:
+            job.lane.may_wait = False
+            return False
+        job.lane.may_wait = True
+        if task is self._common:
+            self._give_up_common()
+        while True:
+            try:
+                value = yield awaited
+            except BaseException as exc:  # noqa: BLE001 - it is the run's
+                resume: Callable[[], Any] = functools.partial(run.throw, exc)
+            else:
+                resume = functools.partial(run.send, value)
+            try:
+                awaited = enter(resume)
+            except StopIteration:
+                return True
+
+    # Runs
+
+    async def _run_traced(self, tracing: Tracing, job: Job) -> None:
+        request = job.request
+        trace = request.meta.trace_context
+        with tracing.serving(request.event, request.room, trace) as fail:
+            outcome = await self._run(job)
+            if outcome.code is not None:
+                fail(outcome.code)
+
+    async def _run(self, job: Job) -> Outcome:
+        """Call the method, make room for other jobs, and send the answer."""
+        current_job.set(job)
+        lane, request, clock = job.lane, job.request, self._loop.time
+        capability = lane.capability
+        began = clock()
+        try:
+            if job.stop is not None:  # before it had begun
+                outcome = answers.write_stop(job.stop)
+            else:
+                payload = answers.read_payload(capability, request.data)
+                method = getattr(self._owner, capability.attribute)
+                arguments: tuple[Any, ...] = ()
+                if capability.wants_request:
+                    arguments = (self._request(job, payload),)
+                elif capability.takes_payload:
+                    arguments = (payload,)
+                if capability.streams:
+                    outcome = await _stream(job, method(*arguments))
+                else:
+                    if capability.blocking:
+                        result = await in_thread(method, *arguments)
+                    else:
+                        result = await method(*arguments)
+                    outcome = answers.write_result(capability, result)
+        except BaseException as exc:  # noqa: BLE001 - raised again if it is nobody's failure
+            outcome = answers.write_failure(job, exc)
+        finally:
+            self._end(job)
+        if outcome.text is not None:
+            announces = capability.announce and outcome.code is None
+            answers.send(job.session, request, outcome.text, announces=announces)
+        lane.note(clock() - began, outcome.code, outcome.message)
+        return outcome
+
+    def _request(self, job: Job, payload: Any) -> Request[Any]:
+        request = job.request
+
+        def report(progress: Mapping[str, Any]) -> None:
+            if not job.is_over:
+                job.session.dialect.report_progress(request, progress)
+
+        return Request(
+            payload,
+            job.lane.capability.name,
+            request.room,
+            request.sender,
+            request.id,
+            job.ends,
+            self._loop.time,
+            report,
+        )
+
+
+async def in_thread(function: Callable[..., Any], *args: Any) -> Any:
+    """Call a plain function in a worker thread; a thread that is cancelled is left alone."""
+    return await anyio.to_thread.run_sync(function, *args, abandon_on_cancel=True)
+
+
+async def _stream(job: Job, parts: AsyncGenerator[Any, None]) -> Outcome:
+    """Send the parts as they come and are granted, or gather them for an asker that knows none."""
+    gathered: list[bytes] = []
+    size = 0
+    knows_parts = job.request.meta.parts > 0
+    async with contextlib.aclosing(parts):
+        async for part in parts:
+            text = answers.write_part(job.lane.capability, part)
+            if knows_parts:
+                await _take_credit(job)
+                job.session.dialect.send_part(job.request, text)
+                continue
+            gathered.append(text)
+            size += len(text)
+            if size > _MOST_GATHERED:
+                raise CapabilityError(
+                    PayloadTooLarge.code, "the parts together are too large: ask for a stream"
+                )
+    return answers.DONE if knows_parts else answers.write_parts(gathered)
+
+
+async def _take_credit(job: Job) -> None:
+    """Use up credit for one part, waiting for more where there is none (decision 0021)."""
+    while job.credit <= 0:
+        job.granted = job.granted or asyncio.Event()
+        job.granted.clear()
+        await job.granted.wait()
+    job.credit -= 1

@@ -1,0 +1,359 @@
+"""The dialects of a mesh: how a peer of each is asked, told, cancelled, answered.
+
+============  ==========================================================  =======================
+dialect       who speaks it                                               how its master answers
+============  ==========================================================  =======================
+`Native`      peers that announced `events.PROTOCOL`: payload and meta    by acknowledgement
+`Documented`  peers that send events directly: the payload alone          by acknowledgement, or
+                                                                          by a SET_ that is certain
+`Core`        peers that declared inside ROOM_MESSAGE: the whole          by a SET_, or by
+              envelope; askers that want no acknowledgement: one SET_     acknowledgement
+`Remote`      another hub, for its peers: a frame                         by a frame
+============  ==========================================================  =======================
+
+A further dialect is one more class here, made in `Dialects`, which chooses; nothing else in the
+mesh asks which one a peer speaks.
+
+May go in: what depends on a peer's dialect. May not: what is decided about a request, which is the
+same in all of them (`requests`). Pure: no socket, no clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+
+from alephscript.errors import RequestError
+from alephscript.mesh.effects import Acknowledge, Deliver, Effect, Emit, ToHub
+from alephscript.mesh.peers import Dialect, Master, OpenRequest, Peer
+from alephscript.mesh.rooms import Rooms
+from alephscript.protocol import events
+from alephscript.protocol.events import Answer, HubEvent
+from alephscript.protocol.json import read_value
+
+__all__ = ["Core", "Dialects", "Documented", "Native", "NativeAsCore", "Remote"]
+
+_SHAPED = (b'{"success":true,', b'{"success":true}')
+"""How a success begins that a native peer has written."""
+
+
+class _AtThisHub(Dialect):
+    """What is the same for all peers at this hub."""
+
+    reads_meta = False
+
+    def cancel(self, request: OpenRequest, master: Master, reason: str) -> list[Effect]:
+        return []
+
+    def grant(self, request: OpenRequest, master: Master, parts: int) -> list[Effect]:
+        payload = {"id": str(request.number), "parts": parts}
+        return [Emit((master.peer.sid,), HubEvent.REQUEST_MORE, (payload,))]
+
+    def read_answer(self, request: OpenRequest, args: Sequence[Any]) -> Answer | msgspec.Raw:
+        return _read_answer(args)
+
+    def answer(self, request: OpenRequest, answer: Answer | msgspec.Raw) -> list[Effect]:
+        assert request.ack is not None
+        return [Acknowledge(request.asker.sid, request.ack, answer)]
+
+    def refuse(
+        self, asker: Peer, event: str, ack: int | None, error: RequestError, master_sid: str
+    ) -> Effect:
+        assert ack is not None
+        return Acknowledge(asker.sid, ack, error.answer())
+
+    def note(self, request: OpenRequest, event: str, data: Any) -> list[Effect]:
+        return []
+
+    def echo(
+        self, request: OpenRequest, message: events.RoomMessage, data: Any, sender: str
+    ) -> list[Effect]:
+        return []
+
+    def hand_back(self, request: OpenRequest) -> list[Effect]:
+        return []
+
+
+class Documented(_AtThisHub):
+    """Peers that send events directly and acknowledge: a master gets the payload alone.
+
+    Args:
+        as_core: The dialect of these peers where they do as core peers do.
+    """
+
+    def __init__(self, as_core: Dialect) -> None:
+        self.as_core = as_core
+
+    def ask(
+        self, request: OpenRequest, master: Master, left: float, seconds: float | None
+    ) -> Effect:
+        """Deliver the payload, and want an acknowledgement."""
+        question = request.question
+        return Deliver(master.peer.sid, question.event, (question.data,), request.number, seconds)
+
+    def is_answered_by_event(self, *, is_certain: bool) -> bool:
+        """Take a SET_ for the answer only if it can belong to no other request."""
+        # The acknowledgement will come, and say which request it belongs to. To end the oldest
+        # request by a guess would hand one asker the answer of another (decision 0011).
+        return is_certain
+
+
+class _ShapesAnswers(Dialect):
+    """What is the same for peers whose successes have the shape of answers already."""
+
+    def read_answer(self, request: OpenRequest, args: Sequence[Any]) -> Answer | msgspec.Raw:
+        # Decided by its first bytes: what is not read stays bytes (decision 0004). Only an asker
+        # that wants no acknowledgement needs the fields, for its SET_.
+        if len(args) == 1 and request.ack is not None:
+            (only,) = args
+            if isinstance(only, msgspec.Raw) and bytes(only).startswith(_SHAPED):
+                return only
+        return _read_answer(args)
+
+
+class Native(_ShapesAnswers, _AtThisHub):
+    """Peers of this package and others that announced `events.PROTOCOL`: documented, and the meta.
+
+    Args:
+        as_core: The dialect of these peers where they do as core peers do.
+    """
+
+    reads_meta = True
+
+    def __init__(self, as_core: Dialect) -> None:
+        self.as_core = as_core
+
+    def ask(
+        self, request: OpenRequest, master: Master, left: float, seconds: float | None
+    ) -> Effect:
+        """Deliver the payload and the meta, and want an acknowledgement."""
+        number, question = request.number, request.question
+        meta = {
+            "id": str(number),
+            "room": request.room,
+            "caller": request.asker.caller,
+            "timeoutMs": round(left * 1000),
+        }
+        if request.meta.extras:
+            meta |= request.meta.extras
+        return Deliver(master.peer.sid, question.event, (question.data, meta), number, seconds)
+
+    def cancel(self, request: OpenRequest, master: Master, reason: str) -> list[Effect]:
+        """Send CANCEL_REQUEST."""
+        payload = {"id": str(request.number), "reason": reason}
+        return [Emit((master.peer.sid,), HubEvent.CANCEL_REQUEST, (payload,))]
+
+    def is_answered_by_event(self, *, is_certain: bool) -> bool:
+        """Wait for the acknowledgement: a native master acknowledges each request."""
+        return False
+
+    def note(self, request: OpenRequest, event: str, data: Any) -> list[Effect]:
+        """Send the event, with the asker's acknowledgement id in the meta."""
+        return [Emit((request.asker.sid,), event, (data, {"request": request.ack}))]
+
+
+class Core(_AtThisHub):
+    """Peers that put everything into ROOM_MESSAGE, and askers that want no acknowledgement.
+
+    A master gets the whole envelope and answers by a SET_ to its room; an asker hears of its answer
+    by one SET_, whether it is in the room or not.
+
+    Args:
+        rooms: Where the members are found that hear a SET_.
+        namespace: The mesh's, which the envelope names.
+    """
+
+    def __init__(self, rooms: Rooms, namespace: str) -> None:
+        self.as_core = self
+        self._rooms = rooms
+        self._namespace = namespace.strip("/")
+
+    def ask(
+        self, request: OpenRequest, master: Master, left: float, seconds: float | None
+    ) -> Effect:
+        """Deliver the whole envelope; an acknowledgement may come, and counts."""
+        number, question, asker = request.number, request.question, request.asker
+        envelope = {
+            **question.extras,
+            "event": question.event,
+            "room": request.room,
+            "data": question.data,
+            "namespace": self._namespace,
+            "requester": asker.sid,
+            "requesterName": asker.name,
+            "requestId": str(number),
+        }
+        return Deliver(master.peer.sid, question.event, (envelope,), number, seconds)
+
+    def is_answered_by_event(self, *, is_certain: bool) -> bool:
+        """Take any SET_ for an answer: there may be no acknowledgement."""
+        return True
+
+    def answer(self, request: OpenRequest, answer: Answer | msgspec.Raw) -> list[Effect]:
+        """Tell the room and the asker one SET_, unless the master has sent its own."""
+        if request.answer_seen:
+            return []
+        master_sid = request.master_sid
+        to = [sid for sid in self._rooms.members(request.room) if sid != master_sid]
+        if request.asker.sid not in to:
+            to.append(request.asker.sid)
+        event = events.answer_event(request.event)
+        message = events.RoomMessage(event, request.room, None, {})
+        fields = {**read_value(answer), "sender": master_sid}
+        sender = request.master.peer.name if request.master else ""
+        return self._rooms.say(to, message, fields, sender)
+
+    def refuse(
+        self,
+        asker: Peer,
+        event: str,
+        ack: int | None,
+        error: RequestError,
+        master_sid: str,
+    ) -> Effect:
+        """Tell the asker alone the failure, as a SET_."""
+        return Emit((asker.sid,), events.answer_event(event), (error.answer(),))
+
+    def echo(
+        self, request: OpenRequest, message: events.RoomMessage, data: Any, sender: str
+    ) -> list[Effect]:
+        """Tell the SET_ to the asker alone, if it is neither in the room nor the master."""
+        sid = request.asker.sid
+        if sid == request.master_sid or sid in self._rooms.members(message.room):
+            return []
+        return self._rooms.tell([sid], message, data, sender, is_echo=True)
+
+
+class NativeAsCore(Core):
+    """Native peers that declared inside ROOM_MESSAGE: asked as core, yet they acknowledge."""
+
+    def is_answered_by_event(self, *, is_certain: bool) -> bool:
+        """Wait for the acknowledgement."""
+        return False
+
+
+class Remote(_ShapesAnswers):
+    """Peers at another hub, whatever they speak there: what is for them goes to it as a frame.
+
+    Frames are listed in `alephscript.mesh.federation`.
+
+    Args:
+        reads_meta: Whether the peer itself reads the meta of events.
+    """
+
+    def __init__(self, *, reads_meta: bool) -> None:
+        self.reads_meta = reads_meta
+        self.as_core = self
+
+    def ask(
+        self, request: OpenRequest, master: Master, left: float, seconds: float | None
+    ) -> Effect:
+        """Send `ask`."""
+        number, question, peer = request.number, request.question, master.peer
+        about = _describe(request, left)
+        room = request.room or None
+        frame = ("ask", number, peer.sid, room, question.event, question.data, about)
+        return ToHub(peer.hub, frame, number, seconds)
+
+    def cancel(self, request: OpenRequest, master: Master, reason: str) -> list[Effect]:
+        """Send `cancel`."""
+        frame = ("cancel", request.number, request.asker.sid, reason)
+        return [ToHub(master.peer.hub, frame)]
+
+    def grant(self, request: OpenRequest, master: Master, parts: int) -> list[Effect]:
+        """Send `more`."""
+        frame = ("more", request.number, request.asker.sid, parts)
+        return [ToHub(master.peer.hub, frame)]
+
+    def is_answered_by_event(self, *, is_certain: bool) -> bool:
+        """Wait for the frame: the master's hub sees the event, and says that there was one."""
+        return False
+
+    def answer(self, request: OpenRequest, answer: Answer | msgspec.Raw) -> list[Effect]:
+        """Send `answer`."""
+        frame = ("answer", request.ack, request.master_sid, answer, request.answer_seen)
+        return [ToHub(request.asker.hub, frame)]
+
+    def refuse(
+        self,
+        asker: Peer,
+        event: str,
+        ack: int | None,
+        error: RequestError,
+        master_sid: str,
+    ) -> Effect:
+        """Send `answer`, with the failure."""
+        return ToHub(asker.hub, ("answer", ack, master_sid, error.answer(), False))
+
+    def note(self, request: OpenRequest, event: str, data: Any) -> list[Effect]:
+        """Send `note`, if the asker can read what comes before an answer."""
+        if not self.reads_meta:
+            return []
+        return [ToHub(request.asker.hub, ("note", request.ack, request.master_sid, event, data))]
+
+    def echo(
+        self, request: OpenRequest, message: events.RoomMessage, data: Any, sender: str
+    ) -> list[Effect]:
+        """Do nothing: the asker's hub learns with the answer that there was an event."""
+        return []
+
+    def hand_back(self, request: OpenRequest) -> list[Effect]:
+        """Send `lost`: the asker's hub knows better whether, and whom, to ask again."""
+        return [ToHub(request.asker.hub, ("lost", request.ack, request.master_sid))]
+
+
+class Dialects:
+    """The dialects of one mesh, one object each.
+
+    Args:
+        rooms: The mesh's rooms.
+        namespace: The mesh's namespace.
+
+    Attributes:
+        native: Of peers that announced `events.PROTOCOL`.
+        documented: Of all others at this hub, and of those that have not registered yet.
+    """
+
+    def __init__(self, rooms: Rooms, namespace: str) -> None:
+        self.native = Native(NativeAsCore(rooms, namespace))
+        self.documented = Documented(Core(rooms, namespace))
+        self._remote = {each: Remote(reads_meta=each) for each in (False, True)}
+
+    def choose(self, registration: events.Registration) -> Dialect:
+        """Choose the dialect of a peer at this hub by what it registers as."""
+        return self.native if registration.is_native else self.documented
+
+    def choose_remote(self, *, reads_meta: bool) -> Dialect:
+        """Choose the dialect of a peer at another hub."""
+        return self._remote[reads_meta]
+
+
+def _read_answer(args: Sequence[Any]) -> Answer:
+    """Give what a master answered the shape of answers."""
+    try:
+        return events.normalise([read_value(each) for each in args])
+    except RequestError as error:
+        return error.answer()
+
+
+def _describe(request: OpenRequest, left: float) -> dict[str, Any]:
+    """Describe a request and its asker to the hub of its master."""
+    asker = request.asker
+    identity = None
+    if asker.identity is not None:
+        rooms = asker.identity.rooms
+        identity = {
+            "usuario": asker.identity.usuario,
+            "rooms": None if rooms is None else sorted(rooms),
+        }
+    return {
+        "sid": asker.sid,
+        "name": asker.name,
+        "identity": identity,
+        "meta": asker.reads_meta,
+        "seconds": left,
+        "extras": request.meta.extras,
+        "envelope": {key: read_value(each) for key, each in request.question.extras.items()},
+    }

@@ -1,0 +1,82 @@
+"""``alephscript hub --workers N``: several processes on one port are one hub."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from alephscript import AlephScriptClient, ConnectionRefused, capability
+from tests.support.processes import Start
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
+
+
+class Bot(AlephScriptClient):
+    """Says what it is told."""
+
+    rooms = ("R",)
+
+    @capability("ECHO")
+    async def echo(self, payload: Any) -> dict[str, Any]:
+        """Say it again."""
+        return {"said": payload}
+
+
+def workers_of(process: int) -> list[int]:
+    """The processes that it started."""
+    children = Path(f"/proc/{process}/task/{process}/children").read_text()
+    return [int(each) for each in children.split()]
+
+
+async def test_workers_share_a_port_and_a_mesh(shared_redis: Any, start: Start) -> None:
+    """Clients are spread over them and meet; one that is killed comes back; SIGTERM ends all."""
+    arguments = ("--port", "0", "--workers", "2", "--redis", shared_redis.url())
+    hub = await start("-m", "alephscript", "hub", *arguments, ready=b"listening on")
+    async with Bot(hub.url, connect_timeout=5, retry_open=True):
+        spread = set()
+        for _ in range(16):
+            async with AlephScriptClient(hub.url) as client:
+                assert await client.request("ECHO", 1, timeout=5) == {"said": 1}
+                state = await client.server_state()
+                spread.add(state["socketId"].partition("~")[0])
+        assert len(spread) == 2
+    with pytest.raises(ConnectionRefused):
+        async with AlephScriptClient(hub.url, transports=("polling",)):
+            pass
+    first, second = workers_of(hub.pid)
+    os.kill(first, signal.SIGKILL)
+    async with asyncio.timeout(30):
+        while len(now := workers_of(hub.pid)) < 2 or first in now:  # noqa: ASYNC110 - it says nothing
+            await asyncio.sleep(0.05)
+    assert second in now
+    async with AlephScriptClient(hub.url, retry_open=True) as client:
+        assert "rooms" in await client.server_state()
+    hub.send(signal.SIGTERM)
+    assert await hub.ended() == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([], "--workers needs --redis"),
+        (["--redis", "redis://127.0.0.1:1/0"], "a worker did not start"),
+        (["--redis", "redis://127.0.0.1:1/0", "--port", "99999"], "cannot listen on"),
+    ],
+)
+async def test_workers_that_cannot_be_end_the_command(arguments: list[str], said: str) -> None:
+    """With a reason, instead of being started for ever."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-m", "alephscript", "hub", "--port", "0", "--workers", "2", *arguments),
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(40):
+        _, errors = await process.communicate()
+    assert process.returncode == 1
+    assert said in errors.decode()

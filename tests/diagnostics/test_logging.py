@@ -1,0 +1,212 @@
+"""What is logged is documented, has fields, and is nobody's secret."""
+
+from __future__ import annotations
+
+import ast
+import logging
+import re
+import traceback
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import attrs
+import pytest
+
+import alephscript
+from alephscript import AlephScriptClient, CapabilityError, RequestError, capability
+from alephscript.diagnostics.redaction import redacted
+from tests.support.meshes import MeshUnderTest
+
+pytestmark = pytest.mark.anyio
+
+PACKAGE = Path(alephscript.__file__).parent
+TABLE = PACKAGE.parent / "docs" / "reference" / "logging.md"
+LEVELS = ("debug", "info", "warning", "error", "critical", "exception", "log")
+TOKEN, MARK = "TOKEN-c0ffee", "MARK-5ca1ab1e"
+
+
+class Logged(NamedTuple):
+    """A call that logs, or the line of the table that tells of it."""
+
+    level: str
+    logger: str
+    message: str
+    fields: tuple[str, ...]
+
+
+def loggers_of(module: ast.Module) -> dict[str, str]:
+    """The loggers of a module, by the name of the variable."""
+    return {
+        node.targets[0].id: node.value.args[0].value  # type: ignore[attr-defined]
+        for node in ast.walk(module)
+        if isinstance(node, ast.Assign)
+        and isinstance(node.value, ast.Call)
+        and ast.unparse(node.value.func) == "logging.getLogger"
+    }
+
+
+def calls_of(path: Path) -> list[Logged]:
+    """What a module logs."""
+    module = ast.parse(path.read_text(encoding="utf-8"))
+    loggers = loggers_of(module)
+    assert all(name.startswith("alephscript.") for name in loggers.values())
+    found = []
+    for node in ast.walk(module):
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+            continue
+        asked = ast.unparse(node.func.value)
+        if node.func.attr not in LEVELS or asked not in {*loggers, "logging"}:
+            continue
+        where = f"{path}:{node.lineno}"
+        assert asked in loggers, f"{where} logs to nobody's logger"
+        message = ast.literal_eval(node.args[0])
+        given = {each.arg: each.value for each in node.keywords}
+        fields = given.get("extra")
+        assert isinstance(fields, ast.Dict), f"{where} has no fields"
+        told = given.get("exc_info")
+        assert told is None or ast.unparse(told).startswith("redacted("), f"{where} tells all"
+        names = tuple(str(each.value) for each in fields.keys if isinstance(each, ast.Constant))
+        level = node.func.attr.upper()
+        found.append(Logged(level, loggers[asked], message, names))
+    return found
+
+
+def test_the_table_tells_of_every_call_that_logs() -> None:
+    """And of none that is not there."""
+    called = [call for path in sorted(PACKAGE.rglob("*.py")) for call in calls_of(path)]
+    line = re.compile(r"^\| ([A-Z]+) \| `(.+)` \| `(.+)` \| (.+) \|$", re.MULTILINE)
+    told = [
+        Logged(level, logger, message, tuple(re.findall(r"`(\w+)`", fields)))
+        for level, logger, message, fields in line.findall(TABLE.read_text())
+    ]
+    assert sorted(told) == sorted(called)
+
+
+@attrs.frozen
+class Order:
+    """What has a shape."""
+
+    count: int
+    note: str
+
+
+class Shop(AlephScriptClient):
+    """Does what can be done wrong with an order."""
+
+    rooms = ("SHOP",)
+
+    @capability("TAKE")
+    async def take(self, order: Order) -> dict[str, Any]:
+        """Say it back."""
+        return {"note": order.note}
+
+    @capability("REFUSE")
+    async def refuse(self, order: Order) -> None:
+        """Quote it."""
+        raise CapabilityError("refused", f"not {order}", [{"note": order.note}])
+
+    @capability("BREAK")
+    async def fail(self, order: Order) -> None:
+        """Quote it by mistake."""
+        raise ValueError(f"cannot handle {order}") from KeyError(order.note)
+
+
+def all_that_is_told(record: logging.LogRecord) -> str:
+    """Everything that a handler can make of a record."""
+    return f"{logging.Formatter().format(record)} {record.args!r} {record.__dict__!r}"
+
+
+async def test_no_record_tells_a_payload_or_a_token(
+    mesh: MeshUnderTest,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Whatever becomes of the request, at the lowest level."""
+    caplog.set_level(logging.DEBUG, "alephscript")
+    await mesh.open(Shop, auth={"token": TOKEN})
+    asker: AlephScriptClient = await mesh.open(auth=lambda: {"token": TOKEN})
+    order = {"count": 1, "note": MARK}
+    assert await asker.request("TAKE", order) == {"note": MARK}
+    codes = []
+    for name, payload in (
+        ("REFUSE", order),
+        ("BREAK", order),
+        ("TAKE", {"count": MARK, "note": 1}),
+        ("TAKE", MARK),
+        ("NOTHING", order),
+    ):
+        with pytest.raises(RequestError) as caught:
+            await asker.request(name, payload)
+        codes.append(caught.value.code)
+    assert codes == ["refused", "internal", "invalid_payload", "invalid_payload", "no_master"]
+    await mesh.end()
+    records = [each for each in caplog.records if each.name.startswith("alephscript")]
+    levels = {each.levelname for each in records}
+    assert levels >= ({"ERROR", "INFO"} if mesh.kind == "memory" else {"ERROR", "INFO", "DEBUG"})
+    for record in records:
+        told = all_that_is_told(record)
+        assert TOKEN not in told
+        assert MARK not in told
+
+
+async def test_a_failure_says_which_request_it_was(
+    mesh: MeshUnderTest,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """By fields, with the number that its asker was told."""
+    await mesh.open(Shop)
+    asker: AlephScriptClient = await mesh.open()
+    with pytest.raises(RequestError) as caught:
+        await asker.request("BREAK", {"count": 1, "note": MARK})
+    [record] = [each for each in caplog.records if each.levelno == logging.ERROR]
+    incident = caught.value.details[0]["incident"]
+    assert record.getMessage() == f"BREAK failed (ValueError), incident {incident}"
+    told = record.__dict__
+    assert (told["capability"], told["room"], told["incident"], told["code"]) == (
+        "BREAK",
+        "SHOP",
+        incident,
+        "internal",
+    )
+    assert told["request_id"].isdecimal()
+    formatted = logging.Formatter().format(record)
+    assert "\nKeyError\n" in formatted
+    assert 'raise ValueError(f"cannot handle {order}")' in formatted
+    assert formatted.endswith("\nValueError")
+
+
+async def test_a_provider_that_fails_tells_no_token(caplog: pytest.LogCaptureFixture) -> None:
+    """Its exception may quote what it was about to give."""
+
+    def provide() -> dict[str, Any]:
+        raise RuntimeError(f"{TOKEN} has expired")
+
+    with pytest.raises(alephscript.ConnectionRefused):
+        async with AlephScriptClient("http://127.0.0.1:1", auth=provide):
+            pass
+    [record] = [each for each in caplog.records if each.levelno == logging.ERROR]
+    assert record.getMessage() == "the auth provider of AlephScriptClient failed"
+    assert "RuntimeError" in all_that_is_told(record)
+    assert TOKEN not in all_that_is_told(record)
+
+
+def lines_of(exc: BaseException) -> str:
+    """A traceback, as a log shows it."""
+    return "".join(traceback.format_exception(redacted(exc)))
+
+
+def test_a_traceback_shows_groups_without_what_they_say() -> None:
+    """A task group's exception is of no use without its members."""
+    group = BaseExceptionGroup(MARK, [ValueError(MARK), ExceptionGroup(MARK, [OSError(MARK)])])
+    told = lines_of(group)
+    assert "ValueError" in told
+    assert "OSError" in told
+    assert MARK not in told
+
+
+def test_a_traceback_of_exceptions_in_a_circle_ends() -> None:
+    """As those of retries can be, if somebody puts them together by hand."""
+    one, other = ValueError(MARK), KeyError(MARK)
+    one.__context__, other.__context__ = other, one
+    told = lines_of(one)
+    assert "KeyError" in told
+    assert MARK not in told

@@ -1,0 +1,97 @@
+"""Programs of this package in processes of their own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+
+import pytest
+
+from tests.support.tools import ROOT
+
+
+class Process:
+    """A program of this package in a process of its own, to be signalled and killed."""
+
+    def __init__(self, *arguments: str, ready: bytes) -> None:
+        self._arguments = arguments
+        self._ready = ready
+        self._process: asyncio.subprocess.Process | None = None
+        self._line = b""
+
+    @property
+    def url(self) -> str:
+        """The address of a hub: the last word of the line that says it is ready."""
+        return self._line.decode().split()[-1]
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        assert self._process is not None
+        return self._process.pid
+
+    async def start(self) -> bytes:
+        """Start the program, and return the line that says it is ready."""
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *self._arguments,
+            cwd=ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            stdin=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        assert self._process.stderr is not None
+        async with asyncio.timeout(20):
+            async for line in self._process.stderr:
+                if self._ready in line:
+                    self._line = line
+                    return line
+        raise AssertionError(f"{self._arguments} ended before it was ready")
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal to the process."""
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    async def ended(self) -> int:
+        """Wait for the process to end, and return its exit code."""
+        assert self._process is not None
+        async with asyncio.timeout(20):
+            await self._process.communicate()
+        assert self._process.returncode is not None
+        return self._process.returncode
+
+    async def end(self) -> None:
+        """Kill the process if it still runs."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+            await self._process.communicate()
+
+
+Start = Callable[..., Awaitable[Process]]
+
+
+@pytest.fixture
+async def start() -> AsyncIterator[Start]:
+    """Return a function that starts processes; the fixture leaves none behind."""
+    async with AsyncExitStack() as processes:
+
+        async def start(*arguments: str, ready: bytes) -> Process:
+            process = Process(*arguments, ready=ready)
+            processes.push_async_callback(process.end)
+            await process.start()
+            return process
+
+        yield start
+
+
+@pytest.fixture
+def port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])

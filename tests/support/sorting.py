@@ -1,0 +1,54 @@
+"""Sorts tests by folder into the minute's loop and the rest; refuses ids that no other process has.
+
+The loop is what `python -m pytest` runs when no path is named. A folder, a file or a test that is
+named runs whole, and `python -m pytest tests` runs everything.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pytest
+
+from tests.support.tools import PROGRAMS, ROOT
+
+LOOP: Final = "not peers and not slow"
+
+SLOW: Final = {
+    "tests/benchmarks": "measures programs side by side",
+    "tests/cli": "starts commands",
+    "tests/docs": "builds the site and follows its pages",
+    "tests/faults": "kills processes under load",
+    "tests/test_wheel.py": "builds the wheel and installs it",
+    "tests/typing": "runs type checkers",
+}
+"""Folders and files whose tests take seconds each, and by what."""
+
+SHARING: Final = ("tests/docs/test_site.py", "tests/test_wheel.py", "tests/test_readme.py")
+"""Files whose tests share what is dear to make: one worker runs them."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose the loop, unless paths or marks are named. Workers are given what was chosen."""
+    if config.args_source is pytest.Config.ArgsSource.TESTPATHS and not config.option.markexpr:
+        config.option.markexpr = LOOP
+
+
+@pytest.hookimpl(tryfirst=True)  # before marks select
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests by their folder, and by the programs that their fixtures look for.
+
+    Raises:
+        UsageError: An id holds an object's address, which differs from process to process.
+    """
+    for item in items:
+        path = item.path.relative_to(ROOT).as_posix()
+        if " at 0x" in item.nodeid:
+            raise pytest.UsageError(f"give the parameters of {item.nodeid} names, by ids=")
+        if any(path == slow or path.startswith(f"{slow}/") for slow in SLOW):
+            item.add_marker(pytest.mark.slow)
+        if PROGRAMS.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.peers)
+        if path in SHARING:
+            item.add_marker(pytest.mark.xdist_group(path))
