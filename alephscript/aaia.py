@@ -1,7 +1,9 @@
-"""The AAIA contract: what PersefonBot offers in AAIA_ROOM and what it tells the room.
+"""The AAIA contract: what PersefonBot offers in AAIA_ROOM, and what it tells the room.
 
-A FIA is a small AI of one paradigma; it lives in a mundo. A percepto stimulates the mundo,
-what of it reaches a FIA is its aferencia, what the FIA puts out is its eferencia. Data only.
+A FIA is a small AI of one paradigma, and lives in a mundo. A percepto stimulates the mundo; the
+share of it that reaches a FIA is that FIA's aferencia, the FIA's output is its eferencia.
+
+May go in: contracts, data only. May not: what is done with them (``examples/aaia_runtime``).
 """
 
 from __future__ import annotations
@@ -67,11 +69,11 @@ __all__ = [
 AAIA_ROOM = "AAIA_ROOM"
 ENGINE_THREADS_ROOM = "ENGINE_THREADS_ROOM"
 ENGINE_THREADS = "ENGINE_THREADS"
-"""What peers of the upstream SDK call ENGINE_THREADS_ROOM."""
+"""The name that peers of the upstream SDK have for ENGINE_THREADS_ROOM."""
 
 
 class RunState(StrEnum):
-    """What a FIA is doing: running by its mundo's pulse, one step of it, held, or stopped."""
+    """State of a FIA: running by its mundo's pulse, one step of it, held, or stopped."""
 
     PLAY = "PLAY"
     PLAY_STEP = "PLAY_STEP"
@@ -80,7 +82,7 @@ class RunState(StrEnum):
 
 
 class TipoPercepto(StrEnum):
-    """Where a percepto comes from."""
+    """Origin of a percepto."""
 
     SENSOR = "sensor"
     EVENTO = "evento"
@@ -88,7 +90,7 @@ class TipoPercepto(StrEnum):
 
 
 class TipoEferencia(StrEnum):
-    """What an eferencia is; ``noop`` says that the FIA had nothing to put out."""
+    """Kind of an eferencia; ``noop`` says that the FIA had nothing to put out."""
 
     ACCION = "accion"
     DATO = "dato"
@@ -97,7 +99,7 @@ class TipoEferencia(StrEnum):
     NOOP = "noop"
 
 
-# What the domain is made of.
+# The things of the domain.
 
 
 @attrs.frozen
@@ -112,7 +114,7 @@ class Percepto:
 
 @attrs.frozen
 class Eferencia:
-    """What a FIA puts out."""
+    """The output of a FIA."""
 
     tipo: TipoEferencia
     payload: dict[str, Any]
@@ -213,7 +215,7 @@ class ThreadInfo:
     mundo: str | None
 
 
-# What the capabilities answer.
+# Answers of capabilities.
 
 
 @attrs.frozen
@@ -294,7 +296,7 @@ class EferenciaOf:
 
 @attrs.frozen
 class QueryResult:
-    """A mundo, and what the query's dotted path found in it."""
+    """A mundo, and the value at the query's dotted path in it."""
 
     mundo: MundoState
     result: Any = None
@@ -307,7 +309,7 @@ class Threads:
     threads: list[ThreadInfo]
 
 
-# What can be asked.
+# Requests.
 
 
 @attrs.frozen
@@ -343,7 +345,7 @@ class ListFIAs(RequestFor[FIAs], capability="AAIA_LIST_FIAS"):
 
 @attrs.frozen
 class StartFIA(RequestFor[StateChange], capability="AAIA_START_FIA"):
-    """The same as `PlayFIA`. Codes: ``session_not_found``, ``fia_not_found``, ``invalid_state``."""
+    """As `PlayFIA`. Codes: ``session_not_found``, ``fia_not_found``, ``invalid_state``."""
 
     session_id: str
     fia_index: int
@@ -416,7 +418,7 @@ class GetListOfThreads(RequestFor[Threads], capability="GET_LIST_OF_THREADS"):
     """Every FIA of every session."""
 
 
-# What the room is told.
+# Events of the room.
 
 
 @attrs.frozen
@@ -439,7 +441,7 @@ class SessionDestroyed:
 
 @attrs.frozen
 class FIAStep:
-    """FIA_STEP: what the seed's observers read together with what upstream's read."""
+    """FIA_STEP, with the keys that observers of either dialect read."""
 
     session_id: str
     fia_index: int

@@ -3,6 +3,9 @@
 A room is a channel, what is said and asked in it are messages, a capability is a request with its
 reply. There is no official binding for Socket.IO, so rooms stand under ``x-socketio``.
 
+May go in: making the document, reading one, comparing two. May not: asking a mesh what it offers
+(`alephscript.AlephScriptClient.discover`).
+
 Pure: no socket, no clock. YAML comes with the ``[cli]`` extra.
 """
 
@@ -38,7 +41,7 @@ _FAILURE: Schema = {
 _ROOM: Schema = {"type": "object", "properties": {"room": {"type": "string"}}, "required": ["room"]}
 _HUB_EVENTS: Mapping[str, tuple[str, Schema]] = {
     "CLIENT_REGISTER": (
-        "Say who one is.",
+        "Register a name.",
         {
             "type": "object",
             "properties": {"usuario": {"type": "string"}, "sesion": {"type": "string"}},
@@ -68,8 +71,8 @@ _HUB_EVENTS: Mapping[str, tuple[str, Schema]] = {
             "required": ["event", "room"],
         },
     ),
-    "GET_SERVER_STATE": ("Who is where, and who masters what.", {}),
-    "GET_CAPABILITIES": ("Who offers what, with schemas.", {}),
+    "GET_SERVER_STATE": ("Ask which members are where, and which of them master what.", {}),
+    "GET_CAPABILITIES": ("Ask which capabilities are offered, with schemas.", {}),
 }
 
 
@@ -79,12 +82,12 @@ def document(
     version: str | None = None,
     host: str = "localhost:3010",
 ) -> dict[str, Any]:
-    """The document of what these classes offer and say.
+    """Make the document of what these classes offer and say.
 
     Args:
-        classes: The classes; what they say is taken from `AlephScriptClient.says`.
-        title: Its title.
-        version: Its version, this package's by default.
+        classes: The classes; the events that they say are those of `AlephScriptClient.says`.
+        title: The document's title.
+        version: The document's version, this package's by default.
         host: Host and port of the hub.
     """
     schemas: dict[str, Schema] = {"Failure": _FAILURE}
@@ -118,7 +121,7 @@ def document(
 
 
 def dump(document: Mapping[str, Any]) -> str:
-    """The document as YAML.
+    """Write a document as YAML.
 
     Raises:
         ModuleNotFoundError: PyYAML, of the ``[cli]`` extra, is not installed.
@@ -136,27 +139,27 @@ def dump(document: Mapping[str, Any]) -> str:
 
 
 def load(text: str) -> dict[str, Any]:
-    """A document from YAML or JSON.
+    """Read a document from YAML or JSON.
 
     Raises:
-        AlephScriptError: It is none.
+        AlephScriptError: The text is not an AsyncAPI document.
         ModuleNotFoundError: PyYAML, of the ``[cli]`` extra, is not installed.
     """
     import yaml
 
     try:
-        found: Any = yaml.safe_load(text)
+        document: Any = yaml.safe_load(text)
     except yaml.YAMLError as exc:
         raise AlephScriptError(f"this is no YAML: {exc}") from exc
-    if not isinstance(found, dict) or "asyncapi" not in found:
+    if not isinstance(document, dict) or "asyncapi" not in document:
         raise AlephScriptError("this is no AsyncAPI document: it has no `asyncapi` field")
-    return dict(found)
+    return dict(document)
 
 
 def breaking_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """What whoever relies on the old document would stumble over, a sentence each.
+    """List the changes that break a program which relies on the old document, a sentence each.
 
-    What is asked may ask for less and take more; what is answered or said may say more.
+    A request may ask for less and take more; an answer or an event may say more.
     """
     return [*_broken_operations(old, new), *_broken_messages(old, new)]
 
@@ -175,8 +178,8 @@ def _channel(room: str) -> dict[str, Any]:
 
 def _hub_channel() -> dict[str, Any]:
     messages = {
-        name: {"name": name, "summary": told, "payload": schema}
-        for name, (told, schema) in _HUB_EVENTS.items()
+        name: {"name": name, "summary": meaning, "payload": schema}
+        for name, (meaning, schema) in _HUB_EVENTS.items()
     }
     answer = {
         "name": "answer",
@@ -232,17 +235,17 @@ def _add_capability(
     operations: dict[str, Any],
     schemas: dict[str, Schema],
 ) -> None:
-    asking = events.capability_event(capability.name)
-    answering = events.answer_event(asking)
-    told = summary(capability.doc) or capability.name
-    channel["messages"][asking] = {
-        "name": asking,
-        "summary": told,
+    request_event = events.capability_event(capability.name)
+    answer_event = events.answer_event(request_event)
+    meaning = summary(capability.doc) or capability.name
+    channel["messages"][request_event] = {
+        "name": request_event,
+        "summary": meaning,
         "payload": _schema(capability.payload, schemas),
     }
-    channel["messages"][answering] = {
-        "name": answering,
-        "summary": f"The answer to {asking}, acknowledged"
+    channel["messages"][answer_event] = {
+        "name": answer_event,
+        "summary": f"The answer to {request_event}, acknowledged"
         + (" and told to the room." if capability.announce else "."),
         "payload": _answer(_schema(capability.reply, schemas)),
     }
@@ -250,11 +253,11 @@ def _add_capability(
     operation: dict[str, Any] = {
         "action": "receive",
         "channel": _ref("channels", room),
-        "summary": told,
-        "messages": [_message_ref(room, asking)],
+        "summary": meaning,
+        "messages": [_message_ref(room, request_event)],
         "reply": {
             "channel": _ref("channels", room),
-            "messages": [_message_ref(room, answering), _message_ref(room, "failure")],
+            "messages": [_message_ref(room, answer_event), _message_ref(room, "failure")],
         },
     }
     facts = {
@@ -277,7 +280,7 @@ def _failure_message() -> dict[str, Any]:
 
 
 def _answer(reply: Schema) -> Schema:
-    """A reply's fields beside ``success``."""
+    """Return the schema of an answer: a reply's fields beside ``success``."""
     success: Schema = {
         "type": "object",
         "properties": {"success": {"const": True}},
@@ -287,22 +290,22 @@ def _answer(reply: Schema) -> Schema:
 
 
 def _schema(declared: Any, schemas: dict[str, Schema]) -> Schema:
-    """A reference to a contract's schema, which is put with the others."""
+    """Put a contract's schema with the others; return a reference to it."""
     if declared is None:
         return {}
     described = contracts.json_schema(declared)
     for name, definition in described.pop("$defs", {}).items():
         schemas[name] = _moved(definition)
-    made: Schema = _moved(described)
-    title = made.get("title")
-    if title is None or "$ref" in made:
-        return made
-    schemas[title] = made
+    schema: Schema = _moved(described)
+    title = schema.get("title")
+    if title is None or "$ref" in schema:
+        return schema
+    schemas[title] = schema
     return _ref("components/schemas", title)
 
 
 def _moved(schema: Any) -> Any:
-    """The same with its references to where a document keeps schemas."""
+    """Return a schema with its references moved to where a document keeps schemas."""
     if isinstance(schema, dict):
         return {
             key: value.replace("#/$defs/", "#/components/schemas/")
@@ -333,43 +336,43 @@ def _broken_operations(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterat
 
 def _broken_messages(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
     for channel, described in old.get("channels", {}).items():
-        now = new.get("channels", {}).get(channel)
-        if now is None:
+        counterpart = new.get("channels", {}).get(channel)
+        if counterpart is None:
             yield f"the room {channel} is gone"
             continue
         for name, message in described.get("messages", {}).items():
-            changed = now.get("messages", {}).get(name)
+            changed = counterpart.get("messages", {}).get(name)
             if changed is None:
                 yield f"{channel} has no {name} any more"
                 continue
-            is_asked = name.startswith("GET_") or name in _HUB_EVENTS
+            is_request = name.startswith("GET_") or name in _HUB_EVENTS
             before = _Reading(old, message.get("payload", {}))
             yield from before.broken(
-                _Reading(new, changed.get("payload", {})), name, is_asked=is_asked
+                _Reading(new, changed.get("payload", {})), name, is_request=is_request
             )
 
 
 class _Reading:
-    """A schema in its document."""
+    """A schema in its document, with references followed."""
 
     def __init__(self, document: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
         self._document = document
         while "$ref" in schema:
-            found: Any = document
+            target: Any = document
             for step in schema["$ref"].removeprefix("#/").split("/"):
-                found = found[step]
-            schema = found
+                target = target[step]
+            schema = target
         self._schema = schema
 
-    def broken(self, new: _Reading, where: str, *, is_asked: bool) -> Iterator[str]:
-        """What is no longer so, and matters."""
+    def broken(self, new: _Reading, where: str, *, is_request: bool) -> Iterator[str]:
+        """Give the changes that break; a request may demand less, an answer may say more."""
         before, after = self._whole(), new._whole()
         if "type" in before and "type" in after and before["type"] != after["type"]:
             yield f"{where} is {after['type']}, was {before['type']}"
             return
         properties, remaining = before.get("properties", {}), after.get("properties", {})
         required, needed = set(before.get("required", ())), set(after.get("required", ()))
-        if is_asked:
+        if is_request:
             for field in sorted(needed - required):
                 yield f"{where} asks for {field}"
         else:
@@ -377,26 +380,26 @@ class _Reading:
                 yield f"{where} has no {field} any more"
             for field in sorted((required - needed) & remaining.keys()):
                 yield f"{where} may lack {field}"
-        gone, come = set(before.get("enum", ())), set(after.get("enum", ()))
-        if is_asked and come and gone - come:
-            yield f"{where} does not take {', '.join(sorted(map(str, gone - come)))} any more"
-        if not is_asked and gone and come - gone:
-            yield f"{where} may be {', '.join(sorted(map(str, come - gone)))}, too"
+        removed, added = set(before.get("enum", ())), set(after.get("enum", ()))
+        if is_request and added and removed - added:
+            yield f"{where} does not take {', '.join(sorted(map(str, removed - added)))} any more"
+        if not is_request and removed and added - removed:
+            yield f"{where} may be {', '.join(sorted(map(str, added - removed)))}, too"
         for field in sorted(properties.keys() & remaining.keys()):
             inner = _Reading(self._document, properties[field])
             changed = _Reading(new._document, remaining[field])
-            yield from inner.broken(changed, f"{where}.{field}", is_asked=is_asked)
+            yield from inner.broken(changed, f"{where}.{field}", is_request=is_request)
         if "items" in before and "items" in after:
             inner = _Reading(self._document, before["items"])
             changed = _Reading(new._document, after["items"])
-            yield from inner.broken(changed, f"{where}[]", is_asked=is_asked)
+            yield from inner.broken(changed, f"{where}[]", is_request=is_request)
 
     def _whole(self) -> dict[str, Any]:
-        """The schema with what it is put together of."""
+        """Return the schema with the parts of its ``allOf`` put together."""
         whole = dict(self._schema)
         for part in whole.pop("allOf", ()):
-            read = _Reading(self._document, part)._whole()  # noqa: SLF001
-            properties = {**whole.get("properties", {}), **read.get("properties", {})}
-            required = [*whole.get("required", ()), *read.get("required", ())]
-            whole = {**read, **whole, "properties": properties, "required": required}
+            other = _Reading(self._document, part)._whole()  # noqa: SLF001
+            properties = {**whole.get("properties", {}), **other.get("properties", {})}
+            required = [*whole.get("required", ()), *other.get("required", ())]
+            whole = {**other, **whole, "properties": properties, "required": required}
         return whole

@@ -171,7 +171,7 @@ class RequestError(AlephScriptError):
 
 
 class InvalidPayload(RequestError):
-    """The payload is not valid; ``details`` lists every problem with its path."""
+    """The payload does not fit; ``details`` lists each problem as ``{path, message}``."""
 
     code = "invalid_payload"
 
@@ -189,7 +189,7 @@ class UnknownEvent(RequestError):
 
 
 class NoMaster(RequestError):
-    """The room has no master, or no master offers the capability."""
+    """No member masters the room, or no master offers the capability."""
 
     code = "no_master"
     default_retryable = True
@@ -202,13 +202,15 @@ class NotSubscribed(RequestError):
 
 
 class AmbiguousRoom(RequestError):
-    """Several rooms offer the capability; ``details`` names them. ``room=`` chooses one."""
+    """Several rooms offer the capability, the asker is in none: ``details`` names them."""
 
     code = "ambiguous_room"
 
 
 class DeadlineExceeded(RequestError, TimeoutError):
-    """The deadline passed before an answer came."""
+    """The deadline passed before an answer came; ``details[0].delivered`` says whether the request
+    may have run.
+    """
 
     code = "deadline_exceeded"
     default_retryable = True
@@ -221,7 +223,7 @@ class Cancelled(RequestError):
 
 
 class MasterLost(RequestError, ConnectionError):
-    """The master's link was lost while the request was open.
+    """The master's link was lost, or another master took over, while the request was open.
 
     ``details[0]["delivered"]`` says whether the request had been handed to the master, that is
     whether the request may have run.
@@ -232,38 +234,38 @@ class MasterLost(RequestError, ConnectionError):
 
 
 class Overloaded(RequestError):
-    """A queue on the way is full."""
+    """A queue on the way is full, or the hub or the master is closing; the request did not run."""
 
     code = "overloaded"
     default_retryable = True
 
 
 class LimitExceeded(RequestError):
-    """The client has as much as one client may have; it has to give something up first."""
+    """One client would have more rooms, or one room more members, than the hub allows."""
 
     code = "limit_exceeded"
 
 
 class PermissionDenied(RequestError, PermissionError):
-    """The asker is not allowed to do this."""
+    """The hub's rule of access does not allow this; ``details`` name ``room`` and ``action``."""
 
     code = "permission_denied"
 
 
 class Conflict(RequestError):
-    """The request contradicts the present state."""
+    """The request contradicts the present state, or has too long a chain of requests above it."""
 
     code = "conflict"
 
 
 class PayloadTooLarge(RequestError):
-    """The payload is over a limit: too many bytes, or levels of nesting."""
+    """The payload is larger than the hub takes, or nested deeper than 64 levels."""
 
     code = "payload_too_large"
 
 
 class Internal(RequestError):
-    """The master failed; ``details[0]["incident"]`` finds the traceback in its log."""
+    """The master failed; ``details[0].incident`` finds the traceback in the master's log."""
 
     code = "internal"
 

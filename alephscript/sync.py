@@ -1,15 +1,18 @@
-"""A blocking client, for scripts and notebooks: the same names, without ``await``.
+"""A blocking client, for scripts: the same names, without ``await``.
 
 ::
 
     from alephscript.sync import AlephScriptClient
 
     with AlephScriptClient(usuario="me") as client:
-        print(client.request("AAIA_LIST_APPS", timeout=5))
+        print(client.request("AAIA_GET_APPS", timeout=5))
 
-It runs the asynchronous client on an event loop in a thread of its own, and may be used by several
-threads at once. It asks and listens; what offers capabilities is asynchronous, since it has to
-answer while nobody waits. So nobody masters, drains or runs for ever here.
+A blocking client runs the asynchronous one on an event loop in a thread of its own, and may be used
+by several threads at once. It asks and listens; a class that offers capabilities is asynchronous,
+since it has to answer while nobody waits. So nobody masters, drains or runs for ever here.
+
+May go in: methods of `alephscript.AlephScriptClient` that make sense in code that blocks, each
+handed to the loop. May not: doing anything that the asynchronous client does.
 """
 
 from __future__ import annotations
@@ -42,17 +45,18 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 _CLOSE_SECONDS = 10.0
+"""The time that `close` waits for the loop, then for its thread: a stalled hub keeps nobody."""
 
 
 class AlephScriptClient:
     """A member of a mesh, for code that may block.
 
-    Use it in ``with``; in a notebook, `open` and `close` it. Ctrl-C while it waits cancels what it
-    asked, at the master too.
+    Use it in ``with``, or `open` and `close` it. Ctrl-C while a call waits cancels what was asked,
+    at the master too.
 
     Args:
         hub: The hub's address.
-        options: As those of `alephscript.AlephScriptClient`.
+        options: Those of `alephscript.AlephScriptClient`.
     """
 
     def __init__(self, hub: str = events.DEFAULT_URL, **options: Any) -> None:
@@ -78,8 +82,8 @@ class AlephScriptClient:
         """Connect and register.
 
         Raises:
-            ConnectionRefused: There is no hub, or it refused.
-            StateError: It is open already, or this thread runs an event loop.
+            ConnectionRefused: There is no hub, or it refused the client.
+            StateError: The client is open already, or this thread runs an event loop.
         """
         _refuse_on_a_loop()
         if self._portal is not None:
@@ -90,13 +94,13 @@ class AlephScriptClient:
         self._thread.start()
         self._portal = started.result()
         try:
-            self._client = self._wait(self._opened)
+            self._client = self._wait(self._open_client)
         except BaseException:
             self.close()
             raise
 
     def close(self) -> None:
-        """Leave the mesh; what others wait for in other threads ends. Closing twice is no error."""
+        """Leave the mesh; calls that wait in other threads end. Closing twice is no error."""
         portal, self._portal = self._portal, None
         client, self._client = self._client, None
         if portal is None or self._thread is None:
@@ -108,12 +112,12 @@ class AlephScriptClient:
         self._thread.join(_CLOSE_SECONDS)
 
     def ready(self) -> None:
-        """Wait until it is registered and in its rooms, again after its link was lost."""
+        """Wait until the client is registered and in its rooms, also after its link was lost."""
         self._wait(self._present().ready)
 
     @property
     def state(self) -> State:
-        """Where it is in its life."""
+        """The state of the client's life."""
         return self._present().state
 
     @overload
@@ -221,13 +225,13 @@ class AlephScriptClient:
             receive.close()
 
     def events(self, room: str | None = None, *names: str, buffer: int = 1024) -> Events:
-        """What is said in a room, or in all, from now on; see `Events`."""
+        """Return what is said from now on in a room, or in all; see `Events`."""
         client = self._present()
 
-        async def made() -> EventStream:
+        async def make() -> EventStream:  # on the loop, to which a stream belongs
             return client.events(room, *names, buffer=buffer)
 
-        return Events(self, self._wait(made))
+        return Events(self, self._wait(make))
 
     def subscribe(self, room: str, *, since: Position | None = None) -> None:
         """Be in a room; see `alephscript.AlephScriptClient.subscribe`."""
@@ -235,11 +239,11 @@ class AlephScriptClient:
         self._wait(lambda: client.subscribe(room, since=since))
 
     def position(self, room: str) -> Position | None:
-        """How far a room was heard, to be passed to `subscribe`; None without a history."""
+        """Return how far a room was heard, for `subscribe`; None without a history."""
         return self._present().position(room)
 
     def unsubscribe(self, room: str) -> None:
-        """Be in it no more."""
+        """Leave a room."""
         client = self._present()
         self._wait(lambda: client.unsubscribe(room))
 
@@ -249,28 +253,28 @@ class AlephScriptClient:
         self._wait(lambda: client.broadcast(event, data, room=room))
 
     def register(self, usuario: str, sesion: str | None = None, **extras: Any) -> None:
-        """Be somebody else from now on."""
+        """Register under another name; see `alephscript.AlephScriptClient.register`."""
         client = self._present()
         self._wait(lambda: client.register(usuario, sesion, **extras))
 
     def server_state(self) -> dict[str, Any]:
-        """What SET_SERVER_STATE says."""
+        """Ask the hub which members are where, and which of them master what."""
         client = self._present()
         return self._wait(client.server_state)
 
     def discover(self, *, room: str | None = None, capability: str | None = None) -> list[Offer]:
-        """Who offers what."""
+        """Ask the hub which capabilities are offered; see `Offer`."""
         client = self._present()
         return self._wait(lambda: client.discover(room=room, capability=capability))
 
     def survey(
         self, topic: Topic = "info", *, room: str | None = None, timeout: float = 2.0
     ) -> Survey:
-        """Ask members what they are, or how they do."""
+        """Ask members what they are, or how they do; see `alephscript.AlephScriptClient.survey`."""
         client = self._present()
         return self._wait(lambda: client.survey(topic, room=room, timeout=timeout))
 
-    async def _opened(self) -> _Client:
+    async def _open_client(self) -> _Client:
         return await _Client(self._hub, **self._options).__aenter__()
 
     def _present(self) -> _Client:
@@ -284,20 +288,20 @@ class AlephScriptClient:
             raise StateError("this client is closed")
         return self._portal
 
-    def _begin(self, asked: Callable[[], Coroutine[Any, Any, T]], end: Future[T]) -> None:
-        """Have something done on the loop; who cancels its end cancels it."""
+    def _begin(self, act: Callable[[], Coroutine[Any, Any, T]], end: Future[T]) -> None:
+        """Begin a coroutine on the loop; cancelling its future cancels it."""
         portal = self._portal_now()
         try:
-            portal.start_task_soon(_settle, asked, end)
+            portal.start_task_soon(_settle, act, end)
         except RuntimeError as exc:  # another thread closed it just now
             raise StateError("this client is closed") from exc
 
-    def _wait(self, asked: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Have something done on the loop, and wait for it; who is interrupted cancels it."""
+    def _wait(self, act: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Run a coroutine on the loop, and wait for it; an interrupt cancels it."""
         # Made beforehand: Ctrl-C may come when it has been begun and before anybody waits for it.
         end: Future[T] = Future()
         try:
-            self._begin(asked, end)
+            self._begin(act, end)
             return end.result()
         except BaseException:
             end.cancel()
@@ -316,13 +320,13 @@ class Events:
             yield event
 
     def next(self, timeout: float | None = None) -> Event[Any] | None:
-        """The next event; None if its client was closed.
+        """Wait for the next event; None says that the client was closed.
 
         Args:
-            timeout: Seconds to wait for it, None for as long as it takes.
+            timeout: Seconds to wait, None for as long as it takes.
 
         Raises:
-            TimeoutError: None came in time.
+            TimeoutError: No event came in time.
         """
 
         async def one() -> Event[Any] | None:
@@ -349,7 +353,8 @@ def _run(started: Future[BlockingPortal]) -> None:
     anyio.run(serve)
 
 
-async def _settle(asked: Callable[[], Coroutine[Any, Any, T]], end: Future[T]) -> None:
+async def _settle(act: Callable[[], Coroutine[Any, Any, T]], end: Future[T]) -> None:
+    """Run a coroutine, and pass its end to another thread, and that thread's giving up to it."""
     loop = asyncio.get_running_loop()
     with anyio.CancelScope() as scope:
 
@@ -361,8 +366,8 @@ async def _settle(asked: Callable[[], Coroutine[Any, Any, T]], end: Future[T]) -
         end.add_done_callback(cancel)
         with contextlib.suppress(InvalidStateError):  # cancelled in the moment in which it ended
             try:
-                end.set_result(await asked())
-            except Exception as exc:  # noqa: BLE001 - for whoever waits
+                end.set_result(await act())
+            except Exception as exc:  # noqa: BLE001 - raised where it is waited for
                 end.set_exception(exc)
             except BaseException:
                 end.cancel()

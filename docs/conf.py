@@ -20,6 +20,7 @@ extensions = [
     "error_codes",
     "names",
     "signatures",
+    "wire_tables",
 ]
 exclude_patterns = ["extensions"]
 
@@ -33,13 +34,13 @@ autodoc_default_options = {"member-order": "bysource"}
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True
 
-nitpicky = True  # a name that nobody documents is a mistake …
+nitpicky = True  # a name that is documented nowhere is a mistake …
 nitpick_ignore_regex = [
     # … unless it is documented elsewhere: building wants no network …
     ("py:.*", r"(attrs|msgspec|collections\.abc|datetime|pathlib|ssl)\..*"),
     # … or is a type variable, which says all that it is by its place …
-    ("py:class", r"alephscript\.\w+\.[A-Z]"),
-    # … or what a parameter is when it is not given, or a module of the inside.
-    ("py:class", r"alephscript\.client\._Unset"),
-    ("py:obj", r"alephscript\.(routing|wire)(\.\w+)?"),
+    ("py:class", r"alephscript(\.\w+)+\.[A-Z]"),
+    # … or a folder or a file, or a module of the inside.
+    ("py:obj", r".*/.*"),
+    ("py:obj", r"(alephscript\.)?(client|contracts|diagnostics|links|mesh|protocol)(\.\w+)*"),
 ]

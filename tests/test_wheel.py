@@ -53,13 +53,16 @@ def done(folder: Path, *command: str) -> str:
     return ran.stdout
 
 
-def test_it_holds_the_package_with_its_page_and_template_and_nothing_else(wheel: Path) -> None:
+def test_it_holds_the_package_with_all_that_is_no_python_and_nothing_else(wheel: Path) -> None:
     """No tests, no documentation, no packages of Node."""
     held = set(zipfile.ZipFile(wheel).namelist())
     page = {each.name for each in (ROOT / "alephscript" / "hub" / "page").iterdir()}
     assert "index.html" in page
     files = {f"alephscript/hub/page/{name}" for name in page}
     files |= {f"alephscript/cli/new-bot/{name}" for name in starting.FILES}
+    scripts = {each.name for each in (ROOT / "alephscript" / "hub" / "cluster").glob("*.lua")}
+    assert {"common.lua", "claim.lua"} <= scripts
+    files |= {f"alephscript/hub/cluster/{name}" for name in scripts}
     assert files <= held
     rest = held - files
     suffixes = {Path(name).suffix for name in rest if name.startswith("alephscript/")}

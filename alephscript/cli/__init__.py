@@ -1,7 +1,10 @@
 """The ``alephscript`` command: a hub, and a mesh seen from a shell.
 
-Nothing but data goes to stdout, what is said to a person goes to stderr. Exit codes are in
+Nothing but data goes to stdout, sentences for a person go to stderr. Exit codes are in
 `EXIT_CODES`.
+
+May go in: which commands there are, and how errors become exit codes. May not: what a command does,
+which is in one file a group of commands.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from alephscript.protocol import events
 
 __all__ = ["EXIT_CODES", "main", "parser"]
 
-_OWN_WORDS = 20
+_OTHER_CODE = 20
 _NO_HUB = 9
 _INTERRUPTED = 130
 
@@ -40,29 +43,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.environ[debugging.VARIABLE] = options.debug  # read by what the command makes
     try:
         debugging.topics()
-        made = run(options)
-        if made is not None:
-            loops.run(made)
+        work = run(options)
+        if work is not None:
+            loops.run(work)
     except RequestError as error:
-        return _said(error, EXIT_CODES.get(error.code, _OWN_WORDS))
+        return _report(error, EXIT_CODES.get(error.code, _OTHER_CODE))
     except ConnectionRefused as error:
-        return _said(error, _NO_HUB)
+        return _report(error, _NO_HUB)
     except ContractError as error:
-        return _said(error, EXIT_CODES["invalid_payload"])
+        return _report(error, EXIT_CODES["invalid_payload"])
     except CliError as error:
-        return _said(error, error.exit_code)
+        return _report(error, error.exit_code)
     except AlephScriptError as error:
-        return _said(error, 1)
+        return _report(error, 1)
     except KeyboardInterrupt:
         return _INTERRUPTED
     except BrokenPipeError:
-        # Whoever read us has enough; Python would complain when it flushes stdout at exit.
+        # The reader of our output has enough; Python would complain when it flushes stdout at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 
 def parser() -> argparse.ArgumentParser:
-    """All commands and their options."""
+    """Make the parser of all commands and their options."""
     whole = argparse.ArgumentParser(prog="alephscript", description="AlephScript meshes.")
     whole.add_argument(
         "--debug",
@@ -73,9 +76,9 @@ def parser() -> argparse.ArgumentParser:
     commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     def add(name: str, help: str, run: Run) -> argparse.ArgumentParser:
-        made = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
-        made.set_defaults(run=run)
-        return made
+        command = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
+        command.set_defaults(run=run)
+        return command
 
     starting.add_to(add)
     serving.add_to(add)
@@ -87,27 +90,28 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _on_a_mesh(add: Add) -> Add:
-    """Commands that connect to a hub."""
+    """Make what adds commands that connect to a hub."""
 
     def add_with_hub(name: str, help: str, run: Run) -> argparse.ArgumentParser:
-        made = add(name, help, run)
-        hub = made.add_argument_group("the hub")
+        command = add(name, help, run)
+        hub = command.add_argument_group("the hub")
         hub.add_argument(
             "--url",
             default=os.environ.get("ALEPHSCRIPT_URL", events.DEFAULT_URL),
-            help="its address, %(default)s by ALEPHSCRIPT_URL or default",
+            help="address of the hub (%(default)s); also ALEPHSCRIPT_URL",
         )
-        hub.add_argument("--namespace", default=events.RUNTIME, help="its namespace (%(default)s)")
+        hub.add_argument("--namespace", default=events.RUNTIME, help="namespace (%(default)s)")
         hub.add_argument(
             "--token",
             default=os.environ.get("ALEPHSCRIPT_TOKEN"),
-            help="a secret to connect with; also ALEPHSCRIPT_TOKEN",
+            help="shared secret to connect with; prefer ALEPHSCRIPT_TOKEN, which ps does not show",
         )
-        return made
+        return command
 
     return add_with_hub
 
 
-def _said(error: Exception, code: int) -> int:
+def _report(error: Exception, code: int) -> int:
+    """Print an error, and return the exit code."""
     print(f"alephscript: {error}", file=sys.stderr)
     return code

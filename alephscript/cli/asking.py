@@ -1,4 +1,7 @@
-"""``alephscript request`` and ``alephscript watch``: ask a mesh, listen to it."""
+"""``alephscript request`` and ``alephscript watch``: ask a mesh, listen to it.
+
+May go in: commands of an asker or a listener. May not: tables (`showing`).
+"""
 
 from __future__ import annotations
 
@@ -22,21 +25,23 @@ __all__ = ["add_to"]
 def add_to(add: Add) -> None:
     """Add the commands."""
     request = add("request", "ask a capability and print its answer as JSON", _request)
-    request.add_argument("capability", metavar="CAP", help="its name, with or without GET_")
+    request.add_argument(
+        "capability", metavar="CAP", help="name of the capability, with or without GET_"
+    )
     request.add_argument(
         "payload",
         metavar="JSON",
         nargs="?",
         default="{}",
-        help="what to ask: JSON, - for stdin, @file for a file ({})",
+        help="payload of the request: JSON, - for stdin, @file for a file ({})",
     )
-    request.add_argument("--room", help="the room to ask; by default one that offers it")
+    request.add_argument("--room", help="room to ask; by default a room that offers CAP")
     request.add_argument("--timeout", type=float, default=10.0, help="seconds (%(default)s)")
     request.add_argument(
-        "--stream", action="store_true", help="print each part of the answer, one a line"
+        "--stream", action="store_true", help="print the parts of the answer, a line each"
     )
     request.add_argument(
-        "--wait", action="store_true", help="wait for somebody who offers it, up to the timeout"
+        "--wait", action="store_true", help="wait up to the timeout for a master that offers CAP"
     )
     watch = add("watch", "print what is said in a room", _watch)
     watch.add_argument("room", metavar="ROOM", help="the room; * for changes of masters in any")
@@ -83,10 +88,10 @@ async def _watch(options: argparse.Namespace) -> None:
 
 
 def _payload(text: str) -> Any:
-    """What is to be asked.
+    """Read the payload from its argument, from stdin or from a file.
 
     Raises:
-        CliError: It is no JSON, or there is no such file.
+        CliError: The payload is no JSON, or the file cannot be read.
     """
     try:
         if text == "-":

@@ -1,4 +1,7 @@
-"""``alephscript completion``: what a shell needs to complete commands and options."""
+"""``alephscript completion``: a script that lets a shell complete commands and options.
+
+May go in: that command. May not: the options of others, which their parsers know.
+"""
 
 from __future__ import annotations
 
@@ -19,5 +22,5 @@ def add_to(add: Add, whole: argparse.ArgumentParser) -> None:
             raise CliError("completion needs shtab: pip install 'alephscript[cli]'") from exc
         print(shtab.complete(whole, shell=options.shell))
 
-    made = add("completion", "print a shell's completion script", complete)
-    made.add_argument("shell", choices=["bash", "zsh", "tcsh"])
+    command = add("completion", "print a shell's completion script", complete)
+    command.add_argument("shell", choices=["bash", "zsh", "tcsh"])

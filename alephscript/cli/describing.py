@@ -1,4 +1,7 @@
-"""``alephscript asyncapi``: the document of a class's interface."""
+"""``alephscript asyncapi``: the document of a class's interface.
+
+May go in: that command. May not: the document itself (`alephscript.asyncapi`).
+"""
 
 from __future__ import annotations
 
@@ -16,11 +19,19 @@ __all__ = ["add_to"]
 
 def add_to(add: Add) -> None:
     """Add the command."""
-    made = add("asyncapi", "the AsyncAPI document of classes, or what it breaks", _asyncapi)
-    made.add_argument("classes", metavar="module:Class", nargs="+", help="client classes")
-    made.add_argument("-o", "--output", metavar="FILE", help="write it there, not to stdout")
-    made.add_argument("--diff", metavar="OLD", help="print what would break users of that document")
-    made.add_argument("--title", default="AlephScript mesh", help="its title (%(default)s)")
+    command = add(
+        "asyncapi", "print the AsyncAPI document of classes, or its breaking changes", _asyncapi
+    )
+    command.add_argument("classes", metavar="module:Class", nargs="+", help="client classes")
+    command.add_argument(
+        "-o", "--output", metavar="FILE", help="write the document to FILE, not to stdout"
+    )
+    command.add_argument(
+        "--diff", metavar="OLD", help="print what would break users of the document OLD"
+    )
+    command.add_argument(
+        "--title", default="AlephScript mesh", help="title of the document (%(default)s)"
+    )
 
 
 def _asyncapi(options: argparse.Namespace) -> None:
@@ -28,9 +39,9 @@ def _asyncapi(options: argparse.Namespace) -> None:
         from alephscript import asyncapi
     except ModuleNotFoundError as exc:
         raise CliError(f"this needs {exc.name}: pip install 'alephscript[cli]'") from exc
-    document = asyncapi.document(*map(_class, options.classes), title=options.title)
+    document = asyncapi.document(*map(_find_class, options.classes), title=options.title)
     if options.diff is not None:
-        breaking = asyncapi.breaking_changes(_old(options.diff), document)
+        breaking = asyncapi.breaking_changes(_read_document(options.diff), document)
         for each in breaking:
             print(each)
         if breaking:
@@ -43,21 +54,22 @@ def _asyncapi(options: argparse.Namespace) -> None:
         Path(options.output).write_text(text, encoding="utf-8")
 
 
-def _class(named: str) -> type[AlephScriptClient]:
-    module, _, name = named.partition(":")
+def _find_class(path: str) -> type[AlephScriptClient]:
+    """Import a class by its path, ``module:Class``."""
+    module, _, name = path.partition(":")
     sys.path.insert(0, "")  # as python -m does
     try:
-        found: Any = getattr(importlib.import_module(module), name)
+        value: Any = getattr(importlib.import_module(module), name)
     except (ImportError, ValueError, AttributeError) as exc:
-        raise CliError(f"cannot find {named}, write it as package.module:Class: {exc}") from exc
+        raise CliError(f"cannot find {path}, write it as package.module:Class: {exc}") from exc
     finally:
         sys.path.remove("")
-    if not (isinstance(found, type) and issubclass(found, AlephScriptClient)):
-        raise CliError(f"{named} is no AlephScriptClient class")
-    return found
+    if not (isinstance(value, type) and issubclass(value, AlephScriptClient)):
+        raise CliError(f"{path} is no AlephScriptClient class")
+    return value
 
 
-def _old(path: str) -> Any:
+def _read_document(path: str) -> Any:
     from alephscript import asyncapi
 
     try:

@@ -1,4 +1,7 @@
-"""What commands share: what a command is, a client from its options, JSON on stdout."""
+"""Things that commands share: what a command is, a client from its options, JSON on stdout.
+
+May go in: what several commands need. May not: any one of them.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +28,7 @@ EXIT_CODES = {
     "master_lost": 8,
     "link_lost": 8,
     "not_connected": 9,
+    "closed": 9,
     "overloaded": 10,
     "limit_exceeded": 10,
     "permission_denied": 11,
@@ -32,25 +36,25 @@ EXIT_CODES = {
     "conflict": 13,
     "cancelled": 14,
 }
-"""By error code. Besides: 0 done, 1 it cannot be done, 2 wrong usage, 9 no hub, 20 the capability
-failed in its own words, 130 interrupted."""
+"""By error code. Besides: 0 done, 1 the command cannot be carried out, 2 wrong usage, 9 no hub,
+20 the capability failed with a code of its own, 130 interrupted."""
 
 Run = Callable[[argparse.Namespace], Coroutine[Any, Any, None] | None]
 
 
 class Add(Protocol):
-    """Adds a command: its name, what it does, what does it."""
+    """Adds a command: its name, its purpose, and the function that carries it out."""
 
     def __call__(self, name: str, help: str, run: Run) -> argparse.ArgumentParser:
-        """Add it, and return its parser for its options."""
+        """Add a command, and return the parser that its options are added to."""
         ...
 
 
 class CliError(Exception):
-    """What was asked for cannot be done; the text says why, and what to do.
+    """A command cannot be carried out; the text says why, and what to do.
 
     Attributes:
-        exit_code: The process's.
+        exit_code: The process's exit code.
     """
 
     def __init__(self, message: str, exit_code: int = 1) -> None:
@@ -59,7 +63,7 @@ class CliError(Exception):
 
 
 def client(options: argparse.Namespace) -> AlephScriptClient:
-    """A client of the hub that was named."""
+    """Make a client of the hub that the options name."""
     auth = None if options.token is None else {"token": options.token}
     return AlephScriptClient(
         options.url, usuario="cli", namespace=options.namespace, auth=auth, connect_timeout=5
@@ -74,14 +78,14 @@ def put(value: Any, *, pretty: bool = False) -> None:
 
 
 def rich_console() -> Any:
-    """Rich's console on stdout.
+    """Make Rich's console on stdout.
 
     Raises:
-        CliError: It is not installed.
+        CliError: Rich is not installed.
     """
     try:
         from rich.console import Console
     except ModuleNotFoundError as exc:
         raise CliError("tables need rich: pip install 'alephscript[cli]', or pass --json") from exc
-    # Nobody looks at a pipe: there, lines are as long as they are.
+    # In a pipe, lines are cut for no screen.
     return Console(width=None if sys.stdout.isatty() else 200)

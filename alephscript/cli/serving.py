@@ -1,4 +1,7 @@
-"""``alephscript hub``: run a hub."""
+"""``alephscript hub``: run a hub.
+
+May go in: options, and what `Hub` is made of them. May not: several processes (`workers`).
+"""
 
 from __future__ import annotations
 
@@ -24,7 +27,7 @@ from alephscript.mesh.limits import Limits
 __all__ = ["add_to"]
 
 _DRAIN_SECONDS = 10.0
-"""What open requests may take after a SIGTERM."""
+"""How long open requests may take after a SIGTERM."""
 
 
 _LIMITS: dict[str, Callable[[str], float]] = {
@@ -41,43 +44,50 @@ def add_to(add: Add) -> None:
     who.add_argument(
         "--token",
         metavar="SECRET",
-        help="a secret that whoever connects must have; better ALEPHSCRIPT_TOKEN, which ps hides",
+        help="shared secret that clients must present; prefer ALEPHSCRIPT_TOKEN, which ps does "
+        "not show",
     )
     who.add_argument(
         "--room-secrets",
         metavar="FILE",
-        help='a secret a room: JSON {"ROOM": "SECRET"}; who has one may use that room only',
+        help='one secret a room: JSON {"ROOM": "SECRET"}; each opens its room only',
     )
     who.add_argument(
         "--jwt-key",
         metavar="FILE",
-        help="JSON Web Tokens that this key, a secret or a public one in PEM, is right for",
+        help="accept JSON Web Tokens signed with the key in FILE (a shared secret, or a public key "
+        "in PEM)",
     )
     who.add_argument(
-        "--jwt-algorithm", metavar="NAME", default="HS256", help="their algorithm (%(default)s)"
+        "--jwt-algorithm",
+        metavar="NAME",
+        default="HS256",
+        help="their algorithm (%(default)s)",
     )
     who.add_argument(
         "--cors-origin",
         action="append",
         default=[],
         metavar="URL",
-        help="pages of this origin may connect, too; * for any",
+        help="let pages of this origin connect, too; * for any",
     )
     who.add_argument(
         "--allowed-host",
         action="append",
         default=[],
         metavar="NAME",
-        help="the hub goes by this name, too; for a proxy in front of a hub on loopback",
+        help="answer to this name, too; for a hub on loopback behind a proxy",
     )
     who.add_argument("--tls-cert", metavar="FILE", help="serve TLS with this certificate, in PEM")
-    who.add_argument("--tls-key", metavar="FILE", help="its key; in the same file without")
+    who.add_argument(
+        "--tls-key", metavar="FILE", help="key of the certificate; by default in the same file"
+    )
     hub.add_argument(
         "--workers",
         type=int,
         default=1,
         metavar="N",
-        help="processes on the same port, for websockets only; they need --redis (%(default)s)",
+        help="processes on the same port, for websockets only; needs --redis (%(default)s)",
     )
     hub.add_argument("--is-worker", action="store_true", help=argparse.SUPPRESS)
     hub.add_argument(
@@ -96,14 +106,14 @@ def add_to(add: Add) -> None:
     who.add_argument(
         "--insecure",
         action="store_true",
-        help="listen beyond loopback although nobody is asked who they are",
+        help="listen beyond loopback although no client has to prove who it is",
     )
     hub.add_argument(
         "--history",
         type=int,
         default=0,
         metavar="N",
-        help="events of each room that are kept for who was away for a moment (%(default)s)",
+        help="keep N events of each room for clients that were away for a moment (%(default)s)",
     )
     hub.add_argument(
         "--admin-ui",
@@ -131,10 +141,10 @@ def _limit(text: str) -> tuple[str, float]:
 
 
 def _access(options: argparse.Namespace) -> Access | None:
-    """What the options say about who may come in.
+    """Make the rule for who may come in; None if the options name none.
 
     Raises:
-        CliError: They contradict each other, or a file cannot be read.
+        CliError: The options contradict each other, or a file cannot be read.
     """
     given = [options.token, options.room_secrets, options.jwt_key]
     if sum(each is not None for each in given) > 1:
@@ -160,10 +170,10 @@ def _access(options: argparse.Namespace) -> Access | None:
 
 
 def _secrets(file: Path) -> dict[str, str]:
-    """The secrets in a file, by room.
+    """Read the secrets in a file, by room.
 
     Raises:
-        ValueError: It holds none.
+        ValueError: The file holds no such secrets.
     """
     try:
         return msgspec.json.decode(file.read_bytes(), type=dict[str, str])

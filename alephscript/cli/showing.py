@@ -1,4 +1,7 @@
-"""``alephscript state``, ``capabilities`` and ``top``: a mesh in tables."""
+"""``alephscript state``, ``capabilities`` and ``top``: a mesh in tables.
+
+May go in: tables. May not: asking a capability (`asking`).
+"""
 
 from __future__ import annotations
 
@@ -19,10 +22,10 @@ __all__ = ["add_to", "example"]
 def add_to(add: Add) -> None:
     """Add the commands."""
     state = add("state", "who is where, and who masters what", _state)
-    state.add_argument("--json", action="store_true", help="as the hub tells it")
-    offered = add("capabilities", "what is offered, with an example call of each", _capabilities)
-    offered.add_argument("--json", action="store_true", help="with their schemas")
-    offered.add_argument("--room", help="only of this room")
+    state.add_argument("--json", action="store_true", help="print JSON, as the hub answers")
+    offers = add("capabilities", "what is offered, with an example call of each", _capabilities)
+    offers.add_argument("--json", action="store_true", help="print JSON, with schemas")
+    offers.add_argument("--room", help="only offers of this room")
     top = add("top", "rooms, masters and rates, live", _top)
     top.add_argument("--interval", type=float, default=1.0, help="seconds (%(default)s)")
     top.add_argument("--once", action="store_true", help="print one table and end")
@@ -31,12 +34,12 @@ def add_to(add: Add) -> None:
 async def _state(options: argparse.Namespace) -> None:
     console = None if options.json else rich_console()
     async with client(options) as asker:
-        told = await asker.server_state()
+        mesh_state = await asker.server_state()
     if console is None:
-        put(told, pretty=True)
+        put(mesh_state, pretty=True)
         return
     table = _table("room", "master", "epoch", "offers", "members")
-    for room in told["rooms"]:
+    for room in mesh_state["rooms"]:
         members = ", ".join(member["name"] for member in room["miembros"])
         masters = ", ".join(room.get("masters") or [room.get("master") or "-"])
         table.add_row(
@@ -83,7 +86,13 @@ async def _top(options: argparse.Namespace) -> None:
 async def _rows(
     asker: AlephScriptClient, before: dict[tuple[str, str], int], seconds: float
 ) -> Any:
-    """A row a capability of a member; ``before`` remembers the last counts."""
+    """Make the table, a row for each capability of a member.
+
+    Args:
+        asker: A client of the mesh.
+        before: The counts of the last call, which are replaced.
+        seconds: The time since then.
+    """
     survey = await asker.survey("stats", timeout=min(1.0, seconds))
     rooms: dict[tuple[str, str], list[str]] = {}
     for offer in await asker.discover():
@@ -128,7 +137,7 @@ def _call(offer: Offer) -> str:
 
 
 def example(schema: Mapping[str, Any]) -> Any:
-    """A small value that fits a JSON Schema, with what is required and nothing else."""
+    """Make a small value that fits a JSON Schema, with all that is required and nothing else."""
     return _example(schema, schema.get("$defs", {}))
 
 

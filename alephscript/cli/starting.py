@@ -1,7 +1,9 @@
 """``alephscript new``: a project to begin with.
 
-What is written is ``new-bot/`` beside this file, itself a project whose bot runs and whose test
-passes, under another name.
+The project is a copy, under another name, of ``new-bot/`` beside this file, which is itself a
+project whose bot runs and whose test passes.
+
+May go in: copying and naming. May not: what a new project contains, which is in ``new-bot/``.
 """
 
 from __future__ import annotations
@@ -19,15 +21,15 @@ from alephscript.cli.options import Add, CliError
 __all__ = ["FILES", "add_to"]
 
 FILES = ("README.md", "pyproject.toml", "new_bot.py", "tests/test_new_bot.py")
-"""Of the template."""
+"""Files of the template."""
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:[-_][A-Za-z0-9]+)*")
 
 
 def add_to(add: Add) -> None:
     """Add the command."""
-    made = add("new", "make a project: a bot, its test, how to run them", _new)
-    made.add_argument("name", metavar="NAME", help="its name, and the folder's to make it in")
+    command = add("new", "make a project: a bot, its test, how to run them", _new)
+    command.add_argument("name", metavar="NAME", help="name of the project and of its folder")
 
 
 def _new(options: argparse.Namespace) -> None:
@@ -35,16 +37,16 @@ def _new(options: argparse.Namespace) -> None:
     texts = {path: project.joinpath(path).read_text(encoding="utf-8") for path in FILES}
     spellings = _spellings(options.name, others=texts["new_bot.py"].replace("NewBot", ""))
 
-    def named(text: str) -> str:
-        return re.sub("|".join(spellings), lambda found: spellings[found[0]], text)
+    def rename(text: str) -> str:
+        return re.sub("|".join(spellings), lambda match: spellings[match[0]], text)
 
     folder = Path(options.name)
     try:
         folder.mkdir()
         for path, text in texts.items():
-            file = folder / named(path)
+            file = folder / rename(path)
             file.parent.mkdir(exist_ok=True)
-            file.write_text(named(text), encoding="utf-8")
+            file.write_text(rename(text), encoding="utf-8")
     except FileExistsError as exc:
         raise CliError(f"{folder} exists already; choose another name") from exc
     except OSError as exc:
@@ -53,10 +55,10 @@ def _new(options: argparse.Namespace) -> None:
 
 
 def _spellings(name: str, others: str) -> dict[str, str]:
-    """A project's name where the template's stands: as it is, as module, room and class.
+    """Spell a project's name in place of the template's: as it is, as module, room and class.
 
     Raises:
-        CliError: A project, a module or a class cannot be called so.
+        CliError: The name cannot be that of a project, a module or a class.
     """
     if not _NAME.fullmatch(name):
         raise CliError(

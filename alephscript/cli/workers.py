@@ -1,4 +1,8 @@
-"""``alephscript hub --workers N``: several hub processes on one port, looked after by this one."""
+"""``alephscript hub --workers N``: several hub processes on one port, looked after by this one.
+
+May go in: starting, watching and ending processes. May not: what a worker does, which is the same
+command without ``--workers``.
+"""
 
 from __future__ import annotations
 
@@ -18,15 +22,15 @@ _PAUSE_SECONDS = 0.5
 
 
 async def run(count: int, host: str, port: int) -> None:
-    """Run so many workers until a signal comes; one that ends by itself is started again.
+    """Run workers until a signal comes; a worker that ends by itself is started again.
 
     Args:
-        count: How many.
+        count: How many workers.
         host: The address that they listen on.
         port: The port; 0 takes a free one.
 
     Raises:
-        CliError: The port is taken, or the first of them did not start.
+        CliError: The port is taken, or a worker never listened.
     """
     ending = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -36,19 +40,19 @@ async def run(count: int, host: str, port: int) -> None:
         chosen = reserved.getsockname()[1]
         ready = [asyncio.Event() for _ in range(count)]
         tasks = [loop.create_task(_look_after(chosen, each, ending)) for each in ready]
-        telling = loop.create_task(_tell(host, chosen, ready))
-        told_to_end = loop.create_task(ending.wait())
-        # A worker that is looked after no more could not be started.
-        await asyncio.wait([told_to_end, *tasks], return_when=asyncio.FIRST_COMPLETED)
+        report = loop.create_task(_report(host, chosen, ready))
+        stopping = loop.create_task(ending.wait())
+        # Before that, a task ends only if its worker could not be started.
+        await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
         ending.set()
-        telling.cancel()
+        report.cancel()
         for result in await asyncio.gather(*tasks, return_exceptions=True):
             if isinstance(result, BaseException):
                 raise result
 
 
-async def _tell(host: str, port: int, ready: Sequence[asyncio.Event]) -> None:
-    """Say where they listen, when all do."""
+async def _report(host: str, port: int, ready: Sequence[asyncio.Event]) -> None:
+    """Print where the workers listen, when all do."""
     for each in ready:
         await each.wait()
     shown = f"[{host}]" if ":" in host else host
@@ -56,13 +60,13 @@ async def _tell(host: str, port: int, ready: Sequence[asyncio.Event]) -> None:
 
 
 def _reserved(host: str, port: int) -> socket.socket:
-    """A port that the workers may share, and nobody else."""
+    """Reserve a port that the workers may share, and no other program."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     reserved = socket.socket(family, socket.SOCK_STREAM)
     try:
         with socket.socket(family, socket.SOCK_STREAM) as alone:
             alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            alone.bind((host, port))  # without sharing: nobody else may have it
+            alone.bind((host, port))  # without sharing: fails if another program has it
             port = alone.getsockname()[1]
         reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         reserved.bind((host, port))
@@ -76,7 +80,7 @@ async def _look_after(port: int, ready: asyncio.Event, ending: asyncio.Event) ->
     """Keep one worker running until all are to end.
 
     Raises:
-        CliError: It ended before it ever listened.
+        CliError: The worker ended before it ever listened.
     """
     arguments = ["-m", "alephscript", *sys.argv[1:], "--port", str(port), "--workers", "1"]
     while not ending.is_set():
@@ -85,16 +89,16 @@ async def _look_after(port: int, ready: asyncio.Event, ending: asyncio.Event) ->
             *arguments,
             "--is-worker",
             stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,  # a terminal's Ctrl-C is for this process, which passes it on
+            start_new_session=True,  # a terminal's Ctrl-C goes to this process, which passes it on
         )
         reading = asyncio.ensure_future(_pass_on(process, ready))
-        told = asyncio.ensure_future(ending.wait())
-        await asyncio.wait({reading, told}, return_when=asyncio.FIRST_COMPLETED)
+        stopping = asyncio.ensure_future(ending.wait())
+        await asyncio.wait({reading, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if not reading.done():
             with contextlib.suppress(ProcessLookupError):
                 process.terminate()
         await reading
-        told.cancel()
+        stopping.cancel()
         code = await process.wait()
         if not ready.is_set():
             raise CliError(f"a worker did not start (it ended with {code})")
@@ -106,7 +110,7 @@ async def _look_after(port: int, ready: asyncio.Event, ending: asyncio.Event) ->
 
 
 async def _pass_on(process: asyncio.subprocess.Process, ready: asyncio.Event) -> None:
-    """Print what a worker says, but not where it listens: all listen there."""
+    """Print a worker's output, but for the line that says where it listens: all listen there."""
     assert process.stderr is not None
     async for line in process.stderr:
         if b"alephscript hub listening on" in line:

@@ -1,4 +1,4 @@
-"""What an asker gets: the outcome of a job, as an answer of the wire.
+"""Outcomes of jobs, and the answers that askers get of them.
 
 Only a `CapabilityError` crosses to the asker as it was raised. A payload that does not fit is
 refused with every problem; what else a method raises is logged here, under an incident id, and the
@@ -53,7 +53,7 @@ logger = logging.getLogger("alephscript.client")
 
 
 class Outcome(msgspec.Struct, frozen=True):
-    """How a job ended.
+    """The end of a job.
 
     Attributes:
         text: JSON text of the answer; None where nobody waits for one.

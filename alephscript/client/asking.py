@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from enum import Enum
 from typing import Any, Literal, TypeVar, overload
 
@@ -34,7 +34,6 @@ logger = logging.getLogger("alephscript.client")
 
 R = TypeVar("R")
 
-_NO_META: Mapping[str, Any] = {}
 _NOT_DELIVERED = [{"delivered": False}]
 
 
@@ -256,7 +255,7 @@ class Asker:
         event = events.request_event(capability)
         seconds = self._timeout if timeout is USE_CLIENT_TIMEOUT else timeout
         job = current_job.get()
-        meta = _NO_META
+        meta: dict[str, Any] = {}
         if job is not None:
             remaining = job.ends - asyncio.get_running_loop().time()
             if remaining <= 0:

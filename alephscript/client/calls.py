@@ -1,4 +1,4 @@
-"""What is on its way between a client and its hub: a call goes out, a delivery comes in.
+"""Values on their way between a client and its hub: a call goes out, a delivery comes in.
 
 May go in: values that are the same in every dialect, and the reading of an acknowledgement. May
 not: how a hub is spoken to (`dialects`), who serves a request (`serving`).

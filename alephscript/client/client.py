@@ -49,7 +49,7 @@ logger = logging.getLogger("alephscript.client")
 T = TypeVar("T")
 
 _DRAIN_SECONDS = 10.0
-"""How long `run` lets requests finish after a SIGTERM."""
+"""The time that `run` leaves to requests after a SIGTERM."""
 
 
 class AlephScriptClient(Asker):
@@ -71,8 +71,9 @@ class AlephScriptClient(Asker):
         hub: The hub's address, or a `Transport` such as `alephscript.testing.InMemoryMesh`.
         usuario: The name to register; the class's name by default.
         sesion: Which instance of that name the client is; made up by default.
-        extras: Further fields of the registration. Others see them in the server state; they
-            cannot replace ``usuario``, ``sesion`` and ``protocol``. `register` replaces them all.
+        extras: Further fields of the registration, which the server state shows in each room of the
+            client. They cannot stand for ``usuario``, ``sesion`` and ``protocol``; `register`
+            replaces them all.
         namespace: The hub's namespace.
         auth: The handshake's ``auth``, or a function, plain or async, that is called before each
             attempt to connect; it has to return within ``connect_timeout`` seconds.
@@ -151,7 +152,7 @@ class AlephScriptClient(Asker):
             auth=auth,
             timeout=connect_timeout,
             acknowledges=acknowledges,
-            watch=debugging.links(self.usuario + self.sesion),
+            watch=debugging.watch_links(self.usuario + self.sesion),
         )
         life = Lifecycle(
             self._establish,
@@ -161,7 +162,7 @@ class AlephScriptClient(Asker):
             retry_open=retry_open,
         )
         super().__init__(
-            life, timeout=timeout, when_offline=when_offline, tracing=tracing.of_member()
+            life, timeout=timeout, when_offline=when_offline, tracing=tracing.trace_client()
         )
         self._streams = Streams()
         self._positions: dict[str, Position] = {}
@@ -175,7 +176,7 @@ class AlephScriptClient(Asker):
 
     @property
     def state(self) -> State:
-        """Where the client is in its life."""
+        """The state of the client's life."""
         return self._life.state
 
     def states(self) -> AsyncIterator[State]:
@@ -397,7 +398,7 @@ class AlephScriptClient(Asker):
             usuario: The name.
             sesion: Which instance of that name the client is; as before by default.
             extras: Further fields of the registration, in place of all that were given before,
-                to the constructor too. Others see them in the server state.
+                to the constructor too.
 
         Raises:
             RequestError: The hub refused the registration; the client is who it was.

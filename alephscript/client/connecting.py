@@ -1,6 +1,6 @@
-"""How a client gets a session: its hub, its credentials, and what is said when that fails.
+"""One attempt at a session: the client's transport and credentials, and what fails about them.
 
-May go in: what one attempt to connect takes. May not: when to try, and when again (`lifecycle`).
+May go in: what such an attempt takes. May not: when to try, and when again (`lifecycle`).
 """
 
 from __future__ import annotations

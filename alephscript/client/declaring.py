@@ -1,9 +1,12 @@
-"""What a client class offers and listens to, declared by decorators and collected per class.
+"""Declarations: what a client class offers and listens to, by decorators, collected per class.
 
 `@capability` and `@on` leave the method as it is: they attach a record, so that decorated
 methods stay callable, typed and testable. Mistakes show while the class body runs.
 
-Pure: no socket, no clock. Running a handler is the client's business.
+May go in: decorators, their records, and what a class collects of them. May not: running a method
+(`worker`, `listening`), reading its signature (`signatures`).
+
+Pure: no socket, no clock.
 """
 
 from __future__ import annotations
@@ -19,6 +22,7 @@ import attrs
 
 from alephscript import contracts
 from alephscript.client.messages import GAP, Event, Request
+from alephscript.client.signatures import checked_type, inspect_method
 from alephscript.errors import DeclarationError, RequestError
 from alephscript.protocol import events
 
@@ -47,12 +51,12 @@ _RECORDS = "__alephscript_records__"
 
 @attrs.frozen
 class RoomRole:
-    """A room that a class is in.
+    """A room of a class, and the class's role there.
 
     Attributes:
         name: The room's name.
-        mastered: Whether the class is its master, or merely there.
-        group: How it shares the room with other masters.
+        mastered: Whether instances are its master, or merely there.
+        group: How they share the room with other masters.
     """
 
     name: str
@@ -61,7 +65,7 @@ class RoomRole:
 
 
 def master(*rooms: str, group: Group = "single") -> tuple[RoomRole, ...]:
-    """Rooms to master together with others.
+    """Name rooms to master together with others.
 
     ::
 
@@ -73,7 +77,7 @@ def master(*rooms: str, group: Group = "single") -> tuple[RoomRole, ...]:
         group: ``single``, ``standby`` or ``shared``; see `AlephScriptClient.make_master`.
 
     Raises:
-        DeclarationError: There is no such group.
+        DeclarationError: The group is none of these.
     """
     if group not in typing.get_args(Group):
         raise DeclarationError(f'a group is "single", "standby" or "shared", not {group!r}')
@@ -81,7 +85,7 @@ def master(*rooms: str, group: Group = "single") -> tuple[RoomRole, ...]:
 
 
 def observe(*rooms: str) -> tuple[RoomRole, ...]:
-    """Rooms to be in without mastering them.
+    """Name rooms to be in without mastering them.
 
     ::
 
@@ -93,17 +97,17 @@ def observe(*rooms: str) -> tuple[RoomRole, ...]:
 
 @attrs.frozen
 class Capability:
-    """What `@capability` knows of a method.
+    """A method that is offered to the mesh, as `@capability` found it.
 
     Attributes:
-        name: As declared to the hub.
-        attribute: Name of the method, so that overriding it works.
-        rooms: Where it is offered; empty means the first room that the class masters.
+        name: The capability's name, as declared to the hub.
+        attribute: Name of the method: looked up at each run, so that overriding it works.
+        rooms: Rooms that it is offered in; empty means the first room that the class masters.
         aliases: Further names under which it answers, not declared to the hub.
         timeout: Most seconds that one run may take, None for the asker's deadline alone.
         announce: Whether the room is told the answer, too.
-        idempotent: Whether running twice does no harm, so that it is asked again of the next
-            master when one is lost.
+        idempotent: Whether running twice does no harm, so that the next master may be asked again
+            when one is lost.
         on_asker_lost: ``cancel`` or ``finish``, when the asker's link is lost.
         max_in_flight: Most runs at once; None leaves it to the client's bound.
         queue: Most requests that wait for their turn; over it, they are refused.
@@ -112,7 +116,7 @@ class Capability:
         reply: The contract that it returns, None if it returns JSON values or nothing.
         wants_request: Whether the method takes a `Request` rather than the payload.
         takes_payload: Whether the method takes an argument at all.
-        blocking: Whether it is a plain function, to be run in a worker thread.
+        blocking: Whether the method is a plain function, to be run in a worker thread.
         doc: The method's docstring.
     """
 
@@ -135,8 +139,8 @@ class Capability:
     doc: str = ""
 
     def description(self) -> dict[str, Any]:
-        """What its master tells of it, as it stands on the wire."""
-        told = {
+        """Return what its master tells the hub of it, as it stands on the wire."""
+        fields = {
             "summary": summary(self.doc),
             "request": _schema(self.payload),
             "reply": _schema(self.reply),
@@ -144,11 +148,11 @@ class Capability:
             "idempotent": self.idempotent,
             "streams": self.streams,
         }
-        return {key: value for key, value in told.items() if value}
+        return {key: value for key, value in fields.items() if value}
 
 
 def summary(docstring: str | None) -> str:
-    """A docstring's first paragraph, in one line."""
+    """Return a docstring's first paragraph, in one line."""
     return " ".join(inspect.cleandoc(docstring or "").split("\n\n")[0].split())
 
 
@@ -158,13 +162,13 @@ def _schema(declared: Any) -> dict[str, Any] | None:
         return None
     try:
         return contracts.json_schema(declared)
-    except (DeclarationError, TypeError, NameError):  # it can be read, but not described
+    except (DeclarationError, TypeError, NameError):  # readable, but not to be described
         return None
 
 
 @attrs.frozen
 class Listener:
-    """What `@on` knows of a method.
+    """A method that hears events, as `@on` found it.
 
     Attributes:
         event: Name of the event.
@@ -172,7 +176,7 @@ class Listener:
         room: The only room to listen to, None for any.
         ordered: Whether one event is handled after the other.
         data: The type of the event's data; None takes any JSON as it comes.
-        blocking: Whether it is a plain function, to be run in a worker thread.
+        blocking: Whether the method is a plain function, to be run in a worker thread.
     """
 
     event: str
@@ -185,12 +189,13 @@ class Listener:
 
 @attrs.frozen
 class Mastery:
-    """What a master declares to a room.
+    """The declaration of a master to a room.
 
     Attributes:
         features: Names of the capabilities.
-        group: How it shares the room with other masters.
-        descriptions: By capability, what a hub of this package wants to know of it.
+        group: How the master shares the room with others.
+        descriptions: By capability, what is told to native hubs alone; see
+            `Capability.description`.
     """
 
     features: tuple[str, ...]
@@ -203,7 +208,7 @@ class Declarations:
     """Everything that a class declares.
 
     Attributes:
-        rooms: Where it is on every connection, in order.
+        rooms: Rooms of its instances on every connection, in order.
         capabilities: By canonical name, aliases included.
         listeners: By event.
     """
@@ -213,18 +218,18 @@ class Declarations:
     listeners: Mapping[str, tuple[Listener, ...]]
 
     def features(self, room: str) -> tuple[str, ...]:
-        """Names of the capabilities offered in a room, in order of declaration."""
+        """Return the names of the capabilities offered in a room, in order of declaration."""
         return tuple(self._offered(room))
 
     def offered(self, room: str) -> tuple[Capability, ...]:
-        """The capabilities offered in a room, in order of declaration."""
+        """Return the capabilities offered in a room, in order of declaration."""
         return tuple(self._offered(room).values())
 
     def mastery(self, room: str, group: Group) -> Mastery:
-        """What to declare to a room."""
+        """Return the declaration for a room."""
         offered = self._offered(room)
-        told = {name: each.description() for name, each in offered.items()}
-        return Mastery(tuple(offered), group, told)
+        descriptions = {name: each.description() for name, each in offered.items()}
+        return Mastery(tuple(offered), group, descriptions)
 
     def _offered(self, room: str) -> dict[str, Capability]:
         mastered = [each.name for each in self.rooms if each.mastered]
@@ -274,21 +279,23 @@ def capability(
     `AlephScriptClient.stream`; others get them all as the list ``result``.
 
     Args:
-        name: As declared to the hub, asked as ``GET_<name>``. May be left out, together with
-            the parentheses, when the payload is a `RequestFor` that names it.
-        room: Where it is offered; by default in the first room that the class masters.
+        name: The capability's name, as declared to the hub and asked as ``GET_<name>``. May be
+            left out, together with the parentheses, when the payload is a `RequestFor` that names
+            it.
+        room: The room, or rooms, to offer it in; by default the first that the class masters.
         aliases: Further names under which it answers.
-        timeout: Most seconds that one run may take.
-        announce: Tell the room each successful answer as ``SET_<name>``, for UIs that watch it.
-        idempotent: Running it twice does no harm: when its master is lost, the next one of the
-            room is asked instead of failing with `MasterLost`.
+        timeout: Most seconds that one run may take; None leaves them to the asker's deadline.
+        announce: Whether the room is told each successful answer as ``SET_<name>``, for UIs that
+            watch it.
+        idempotent: Whether running twice does no harm: when its master is lost, the next master of
+            the room is asked, instead of failing with `MasterLost`.
         on_asker_lost: Whether a run is cancelled or finished when its asker's link is lost. An
             asker that cancels always cancels.
-        max_in_flight: Most runs at once; None leaves it to the client's own bound.
-        queue: Most requests that wait for their turn; over it they are `Overloaded` at once.
+        max_in_flight: Most runs at once; None leaves them to the client's own bound.
+        queue: Most requests that wait for their turn; further ones are `Overloaded` at once.
 
     Raises:
-        DeclarationError: What is decorated can never serve.
+        DeclarationError: The decorated function, or an option, can never serve.
     """
     if callable(name):
         return capability()(name)
@@ -314,7 +321,7 @@ def capability(
 
 
 def _capability(function: F, name: str | None, options: dict[str, Any]) -> F:
-    annotation, takes_payload, reply = _signature(function)
+    annotation, takes_payload, reply = inspect_method(function)
     wants_request = typing.get_origin(annotation) is Request or annotation is Request
     payload = (typing.get_args(annotation) or (None,))[0] if wants_request else annotation
     if name is None:
@@ -336,7 +343,7 @@ def _capability(function: F, name: str | None, options: dict[str, Any]) -> F:
         attribute=function.__name__,
         doc=function.__doc__ or "",
         streams=streams,
-        payload=_checked_type(payload, function),
+        payload=checked_type(payload, function),
         reply=reply if contracts.is_contract(typing.get_origin(reply) or reply) else None,
         wants_request=wants_request,
         takes_payload=takes_payload,
@@ -349,16 +356,16 @@ def _capability(function: F, name: str | None, options: dict[str, Any]) -> F:
 def on(event: str, /, *, room: str | None = None, ordered: bool = True) -> Callable[[F], F]:
     """Call a method for each event of a name.
 
-    The method takes an `Event`, with data decoded if it declares ``Event[Contract]``. What it
-    raises is logged and costs nothing but that event.
+    The method takes an `Event`, with data decoded if it declares ``Event[Contract]``. An exception
+    of the method is logged and costs nothing but that event.
 
     Args:
         event: Name of the event.
         room: Listen to this room only.
-        ordered: Handle one after the other, in order of arrival; False handles them at once.
+        ordered: Whether events are handled one after the other, in order of arrival, or at once.
 
     Raises:
-        DeclarationError: What is decorated can never listen.
+        DeclarationError: The decorated function can never listen.
     """
     if not isinstance(event, str):
         raise DeclarationError('write @on("EVENT"), with the name of an event')
@@ -370,7 +377,7 @@ def on(event: str, /, *, room: str | None = None, ordered: bool = True) -> Calla
             raise DeclarationError(
                 f"{function.__qualname__} is a generator; listeners answer nothing"
             )
-        annotation, takes_event, _ = _signature(function)
+        annotation, takes_event, _ = inspect_method(function)
         if not takes_event:
             raise DeclarationError(f"{function.__qualname__} takes no argument: it gets an Event")
         data: Any = None
@@ -383,7 +390,7 @@ def on(event: str, /, *, room: str | None = None, ordered: bool = True) -> Calla
             attribute=function.__name__,
             room=room,
             ordered=ordered,
-            data=_checked_type(data, function),
+            data=checked_type(data, function),
             blocking=not inspect.iscoroutinefunction(function),
         )
         return _attach(function, record)
@@ -392,7 +399,7 @@ def on(event: str, /, *, room: str | None = None, ordered: bool = True) -> Calla
 
 
 def collect(cls: type) -> Declarations:
-    """What a class declares, its bases included; an unmarked override withdraws a method.
+    """Collect what a class declares, its bases included; an unmarked override withdraws a method.
 
     Raises:
         DeclarationError: Two methods claim one name, or rooms and capabilities do not fit.
@@ -430,21 +437,21 @@ def _rooms(cls: type) -> tuple[RoomRole, ...]:
     rooms = getattr(cls, "rooms", ())
     if isinstance(rooms, str | RoomRole):
         raise DeclarationError(f"{cls.__qualname__}.rooms: write a tuple, ({rooms!r},)")
-    found: dict[str, RoomRole] = {}
+    roles: dict[str, RoomRole] = {}
     for each in rooms:
-        room = each if isinstance(each, RoomRole) else RoomRole(each, mastered=True)
+        role = each if isinstance(each, RoomRole) else RoomRole(each, mastered=True)
         try:
-            events.check_room_name(room.name)
+            events.check_room_name(role.name)
         except RequestError as error:
             raise DeclarationError(f"{cls.__qualname__}.rooms: {error.message}") from None
-        found[room.name] = room
-    return tuple(found.values())
+        roles[role.name] = role
+    return tuple(roles.values())
 
 
 def _check_rooms(cls: type, declared: Declarations) -> None:
     mastered = [room.name for room in declared.rooms if room.mastered]
     for room in mastered:
-        # Taking a room over without serving it would silence whoever does.
+        # Taking a room over without serving it would silence the master that does (decision 0014).
         if "rooms" in vars(cls) and not declared.features(room):
             raise DeclarationError(
                 f"{cls.__qualname__} masters {room} but offers nothing there; "
@@ -468,47 +475,3 @@ def _check_name(event: str, function: Callable[..., Any]) -> None:
         events.check_event(event)
     except RequestError as error:
         raise DeclarationError(f"{function.__qualname__}: {error.message}") from None
-
-
-def _checked_type(declared: Any, function: Callable[..., Any]) -> Any:
-    """The type to decode to; None for whatever comes."""
-    if declared in (None, Any) or isinstance(declared, TypeVar):
-        return None
-    try:
-        contracts.prepare(declared)
-    except Exception as exc:
-        raise DeclarationError(
-            f"{function.__qualname__}: {declared!r} cannot be read from JSON"
-        ) from exc
-    return declared
-
-
-def _signature(function: Callable[..., Any]) -> tuple[Any, bool, Any]:
-    """Annotation of the argument after self, whether there is one, and of the result."""
-    if isinstance(function, staticmethod | classmethod) or not inspect.isfunction(function):
-        raise DeclarationError(f"{function!r} is no method; decorate a def or async def")
-    if inspect.isgeneratorfunction(function):
-        raise DeclarationError(
-            f"{function.__qualname__} is a generator; return one result, or make it async"
-        )
-    parameters = list(inspect.signature(function).parameters.values())[1:]
-    required = [p for p in parameters if p.default is p.empty and p.kind not in _VARIADIC]
-    if len(required) > 1 or any(p.kind is p.KEYWORD_ONLY for p in required):
-        raise DeclarationError(f"{function.__qualname__} takes more than self and one argument")
-    hints = _hints(function)
-    argument = next((p for p in parameters if p.kind not in _VARIADIC), None)
-    annotation = hints.get(argument.name) if argument else None
-    return annotation, argument is not None, hints.get("return")
-
-
-_VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-
-
-def _hints(function: Callable[..., Any]) -> dict[str, Any]:
-    try:
-        return typing.get_type_hints(function)
-    except NameError as exc:
-        raise DeclarationError(
-            f"{function.__qualname__}: {exc.name} is not known where the class is defined; "
-            "import it outside `if TYPE_CHECKING`, and define contracts at module level"
-        ) from exc

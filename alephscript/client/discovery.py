@@ -1,4 +1,9 @@
-"""What a mesh tells about itself: who offers what, and how its members do. Data only, pure."""
+"""Values that a mesh tells about itself: offers, changes of masters, members and their counts.
+
+May go in: data. May not: asking for it (`client`, `surveying`).
+
+Pure: no socket, no clock.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +26,11 @@ class Offer:
     """One capability of one room.
 
     Attributes:
-        room: Where it is offered.
+        room: The room that it is offered in.
         capability: Its name, without ``GET_``.
-        masters: Who serves it, as they registered; several where the room is shared.
+        masters: Names of the members that serve it; several where the room is shared.
         group: ``single``, ``standby`` or ``shared``.
-        epoch: Of the room; it grows whenever others serve.
+        epoch: The room's count of masters, which grows whenever others serve.
         summary: The first paragraph of its docstring, None if its master does not say.
         request: JSON Schema of its payload, None if its master does not say or takes any JSON.
         reply: JSON Schema of its answer, or of each part of it.
@@ -53,8 +58,8 @@ class MasterChange:
 
     Attributes:
         room: The room.
-        usuario: Who serves it now, as it registered; None if nobody does.
-        epoch: Of the room.
+        epoch: The room's count of masters.
+        usuario: Name of the member that serves it now; None if nobody does.
     """
 
     room: str
@@ -64,13 +69,13 @@ class MasterChange:
 
 @attrs.frozen
 class MemberInfo:
-    """What a member is.
+    """A member's description of itself.
 
     Attributes:
-        usuario: Who it registered as.
-        sesion: Which of its instances it is.
-        version: Of this package.
-        capabilities: Names of what it offers.
+        usuario: The name that it registered.
+        sesion: Which instance of that name it is.
+        version: Version of this package there.
+        capabilities: Names of the capabilities that it offers.
         summary: The first paragraph of its class's docstring.
         uptime_ms: Milliseconds since it was opened.
     """
@@ -85,16 +90,16 @@ class MemberInfo:
 
 @attrs.frozen
 class CapabilityStats:
-    """How a capability did since its client was opened.
+    """Counts of a capability since its client was opened.
 
     Attributes:
-        requests: How many ended.
-        errors: How many of them failed, by code.
-        in_flight: How many run.
-        waiting: How many wait for their turn.
-        p50_ms: Milliseconds that half of the last runs took at the most, None before the first.
-        p95_ms: The same of 95 in 100.
-        last_error: The last failure's code and text.
+        requests: How many requests have ended.
+        errors: How many of those failed, by code.
+        in_flight: How many requests run.
+        waiting: How many requests wait for their turn.
+        p50_ms: Median of the last runs, in milliseconds; None before the first.
+        p95_ms: 95th percentile of the last runs, in milliseconds; None before the first.
+        last_error: Text and code of the last failure.
     """
 
     requests: int
@@ -108,12 +113,12 @@ class CapabilityStats:
 
 @attrs.frozen
 class MemberStats:
-    """How a member does.
+    """A member's counts.
 
     Attributes:
-        usuario: Who it registered as.
-        sesion: Which of its instances it is.
-        capabilities: By name.
+        usuario: The name that it registered.
+        sesion: Which instance of that name it is.
+        capabilities: The counts of each capability, by name.
     """
 
     usuario: str
@@ -123,11 +128,12 @@ class MemberStats:
 
 @attrs.frozen
 class Survey:
-    """What the members of a room answered.
+    """The answers of the members of a room.
 
     Attributes:
-        answers: By member, as it registered.
-        missing: Who was asked and did not answer in time; stock peers never do, and are not asked.
+        answers: By the member's name.
+        missing: Names of members that were asked and did not answer in time; stock peers know no
+            such question, and are not asked.
     """
 
     answers: dict[str, Any]

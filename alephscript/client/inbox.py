@@ -1,4 +1,4 @@
-"""Which part of a client takes what its session brings: requests, events, questions about itself.
+"""The parts of a client that take what its session brings: requests, events, questions on itself.
 
 May go in: deciding by an event's name. May not: serving a request (`serving`), running a listener
 (`listening`), reading packets (`dialects`).

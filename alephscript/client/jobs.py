@@ -28,18 +28,18 @@ class Job(msgspec.Struct, eq=False):
     """One request that is being served, or waits for its turn.
 
     Attributes:
-        session: The session that it came by.
+        session: The session that the request came by.
         request: The request.
-        lane: Its capability's.
-        arrived: When it came, on the loop's clock.
-        limit: Seconds that it may take, None for as long as it needs.
-        ends: When its deadline is, on the loop's clock; infinite without one.
-        key: What it is found by when the hub says something about it.
+        lane: The lane of its capability.
+        arrived: The time of its arrival, on the loop's clock.
+        limit: Seconds that the job may take, None for as long as it needs.
+        ends: The time of its deadline, on the loop's clock; infinite without one.
+        key: Its key in the service, to find the job by when the hub says something about it.
         credit: Parts of the answer that the asker takes.
-        has_turn: Whether it runs, or is about to be run.
-        is_over: Whether it has ended.
-        task: The task that runs it, None before.
-        stop: The reason why it was stopped, None if it was not.
+        has_turn: Whether the job runs, or is about to be run.
+        is_over: Whether the job has ended.
+        task: The task that runs the job, None before.
+        stop: The reason why the job was stopped, None if it was not.
         granted: Set when there is credit again.
     """
 
@@ -59,17 +59,17 @@ class Job(msgspec.Struct, eq=False):
 
     @property
     def above(self) -> tuple[str, ...]:
-        """Numbers of the requests that led to it."""
+        """Numbers of the requests that led to this one."""
         return self.request.meta.chain
 
     @property
     def chain(self) -> tuple[str, ...]:
-        """Numbers of the requests that lead to what it asks, its own last."""
+        """Numbers of the requests that lead to whatever its method asks, its own last."""
         return (*self.above, self.request.id)
 
     @property
     def ends_with_asker(self) -> bool:
-        """Whether it is stopped when its asker's link is lost."""
+        """True if the job is stopped when its asker's link is lost."""
         return self.lane.capability.on_asker_lost == "cancel"
 
 

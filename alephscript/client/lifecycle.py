@@ -1,4 +1,9 @@
-"""A client's life: one session after the other, until it is closed or refused for good."""
+"""A client's life: one session after the other, until it is closed or refused for good.
+
+May go in: states, when to try to connect and when again. May not: how a session is opened
+(`connecting`), what it carries (`session`). Tasks rather than task groups: a group would wrap the
+exception of a user's block into an ExceptionGroup (decision 0027).
+"""
 
 from __future__ import annotations
 
@@ -17,7 +22,7 @@ logger = logging.getLogger("alephscript.client")
 
 
 class State(Enum):
-    """Where a client is in its life."""
+    """The states of a client's life, in the order in which they come."""
 
     NEW = "new"
     CONNECTING = "connecting"
@@ -27,7 +32,12 @@ class State(Enum):
 
 
 def full_jitter(*, first: float = 0.2, most: float = 20.0) -> Iterator[float]:
-    """Delays between attempts to reconnect, in seconds, spread so that clients come back apart."""
+    """Give delays between attempts to reconnect, spread so that clients come back apart.
+
+    Args:
+        first: The most seconds of the first delay; doubled each time.
+        most: The most seconds of any.
+    """
     ceiling = first
     while True:
         yield random.uniform(0, ceiling)  # noqa: S311 - not a secret
@@ -41,13 +51,13 @@ class Lifecycle:
         establish: Opens a session: connected, registered, in its rooms.
         began: Called with a session that has become the present one.
         ended: Called with a session that is gone.
-        backoff: Makes the delays between attempts; where it ends, the last one is kept.
-        retry_open: Whether the first session is tried for until there is one.
+        backoff: Makes the delays between attempts; where it ends, the last delay is kept.
+        retry_open: Whether to keep trying for the first session, too.
 
     Attributes:
-        state: Where it is.
+        state: Where the client is in its life.
         session: The present session, None while there is none.
-        failure: Why it is closed, None if it was asked to.
+        failure: The error that closed the client; None after `close`.
     """
 
     def __init__(
@@ -71,10 +81,10 @@ class Lifecycle:
         self._watchers: set[asyncio.Queue[State]] = set()
 
     def open(self) -> None:
-        """Begin.
+        """Begin to connect.
 
         Raises:
-            StateError: It has begun already.
+            StateError: The client was opened before.
         """
         if self.state is not State.NEW:
             raise StateError(f"this client is {self.state.value} already; make another one")
@@ -82,7 +92,7 @@ class Lifecycle:
         self._supervisor = asyncio.create_task(self._supervise())
 
     async def close(self) -> None:
-        """End it, and the present session."""
+        """End the present session, and have no other."""
         self._become(State.CLOSED)
         supervisor, self._supervisor = self._supervisor, None
         session, self.session = self.session, None
@@ -94,7 +104,7 @@ class Lifecycle:
             self._ended(session)
 
     async def states(self) -> AsyncIterator[State]:
-        """Where it is, and each change from then on, until it is closed."""
+        """Iterate over the present state, and each one after it, until the client is closed."""
         changes: asyncio.Queue[State] = asyncio.Queue()
         changes.put_nowait(self.state)
         self._watchers.add(changes)
@@ -106,13 +116,13 @@ class Lifecycle:
         finally:
             self._watchers.discard(changes)
 
-    async def until(self, *wanted: State) -> State:
-        """Wait until it is in one of these states, or closed."""
+    async def until(self, *states: State) -> State:
+        """Wait until the client is in one of these states, or closed; return the state."""
         changes: asyncio.Queue[State] = asyncio.Queue()
         self._watchers.add(changes)
         try:
             state = self.state
-            while state not in wanted and state is not State.CLOSED:
+            while state not in states and state is not State.CLOSED:
                 state = await changes.get()
             return state
         finally:
@@ -122,8 +132,8 @@ class Lifecycle:
         """Wait for a session.
 
         Raises:
-            ConnectionRefused: The hub refused it, for good.
-            StateError: It is not open.
+            ConnectionRefused: The hub refused the client, for good.
+            StateError: The client is not open.
         """
         if self.state is State.NEW:
             raise StateError("this client is not open; use `async with`, or run()")
@@ -133,12 +143,12 @@ class Lifecycle:
         return self.session
 
     def present_session(self) -> HubSession:
-        """The session.
+        """Return the present session.
 
         Raises:
-            NotConnected: There is none at the moment.
-            Closed: There will be none any more.
-            StateError: It is not open.
+            NotConnected: There is no session at the moment.
+            Closed: The client is closed.
+            StateError: The client is not open.
         """
         if self.session is not None:
             return self.session
@@ -179,6 +189,6 @@ class Lifecycle:
 
 
 def _kind(error: BaseException) -> str:
-    """What an error is, without what it says: that may quote an address, or what a hub says."""
+    """Name an error and its cause, without their texts (decision 0026)."""
     cause = error.__cause__
     return type(error).__name__ + (f" from {type(cause).__name__}" if cause else "")

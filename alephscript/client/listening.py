@@ -1,10 +1,14 @@
-"""Running `@on` methods: each listener reads a stream of its own, in order or many at once."""
+"""Running `@on` methods: each listener reads a stream of its own, in order or many at once.
+
+May go in: when a listener's method is called, and what becomes of its exceptions. May not: which
+events there are (`streams`), capabilities (`serving`).
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Coroutine, Iterable
 from typing import Any
 
 from alephscript import contracts
@@ -20,17 +24,19 @@ __all__ = ["Listening"]
 logger = logging.getLogger("alephscript.client")
 
 _BUFFER = 1024
+"""Events that a listener may be behind before its oldest are dropped."""
+
 _MOST_AT_ONCE = 64
 """Events that one unordered listener handles at a time."""
 
 
 class Listening:
-    """A client's listeners at work; what one raises is logged and costs nothing but that event.
+    """A client's listeners at work; an exception is logged and costs nothing but that event.
 
     Args:
-        owner: Whose methods they are.
-        listeners: What they listen to.
-        name: Who the owner is, for the log.
+        owner: The object whose methods they are.
+        listeners: The listeners.
+        name: The owner's, for the log.
     """
 
     def __init__(self, owner: object, listeners: Iterable[Listener], *, name: str) -> None:
@@ -48,15 +54,19 @@ class Listening:
             )
 
     async def close(self, *, spare: asyncio.Task[Any] | None) -> None:
-        """Cancel what runs, all but the task that closes."""
+        """Cancel what runs.
+
+        Args:
+            spare: The task that closes, which may be one of them.
+        """
         tasks = self._tasks - {spare}
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
 
-    def _spawn(self, work: Any) -> asyncio.Task[None]:
-        task = asyncio.create_task(work)
+    def _spawn(self, run: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(run)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
@@ -67,7 +77,7 @@ class Listening:
             while stream:
                 event = stream.take()
                 try:
-                    await self._heard(listener, event)
+                    await self._call(listener, event)
                 except BaseException as exc:  # noqa: BLE001 - raised again if it ends the listener
                     self._fail(listener, event, exc)
 
@@ -80,20 +90,23 @@ class Listening:
 
     async def _hear(self, listener: Listener, event: Event[Any]) -> None:
         try:
-            await self._heard(listener, event)
+            await self._call(listener, event)
         except BaseException as exc:  # noqa: BLE001 - raised again if it ends the listener
             self._fail(listener, event, exc)
 
-    def _heard(self, listener: Listener, event: Event[Any]) -> Awaitable[Any]:
-        """What is to be awaited of a listener that hears something."""
+    def _call(self, listener: Listener, event: Event[Any]) -> Awaitable[Any]:
+        """Begin to call a listener's method; return what is to be awaited.
+
+        No coroutine of its own: one less for each event.
+        """
         method = getattr(self._owner, listener.attribute)
         if listener.data is not None and type(event.data) is not listener.data:
             data = contracts.structure(event.data, listener.data)
             event = Event(event.room, event.name, data, event.sender)
         if listener.blocking:
             return in_thread(method, event)
-        heard: Awaitable[Any] = method(event)
-        return heard
+        call: Awaitable[Any] = method(event)
+        return call
 
     def _fail(self, listener: Listener, event: Event[Any], exc: BaseException) -> None:
         """Log what a listener raised.

@@ -1,4 +1,7 @@
-"""Which event loop programs of this package run on."""
+"""The event loop that programs of this package run on.
+
+May go in: choosing a loop. May not: what runs on it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What methods of a client receive: a request to serve, an event, a gap, progress.
+"""Values that methods of a client receive: a request to serve, an event, a gap, progress.
 
 May go in: values handed to an application's methods. May not: how methods are declared
 (`declaring`) or run (`serving`, `listening`).
@@ -24,14 +24,14 @@ class Request(Generic[P]):
     """A request as its handler sees it, for handlers that declare ``Request[Payload]``.
 
     Attributes:
-        payload: What was asked, decoded.
+        payload: The payload, decoded.
         capability: The capability's name.
         room: The room that was asked, empty where the hub does not say.
-        caller: Who asks, as it registered; empty where the hub does not say.
+        caller: Name of the member that asks, as it registered; empty where the hub does not say.
         id: The request's number at the hub, empty where there is none.
         deadline: When the asker stops waiting, on `clock`; infinite if it does not say.
-        clock: What `deadline` is measured with, seconds.
-        report: What `progress` passes on to the asker.
+        clock: Gives the time that `deadline` is measured in, seconds.
+        report: Takes what `progress` passes on to the asker.
     """
 
     payload: P
@@ -47,22 +47,22 @@ class Request(Generic[P]):
         """Tell the asker how far the work is; askers that do not listen miss nothing.
 
         Args:
-            fraction: What is done, 0 to 1.
+            fraction: The share that is done, 0 to 1.
             message: One sentence for a person.
         """
         self.report({"fraction": float(fraction), "message": message})
 
     def time_remaining(self) -> float:
-        """Seconds until nobody waits for the answer any more, never below zero."""
+        """Return the seconds until nobody waits for the answer any more, never below zero."""
         return max(0.0, self.deadline - self.clock())
 
 
 @attrs.frozen
 class Progress:
-    """How far a request is.
+    """A report of how far a request is.
 
     Attributes:
-        fraction: What is done, 0 to 1.
+        fraction: The share that is done, 0 to 1.
         message: One sentence for a person.
     """
 
@@ -71,7 +71,7 @@ class Progress:
 
 
 GAP = "GAP"
-"""Name of the event that a client tells itself when something was said that it did not hear."""
+"""Event that a client delivers to itself after it has missed events of a room."""
 
 
 @attrs.frozen
@@ -89,10 +89,10 @@ class Event(msgspec.Struct, Generic[P], frozen=True):
     """Something that was said in a room.
 
     Attributes:
-        room: The room; empty on a stock hub while the client is in several rooms.
+        room: The room; empty on a core hub while the client is in several rooms.
         name: The event's name.
-        data: What was said, decoded if the listener declares ``Event[Contract]``.
-        sender: Who said it, as it registered; empty where the hub does not say.
+        data: The event's data, decoded if the listener declares ``Event[Contract]``.
+        sender: Name of the member that said it, as it registered; empty where the hub does not say.
     """
 
     room: str

@@ -25,7 +25,7 @@ _STREAMS = (
     collections.abc.AsyncIterable,
     collections.abc.AsyncGenerator,
 )
-"""What a method returns that answers in parts, whichever module it was imported from."""
+"""Return types of a method that answers in parts, as `typing.get_origin` gives them."""
 
 
 @attrs.frozen

@@ -29,7 +29,7 @@ __all__ = ["DeliveryHandler", "HubSession"]
 
 
 class DeliveryHandler(Protocol):
-    """What a session hands over to, in order of arrival; must not block."""
+    """The taker of what a session brings, in order of arrival; must not block."""
 
     def deliver(self, session: HubSession, delivery: Delivery) -> None:
         """Take a request to serve (its event begins with ``GET_``), or an event of a room."""

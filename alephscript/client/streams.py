@@ -1,4 +1,8 @@
-"""Events as an async iterator, with a buffer that is bounded and says what it dropped."""
+"""Events as an async iterator, with a buffer that is bounded and says what it dropped.
+
+May go in: which reader takes an event, and how much is kept for it. May not: where events come
+from (`inbox`), calling listeners (`listening`).
+"""
 
 from __future__ import annotations
 
@@ -18,8 +22,8 @@ logger = logging.getLogger("alephscript.client")
 class EventStream:
     """Events of one room, or of all, as they come: ``async for event in stream``.
 
-    It takes events from the moment it is made, keeps what is not yet read up to its bound and
-    then drops the oldest. It ends when it or its client is closed. For one reader.
+    A stream takes events from the moment it is made, keeps unread ones up to its bound and then
+    drops the oldest. It ends when it or its client is closed. For one reader.
 
     Attributes:
         dropped: How many events were dropped because nobody read them in time.
@@ -44,12 +48,12 @@ class EventStream:
 
     @property
     def names(self) -> frozenset[str]:
-        """Names of its events; none for all."""
+        """Names of the events that the stream takes; none for all."""
         return self._names
 
     def offer(self, event: Event[Any]) -> None:
         """Take an event of one of its names if it is of its room."""
-        # A stock hub does not say the room: then any may be meant.
+        # A core hub does not say the room: then any may be meant.
         if self._closed or (self._room is not None and event.room not in ("", self._room)):
             return
         if len(self._events) >= self._bound:
@@ -103,7 +107,7 @@ class EventStream:
         return len(self._events)
 
     def take(self) -> Event[Any]:
-        """The oldest unread event; there has to be one."""
+        """Take the oldest unread event; there has to be one."""
         return self._events.popleft()
 
 
@@ -116,7 +120,7 @@ class Streams:
         self._closed = False
 
     def open(self, room: str | None, names: frozenset[str], buffer: int) -> EventStream:
-        """A stream that takes events from now on; one that has ended if its client has."""
+        """Make a stream that takes events from now on, and has ended if its client has."""
         stream = EventStream(room=room, names=names, buffer=buffer, streams=self)
         for name in names:
             self._by_name.setdefault(name, []).append(stream)
@@ -127,14 +131,15 @@ class Streams:
         return stream
 
     def listening(self, name: str) -> list[EventStream]:
-        """Who takes events of a name."""
+        """Return the streams that take events of a name; not to be kept or changed."""
+        # The lists themselves where that will do: nothing is built for an event.
         named = self._by_name.get(name)
         if named is None:
             return self._of_all
         return [*named, *self._of_all] if self._of_all else named
 
     def forget(self, stream: EventStream) -> None:
-        """A stream has ended."""
+        """Give no more events to a stream, which has ended."""
         for name in stream.names:
             listening = self._by_name.get(name, [])
             if stream in listening:
@@ -145,7 +150,7 @@ class Streams:
             self._of_all.remove(stream)
 
     def close(self) -> None:
-        """End every stream, and those that are still to be opened."""
+        """End every stream, and all that are opened later."""
         self._closed = True
         for stream in {
             *self._of_all,

@@ -56,7 +56,7 @@ async def survey(session: HubSession, topic: Topic, room: str | None, timeout: f
 
 
 class SelfDescription:
-    """What a member answers about itself.
+    """A member's answers about itself.
 
     Args:
         declarations: What its class offers.

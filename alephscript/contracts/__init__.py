@@ -3,7 +3,13 @@
 A contract is an `attrs.frozen` class. Its attributes are snake_case; their wire keys are
 camelCase, and nothing but this module knows that. Reading is strict (a string is no number,
 a boolean no integer), ignores unknown keys and reports *every* problem with its path. An
-attribute whose default is None is optional on the wire: left out when None.
+attribute whose default is None is optional on the wire: left out when None (decision 0023).
+
+Four verbs: `structure` makes a contract of JSON values and `unstructure` the reverse, as in cattrs;
+`read` makes a contract of JSON text and `write` the reverse.
+
+May go in: what a contract may hold, its wire form, its schema. May not: which contract an event or
+a capability has (`alephscript.client`); reading JSON itself (`alephscript.protocol.json`).
 
 Pure: no socket, no clock.
 """
@@ -88,7 +94,7 @@ class RequestFor(Generic[Reply]):
 
 
 def reply_type(cls: type[RequestFor[T]]) -> type[T]:
-    """The type of the answer that a typed request declares.
+    """Return the type of the answer that a typed request declares.
 
     Raises:
         DeclarationError: `RequestFor` was subclassed without its ``[Reply]``.
@@ -99,31 +105,32 @@ def reply_type(cls: type[RequestFor[T]]) -> type[T]:
     for owner in cls.__mro__:
         for base in owner.__dict__.get("__orig_bases__", ()):
             if typing.get_origin(base) is RequestFor:
-                found = _reply_types[cls] = typing.get_args(base)[0]
-                return cast("type[T]", found)
+                reply = _reply_types[cls] = typing.get_args(base)[0]
+                return cast("type[T]", reply)
     raise DeclarationError(f"{cls.__qualname__} does not say its reply: subclass RequestFor[Reply]")
 
 
 _reply_types: dict[type, Any] = {}
+"""By request class: found once, since walking the bases takes longer than asking."""
 
 
 def is_contract(cls: object) -> bool:
-    """Whether values of the class cross the wire through this module."""
+    """Return whether values of the class cross the wire through this module."""
     return isinstance(cls, type) and attrs.has(cls)
 
 
 @functools.cache
 def wire_key(attribute: str) -> str:
-    """The wire's spelling of an attribute: ``session_id`` is ``sessionId`` there."""
+    """Return the wire's spelling of an attribute: ``session_id`` is ``sessionId`` there."""
     head, *rest = attribute.split("_")
     return head + "".join(word[:1].upper() + word[1:] for word in rest)
 
 
 def unstructure(value: Any) -> Any:
-    """A contract (or anything made of contracts and JSON values) as JSON values.
+    """Turn a contract, or anything made of contracts and JSON values, into JSON values.
 
     Raises:
-        ContractError: A part of it has no JSON form.
+        ContractError: A part of the value has no JSON form.
     """
     cls: Any = type(value)
     try:
@@ -134,12 +141,12 @@ def unstructure(value: Any) -> Any:
 
 
 def write(value: Any) -> bytes:
-    """The JSON text of a contract, or of anything made of contracts and JSON values.
+    """Write a contract, or anything made of contracts and JSON values, as JSON text.
 
     Raises:
-        ContractError: A part of it has no JSON form.
-        InvalidPayload: As `alephscript.protocol.events.dumps`.
-        PayloadTooLarge: It is nested too deeply.
+        ContractError: A part of the value has no JSON form.
+        InvalidPayload: A text in the value has no UTF-8.
+        PayloadTooLarge: The value is nested too deeply.
     """
     return write_plain_json(value if is_plain(value) else unstructure(value))
 
@@ -150,14 +157,14 @@ def _unstructure_hook(cls: Any) -> Callable[[Any], Any]:
 
 
 def structure(payload: Any, cls: type[T]) -> T:
-    """A contract from JSON values.
+    """Turn JSON values into a contract.
 
     Args:
-        payload: What arrived.
+        payload: The values.
         cls: The contract, or any type made of contracts and JSON types.
 
     Raises:
-        ContractError: It does not fit; every problem is listed.
+        ContractError: The values do not fit; every problem is listed.
     """
     try:
         return _converter().structure(payload, cls)
@@ -171,15 +178,15 @@ def read(text: bytes | msgspec.Raw, cls: type[T]) -> T:
     """Read a contract from its JSON text, in one pass where that can be; else as `structure` does.
 
     Args:
-        text: What arrived; what is unread was checked when it came.
+        text: The text; a `msgspec.Raw` was checked for depth when it came.
         cls: The contract, or any type made of contracts and JSON types.
 
     Raises:
-        ContractError: It does not fit; every problem is listed.
-        InvalidPayload: It is no JSON.
-        PayloadTooLarge: It is nested too deeply.
+        ContractError: The text does not fit; every problem is listed.
+        InvalidPayload: The text is no JSON.
+        PayloadTooLarge: The text is nested too deeply.
     """
-    kind: Any = cls
+    kind: Any = cls  # as a plain object, for the cache: mypy takes no type[T] there
     read = _reader(kind)
     if read is not None and (isinstance(text, msgspec.Raw) or is_shallow_utf8(text)):
         try:
@@ -192,14 +199,14 @@ def read(text: bytes | msgspec.Raw, cls: type[T]) -> T:
 
 
 def read_reply(payload: bytes, cls: type[T]) -> T | None:
-    """A reply from the JSON text of an acknowledgement that is a success and nothing else.
+    """Read a reply from the JSON text of an acknowledgement, if that is a plain success.
 
     Args:
         payload: A JSON array, unchecked.
         cls: The contract of the reply.
 
     Returns:
-        None if it is not, or has to be looked at more closely.
+        None if the acknowledgement is none, or has to be looked at more closely.
     """
     kind: Any = cls
     read = _reply_reader(kind)
@@ -216,7 +223,7 @@ def prepare(cls: Any) -> None:
     """Compile the reading of a type ahead of its first use.
 
     Raises:
-        Exception: Whatever cattrs raises for a type that has no JSON form.
+        Exception: The type has no JSON form; cattrs raises one of many classes.
     """
     _converter().get_structure_hook(cls)
     _reader(cls)
@@ -224,30 +231,31 @@ def prepare(cls: Any) -> None:
 
 @functools.cache
 def _reader(cls: Any) -> Callable[[bytes | msgspec.Raw], Any] | None:
-    found = readers.reader(cls, key_of=wire_key, structure=_converter().structure)
-    if found is None:
+    pair = readers.find_reader(cls, key_of=wire_key, structure=_converter().structure)
+    if pair is None:
         return None
-    mirror, make = found
+    mirror, make = pair
     read = msgspec.json.Decoder(mirror).decode
     return lambda text: make(read(text))
 
 
 @functools.cache
 def _reply_reader(cls: Any) -> Callable[[bytes], Any] | None:
-    found = readers.reader(
+    # The answer's ``success`` is a key of the mirror, so that a failure does not fit it.
+    pair = readers.find_reader(
         cls, key_of=wire_key, structure=_converter().structure, besides={"success": Literal[True]}
     )
-    if found is None:
+    if pair is None:
         return None
-    mirror, make = found
+    mirror, make = pair
     read = msgspec.json.Decoder(tuple[mirror]).decode  # type: ignore[valid-type]  # made just now
     return lambda payload: make(read(payload)[0])
 
 
 def json_schema(cls: Any) -> dict[str, Any]:
-    """JSON Schema (2020-12) of a contract as it stands on the wire.
+    """Return the JSON Schema (2020-12) of a contract as it stands on the wire.
 
-    Classes that it refers to are under ``$defs``.
+    Classes that the contract refers to are under ``$defs``.
     """
     (schema,), components = msgspec.json.schema_components(
         [cls], ref_template="#/$defs/{name}", schema_hook=_schema_of
@@ -338,7 +346,7 @@ def _refuse(value: Any) -> Any:
 
 
 def _structure_union(value: Any, union: Any) -> Any:
-    """Plain unions (``str | int``): the first member that takes the value."""
+    """Read a plain union (``str | int``): the first member that takes the value."""
     members = typing.get_args(union)
     if value is None and type(None) in members:
         return None
@@ -394,7 +402,7 @@ def _unstructure_contract(cls: Any, conv: cattrs.Converter) -> Callable[[Any], A
 
 
 def _unless_plain(general: Callable[[Any], Callable[[Any], Any]], cls: Any) -> Callable[[Any], Any]:
-    """Leave alone what is JSON already: most containers are."""
+    """Make a hook that leaves containers alone that are JSON already, as most are."""
     hook = general(cls)
     return lambda value: value if is_plain(value) else hook(value)
 
@@ -442,7 +450,7 @@ def _is_contract_type(cls: Any) -> bool:
 
 
 def _problems(exc: BaseException, path: str) -> Iterator[dict[str, str]]:
-    """Every problem in what cattrs raised, outermost first."""
+    """Give every problem in an exception of cattrs, outermost first."""
     if isinstance(exc, BaseExceptionGroup):
         for inner in exc.exceptions:
             yield from _problems(inner, path + _step(inner))

@@ -1,11 +1,11 @@
-"""What ``ALEPHSCRIPT_DEBUG=wire,routing`` prints to stderr: a line each, of packets and decisions.
+"""Lines that ``ALEPHSCRIPT_DEBUG=wire,routing`` has printed to stderr: packets and decisions.
 
 ============  ================================================================
 topic         what is shown
 ============  ================================================================
 ``wire``      each Socket.IO packet that a client or a hub sends and takes
-``routing``   each input of a mesh, and the effects it led to
-``payloads``  what is in them, too; else only how large packets are
+``routing``   each input of a mesh, and the effects that it leads to
+``payloads``  the payloads of these, too; else only the sizes of packets
 ============  ================================================================
 
 ::
@@ -13,8 +13,11 @@ topic         what is shown
     12:30:01.250000 wire    me1 → 127.0.0.1:3010 GET_GREET #2 38 B
     12:30:01.251000 routing /runtime ← received me1 GET_GREET #2
 
-Which it is to be is asked when a client, a hub or a mesh is made: what is to be seen is wrapped
-then, and costs nothing otherwise. The handshake's ``auth`` is never shown.
+The topics are looked up when a client, a hub or a mesh is made: what is to be shown is wrapped
+then, and costs nothing otherwise (decision 0006). The handshake's ``auth`` is never shown.
+
+May go in: topics, how a line looks, and the links of a client that show what they carry. May not:
+connections and meshes that do so, which are a hub's (`hub.debugging`).
 """
 
 from __future__ import annotations
@@ -24,7 +27,7 @@ import datetime as dt
 import os
 import sys
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlsplit
 
 from alephscript.errors import AlephScriptError, ConnectionRefused, RequestError
@@ -33,10 +36,19 @@ from alephscript.protocol import packets
 from alephscript.protocol.json import parse_json
 from alephscript.protocol.packets import Kind
 
-if TYPE_CHECKING:
-    pass
-
-__all__ = ["END", "IN", "OUT", "TOPICS", "VARIABLE", "UnknownTopic", "Wire", "links", "topics"]
+__all__ = [
+    "END",
+    "IN",
+    "OUT",
+    "TOPICS",
+    "VARIABLE",
+    "UnknownTopic",
+    "Wire",
+    "printable",
+    "printer",
+    "topics",
+    "watch_links",
+]
 
 TOPICS = ("wire", "routing", "payloads")
 VARIABLE = "ALEPHSCRIPT_DEBUG"
@@ -51,44 +63,44 @@ _LONGEST = 128
 
 
 class UnknownTopic(AlephScriptError, ValueError):
-    """Something is to be shown that there is not; the text lists what there is."""
+    """A topic that does not exist is to be shown; the text lists the topics that do."""
 
 
 def topics() -> frozenset[str]:
-    """What is to be shown.
+    """Read from the environment which topics are to be shown.
 
     Raises:
-        UnknownTopic: The environment wants something that there is not.
+        UnknownTopic: The environment names a topic that does not exist.
     """
-    wanted = frozenset(filter(None, map(str.strip, os.environ.get(VARIABLE, "").split(","))))
-    if unknown := wanted.difference(TOPICS):
+    names = frozenset(filter(None, map(str.strip, os.environ.get(VARIABLE, "").split(","))))
+    if unknown := names.difference(TOPICS):
         raise UnknownTopic(
             f"{VARIABLE} knows no {', '.join(sorted(unknown))}; topics are {', '.join(TOPICS)}"
         )
-    if wanted == {"payloads"}:
+    if names == {"payloads"}:
         raise UnknownTopic(f"{VARIABLE}: payloads of what? name wire or routing, too")
-    return wanted
+    return names
 
 
-def links(name: str) -> Callable[[Transport], Transport]:
-    """What a client does with a transport to have its links shown; nothing if they are not to be.
+def watch_links(name: str) -> Callable[[Transport], Transport]:
+    """Choose what a client does with a transport: watch its links, or leave the transport as it is.
 
     Args:
-        name: The client's.
+        name: The client's name.
     """
-    wanted = topics()
-    if "wire" not in wanted:
+    to_show = topics()
+    if "wire" not in to_show:
         return lambda transport: transport
-    shown = Wire(name, payloads="payloads" in wanted)
-    return lambda transport: _WatchedTransport(transport, shown)
+    wire = Wire(name, payloads="payloads" in to_show)
+    return lambda transport: _WatchedTransport(transport, wire)
 
 
 class Wire:
     """Shows the packets at one end of links.
 
     Args:
-        local: Whose end that is.
-        payloads: Whether what is in them is shown.
+        local: The name of the client or hub at this end.
+        payloads: Whether the payloads are shown.
     """
 
     def __init__(self, local: str, *, payloads: bool) -> None:
@@ -103,47 +115,47 @@ class Wire:
 
         Args:
             arrow: `IN` or `OUT`.
-            peer: Who is at the other end.
-            kind: What it is.
+            peer: The name of the peer at the other end.
+            kind: The packet's kind.
             ack: The acknowledgement's number, None if there is none.
-            payload: Its JSON text.
+            payload: The packet's JSON text.
         """
-        told = [_event(payload) if kind is Kind.EVENT else kind.name]
+        words = [_event(payload) if kind is Kind.EVENT else kind.name]
         if ack is not None:
-            told.append(f"#{ack}")
+            words.append(f"#{ack}")
         if payload and kind is not Kind.CONNECT:
-            told.append(f"{len(payload)} B")
+            words.append(f"{len(payload)} B")
             if self._payloads:
-                told.append(printable(payload.decode(errors="replace"), None))
-        self._put(arrow, f"{self._local} {arrow} {printable(peer)} {' '.join(told)}")
+                words.append(printable(payload.decode(errors="replace"), None))
+        self._put(arrow, f"{self._local} {arrow} {printable(peer)} {' '.join(words)}")
 
     def end(self, peer: str, reason: str) -> None:
-        """Show that a link is none, and why."""
+        """Show that a link was refused or lost, and why."""
         self._put(END, f"{self._local} {END} {printable(peer)} {printable(reason, None)}")
 
 
 class _WatchedTransport:
     """See `alephscript.links.transport.Transport`."""
 
-    def __init__(self, transport: Transport, shown: Wire) -> None:
+    def __init__(self, transport: Transport, wire: Wire) -> None:
         self._transport = transport
-        self._shown = shown
+        self._wire = wire
         self.url = str(getattr(transport, "url", "memory"))
 
     async def connect(
         self, receiver: Receiver, *, namespace: str, auth: Mapping[str, Any] | None, timeout: float
     ) -> Link:
         hub = urlsplit(self.url).netloc.rpartition("@")[2] or self.url
-        watched = _WatchedLink(receiver, self._shown, hub)
-        self._shown.packet(OUT, hub, Kind.CONNECT)
+        watched = _WatchedLink(receiver, self._wire, hub)
+        self._wire.packet(OUT, hub, Kind.CONNECT)
         try:
             link = await self._transport.connect(
                 watched, namespace=namespace, auth=auth, timeout=timeout
             )
         except ConnectionRefused as refused:
-            self._shown.end(hub, refused.reason)
+            self._wire.end(hub, refused.reason)
             raise
-        self._shown.packet(IN, hub, Kind.CONNECT)
+        self._wire.packet(IN, hub, Kind.CONNECT)
         watched.link = link
         return watched
 
@@ -153,36 +165,36 @@ class _WatchedLink:
 
     link: Link
 
-    def __init__(self, receiver: Receiver, shown: Wire, hub: str) -> None:
+    def __init__(self, receiver: Receiver, wire: Wire, hub: str) -> None:
         self._receiver = receiver
-        self._shown = shown
+        self._wire = wire
         self._hub = hub
         self._is_up = True
 
     def send(self, payload: bytes, ack: int | None = None) -> None:
         self.link.send(payload, ack)
-        self._shown.packet(OUT, self._hub, Kind.EVENT, ack, payload)
+        self._wire.packet(OUT, self._hub, Kind.EVENT, ack, payload)
 
     def acknowledge(self, ack: int, payload: bytes) -> None:
         self.link.acknowledge(ack, payload)
         if self._is_up:
-            self._shown.packet(OUT, self._hub, Kind.ACK, ack, payload)
+            self._wire.packet(OUT, self._hub, Kind.ACK, ack, payload)
 
     async def close(self) -> None:
-        # Whether a goodbye goes out is the link's affair; that it has ended, it says.
+        # Nothing is shown here: the link calls `lost` when it has ended.
         await self.link.close()
 
     def received(self, payload: bytes, ack: int | None) -> None:
-        self._shown.packet(IN, self._hub, Kind.EVENT, ack, payload)
+        self._wire.packet(IN, self._hub, Kind.EVENT, ack, payload)
         self._receiver.received(payload, ack)
 
     def acknowledged(self, number: int, payload: bytes) -> None:
-        self._shown.packet(IN, self._hub, Kind.ACK, number, payload)
+        self._wire.packet(IN, self._hub, Kind.ACK, number, payload)
         self._receiver.acknowledged(number, payload)
 
     def lost(self, reason: str) -> None:
         self._is_up = False
-        self._shown.end(self._hub, reason)
+        self._wire.end(self._hub, reason)
         self._receiver.lost(reason)
 
 
@@ -195,15 +207,20 @@ def _event(payload: bytes) -> str:
 
 
 def printable(text: str, most: int | None = _LONGEST) -> str:
-    """A text without what a terminal would obey: peers choose their own names."""
-    shown = text[:most]
-    if shown.isprintable():
-        return shown
-    return "".join(each if each.isprintable() else f"\\u{ord(each):04x}" for each in shown)
+    """Escape what a terminal would obey: peers choose their own names.
+
+    Args:
+        text: Any text.
+        most: The characters of it that are kept, None for all.
+    """
+    kept = text[:most]
+    if kept.isprintable():
+        return kept
+    return "".join(each if each.isprintable() else f"\\u{ord(each):04x}" for each in kept)
 
 
 def printer(topic: str) -> Callable[[str, str], None]:
-    """What prints lines of a topic; an arrow gives the colour, on a terminal that has some."""
+    """Make a function that prints lines of a topic, in the arrow's colour on a terminal."""
     colourful = (
         sys.stderr.isatty()
         and not os.environ.get("NO_COLOR")

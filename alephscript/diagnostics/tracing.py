@@ -1,13 +1,15 @@
-"""Spans of OpenTelemetry for requests, asker to hub to master; alone imports it.
+"""Spans of OpenTelemetry for requests, from asker to hub to master.
 
-One trace follows a request: a CLIENT span at who asks, a SERVER span at each hub that it goes
-through, a SERVER span around the method that answers, which is current there, so that what the
-method asks belongs to it. They are joined by W3C trace context in the request's meta.
+One trace follows a request: a CLIENT span at the asker, a SERVER span at each hub on the way, and a
+SERVER span around the method that answers. The last one is current there, so that what the method
+asks belongs to it. The spans are joined by W3C trace context in the request's meta.
 
-Whether there is anything to trace is decided where a client or a hub is made: `of_member` and
-`of_hub` are None unless a tracer provider has been set up by then.
+Whether there is anything to trace is decided where a client or a hub is made: `trace_client` and
+`hub.tracing.trace_hub` give None unless a tracer provider has been set up by then.
 
-Spans tell capability, room and error code; never payloads, sentences of errors or who it was.
+Spans tell capability, room and error code; never payloads, sentences of errors or names of peers.
+
+May go in: what client and hub share, and what a client traces. May not: what a hub traces.
 """
 
 from __future__ import annotations
@@ -26,18 +28,18 @@ if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.trace import Span, SpanKind, Tracer
 
-__all__ = ["Tracing", "fail", "find_tracer", "of_member"]
+__all__ = ["SpanMaker", "Tracing", "fail", "find_tracer", "trace_client"]
 
 _SYSTEM = {
     "rpc.system": "alephscript",
-    "rpc.system.name": "alephscript",  # what newer conventions call it
+    "rpc.system.name": "alephscript",  # the same in newer conventions
 }
 _LONGEST_CODE = 64
-"""Characters of an error's code that are told: stock masters make up their own."""
+"""Characters of an error's code in a span: peers make up codes of their own."""
 
 
-class Tracing:
-    """What a client traces.
+class SpanMaker:
+    """The part that client and hub share: spans are begun, and joined to others.
 
     Args:
         tracer: Makes the spans.
@@ -52,21 +54,43 @@ class Tracing:
         self._tracer = tracer
         self._propagator = tracecontext.TraceContextTextMapPropagator()
 
+    def _begin(self, event: str, kind: SpanKind, parent: Context, room: str | None) -> Span:
+        name = events.capability_name(event)
+        attributes = {**_SYSTEM, "rpc.method": name}
+        if room:
+            attributes["alephscript.room"] = room
+        return self._tracer.start_span(name, parent, kind, attributes)
+
+    def _find_parent(self, meta: Mapping[str, Any]) -> Context:
+        """Return the span that a request comes from, not one that happens to be current here."""
+        carrier = {key: meta[key] for key in events.TRACE_CONTEXT if isinstance(meta.get(key), str)}
+        return self._propagator.extract(carrier, self._context.Context())
+
+    def _write_context(self, span: Span) -> dict[str, str]:
+        """Return what a meta has to hold, for further spans to be of the same trace."""
+        carrier: dict[str, str] = {}
+        self._propagator.inject(carrier, self._trace.set_span_in_context(span))
+        return carrier
+
+
+class Tracing(SpanMaker):
+    """The spans of a client: one for each request that it makes or answers."""
+
     @contextlib.contextmanager
     def asking(self, event: str, room: str | None) -> Iterator[Mapping[str, str]]:
-        """A request that is asked here, from question to answer.
+        """Trace a request that is asked here, from question to answer.
 
         Args:
             event: ``GET_`` and the capability.
-            room: The room that is named, None if it is left to the hub.
+            room: The room that is named, None if the hub is to choose.
 
         Yields:
-            What its meta has to say, for its other spans to be of the same trace.
+            What the request's meta has to hold, for further spans to be of the same trace.
         """
         # Not made the current one: a stream is left and entered again with each part.
         span = self._begin(event, self._trace.SpanKind.CLIENT, self._context.get_current(), room)
         try:
-            yield self._joining(span)
+            yield self._write_context(span)
         except BaseException as exc:
             fail(span, self._trace, _code_of(exc))
             raise
@@ -77,20 +101,20 @@ class Tracing:
     def serving(
         self, event: str, room: str, trace: Mapping[str, Any]
     ) -> Iterator[Callable[[str], None]]:
-        """A request that is answered here; its span is the current one meanwhile.
+        """Trace a request that is answered here; its span is the current one meanwhile.
 
         Args:
             event: ``GET_`` and the capability.
             room: The room that was asked.
-            trace: The trace that it belongs to, as the hub says it.
+            trace: The trace that the request belongs to, from its meta.
 
         Yields:
-            To be called with the error's code if it fails.
+            A function to be called with the error's code if the request fails.
         """
-        above = self._above(trace)
-        span = self._begin(event, self._trace.SpanKind.SERVER, above, room)
+        parent = self._find_parent(trace)
+        span = self._begin(event, self._trace.SpanKind.SERVER, parent, room)
         report = functools.partial(fail, span, self._trace)
-        token = self._context.attach(self._trace.set_span_in_context(span, above))
+        token = self._context.attach(self._trace.set_span_in_context(span, parent))
         try:
             yield report
         except BaseException as exc:
@@ -100,26 +124,9 @@ class Tracing:
             self._context.detach(token)
             span.end()
 
-    def _begin(self, event: str, kind: SpanKind, above: Context, room: str | None) -> Span:
-        name = events.capability_name(event)
-        attributes = {**_SYSTEM, "rpc.method": name}
-        if room:
-            attributes["alephscript.room"] = room
-        return self._tracer.start_span(name, above, kind, attributes)
 
-    def _above(self, meta: Mapping[str, Any]) -> Context:
-        """The span that a request comes from; nothing of what happens to be current here."""
-        said = {key: meta[key] for key in events.TRACE_CONTEXT if isinstance(meta.get(key), str)}
-        return self._propagator.extract(said, self._context.Context())
-
-    def _joining(self, span: Span) -> dict[str, str]:
-        said: dict[str, str] = {}
-        self._propagator.inject(said, self._trace.set_span_in_context(span))
-        return said
-
-
-def of_member() -> Tracing | None:
-    """What a client traces, None if nobody wants to know."""
+def trace_client() -> Tracing | None:
+    """Make what traces a client; None if no tracer provider has been set up."""
     tracer = find_tracer()
     return None if tracer is None else Tracing(tracer)
 

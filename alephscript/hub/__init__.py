@@ -1,4 +1,4 @@
-"""The hub, who may use it, and how much of it: a Socket.IO shell around the pure mesh.
+"""The hub: a Socket.IO shell around the pure mesh.
 
 May go in: whatever a hub does beyond deciding. May not: the rules by which it decides (`mesh`).
 """

@@ -1,8 +1,10 @@
-"""What the official Socket.IO Admin UI is told: an observer in a namespace of its own.
+"""The namespace of the official Socket.IO Admin UI: what is sent to it.
 
-It reads what the meshes know, every second while somebody watches, and says what has changed since.
-Nothing is hooked into the way of a packet, so it costs nothing while nobody looks; payloads are not
-shown. Events and their shapes are those of ``@socket.io/admin-ui`` 0.5.
+The meshes are read every second while an Admin UI is connected, and changes are sent. Nothing is
+hooked into the way of a packet, so this costs nothing while nobody looks; payloads are not shown.
+Events and their shapes are those of ``@socket.io/admin-ui`` 0.5.
+
+May go in: what that UI shows. May not: commands of that UI, which this hub does not obey.
 """
 
 from __future__ import annotations
@@ -23,7 +25,9 @@ from alephscript.protocol.packets import Kind
 from alephscript.protocol.websocket import write_text_frame
 
 if TYPE_CHECKING:
-    from alephscript.hub.engine import Connection, Engine
+    from alephscript.hub.connection import Connection
+    from alephscript.hub.engine import Engine
+    from alephscript.hub.namespace import Recipient
     from alephscript.mesh.access import Identity
 
 __all__ = ["Admin"]
@@ -33,49 +37,49 @@ _SECONDS = 1.0
 
 
 class Admin:
-    """The namespace ``/admin``; see `alephscript.hub.engine.Inhabited`.
+    """The namespace ``/admin`` (`alephscript.hub.namespace.Namespace`).
 
     Args:
-        engine: What it watches.
+        engine: The hub's connections and meshes.
     """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._watching: dict[str, Connection] = {}
+        self._watching: dict[str, Recipient] = {}
         self._known: dict[tuple[str, str], dict[str, Any]] = {}
         self._clients = 0
         self._began = time.time()
         self._timer: asyncio.TimerHandle | None = None
 
-    def joined(self, sid: str, connection: Connection, identity: Identity | None) -> None:  # noqa: ARG002
-        """An Admin UI came: tell it what there is."""
+    def joined(self, sid: str, recipient: Recipient, identity: Identity | None) -> None:  # noqa: ARG002
+        """Send an Admin UI all that there is."""
         if not self._watching:
             self._known = self._sockets()
-        self._watching[sid] = connection
-        to = [connection]
-        self._say(to, "config", {"supportedFeatures": ["ALL_EVENTS", "AGGREGATED_EVENTS"]})
-        self._say(to, "server_stats", self._stats([]))
-        self._say(to, "all_sockets", list(self._known.values()))
+        self._watching[sid] = recipient
+        to = [recipient]
+        self._send(to, "config", {"supportedFeatures": ["ALL_EVENTS", "AGGREGATED_EVENTS"]})
+        self._send(to, "server_stats", self._stats([]))
+        self._send(to, "all_sockets", list(self._known.values()))
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_SECONDS, self._tick)
 
     def left(self, sid: str) -> None:
-        """It is gone."""
+        """Forget an Admin UI."""
         del self._watching[sid]
         if not self._watching:
             self.close()
 
     def received(self, sid: str, ack: int | None, payload: bytes) -> None:
-        """It wants something done; nothing can be done from here."""
+        """Ignore a command: nothing can be done from here."""
 
     def acknowledged(self, sid: str, ack: int | None, payload: bytes) -> None:
-        """Nothing here wants an acknowledgement."""
+        """Ignore an acknowledgement: nothing here asks for one."""
 
     def refused(self, sid: str, ack: int | None, error: RequestError) -> None:
-        """It sent what cannot be read; nothing here answers."""
+        """Ignore what cannot be read."""
 
     def close(self) -> None:
-        """Watch no more."""
+        """Stop watching."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -85,37 +89,35 @@ class Admin:
         now, before, after = _now(), self._known, self._sockets()
         self._known = after
         for key in after.keys() - before.keys():
-            self._tell("socket_connected", after[key], now)
+            self._send_all("socket_connected", after[key], now)
         for namespace, sid in before.keys() - after.keys():
-            self._tell("socket_disconnected", namespace, sid, "transport close", now)
+            self._send_all("socket_disconnected", namespace, sid, "transport close", now)
         for key in before.keys() & after.keys():
-            self._tell_of_rooms(key, before[key]["rooms"], after[key]["rooms"], now)
-        came, self._clients = (
-            len(self._engine.connections) - self._clients,
-            len(self._engine.connections),
-        )
-        moved = "rawConnection" if came > 0 else "rawDisconnection"
-        counted = [{"timestamp": int(time.time() * 1000), "type": moved, "count": abs(came)}]
-        self._tell("server_stats", self._stats(counted if came else []))
+            self._send_rooms(key, before[key]["rooms"], after[key]["rooms"], now)
+        clients = len(self._engine.connections)
+        more, self._clients = clients - self._clients, clients
+        kind = "rawConnection" if more > 0 else "rawDisconnection"
+        counts = [{"timestamp": int(time.time() * 1000), "type": kind, "count": abs(more)}]
+        self._send_all("server_stats", self._stats(counts if more else []))
 
-    def _tell_of_rooms(
+    def _send_rooms(
         self, key: tuple[str, str], before: Iterable[str], after: Iterable[str], now: str
     ) -> None:
         namespace, sid = key
         for room in set(after) - set(before):
-            self._tell("room_joined", namespace, room, sid, now)
+            self._send_all("room_joined", namespace, room, sid, now)
         for room in set(before) - set(after):
-            self._tell("room_left", namespace, room, sid, now)
+            self._send_all("room_left", namespace, room, sid, now)
 
-    def _tell(self, event: str, *args: Any) -> None:
-        self._say(self._watching.values(), event, *args)
+    def _send_all(self, event: str, *args: Any) -> None:
+        self._send(self._watching.values(), event, *args)
 
-    def _say(self, to: Iterable[Connection], event: str, *args: Any) -> None:
+    def _send(self, to: Iterable[Recipient], event: str, *args: Any) -> None:
         payload = msgspec.json.encode([event, *args])
         message = packets.write_packet(Kind.EVENT, _NAMESPACE, None, payload)
         frame = write_text_frame(message)
-        for connection in list(to):
-            connection.send(message, frame)
+        for recipient in list(to):
+            recipient.send(message, frame)
 
     def _stats(self, events: list[dict[str, Any]]) -> dict[str, Any]:
         connections = self._engine.connections.values()
@@ -134,7 +136,7 @@ class Admin:
         }
 
     def _sockets(self) -> dict[tuple[str, str], dict[str, Any]]:
-        """Every socket, by namespace and id, as the UI wants it."""
+        """Describe every socket in the UI's shape, by namespace and id."""
         return {
             (namespace, sid): self._socket(namespace, sid, connection)
             for connection in self._engine.connections.values()

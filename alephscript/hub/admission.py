@@ -1,6 +1,7 @@
-"""Whose requests a hub takes, by their headers; and who somebody is, by its `Access`.
+"""Whose requests a hub takes, by their headers; and who a client is, by the hub's `Access`.
 
-Knows no connection: what is made of the answers is the session's affair, or a page's.
+May go in: questions about a request or a client. May not: what follows from the answer, which is
+decided where the question is asked (`joining`, `http`, `sockets`).
 """
 
 from __future__ import annotations
@@ -13,31 +14,28 @@ from typing import Any
 from alephscript.diagnostics.redaction import redacted
 from alephscript.mesh.access import Access, Handshake, Identity, Refusal
 
-__all__ = ["Admit", "admission", "identify"]
+__all__ = ["Admit", "identify", "make_admission"]
 
 logger = logging.getLogger("alephscript.hub")
 
 Admit = Callable[[Mapping[str, str]], str | None]
-"""Why a request is not taken, by its headers (lower-case names); None if it is."""
+"""Says why a request is not taken, by its headers (lower-case names); None if it is taken."""
 
 
-def admission(origins: Sequence[str] | str, hosts: Sequence[str] | None) -> Admit:
-    """Whose requests are taken: of no browser, of the hub's own pages, of pages of ``origins``.
+def make_admission(origins: Sequence[str] | str, hosts: Sequence[str] | None) -> Admit:
+    """Make the rule that takes requests of no browser, of the hub's own pages, and of ``origins``.
 
     Args:
         origins: Further origins; ``"*"`` for all.
-        hosts: The names that the hub goes by, without a port; None for any. A hub that asks nobody
-            who they are has to look, since a page of anywhere can give its own name this
-            machine's address (DNS rebinding).
-
-    Returns:
-        Tells why a request with those headers (lower-case names) is not taken; None if it is.
+        hosts: The names that the hub goes by, without a port; None for any. A hub without an
+            `Access` has to look, since any website can give its own name this machine's address
+            (DNS rebinding; decision 0029).
     """
     allowed = {origins} if isinstance(origins, str) else set(origins)
     known = None if hosts is None else {host.lower() for host in hosts}
 
     def admit(headers: Mapping[str, str]) -> str | None:
-        # Proxies' headers are not asked: anybody can send them.
+        # Headers of proxies say nothing: anybody can send them.
         origin, host = headers.get("origin"), headers.get("host")
         if known is not None and host is not None and _without_port(host) not in known:
             return "this hub goes by another name; allowed_hosts (--allowed-host) adds one"
@@ -59,34 +57,34 @@ def _without_port(host: str) -> str:
 
 
 async def identify(access: Access, auth: Any, handshake: Handshake) -> Identity | Refusal:
-    """Ask who somebody is; whatever goes wrong is a refusal.
+    """Ask an `Access` who a client is; whatever goes wrong is a refusal.
 
     Args:
-        access: Who is asked.
-        auth: What was said, any JSON; None if nothing was.
-        handshake: How it came. Into ``/admin`` comes only who may see the whole hub.
+        access: The rule.
+        auth: The handshake's ``auth``, any JSON; None if the client sent none.
+        handshake: How the client connects. ``/admin`` takes only those that may see the whole hub.
     """
     if handshake.namespace != "/admin":
-        return await _asked(access, auth, handshake)
+        return await _authenticate(access, auth, handshake)
     if isinstance(auth, dict):
         # The Admin UI asks for a user's name and password, and knows no tokens.
         auth = {"token": auth.get("password"), "user": auth.get("username"), **auth}
-    verdict = await _asked(access, auth, handshake)
+    verdict = await _authenticate(access, auth, handshake)
     if isinstance(verdict, Identity) and verdict.is_admin:
         return verdict
-    return Refusal("invalid credentials")  # the words that have it ask for them again
+    return Refusal("invalid credentials")  # the words that make the Admin UI ask again
 
 
-async def _asked(access: Access, auth: Any, handshake: Handshake) -> Identity | Refusal:
+async def _authenticate(access: Access, auth: Any, handshake: Handshake) -> Identity | Refusal:
     try:
-        said = access.authenticate(auth, handshake)
-        return await said if inspect.isawaitable(said) else said
+        verdict = access.authenticate(auth, handshake)
+        return await verdict if inspect.isawaitable(verdict) else verdict
     except Exception as exc:
-        asked = type(access).__name__
+        name = type(access).__name__
         logger.error(
             "%s.authenticate failed; nobody is let in",
-            asked,
+            name,
             exc_info=redacted(exc),
-            extra={"access": asked, "namespace": handshake.namespace},
+            extra={"access": name, "namespace": handshake.namespace},
         )
         return Refusal()

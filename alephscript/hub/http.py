@@ -1,4 +1,8 @@
-"""What the hub serves over plain HTTP: Engine.IO's polling transport, and its pages."""
+"""The hub's plain HTTP: Engine.IO's polling transport, and pages.
+
+May go in: which answer a request gets. May not: what a client's messages mean (`connection`), or
+whose requests are taken (`admission`).
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,8 @@ import msgspec
 from alephscript.errors import PayloadTooLarge
 from alephscript.hub import metrics
 from alephscript.hub.admission import Admit, identify
-from alephscript.hub.engine import Connection, Engine
+from alephscript.hub.connection import Connection
+from alephscript.hub.engine import Engine
 from alephscript.hub.pages import Headers, MeshPage
 from alephscript.mesh.access import Handshake, Identity
 from alephscript.protocol import packets
@@ -43,12 +48,12 @@ class HubApp:
     """The ASGI application.
 
     Args:
-        engine: Where connections are.
-        admit: Whose requests are taken; see `alephscript.hub.admission`.
+        engine: The hub's connections.
+        admit: Says whose requests are taken; see `alephscript.hub.admission`.
         polling: Whether polling is served.
         admin_ui: Folder of the Admin UI's pages, served under ``/admin-ui``; None serves none.
-        mesh_page: What is served at ``/``; None serves nothing there.
-        is_private: Whether nobody but this machine can ask, so that all may be shown.
+        mesh_page: The page that is served at ``/``; None serves nothing there.
+        is_private: Whether only programs on this machine can ask, so that all may be shown.
     """
 
     def __init__(
@@ -75,22 +80,22 @@ class HubApp:
             for name, value in scope["headers"]
         }
         origin = headers.get("origin")
-        refused = self._admit(headers)
-        if self._mesh_page is not None and refused is None:
+        refusal = self._admit(headers)
+        if self._mesh_page is not None and refusal is None:
             page = self._mesh_page.answer(scope["path"], headers.get("if-none-match", ""))
             if page is not None:
                 await _send(send, *page)
                 return
         if scope["path"].rstrip("/") != "/socket.io":
-            status, kind, body = await self._page(scope, headers, refused)
-        elif refused is None:
+            status, kind, body = await self._page(scope, headers, refusal)
+        elif refusal is None:
             status, kind, body = await self._polling(scope, receive, headers)
         else:
-            status, kind, body = _refused(_FORBIDDEN)
+            status, kind, body = _refuse(_FORBIDDEN)
         answer = [(b"content-type", kind), (b"cache-control", b"no-store")]
         if status == _UNAUTHORIZED[0]:
             answer.append((b"www-authenticate", b"Bearer"))
-        if origin is not None and refused is None:
+        if origin is not None and refusal is None:
             answer += [
                 (b"access-control-allow-origin", origin.encode("latin-1")),
                 (b"access-control-allow-credentials", b"true"),
@@ -99,7 +104,7 @@ class HubApp:
             ]
         await _send(send, status, answer, body)
 
-    async def _page(self, scope: Scope, headers: Mapping[str, str], refused: str | None) -> Reply:
+    async def _page(self, scope: Scope, headers: Mapping[str, str], refusal: str | None) -> Reply:
         path = scope["path"]
         if path == "/healthz":
             body = {"status": "ok", "clients": len(self._engine.connections)}
@@ -108,8 +113,8 @@ class HubApp:
             why_not = self._engine.why_not_ready
             body = {"status": "ready"} if why_not is None else {"status": why_not}
             return 200 if why_not is None else 503, _JSON, msgspec.json.encode(body)
-        if refused is not None:
-            return 403, _JSON, msgspec.json.encode({"error": refused})
+        if refusal is not None:
+            return 403, _JSON, msgspec.json.encode({"error": refusal})
         if path in ("/mesh", "/metrics"):
             if not await self._may_see(scope, headers):
                 return _UNAUTHORIZED
@@ -121,7 +126,7 @@ class HubApp:
         return _NO_PAGE
 
     async def _may_see(self, scope: Scope, headers: Mapping[str, str]) -> bool:
-        """Whether somebody may see the whole hub."""
+        """Say whether the sender of a request may see the whole hub."""
         access = self._engine.access
         if access is None:
             return self._is_private
@@ -139,25 +144,27 @@ class HubApp:
     async def _polling(self, scope: Scope, receive: Receive, headers: Mapping[str, str]) -> Reply:
         if scope["method"] == "OPTIONS":
             return 204, _TEXT, b""
-        found = self._addressed(scope, headers)
-        if not isinstance(found, Connection):
-            return _refused(found)
+        connection = self._find_connection(scope, headers)
+        if not isinstance(connection, Connection):
+            return _refuse(connection)
         try:
             if scope["method"] == "GET":
                 wait = self._engine.ping_interval + self._engine.ping_timeout
-                return 200, _TEXT, await found.poll(wait)
+                return 200, _TEXT, await connection.poll(wait)
             body = await _body(receive, self._engine.limits.message_bytes)
             for message in packets.split_polling(body):
-                found.receive(message)
+                connection.receive(message)
         except (ProtocolError, PayloadTooLarge) as error:
             if isinstance(error, PayloadTooLarge):
                 self._engine.refusals["message_bytes"] += 1
-            found.close(str(error))
-            return _refused(_BAD_REQUEST)
+            connection.close(str(error))
+            return _refuse(_BAD_REQUEST)
         return 200, _TEXT, b"ok"
 
-    def _addressed(self, scope: Scope, headers: Mapping[str, str]) -> Connection | tuple[int, str]:
-        """The connection that a request is about, or why there is none."""
+    def _find_connection(
+        self, scope: Scope, headers: Mapping[str, str]
+    ) -> Connection | tuple[int, str]:
+        """Find or open the connection that a request is about; or return why there is none."""
         query = parse_qs(scope["query_string"].decode("latin-1"))
         if query.get("EIO") != ["4"]:
             return _OLD_PROTOCOL
@@ -179,17 +186,17 @@ class HubApp:
 
 
 def _file(folder: Path, path: str) -> Reply:
-    """A file of a folder, and of nothing outside it."""
+    """Answer with a file of a folder; files outside it are not found."""
     if not path:
         # Its pages name their parts relative to a folder.
         return 200, b"text/html", b'<meta http-equiv="refresh" content="0; url=/admin-ui/">'
-    wanted = (folder / path.lstrip("/")).resolve()
-    if wanted == folder:
-        wanted /= "index.html"
-    if not wanted.is_relative_to(folder) or not wanted.is_file():
+    file = (folder / path.lstrip("/")).resolve()
+    if file == folder:
+        file /= "index.html"
+    if not file.is_relative_to(folder) or not file.is_file():
         return _NO_PAGE
-    kind, _ = mimetypes.guess_type(wanted.name)
-    return 200, (kind or "application/octet-stream").encode(), wanted.read_bytes()
+    kind, _ = mimetypes.guess_type(file.name)
+    return 200, (kind or "application/octet-stream").encode(), file.read_bytes()
 
 
 def _address(scope: Scope) -> str:
@@ -221,6 +228,6 @@ async def _body(receive: Receive, most: int) -> bytes:
             return bytes(body)
 
 
-def _refused(reason: tuple[int, str]) -> Reply:
+def _refuse(reason: tuple[int, str]) -> Reply:
     code, message = reason
     return 400, _JSON, msgspec.json.encode({"code": code, "message": message})

@@ -1,6 +1,8 @@
-"""What a hub counts: how requests end and how long they take, by capability; and refusals.
+"""Counts of a hub's requests: how they end and how long they take, by capability.
 
 Names come from strangers, so there is a bound to how many are told apart.
+
+May go in: counting. May not: how counts are shown (`metrics`, `engine`).
 """
 
 from __future__ import annotations
@@ -58,19 +60,19 @@ class Meter:
     """Counts the requests of one namespace.
 
     Attributes:
-        tallies: By capability.
+        tallies: The counts, by capability.
     """
 
     def __init__(self) -> None:
         self.tallies: dict[str, Tally] = {}
 
-    def ended(self, capability: str | None, code: str, seconds: float) -> None:
-        """A request has ended.
+    def count(self, capability: str | None, code: str, seconds: float) -> None:
+        """Count a request that has ended.
 
         Args:
-            capability: What was asked for, None if nobody declared it.
+            capability: The capability that was asked, None if nobody declared it.
             code: ``ok``, or an error's code.
-            seconds: How long it was open.
+            seconds: How long the request was open.
         """
         name = OTHER if capability is None else capability
         tally = self.tallies.get(name)
@@ -86,8 +88,11 @@ class Meter:
         tally.seconds += seconds
 
     def snapshot(self) -> list[dict[str, Any]]:
-        """All of it as plain data: ``capability``, ``ended`` by code, ``seconds`` with ``count``,
-        ``sum`` and ``buckets`` of upper bound (None: no bound) and how many took at most that.
+        """Describe all counts as plain data.
+
+        Returns:
+            For each ``capability``: ``ended``, by code; ``seconds``, with ``count``, ``sum`` and
+            ``buckets`` of an upper bound (None: no bound) and how many requests took at most that.
         """
         return [
             {"capability": name, "ended": dict(tally.ended), "seconds": _seconds(tally)}

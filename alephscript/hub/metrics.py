@@ -1,7 +1,9 @@
 """``GET /metrics``, as Prometheus reads it; alone knows prometheus-client.
 
-Labels are namespace, capability and code, each told apart up to a bound (`metering`); never who
-asked.
+Labels are namespace, capability and code, each told apart up to a bound (`metering`); never the
+asker.
+
+May go in: how figures are written for Prometheus. May not: counting (`metering`, `engine`).
 """
 
 from __future__ import annotations
@@ -16,8 +18,8 @@ __all__ = ["page"]
 
 
 def page(engine: Engine) -> tuple[bytes, bytes]:
-    """The page's content type and body."""
-    # Here, as who is never asked for metrics needs none of it.
+    """Return the page's content type and body."""
+    # Imported here: a hub that is never asked for metrics needs none of it.
     from prometheus_client import CollectorRegistry
     from prometheus_client.exposition import CONTENT_TYPE_PLAIN_1_0_0, generate_latest
 
@@ -37,14 +39,14 @@ class _Collector:
             HistogramMetricFamily,
         )
 
-        told = self._engine.snapshot()
+        snapshot = self._engine.snapshot()
         yield GaugeMetricFamily(
-            "alephscript_connections", "Clients that are connected.", told["hub"]["clients"]
+            "alephscript_connections", "Clients that are connected.", snapshot["hub"]["clients"]
         )
         refusals = CounterMetricFamily(
             "alephscript_refusals", "What was refused, by what was wrong.", labels=["reason"]
         )
-        for reason, count in told["hub"]["refusals"].items():
+        for reason, count in snapshot["hub"]["refusals"].items():
             refusals.add_metric([reason], count)
         clients = GaugeMetricFamily(
             "alephscript_clients", "Clients of a namespace.", labels=["namespace"]
@@ -69,7 +71,7 @@ class _Collector:
             "How long requests were open.",
             labels=["namespace", "capability"],
         )
-        for namespace, about in told["namespaces"].items():
+        for namespace, about in snapshot["namespaces"].items():
             clients.add_metric([namespace], about["clients"])
             in_flight.add_metric([namespace], about["in_flight"])
             late.add_metric([namespace], about["late_answers"])

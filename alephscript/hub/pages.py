@@ -1,4 +1,8 @@
-"""The mesh page: which file of the package answers which path, and under which headers."""
+"""The mesh page: which file of the package answers which path, and under which headers.
+
+May go in: files of `page/` and headers. May not: what the page shows, which the page asks for over
+a websocket as a member does (decision 0028).
+"""
 
 from __future__ import annotations
 
@@ -12,8 +16,8 @@ Headers = list[tuple[bytes, bytes]]
 
 _FOLDER = Path(__file__).parent / "page"
 
-# Said here, not guessed: what `mimetypes` knows of .mjs is the machine's business, and a browser
-# runs no module of another type.
+# Not guessed: what `mimetypes` knows of .mjs differs by machine, and a browser runs no module of
+# another type.
 _KINDS = {
     ".html": b"text/html; charset=utf-8",
     ".css": b"text/css; charset=utf-8",
@@ -22,14 +26,14 @@ _KINDS = {
 }
 
 _HEADERS = [
-    # Who frames the page could have its visitors call capabilities by their clicks.
+    # A page that frames this one could have its visitors call capabilities by their clicks.
     (
         b"content-security-policy",
         b"default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     ),
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
-    # Kept, but asked about each time: another version of the hub brings another page.
+    # Kept, but checked each time: another version of the hub brings another page.
     (b"cache-control", b"no-cache"),
 ]
 
@@ -41,7 +45,7 @@ class _File(NamedTuple):
 
 
 class MeshPage:
-    """The files of the page, read once: what is no file of it cannot be asked for."""
+    """The files of the page, read once: no other file can be asked for."""
 
     def __init__(self) -> None:
         files = {each.name: _file(each) for each in _FOLDER.iterdir() if each.suffix in _KINDS}
@@ -49,11 +53,11 @@ class MeshPage:
         self._files["/"] = files["index.html"]
 
     def answer(self, path: str, known: str = "") -> tuple[int, Headers, bytes] | None:
-        """Status, headers and body for a path; None if the page has no such file.
+        """Return status, headers and body for a path; None if the page has no such file.
 
         Args:
-            path: What is asked for.
-            known: ``If-None-Match``: the tags of what the browser has already.
+            path: The path of the request.
+            known: ``If-None-Match``: the tags of the files that the browser has already.
         """
         file = self._files.get(path)
         if file is None:

@@ -1,4 +1,8 @@
-"""`Hub`: the life of a hub, from a bound port to the last closed connection."""
+"""`Hub`: the life of a hub, from a bound port to the last closed connection.
+
+May go in: what users set, what listens, and the order of opening and closing. May not: connections
+(`engine`), requests by HTTP (`http`), or rules (`mesh`).
+"""
 
 from __future__ import annotations
 
@@ -16,11 +20,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 from alephscript.errors import AlephScriptError, StateError
 from alephscript.hub.admin import Admin
-from alephscript.hub.admission import admission
+from alephscript.hub.admission import make_admission
+from alephscript.hub.debugging import watch_connections
 from alephscript.hub.engine import Engine
 from alephscript.hub.http import HubApp
 from alephscript.hub.pages import MeshPage
-from alephscript.hub.watched_connection import connections
 from alephscript.mesh.access import Access
 from alephscript.mesh.limits import DEFAULT_LIMITS, Limits
 from alephscript.mesh.mesh import Mesh
@@ -40,7 +44,7 @@ _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class HubError(AlephScriptError, OSError):
-    """A hub cannot be started as asked; the message says what to change."""
+    """A hub cannot be started with these options; the message says which to change."""
 
 
 class Hub:
@@ -54,27 +58,29 @@ class Hub:
     Args:
         host: The address to listen on. Others than loopback need ``access``, or ``insecure``.
         port: The port; 0 takes a free one.
-        access: Who may come in and what each may do, for example
+        access: The rule for who may come in and what each may do, for example
             `alephscript.mesh.access.SharedToken`; None lets in everybody.
-        insecure: Listen beyond loopback although nobody is asked who they are.
+        insecure: Listen beyond loopback although no client has to prove who it is.
         tls: Certificate and key (``ssl.SSLContext.load_cert_chain``); None serves plain HTTP.
-        default_timeout: Seconds that a request may take when its asker names none.
+        default_timeout: Seconds that a request may take when its asker names no timeout.
         require_subscription: Whether an asker has to be in the room that it asks.
         cors_origins: Browser origins that may connect besides the hub's own; ``"*"`` for all.
-        allowed_hosts: Names that the hub goes by besides loopback's, for one behind a proxy that
-            asks nobody who they are.
+        allowed_hosts: Names that the hub goes by besides loopback's: for a hub without ``access``
+            behind a proxy.
         ping_interval: Seconds between heartbeats.
-        ping_timeout: Seconds that a client may take to answer one.
-        limits: How much one client may take of it.
-        polling: Serve clients that poll, as stock clients do at first. They need to reach the same
-            process each time.
+        ping_timeout: Seconds that a client may take to answer a heartbeat.
+        limits: How much one client may take of the hub.
+        polling: Serve clients that poll, as stock clients do at first. All polls of a client need
+            to reach the same process.
         reuse_port: Let other hubs listen on the same port; the system spreads connections.
         redis: Address of a Redis or Valkey that several hubs share, so that they are one mesh:
-            ``redis://127.0.0.1:6379/0``. Whoever may write there is trusted as the hubs are.
-        history: Events of each room that are kept for who was away for a moment; 0 keeps none.
+            ``redis://127.0.0.1:6379/0``. Programs that may write there are trusted as hubs are.
+        history: Events of each room that are kept for clients that were away for a moment; 0 keeps
+            none.
         admin_ui: Folder of an installed ``@socket.io/admin-ui``, to be served under ``/admin-ui``;
-            beyond loopback it needs ``access``, as whoever opens it sees who is connected.
-        mesh_page: Serve the page that shows the mesh at ``/``; beyond loopback it takes ``access``.
+            beyond loopback this needs ``access``, as the UI shows who is connected.
+        mesh_page: Serve the page that shows the mesh at ``/``; beyond loopback only with
+            ``access``.
     """
 
     def __init__(
@@ -105,7 +111,7 @@ class Hub:
         self._access = access
         self._tls = tls
         self._is_private = access is None and _is_loopback(host)
-        self._admit = admission(
+        self._admit = make_admission(
             cors_origins, [*_LOOPBACK, host, *allowed_hosts] if self._is_private else None
         )
         self._engine = Engine(
@@ -126,10 +132,10 @@ class Hub:
             limits=limits,
             access=access,
         )
-        self._engine.connection = connections()
+        self._engine.make_connection = watch_connections(self._engine.meshes)
         self._admin_ui = None if admin_ui is None else _pages_of(Path(admin_ui))
         if self._admin_ui is not None:
-            self._engine.inhabit("/admin", Admin(self._engine))
+            self._engine.add_namespace("/admin", Admin(self._engine))
         self._polling = polling
         self._reuse_port = reuse_port
         self._redis = redis
@@ -142,10 +148,10 @@ class Hub:
 
     @property
     def url(self) -> str:
-        """Where clients find it.
+        """The address at which clients find the hub.
 
         Raises:
-            StateError: It is not open.
+            StateError: The hub is not open.
         """
         if self._server is None:
             raise StateError("this hub is not open; use `async with Hub(…) as hub`")
@@ -215,16 +221,17 @@ class Hub:
                     await asyncio.sleep(0.005)
         for task in self._state.tasks:
             task.cancel()
-        self._engine.close()  # of who came in between
+        self._engine.close()  # connections that were opened meanwhile
         if self._cluster is not None:
             await self._cluster.close()
         self._closed.set()
 
     async def drain(self, timeout: float) -> None:
-        """Close in peace: take no more connections and requests, let open ones end.
+        """Close in peace: take no more connections and requests, let open requests end.
 
         Args:
-            timeout: Seconds that they may take; what is open then ends as if the hub were lost.
+            timeout: Seconds that open requests may take; those that are open then end as if the hub
+                were lost.
         """
         if self._server is not None:
             self._server.close()
@@ -239,7 +246,7 @@ class Hub:
         """Serve until cancelled, or closed.
 
         Raises:
-            StateError: It is not open.
+            StateError: The hub is not open.
         """
         if self._server is None:
             raise StateError("this hub is not open; use `async with Hub(…) as hub`")
@@ -288,7 +295,7 @@ class Hub:
         return make_protocol, state
 
     async def _join(self, url: str) -> None:
-        """Be one of the hubs that share a Redis."""
+        """Join the hubs that share a Redis."""
         try:
             from alephscript.hub.cluster.cluster import Cluster
             from alephscript.hub.cluster.redis import RedisRegistry
@@ -318,7 +325,7 @@ class Hub:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         try:
             listener.bind((self._host, self._port))
-            listener.listen(_BACKLOG)  # now: of two hubs that start at once, one must hear of it
+            listener.listen(_BACKLOG)  # now: of two hubs that start at once, one must fail here
         except OverflowError:
             listener.close()
             raise HubError(f"{self._port} is no port; ports are 0 to 65535") from None
@@ -333,10 +340,10 @@ class Hub:
 
 
 def _pages_of(folder: Path) -> Path:
-    """Where an installed Admin UI has its pages.
+    """Find the pages of an installed Admin UI.
 
     Raises:
-        HubError: It is none.
+        HubError: The folder holds no Admin UI.
     """
     for pages in (
         folder,

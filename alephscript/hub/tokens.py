@@ -1,4 +1,7 @@
-"""JSON Web Tokens as a hub's `alephscript.mesh.access.Access` ([jwt] extra)."""
+"""JSON Web Tokens as a hub's `alephscript.mesh.access.Access` ([jwt] extra); alone knows PyJWT.
+
+May go in: which claims are read, and how. May not: what an identity may do (`mesh.access`).
+"""
 
 from __future__ import annotations
 
@@ -13,18 +16,18 @@ __all__ = ["JsonWebToken"]
 
 
 class JsonWebToken(Access):
-    """Lets in whoever brings a valid token: handshake ``auth: {token}``.
+    """Lets in clients with a valid token: handshake ``auth: {token}``.
 
-    Of its claims, ``sub`` is who it is (its usuario, whatever it registers as), ``rooms`` and
-    ``masters`` are lists of rooms that it may use and master (all without), ``admin: true`` lets it
-    see the whole hub, and when ``exp`` comes its connection ends. A token without ``sub`` or
-    ``exp`` is refused.
+    Of the token's claims, ``sub`` is the client's usuario, whatever it registers as; ``rooms`` and
+    ``masters`` are lists of the rooms that the client may use and master (all rooms without such a
+    claim); ``admin: true`` lets the client see the whole hub; and at the time ``exp`` the
+    connection ends. A token without ``sub`` or ``exp`` is refused.
 
     Args:
         key: The secret, or the public key in PEM, that tokens are checked with.
-        algorithms: Those that are believed; never take them from the token.
-        audience: What ``aud`` has to be, if that matters.
-        issuer: What ``iss`` has to be, if that matters.
+        algorithms: The algorithms that are accepted; never take them from the token.
+        audience: The ``aud`` that is required, None for any.
+        issuer: The ``iss`` that is required, None for any.
     """
 
     def __init__(
@@ -41,7 +44,7 @@ class JsonWebToken(Access):
         self._issuer = issuer
 
     def authenticate(self, auth: Any, handshake: Handshake) -> Identity | Refusal:  # noqa: ARG002
-        """Whether its token is valid."""
+        """Check the client's token."""
         token = auth.get("token") if isinstance(auth, dict) else None
         if not isinstance(token, str):
             return Refusal()
@@ -66,10 +69,10 @@ class JsonWebToken(Access):
 
 
 def _rooms(claims: Mapping[str, Any], name: str) -> frozenset[str] | None:
-    """The rooms that a claim lists, None if there is no such claim.
+    """Read the rooms that a claim lists; None if there is no such claim.
 
     Raises:
-        TypeError: It is no list of names.
+        TypeError: The claim is no list of names.
     """
     rooms = claims.get(name)
     if rooms is None:

@@ -1,6 +1,7 @@
 """Spans of OpenTelemetry for the requests that go through a hub: see `diagnostics.tracing`.
 
-May go in: what a hub traces. May not: what a client does.
+May go in: what a hub traces, following effects (decision 0025). May not: what a client traces, or
+what the two share (`diagnostics.tracing`).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from alephscript.diagnostics.tracing import Tracing, fail, find_tracer
+from alephscript.diagnostics.tracing import SpanMaker, fail, find_tracer
 from alephscript.errors import Closed
 from alephscript.mesh.effects import Arm, Deliver, Effect, Ended, ToHub
 from alephscript.mesh.requests import OK, Requests
@@ -18,15 +19,15 @@ from alephscript.protocol import events
 if TYPE_CHECKING:
     from opentelemetry.trace import Span, Tracer
 
-__all__ = ["HubTracing", "of_hub"]
+__all__ = ["HubTracing", "trace_hub"]
 
 
-class HubTracing(Tracing):
-    """What a hub traces, of one namespace: each request from question to answer.
+class HubTracing(SpanMaker):
+    """The spans of one namespace of a hub: one for each request, from question to answer.
 
     Args:
         tracer: Makes the spans.
-        requests: The open ones.
+        requests: The open requests.
     """
 
     def __init__(self, tracer: Tracer, requests: Requests) -> None:
@@ -35,13 +36,16 @@ class HubTracing(Tracing):
         self._spans: dict[int, Span] = {}
 
     def follow(self, effect: Effect) -> Effect:
-        """See an effect that is about to be carried out.
+        """Begin or end the span of the request that an effect is about.
+
+        Args:
+            effect: The effect that is about to be carried out.
 
         Returns:
-            The same; where it asks somebody who reads it, with the hub's span in the meta.
+            The same effect; with the hub's span in the meta, if the addressee reads a meta.
         """
         if isinstance(effect, Ended):
-            self._ended(effect)
+            self._end(effect)
             return effect
         if not isinstance(effect, Deliver | Arm | ToHub):
             return effect
@@ -50,26 +54,27 @@ class HubTracing(Tracing):
             return effect
         span = self._spans.get(request.number)
         if span is None:
-            above = self._above(request.meta.extras)
-            span = self._begin(request.event, self._trace.SpanKind.SERVER, above, request.room)
+            parent = self._find_parent(request.meta.extras)
+            span = self._begin(request.event, self._trace.SpanKind.SERVER, parent, request.room)
             self._spans[request.number] = span
         elif request.room:
-            span.set_attribute("alephscript.room", request.room)  # it has waited for one
+            span.set_attribute("alephscript.room", request.room)  # unknown until a master came
         if isinstance(effect, Deliver) and len(effect.args) > 1:
-            question, meta = effect.args
-            return msgspec.structs.replace(effect, args=(question, {**meta, **self._joining(span)}))
+            payload, meta = effect.args
+            meta = {**meta, **self._write_context(span)}
+            return msgspec.structs.replace(effect, args=(payload, meta))
         if isinstance(effect, ToHub):
-            *asked, about = effect.frame
-            extras = {**about["extras"], **self._joining(span)}
-            return msgspec.structs.replace(effect, frame=(*asked, {**about, "extras": extras}))
+            *fields, about = effect.frame
+            extras = {**about["extras"], **self._write_context(span)}
+            return msgspec.structs.replace(effect, frame=(*fields, {**about, "extras": extras}))
         return effect
 
     def close(self) -> None:
-        """End what is open."""
+        """End the spans of requests that are still open."""
         for number in list(self._spans):
-            self._ended(Ended(number, None, Closed.code))
+            self._end(Ended(number, None, Closed.code))
 
-    def _ended(self, effect: Ended) -> None:
+    def _end(self, effect: Ended) -> None:
         span = self._spans.pop(effect.request, None)
         if span is not None:
             if effect.code != OK:
@@ -77,7 +82,7 @@ class HubTracing(Tracing):
             span.end()
 
 
-def of_hub(requests: Requests) -> HubTracing | None:
-    """What a hub traces, None if nobody wants to know."""
+def trace_hub(requests: Requests) -> HubTracing | None:
+    """Make what traces a hub; None if no tracer provider has been set up."""
     tracer = find_tracer()
     return None if tracer is None else HubTracing(tracer, requests)

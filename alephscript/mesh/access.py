@@ -31,8 +31,8 @@ __all__ = [
 ]
 
 Action = Literal["subscribe", "speak", "ask", "master"]
-"""What a client may do in a room: enter it (and learn who is there), say something to it, ask its
-master, be its master."""
+"""An action in a room. ``subscribe`` is to enter it, and to learn who is there; ``speak`` to say
+something to it; ``ask`` to ask its master; ``master`` to be its master."""
 
 
 @attrs.frozen

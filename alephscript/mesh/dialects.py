@@ -352,7 +352,7 @@ def _describe(request: OpenRequest, left: float) -> dict[str, Any]:
         "sid": asker.sid,
         "name": asker.name,
         "identity": identity,
-        "meta": asker.dialect.reads_meta,
+        "meta": asker.reads_meta,
         "seconds": left,
         "extras": request.meta.extras,
         "envelope": {key: read_value(each) for key, each in request.question.extras.items()},

@@ -398,7 +398,7 @@ class Federation:
     def _find_member(self, asker: Peer, sid: str) -> Master | None:
         """Find a member here that answers about itself, and that the asker may know of."""
         peer = self._rooms.peers.get(sid)
-        if peer is None or not peer.dialect.reads_meta or not self._reports.sees(asker, peer):
+        if peer is None or not peer.reads_meta or not self._reports.sees(asker, peer):
             return None
         return stand_in(peer)
 
@@ -419,7 +419,7 @@ class Federation:
         if asker is None:
             asker = Peer(sid, sid, dialect, _identity(about["identity"]), hub=hub)
             self._askers[sid] = asker
-        asker.dialect = dialect
+        asker.speak(dialect)
         asker.rename(about["name"])
         return asker
 

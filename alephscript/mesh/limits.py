@@ -12,7 +12,7 @@ __all__ = ["DEFAULT_LIMITS", "Limits"]
 
 @attrs.frozen
 class Limits:
-    """Bounds of a hub, each per client; `alephscript.protocol.json.MAX_DEPTH` bounds nesting.
+    """Bounds of a hub, each per client; ``alephscript.protocol.json.MAX_DEPTH`` bounds nesting.
 
     Attributes:
         connections: Clients at the same time; further ones are told to come again later.

@@ -194,7 +194,7 @@ class Mesh:
             if handle is not None:
                 return handle(peer, args, ack)
             # Any other event is a direct question: most events are, so no call lies in between.
-            reads_meta = len(args) > 1 and peer.dialect.reads_meta
+            reads_meta = len(args) > 1 and peer.reads_meta
             meta = parse_meta(args[1]) if reads_meta else NO_META
             capability = _capability_of(name)
             question = events.RoomMessage(name, "", args[0] if args else {}, _NO_EXTRAS)
@@ -279,7 +279,7 @@ class Mesh:
             Emit((peer.sid,), HubEvent.ROOM_JOINED, (payload,)),
         ]
         fields: dict[str, Any] = dict(payload)
-        if room.history is not None and peer.dialect.reads_meta:
+        if room.history is not None and peer.reads_meta:
             fields["history"] = self._name_of(room.history)
             fields["number"] = room.history.last
             if subscription.since is not None and is_new:
@@ -455,7 +455,7 @@ class Mesh:
     def _ask_member(
         self, event: str, peer: Peer, args: Sequence[Any], ack: int | None
     ) -> list[Effect]:
-        reads_meta = len(args) > 1 and peer.dialect.reads_meta
+        reads_meta = len(args) > 1 and peer.reads_meta
         meta = parse_meta(args[1]) if reads_meta else NO_META
         question = events.RoomMessage(event, "", args[0] if args else {}, _NO_EXTRAS)
         member = self._find_member(peer, meta.member)

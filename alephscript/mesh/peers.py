@@ -38,6 +38,7 @@ class Peer:
         hub: The name of the hub that it is at, empty for this one.
 
     Attributes:
+        reads_meta: As `Dialect.reads_meta` of its dialect.
         registration: What the peer registered as; None before that.
         name: What other members see as its name.
         caller: The name that a master sees as ``caller``; with an `Access`, the authenticated
@@ -56,6 +57,7 @@ class Peer:
         "identity",
         "mastered",
         "name",
+        "reads_meta",
         "registration",
         "requests",
         "rooms",
@@ -75,14 +77,20 @@ class Peer:
         self.sid = sid
         self.hub = hub
         self.engine_id = engine_id
-        self.dialect = dialect
         self.identity = identity
         self.registration: events.Registration | None = None
         self.rooms: dict[str, None] = {}
         self.mastered: dict[str, None] = {}
         self.requests: dict[int, OpenRequest] = {}
         self.serving: dict[int, OpenRequest] = {}
+        self.speak(dialect)
         self.rename((identity and identity.usuario) or "--")
+
+    def speak(self, dialect: Dialect) -> None:
+        """Take a dialect."""
+        self.dialect = dialect
+        # Kept beside it: an event of a room looks at this of each member.
+        self.reads_meta = dialect.reads_meta
 
     def rename(self, name: str) -> None:
         """Take a name; masters see an authenticated one instead, if there is one."""
@@ -93,7 +101,7 @@ class Peer:
     def register(self, registration: events.Registration, dialect: Dialect) -> None:
         """Take a registration, and the dialect that it announces."""
         self.registration = registration
-        self.dialect = dialect
+        self.speak(dialect)
         self.rename(registration.name)
 
     def find_request(self, fields: Any) -> OpenRequest | None:

@@ -154,7 +154,7 @@ class Reports:
         members = [
             {"id": each.sid, "name": each.name}
             for each in peers
-            if each.dialect.reads_meta and self.sees(peer, each)
+            if each.reads_meta and self.sees(peer, each)
         ]
         return acknowledge(peer, ack, {"members": members})
 

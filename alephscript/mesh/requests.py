@@ -134,7 +134,7 @@ class Requests:
             ack: The asker's acknowledgement id, None if it wants no acknowledgement.
             meta: What the asker says besides.
         """
-        if member is None or not member.dialect.reads_meta:
+        if member is None or not member.reads_meta:
             error = NoMaster("there is no such member, or it answers nothing about itself")
             return _refuse(peer, question.event, ack, error)
         return self.ask_master(peer, question, stand_in(member), ack, meta)

@@ -393,7 +393,7 @@ class Rooms:
         with_meta: list[str] = []
         peers = self.peers
         for sid in to:
-            (with_meta if peers[sid].dialect.reads_meta else plain).append(sid)
+            (with_meta if peers[sid].reads_meta else plain).append(sid)
         number = None if is_echo else self._remember(message, data, sender)
         effects: list[Effect] = []
         if plain:

@@ -13,6 +13,8 @@ a hub) and ``mesh_hub`` (always on a hub) are there wherever alephscript is inst
         async with Greeter(mesh), mesh.observer("LOBBY") as observer:
             await observer.client.request("GREET", {"who": "Ada"})
             await observer.expect("GREETED", who="Ada", within=1)
+
+May go in: what takes a hub's place, watches or disturbs one. May not: tests of this package.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    # The pytest plugin is in this package, and every run of pytest loads that.
+    # Imported when asked for: the pytest plugin is in this package, and every run loads it.
     if name not in _HOMES:
         raise AttributeError(name)
     import importlib

@@ -1,4 +1,7 @@
-"""Faults between clients and a mesh, put in by hand."""
+"""Faults between clients and a mesh, put in by hand.
+
+May go in: what any mesh for tests can do wrong. May not: how one is reached (`memory`, `real`).
+"""
 
 from __future__ import annotations
 
@@ -22,16 +25,16 @@ __all__ = ["FaultInjector"]
 
 
 class FaultInjector(abc.ABC):
-    """A mesh that can be meddled with; see `InMemoryMesh` and `HubMesh`."""
+    """A mesh into which faults can be put; see `InMemoryMesh` and `HubMesh`."""
 
-    def __init__(self, carriers: Sequence[Any]) -> None:
-        self._meddle_with(carriers)
+    def __init__(self, carriers: Sequence[Carrier]) -> None:
+        self._inject_into(carriers)
 
-    def _meddle_with(self, carriers: Sequence[Carrier]) -> None:
-        self._seconds = 0.0
-        self._lost: frozenset[str] = frozenset()
+    def _inject_into(self, carriers: Sequence[Carrier]) -> None:
+        self._delay_seconds = 0.0
+        self._dropped_events: frozenset[str] = frozenset()
         for carrier in carriers:
-            carrier.mesh = cast("Mesh", _Meddling(self, carrier, carrier.mesh))
+            carrier.mesh = cast("Mesh", _FaultyMesh(self, carrier, carrier.mesh))
 
     @abc.abstractmethod
     async def connect(
@@ -54,52 +57,58 @@ class FaultInjector(abc.ABC):
 
     @abc.abstractmethod
     async def restart(self) -> None:
-        """Be there again, with an empty mesh."""
+        """Come back, with an empty mesh."""
 
     def advance(self, seconds: float) -> None:
-        """Let time pass for everything on this event loop: deadlines and delays that it ends, end.
+        """Let time pass for everything on this event loop: deadlines and delays end that it ends.
+
+        Args:
+            seconds: How much time.
 
         Raises:
-            StateError: It is an event loop whose time cannot be set (uvloop).
+            StateError: The time of this event loop cannot be set (uvloop).
         """
         loop = asyncio.get_running_loop()
         if not isinstance(loop, asyncio.BaseEventLoop):  # others read no clock of Python's
             raise StateError("the time of this event loop cannot be set; use asyncio's")
-        passed = getattr(loop, "_alephscript_passed", 0.0) + seconds
-        loop._alephscript_passed = passed  # type: ignore[attr-defined]  # noqa: SLF001
-        loop.time = lambda: time.monotonic() + passed  # type: ignore[method-assign]
+        ahead = getattr(loop, "_alephscript_seconds_ahead", 0.0) + seconds
+        loop._alephscript_seconds_ahead = ahead  # type: ignore[attr-defined]  # noqa: SLF001
+        # asyncio has no way to set its time, but asks for it by `loop.time()` alone, at each turn
+        # and for each timer: an attribute of the loop stands before the method of its class. The
+        # loop is a test's own, and ends with the test.
+        loop.time = lambda: time.monotonic() + ahead  # type: ignore[method-assign]
 
     def delay(self, seconds: float) -> None:
-        """Have whatever clients send arrive later, in order; 0 ends that."""
-        self._seconds = seconds
+        """Let all that clients send arrive so many seconds later, in order; 0 ends that."""
+        self._delay_seconds = seconds
 
     def drop(self, *events: str) -> None:
-        """Lose events of these names, inside ROOM_MESSAGE too; none at all ends that."""
-        self._lost = frozenset(events)
+        """Lose events of these names, inside ROOM_MESSAGE, too; no names end that."""
+        self._dropped_events = frozenset(events)
 
     @asynccontextmanager
     async def observer(self, *rooms: str) -> AsyncIterator[Observer]:
-        """Somebody who is in these rooms and notes what is said there."""
+        """Open an observer, which is in these rooms and notes their events."""
         async with Observer.watching(self, rooms) as observer:
             yield observer
 
     def _loses(self, event: Any, args: Sequence[Any]) -> bool:
-        if not self._lost:
+        if not self._dropped_events:
             return False
         if event == events.HubEvent.ROOM_MESSAGE and args:
             try:
-                said = read_value(args[0])
+                envelope = read_value(args[0])
             except RequestError:
                 return False
-            event = said.get("event") if isinstance(said, dict) else None
-        return event in self._lost
+            event = envelope.get("event") if isinstance(envelope, dict) else None
+        return event in self._dropped_events
 
 
-class _Meddling:
+class _FaultyMesh:
     """A mesh whose inputs come late, or not at all."""
 
-    def __init__(self, meddled: FaultInjector, carrier: Carrier, mesh: Mesh) -> None:
-        self._meddled = meddled
+    def __init__(self, faults: FaultInjector, carrier: Carrier, mesh: Mesh) -> None:
+        self._faults = faults
         self._carrier = carrier
         self._mesh = mesh
 
@@ -109,7 +118,7 @@ class _Meddling:
     def received(
         self, sid: str, event: Any, args: Any = (), ack: int | None = None
     ) -> list[Effect]:
-        if self._meddled._loses(event, args):  # noqa: SLF001 - of one module
+        if self._faults._loses(event, args):  # noqa: SLF001 - of one module
             return []
         return self._later("received", sid, event, args, ack)
 
@@ -118,7 +127,7 @@ class _Meddling:
 
     def _later(self, name: str, *arguments: Any) -> list[Effect]:
         act = getattr(self._mesh, name)
-        seconds = self._meddled._seconds  # noqa: SLF001 - of one module
+        seconds = self._faults._delay_seconds  # noqa: SLF001 - of one module
         if not seconds:
             effects: list[Effect] = act(*arguments)
             return effects

@@ -1,4 +1,7 @@
-"""Somebody who notes what is said, and what a test expects to be said."""
+"""An observer of rooms, and the events that a test expects it to see.
+
+May go in: watching rooms as a client does. May not: anything that looks into a mesh.
+"""
 
 from __future__ import annotations
 
@@ -18,11 +21,11 @@ __all__ = ["Observer"]
 
 
 class Observer:
-    """Notes what is said in rooms; made by a mesh, `InMemoryMesh.observer`.
+    """Notes the events of rooms; made by a mesh, `InMemoryMesh.observer`.
 
     Attributes:
-        client: What it is in the rooms with; ask with it.
-        seen: All that it has heard so far and looked at, in order.
+        client: The client that is in the rooms; tests may ask with it.
+        seen: All events that were looked at so far, in order.
     """
 
     def __init__(self, client: AlephScriptClient, stream: EventStream) -> None:
@@ -33,7 +36,7 @@ class Observer:
     @classmethod
     @asynccontextmanager
     async def watching(cls, mesh: Any, rooms: Sequence[str]) -> AsyncIterator[Self]:
-        """An observer of rooms of a mesh."""
+        """Open an observer of rooms of a mesh."""
         async with AlephScriptClient(mesh, usuario="observer") as client:
             stream = client.events()
             for room in rooms:
@@ -51,19 +54,20 @@ class Observer:
         """Wait for an event; others that come before it are passed over.
 
         Args:
-            name: Its name.
+            name: The event's name.
             within: Seconds to wait.
-            where: Says whether it is the one.
-            data: What its data has to hold; ``fia_index`` also stands for ``fiaIndex``.
+            where: Says whether an event is the one that is expected.
+            data: Items that the event's data has to hold; ``fia_index`` also stands for
+                ``fiaIndex``.
 
         Raises:
-            AssertionError: It did not come in time; the text says what came instead.
+            AssertionError: The event did not come in time; the text says what came instead.
         """
         __tracebackhide__ = True  # pytest shows the line that expected it
         event, passed = await self._next(name, within, where, data)
         if event is None:
-            wanted = name + "".join(f" {key}={value!r}" for key, value in data.items())
-            raise AssertionError(f"{wanted} did not come within {within:g} s; {_told(passed)}")
+            expected = name + "".join(f" {key}={value!r}" for key, value in data.items())
+            raise AssertionError(f"{expected} did not come within {within:g} s; {_list(passed)}")
         return event
 
     async def expect_nothing(
@@ -77,12 +81,12 @@ class Observer:
         """Wait that long, and see that no such event comes; see `expect`.
 
         Raises:
-            AssertionError: One came.
+            AssertionError: Such an event came.
         """
         __tracebackhide__ = True
         event, _ = await self._next(name, within, where, data)
         if event is not None:
-            raise AssertionError(f"{_shown(event)} came, and was not to come")
+            raise AssertionError(f"{_describe(event)} came, and was not to come")
 
     async def _next(
         self,
@@ -91,19 +95,19 @@ class Observer:
         where: Callable[[Event[Any]], bool] | None,
         data: dict[str, Any],
     ) -> tuple[Event[Any] | None, list[Event[Any]]]:
-        """The event that is meant, None if it did not come; and what came before it."""
+        """Return the event that is expected, None if it did not come; and all that came before."""
         passed: list[Event[Any]] = []
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(within):
                 async for event in self._stream:
                     self.seen.append(event)
-                    if _is_meant(event, name, where, data):
+                    if _is_expected(event, name, where, data):
                         return event, passed
                     passed.append(event)
         return None, passed
 
 
-def _is_meant(
+def _is_expected(
     event: Event[Any],
     name: str,
     where: Callable[[Event[Any]], bool] | None,
@@ -111,23 +115,23 @@ def _is_meant(
 ) -> bool:
     if event.name != name or (where is not None and not where(event)):
         return False
-    said = event.data
+    items = event.data
     if not data:
         return True
-    return isinstance(said, dict) and all(
-        (key in said and said[key] == value) or said.get(wire_key(key), _MISSING) == value
+    return isinstance(items, dict) and all(
+        (key in items and items[key] == value) or items.get(wire_key(key), _MISSING) == value
         for key, value in data.items()
     )
 
 
-def _told(events: Sequence[Event[Any]]) -> str:
+def _list(events: Sequence[Event[Any]]) -> str:
     if not events:
         return "nothing was heard meanwhile"
-    lines = [f"  {number}. {_shown(event)}" for number, event in enumerate(events, 1)]
+    lines = [f"  {number}. {_describe(event)}" for number, event in enumerate(events, 1)]
     return "\n".join(["this was heard instead:", *lines])
 
 
-def _shown(event: Event[Any]) -> str:
+def _describe(event: Event[Any]) -> str:
     data = json.dumps(event.data, ensure_ascii=False, default=str)
     return f"{event.name} {data} in {event.room}, by {event.sender or 'nobody'}"
 

@@ -1,7 +1,9 @@
 """The pytest plugin: fixtures ``mesh`` and ``mesh_hub``, option ``--mesh=real|memory``.
 
-It is loaded in every run of pytest where alephscript is installed, so it imports nothing before a
-fixture is used.
+The plugin is loaded in every run of pytest where alephscript is installed, so it imports nothing
+before a fixture is used.
+
+May go in: fixtures and options. May not: an import of the rest of the package at the top.
 """
 
 from __future__ import annotations
@@ -26,17 +28,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.fixture
 async def mesh(request: pytest.FixtureRequest) -> AsyncIterator[Any]:
-    """A mesh without anybody in it: in memory, or with --mesh=real on a hub."""
+    """Open a mesh without members: in memory, or with --mesh=real on a hub."""
     from alephscript.testing import HubMesh, InMemoryMesh
 
-    made: Any = HubMesh() if request.config.getoption("--mesh") == "real" else InMemoryMesh()
-    async with made as opened:
+    closed: Any = HubMesh() if request.config.getoption("--mesh") == "real" else InMemoryMesh()
+    async with closed as opened:
         yield opened
 
 
 @pytest.fixture
 async def mesh_hub() -> AsyncIterator[Any]:
-    """A hub on a free port, without anybody on it."""
+    """Open a hub on a free port, without members."""
     from alephscript.testing import HubMesh
 
     async with HubMesh() as opened:

@@ -1,4 +1,7 @@
-"""A hub on a free port, where an `InMemoryMesh` could be."""
+"""A hub on a free port, where an `InMemoryMesh` could be.
+
+May go in: the life of that hub. May not: how a hub works (`hub`).
+"""
 
 from __future__ import annotations
 
@@ -30,10 +33,10 @@ class HubMesh(FaultInjector):
 
     @property
     def url(self) -> str:
-        """Its address.
+        """The hub's address.
 
         Raises:
-            StateError: It is not there.
+            StateError: The hub is not open.
         """
         if self._hub is None:
             raise StateError("this hub is not there; use `async with HubMesh() as mesh`")
@@ -58,19 +61,19 @@ class HubMesh(FaultInjector):
                 connection.close("it was cut")
 
     async def kill(self) -> None:
-        """Die: links end, and its port listens no more."""
+        """Die: links end, and the port listens no more."""
         hub, self._hub = self._hub, None
         if hub is not None:
             self._options["port"] = int(hub.url.rpartition(":")[2])
             await hub.close()
 
     async def restart(self) -> None:
-        """Be there again under the same address, with an empty mesh."""
+        """Come back under the same address, with an empty mesh."""
         if self._hub is not None:
             raise StateError("this hub is there already; `kill` it first")
         self._hub = await Hub(**self._options).__aenter__()
         carriers = self._hub._engine.carriers  # noqa: SLF001 - its other half
-        self._meddle_with(list(carriers.values()))
+        self._inject_into(list(carriers.values()))
 
     async def connect(
         self,

@@ -1,4 +1,4 @@
-"""The directive ``command-help``: what a command says about itself when it is asked."""  # noqa: INP001
+"""The directive ``command-help``: the help text of a command."""  # noqa: INP001
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class CommandHelp(SphinxDirective):
         """See docutils."""
         printed = io.StringIO()
         with (
-            # Whoever builds the documentation may have a mesh of their own.
+            # The environment of the build may name a mesh and a token.
             mock.patch.dict(os.environ, {"COLUMNS": "88"}, clear=True),
             contextlib.redirect_stdout(printed),
             contextlib.suppress(SystemExit),

@@ -1,4 +1,4 @@
-"""The directive ``error-codes``: a table of every error that ends a request, from the classes."""  # noqa: INP001
+"""The directives ``error-codes`` and ``wire-codes``: what ends a request, from the classes."""  # noqa: INP001
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from sphinx.util.docutils import SphinxDirective
 from alephscript import errors
 from alephscript.cli import EXIT_CODES
 
-__all__ = ["ErrorCodes", "setup"]
+__all__ = ["ErrorCodes", "WireCodes", "setup"]
+
+_LOCAL = {errors.NotConnected, errors.LinkLost, errors.Closed}
+"""Raised by the client about its own link; no peer sends them."""
 
 
 class ErrorCodes(SphinxDirective):
@@ -24,15 +27,41 @@ class ErrorCodes(SphinxDirective):
     def run(self) -> list[nodes.Node]:
         """See docutils."""
         head = ("code", "raised as", "meaning", "retryable", "exit code")
-        rows = [head, ("---",) * len(head), *map(_row, _classes())]
-        lines = [f"| {' | '.join(row)} |" for row in rows]
-        parsed = nodes.container()
-        self.state.nested_parse(StringList(lines, "error-codes"), 0, parsed)
-        return list(parsed.children)
+        return _table(self, head, map(_row, _classes()))
+
+
+class WireCodes(SphinxDirective):
+    """One row a code that a peer sends: the code, when, whether asking again may help."""
+
+    has_content: ClassVar[bool] = False
+
+    def run(self) -> list[nodes.Node]:
+        """See docutils."""
+        rows = [
+            (f"`{cls.code}`", _meaning(cls), "yes" if cls.default_retryable else "no")
+            for cls in _classes()
+            if cls.code and cls not in _LOCAL
+        ]
+        return _table(self, ("code", "when", "retryable"), rows)
+
+
+def _table(
+    directive: SphinxDirective, head: tuple[str, ...], rows: Iterable[tuple[str, ...]]
+) -> list[nodes.Node]:
+    lines = [f"| {' | '.join(row)} |" for row in (head, ("---",) * len(head), *rows)]
+    parsed = nodes.container()
+    directive.state.nested_parse(StringList(lines, "error-codes"), 0, parsed)
+    return list(parsed.children)
+
+
+def _meaning(cls: type[errors.RequestError]) -> str:
+    """The first paragraph of the class's docstring."""
+    text = " ".join(inspect.cleandoc(cls.__doc__ or "").partition("\n\n")[0].split())
+    return text.replace("``", "`")
 
 
 def _classes() -> Iterable[type[errors.RequestError]]:
-    """The package's own; what applications add is theirs to tell."""
+    """List the package's own classes; applications document theirs."""
     return (
         each for each in errors.RequestError.__subclasses__() if each.__module__ == errors.__name__
     )
@@ -45,7 +74,7 @@ def _row(cls: type[errors.RequestError]) -> tuple[str, ...]:
     return (
         code,
         f"{{py:exc}}`~alephscript.{cls.__name__}`{also}",
-        " ".join(inspect.cleandoc(cls.__doc__ or "").partition("\n\n")[0].split()),
+        _meaning(cls),
         "yes" if cls.default_retryable else "no",
         str(EXIT_CODES.get(cls.code, 20)),
     )
@@ -54,4 +83,5 @@ def _row(cls: type[errors.RequestError]) -> tuple[str, ...]:
 def setup(app: Any) -> dict[str, Any]:
     """See Sphinx."""
     app.add_directive("error-codes", ErrorCodes)
+    app.add_directive("wire-codes", WireCodes)
     return {"parallel_read_safe": True}

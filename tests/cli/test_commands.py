@@ -16,8 +16,15 @@ from typing import Any
 import attrs
 import pytest
 
-from alephscript import AlephScriptClient, CapabilityError, RequestFor, capability
-from alephscript.cli import parser
+from alephscript import (
+    AlephScriptClient,
+    CapabilityError,
+    RequestError,
+    RequestFor,
+    capability,
+    errors,
+)
+from alephscript.cli import EXIT_CODES, parser
 from alephscript.cli.showing import example
 from alephscript.contracts import json_schema, structure
 from alephscript.hub import Hub
@@ -169,6 +176,14 @@ async def test_what_cannot_be_done_is_said_in_a_sentence(
     assert says in ended.err
     assert "Traceback" not in ended.err
     assert "secret" not in ended.err
+
+
+def test_every_error_of_ours_has_an_exit_code() -> None:
+    """So 20 says for sure that a capability failed with a code of its own."""
+    ours = {each.code for each in vars(errors).values() if hasattr(each, "code")}
+    ours -= {CapabilityError.code, RequestError.code}
+    assert "closed" in ours
+    assert ours == EXIT_CODES.keys()
 
 
 async def test_a_room_is_watched_event_by_event(url: str) -> None:

@@ -21,7 +21,7 @@ import pytest
 
 from alephscript import AlephScriptClient, cli
 from alephscript.errors import ConnectionRefused
-from tests.support.peers import Stock
+from tests.support.peers import Stock, errors_logged  # noqa: F401 - a fixture of every test here
 
 COMMAND = Path(sys.executable).with_name("alephscript")
 LISTENING = re.compile(r"alephscript hub listening on (http://127\.0\.0\.1:[0-9]+)\n")

@@ -299,6 +299,18 @@ async def test_a_client_may_register_as_somebody_else(mesh: Any) -> None:
         assert "edith" in str(await client.server_state())
 
 
+async def test_registering_anew_replaces_all_further_fields(mesh: Any) -> None:
+    """Those of the constructor, too; and they never stand for the name."""
+    client = await mesh.open(usuario="ada", extras={"version": "first", "usuario": "nobody"})
+    await client.subscribe("ROOM")
+    assert "first" in str(await client.server_state())
+    await client.register("ada", role="second")
+    state = str(await client.server_state())
+    assert "second" in state
+    assert "first" not in state
+    assert "nobody" not in state
+
+
 async def test_a_refused_registration_changes_nothing(mesh: Any) -> None:
     """The client stays who it was."""
     client = await mesh.open(usuario="ada", sesion="1")

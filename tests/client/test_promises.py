@@ -427,6 +427,17 @@ async def test_a_stream_ends_with_its_deadline_and_with_its_master(mesh: Any) ->
             pass
 
 
+async def test_a_client_s_timeout_is_for_requests_and_not_for_streams(mesh: Any) -> None:
+    """A stream may go on for a day."""
+    await mesh.open(Bot)
+    client = await mesh.open(timeout=0.1)
+    parts = client.stream("COUNT", 100)
+    assert (await anext(parts))["number"] == 0
+    with pytest.raises(DeadlineExceeded):
+        await client.request("FOREVER")
+    assert [part["number"] async for part in parts] == list(range(1, 100))
+
+
 async def test_progress_is_heard_by_who_listens(mesh: Any) -> None:
     """And a callback that fails costs nothing but itself."""
     await mesh.open(Bot)

@@ -17,6 +17,9 @@ from alephscript import AlephScriptClient, AlephScriptError, ConnectionRefused, 
 from alephscript.diagnostics.debugging import TOPICS, VARIABLE, UnknownTopic
 from alephscript.hub import Hub, Identity
 from alephscript.hub.carrier import Carrier
+from alephscript.hub.connection import Connection
+from alephscript.hub.debugging import find_inputs
+from alephscript.mesh.federation import Federation
 from alephscript.mesh.mesh import Mesh
 from alephscript.testing import InMemoryMesh
 
@@ -182,19 +185,11 @@ def test_nothing_is_shown_and_nothing_is_wrapped_unless_asked_for(
     assert shown("") == []
     monkeypatch.delenv(VARIABLE, raising=False)
     mesh = Mesh()
-    assert Silent(mesh).mesh is mesh
+    assert Carrier(mesh).mesh is mesh
     transport = InMemoryMesh()
     assert AlephScriptClient(transport)._connector._watch(transport) is transport
     engine = Hub(port=0)._engine
-    assert engine.connection.__module__ == "alephscript.hub.engine"
-
-
-class Silent(Carrier):
-    """Carries nothing anywhere."""
-
-    def emit(self, *_: Any) -> None: ...
-    def ask(self, *_: Any) -> None: ...
-    def acknowledge(self, *_: Any) -> None: ...
+    assert engine.make_connection is Connection
 
 
 @pytest.mark.parametrize(
@@ -238,7 +233,7 @@ def test_a_command_shows_what_its_option_asks_for() -> None:
 def watched(monkeypatch: pytest.MonkeyPatch) -> Mesh:
     """What a hub's carrier works with while decisions are shown; me1 is there."""
     monkeypatch.setenv(VARIABLE, "routing")
-    mesh = Silent(Mesh()).mesh
+    mesh = Carrier(Mesh()).mesh
     mesh.connected("sid", "abcdefghijkl", Identity(suggested="somebody else"))
     mesh.received("sid", "CLIENT_REGISTER", [{"usuario": "me", "sesion": "1"}], 1)
     return mesh
@@ -288,12 +283,20 @@ def test_every_kind_of_input_is_shown(watched: Mesh, capsys: pytest.CaptureFixtu
     ]
 
 
+def test_an_input_is_a_public_method_that_returns_effects() -> None:
+    """Whatever it is called: nothing has to be listed for it to be shown."""
+    inputs = {"connected", "received", "acknowledged", "expired", "disconnected", "refused"}
+    assert find_inputs(Mesh) == inputs
+    assert {"received", "heard", "hub_gone", "undelivered"} <= find_inputs(Federation)
+    assert not {"prefix", "is_waiting", "census"} & find_inputs(Federation)
+
+
 def test_what_other_hubs_say_is_an_input_too(
     watched: Mesh, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """And what is to be said to them an effect."""
     other = Mesh()
-    federation = Silent(other).mesh.federate("one")
+    federation = Carrier(other).mesh.federate("one")
     other.connected("sid", "engine-id")
     other.received("sid", "CLIENT_REGISTER", [{"usuario": "me", "sesion": "1"}])
     told(capsys)
@@ -341,7 +344,7 @@ def test_a_terminal_shows_directions_in_colour_unless_told_not_to(
     for name, value in {VARIABLE: "routing", **environment}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("sys.stderr", terminal := Terminal())
-    Silent(Mesh()).mesh.connected("sid", "abcdefghijkl")
+    Carrier(Mesh()).mesh.connected("sid", "abcdefghijkl")
     assert f"/runtime {arrow} connected abcdefgh\n" in terminal.getvalue()
 
 

@@ -27,7 +27,7 @@ from alephscript import (
     capability,
 )
 from alephscript.hub import Hub
-from alephscript.hub.tracing import of_hub
+from alephscript.hub.tracing import trace_hub
 from alephscript.mesh.effects import Deliver
 from alephscript.mesh.federation import Entry
 from alephscript.mesh.mesh import Mesh
@@ -370,7 +370,7 @@ def test_each_hub_of_several_has_its_span(provider: TracerProvider, spans: Expor
     tracings = {}
     for name, mesh in meshes.items():
         mesh.federate(name)
-        made = of_hub(mesh.requests)
+        made = trace_hub(mesh.requests)
         assert made is not None
         tracings[name] = made
     here, there = meshes["A"], meshes["B"]
@@ -449,11 +449,11 @@ from alephscript.diagnostics import tracing
 from alephscript.hub import Hub
 
 Hub(port=0), AlephScriptClient()
-print(tracing.of_member(), [name for name in sys.modules if "opentelemetry" in name])
+print(tracing.trace_client(), [name for name in sys.modules if "opentelemetry" in name])
 from opentelemetry import trace
-print(tracing.of_member())
+print(tracing.trace_client())
 trace.set_tracer_provider(trace.NoOpTracerProvider())
-print(tracing.of_member())
+print(tracing.trace_client())
 """
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30

@@ -16,7 +16,7 @@ import uvicorn.server
 from uvicorn.protocols.http import h11_impl
 from websockets.server import ServerProtocol
 
-from alephscript.hub import engine
+from alephscript.hub import connection
 
 
 def _parameters(function: Any) -> list[str]:
@@ -94,7 +94,7 @@ def test_websockets_has_a_core_without_sockets() -> None:
 def test_stock_clients_drop_a_body_of_more_messages() -> None:
     """All of it, so a poll never holds more; a higher bound of theirs would do no harm."""
     most = engineio.payload.Payload.max_decode_packets
-    assert most >= engine._POLL_MESSAGES
+    assert most >= connection._POLL_MESSAGES
     with pytest.raises(ValueError, match="Too many packets"):
         engineio.payload.Payload(encoded_payload="\x1e".join(["6"] * (most + 1)))
 

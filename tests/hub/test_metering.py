@@ -34,7 +34,7 @@ def test_a_duration_is_counted_in_the_first_bucket_that_holds_it() -> None:
     """Bounds belong to their bucket, as Prometheus has it."""
     meter = Meter()
     for seconds in (0.0, BOUNDS[0], BOUNDS[0] * 1.01, 3600.0):
-        meter.ended("X", "ok", seconds)
+        meter.count("X", "ok", seconds)
     (counted,) = meter.snapshot()
     buckets = counted["seconds"]["buckets"]
     assert buckets[:2] == [[BOUNDS[0], 2], [BOUNDS[1], 3]]
@@ -47,8 +47,8 @@ def test_names_and_codes_of_strangers_are_told_apart_up_to_a_bound() -> None:
     """Else whoever makes them up fills the hub's memory."""
     meter = Meter()
     for number in range(5000):
-        meter.ended(f"C{number}", "ok", 0)
-        meter.ended("C0", f"code_{number}", 0)
+        meter.count(f"C{number}", "ok", 0)
+        meter.count("C0", f"code_{number}", 0)
     assert len(meter.tallies) == 1001
     assert sum(meter.tallies[OTHER].ended.values()) == 4000
     assert len(meter.tallies["C0"].ended) == 51

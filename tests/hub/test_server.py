@@ -330,7 +330,7 @@ async def test_closing_lets_everybody_know(hub: Hub, join: Join) -> None:
     carrier: Any
     for carrier in hub._engine.namespaces.values():
         assert carrier.mesh.clients == 0
-        assert not carrier._connections
+        assert not carrier._recipients
         assert not carrier._deadlines._grains
 
 

@@ -90,9 +90,13 @@ def test_names_are_spelt_as_peers_spell_them() -> None:
         "SUSCRIBE_OK",
         "room_joined",
         "room_left",
+        "auth_error",
         # of this package's own peers
         "GET_CAPABILITIES",
         "GET_MEMBERS",
+        "GET_MEMBER_PING",
+        "GET_MEMBER_INFO",
+        "GET_MEMBER_STATS",
         "MASTER_CHANGED",
         "CANCEL_REQUEST",
         "REQUEST_PART",

@@ -1,4 +1,4 @@
-"""How a hub is spoken to: one object for each dialect that hubs speak, chosen once a connection.
+"""The dialects that hubs speak: one object each, chosen once a connection.
 
 ================  ===========================================================================
 `native`          hubs of this package: documented, and the meta argument

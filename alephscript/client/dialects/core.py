@@ -24,7 +24,7 @@ from alephscript.protocol.json import parse_json, write_json
 __all__ = ["Core"]
 
 _SETTLE_SECONDS = 1.0
-"""How long a hub may take to say that it has taken the declarations."""
+"""The time in which a hub may say that it has taken the declarations."""
 
 
 class Core(Dialect):

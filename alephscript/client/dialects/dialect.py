@@ -1,4 +1,4 @@
-"""What every dialect is able to do: how a hub is told, asked, answered and understood.
+"""The interface of a dialect: how a hub is told, asked, answered and understood.
 
 May go in: the questions that a client has for its hub's dialect, and what most dialects say to
 them. May not: what one dialect alone says (a file each, beside this one).
@@ -32,7 +32,7 @@ CONTROLS = frozenset(
 
 
 class Dialect(ABC):
-    """How one hub is told, asked, answered and understood.
+    """The way in which one hub is told, asked, answered and understood.
 
     Args:
         channel: The connection to the hub.

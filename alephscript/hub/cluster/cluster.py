@@ -1,7 +1,8 @@
-"""One hub among several: takes effects to the others, and what they say to the meshes.
+"""One hub among several: takes effects to the others, and what the others send to the meshes.
 
-What hubs share is a `Registry`: it decides who masters which room, and carries frames. Without one
-a hub's meshes decide for themselves, which is the registry in memory.
+May go in: which call of the registry an effect is, and which input of a mesh a report of the
+registry is. May not: who serves what (`mesh.federation`), how frames are written (`frames`), or how
+a registry works (`redis`). A hub without a registry has none of this.
 """
 
 from __future__ import annotations
@@ -10,23 +11,25 @@ import asyncio
 import itertools
 import logging
 import secrets
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
-import msgspec
-
 from alephscript.diagnostics.redaction import redacted
-from alephscript.errors import Overloaded, RequestError
+from alephscript.errors import Overloaded
 from alephscript.hub.carrier import Carrier
+from alephscript.hub.cluster.frames import (
+    MALFORMED,
+    read_announcement,
+    read_frame,
+    write_announcement,
+    write_frame,
+)
 from alephscript.hub.cluster.registry import Registry, Standings
 from alephscript.hub.engine import Engine
 from alephscript.mesh.effects import (
-    Acknowledge,
     Claim,
     Effect,
-    Emit,
     Release,
-    SubscribeRoom,
     SurveyHubs,
     ToHub,
     ToRoom,
@@ -40,14 +43,16 @@ __all__ = ["Cluster"]
 logger = logging.getLogger("alephscript.hub.cluster")
 
 _SURVEY_SECONDS = 1.0
-"""How long others may take to say who is there; who takes longer is left out."""
+"""How long other hubs may take to answer a survey; those that take longer are left out."""
 
 
-_encode = msgspec.json.Encoder().encode
+class _OpenSurvey:
+    """A survey whose answers are coming in.
 
-
-class _Census:
-    """Answers to a survey as they come in."""
+    Args:
+        hubs: The hubs that are asked.
+        done: Called once, with each hub's name and census, when all have answered or time is up.
+    """
 
     def __init__(self, hubs: Iterable[str], done: Callable[[list[tuple[str, Any]]], None]) -> None:
         self._expected = set(hubs)
@@ -57,7 +62,7 @@ class _Census:
         self._timer = loop.call_later(_SURVEY_SECONDS, self.finish)
 
     def answer(self, hub: str, census: Any) -> None:
-        """A hub has answered."""
+        """Take a hub's answer; the last one ends the survey."""
         if hub in self._expected:
             self._expected.discard(hub)
             self._answers.append((hub, census))
@@ -65,21 +70,22 @@ class _Census:
             self.finish()
 
     def finish(self) -> None:
-        """What has come is all."""
+        """End the survey with the answers that have come."""
         self._timer.cancel()
         done, self._done = self._done, lambda _: None
         done(self._answers)
 
 
 class Cluster:
-    """One hub of several; see `Elsewhere` and `Listener`.
+    """One hub of several: a `ClusterPort` to its carriers, a `RegistryListener` to the registry.
 
     Args:
-        engine: This hub's connections and meshes; nobody is connected yet.
-        registry: What it shares with the others.
+        engine: This hub's connections and meshes; no client is connected yet.
+        registry: The registry that all hubs share.
 
     Attributes:
         hub: This hub's name.
+        federations: The other hubs as each mesh sees them, by namespace.
     """
 
     def __init__(self, engine: Engine, registry: Registry) -> None:
@@ -87,20 +93,20 @@ class Cluster:
         self._engine = engine
         self._registry = registry
         self._tokens = itertools.count(1)
-        self._surveys: dict[int, _Census] = {}
+        self._surveys: dict[int, _OpenSurvey] = {}
         self._is_adrift = False
         self.federations = {
             namespace: carrier.mesh.federate(self.hub)
             for namespace, carrier in engine.carriers.items()
         }
         for carrier in engine.carriers.values():
-            carrier.elsewhere = self
-        registry.busy = lambda: any(each.is_waiting for each in self.federations.values())
-        engine.sid_prefix = next(iter(self.federations.values())).prefix
-        engine.why_unready = lambda: "adrift" if self._is_adrift else None
+            carrier.cluster = self
+        registry.is_busy = lambda: any(each.is_waiting for each in self.federations.values())
+        engine.entrance.sid_prefix = next(iter(self.federations.values())).prefix
+        engine.find_obstacle = lambda: "adrift" if self._is_adrift else None
 
     async def open(self) -> None:
-        """Join the others.
+        """Join the other hubs.
 
         Raises:
             OSError: The registry cannot be reached.
@@ -108,26 +114,23 @@ class Cluster:
         await self._registry.open(self.hub, self)
 
     async def close(self) -> None:
-        """Leave them."""
+        """Leave the other hubs."""
         await self._registry.close()
-        for census in list(self._surveys.values()):
-            census.finish()
+        for survey in list(self._surveys.values()):
+            survey.finish()
 
     # Effects
 
-    def carry(self, carrier: Carrier, effect: Effect, left: Iterator[Effect]) -> None:
-        """See `alephscript.hub.carrier.Elsewhere`."""
+    def carry(self, carrier: Carrier, effect: Effect) -> None:
+        """Carry out an effect that concerns other hubs; see `ClusterPort`."""
         namespace = carrier.mesh.namespace
         registry = self._registry
         if isinstance(effect, ToHub):
             self._send(carrier, effect)
         elif isinstance(effect, ToRoom):
-            registry.say(namespace, effect.room, _encode([self.hub, *effect.frame]))
-        elif isinstance(effect, SubscribeRoom):
-            rest = list(left)
-            registry.attend(namespace, effect.room, lambda: self._resume(carrier, rest))
+            registry.say(namespace, effect.room, write_announcement(self.hub, effect.frame))
         elif isinstance(effect, UnsubscribeRoom):
-            registry.abandon(namespace, effect.room)
+            registry.unsubscribe(namespace, effect.room)
         elif isinstance(effect, Claim):
             claim = effect
             registry.claim(namespace, claim, lambda epoch: self._claimed(carrier, claim, epoch))
@@ -138,9 +141,13 @@ class Cluster:
         else:
             raise TypeError(f"{type(effect).__name__} concerns this hub alone")
 
+    def subscribe(self, carrier: Carrier, room: str, done: Callable[[], None]) -> None:
+        """Receive from now on what other hubs say in a room; see `ClusterPort`."""
+        self._registry.subscribe(carrier.mesh.namespace, room, done)
+
     def _send(self, carrier: Carrier, effect: ToHub) -> None:
         namespace, frame = carrier.mesh.namespace, effect.frame
-        data = _encode([self.hub, namespace, *frame])
+        data = write_frame(self.hub, namespace, frame)
         undelivered = None
         if frame[0] == "ask":
 
@@ -149,11 +156,6 @@ class Cluster:
                 carrier.carry(federation.undelivered(effect.hub, frame))
 
         self._registry.send(effect.hub, data, undelivered)
-
-    def _resume(self, carrier: Carrier, rest: list[Effect]) -> None:
-        """Do what waited; whoever it is for may have gone meanwhile."""
-        peers = carrier.mesh.rooms.peers
-        carrier.carry([each for each in rest if not _is_for_one_of_the_gone(each, peers)])
 
     def _claimed(self, carrier: Carrier, claim: Claim, epoch: int | None) -> None:
         federation = self.federations[carrier.mesh.namespace]
@@ -171,71 +173,64 @@ class Cluster:
             self._surveys.pop(token, None)
             carrier.carry(federation.surveyed(survey, answers))
 
-        self._surveys[token] = _Census(federation.hubs, done)
+        self._surveys[token] = _OpenSurvey(federation.hubs, done)
         for hub in federation.hubs:
-            self._registry.send(hub, _encode([self.hub, namespace, "survey", token]), None)
+            self._registry.send(hub, write_frame(self.hub, namespace, ("survey", token)), None)
 
-    # What the registry says
+    # What the registry reports
 
     def apply_decision(
         self, namespace: str, room: str, epoch: int, entries: Sequence[Entry]
     ) -> None:
-        """See `Listener`."""
+        """See `RegistryListener`."""
         federation = self.federations.get(namespace)
         if federation is not None:
             self._engine.carriers[namespace].carry(federation.apply_decision(room, epoch, entries))
 
     def hub_came(self, hub: str) -> None:
-        """See `Listener`."""
+        """See `RegistryListener`."""
         for federation in self.federations.values():
             federation.hubs.add(hub)
 
     def hub_gone(self, hub: str) -> None:
-        """See `Listener`."""
+        """See `RegistryListener`."""
         logger.info("hub %s is gone", hub, extra={"hub": hub})
         for namespace, federation in self.federations.items():
             self._engine.carriers[namespace].carry(federation.hub_gone(hub))
-        for census in list(self._surveys.values()):
-            census.answer(hub, [])
+        for survey in list(self._surveys.values()):
+            survey.answer(hub, [])
 
-    def frame(self, data: bytes) -> None:
-        """See `Listener`; a frame that makes no sense is dropped, and logged."""
+    def handle_frame(self, data: bytes) -> None:
+        """Handle a frame; one that makes no sense is dropped, and logged."""
         try:
-            sender, namespace, *frame = msgspec.json.decode(data, type=list[msgspec.Raw])
-            hub, name = str(read_value(sender)), str(read_value(namespace))
-            federation, carrier = self.federations[name], self._engine.carriers[name]
-            kind = read_value(frame[0])
-            if kind == "survey":
-                answer = [self.hub, name, "census", frame[1], federation.census()]
-                self._registry.send(hub, _encode(answer), None)
-            elif kind == "census":
-                census = self._surveys.get(read_value(frame[1]))
-                if census is not None:
-                    census.answer(hub, read_value(frame[2]))
+            hub, namespace, kind, fields = read_frame(data)
+            federation = self.federations[namespace]
+            known = read_value(kind)
+            if known == "survey":
+                answer = ("census", fields[0], federation.census())
+                self._registry.send(hub, write_frame(self.hub, namespace, answer), None)
+            elif known == "census":
+                survey = self._surveys.get(read_value(fields[0]))
+                if survey is not None:
+                    survey.answer(hub, read_value(fields[1]))
             else:
-                carrier.carry(federation.received(hub, frame))
-        except (
-            msgspec.DecodeError,
-            RequestError,
-            ValueError,
-            TypeError,
-            KeyError,
-            IndexError,
-        ) as exc:
+                effects = federation.received(hub, (kind, *fields))
+                self._engine.carriers[namespace].carry(effects)
+        except MALFORMED as exc:
             logger.error(
                 "a frame of another hub makes no sense",
                 exc_info=redacted(exc),
                 extra={"hub": self.hub},
             )
 
-    def said(self, namespace: str, room: str, data: bytes) -> None:
-        """See `Listener`."""
+    def handle_announcement(self, namespace: str, room: str, data: bytes) -> None:
+        """Handle what a hub says in a room; what makes no sense is dropped, and logged."""
         try:
-            hub, event, said, sender = msgspec.json.decode(data, type=list[msgspec.Raw])
-            if read_value(hub) != self.hub:
-                effects = self.federations[namespace].heard(room, event, said, sender)
+            hub, event, payload, sender = read_announcement(data)
+            if hub != self.hub:  # a channel brings back what this hub itself said
+                effects = self.federations[namespace].heard(room, event, payload, sender)
                 self._engine.carriers[namespace].carry(effects)
-        except (msgspec.DecodeError, RequestError, ValueError, TypeError, KeyError) as exc:
+        except MALFORMED as exc:
             logger.error(
                 "what another hub says in a room makes no sense",
                 exc_info=redacted(exc),
@@ -243,7 +238,7 @@ class Cluster:
             )
 
     def reclaims(self) -> list[tuple[str, Claim]]:
-        """See `Listener`."""
+        """See `RegistryListener`."""
         return [
             (namespace, claim)
             for namespace, federation in self.federations.items()
@@ -251,24 +246,18 @@ class Cluster:
         ]
 
     def go_adrift(self) -> None:
-        """See `Listener`."""
+        """See `RegistryListener`."""
         self._is_adrift = True
         for namespace, federation in self.federations.items():
             self._engine.carriers[namespace].carry(federation.go_adrift())
-        for census in list(self._surveys.values()):
-            census.finish()
+        for survey in list(self._surveys.values()):
+            survey.finish()
 
     def resynchronise(self, hubs: Collection[str], standings: Standings) -> None:
-        """See `Listener`."""
+        """See `RegistryListener`."""
         self._is_adrift = False
         for namespace, federation in self.federations.items():
-            mine = {room: told for (name, room), told in standings.items() if name == namespace}
+            here = {room: each for (name, room), each in standings.items() if name == namespace}
             carrier = self._engine.carriers[namespace]
             carrier.mesh.rooms.forget_histories()
-            carrier.carry(federation.resynchronise(hubs, mine))
-
-
-def _is_for_one_of_the_gone(effect: Effect, peers: Mapping[str, Any]) -> bool:
-    if isinstance(effect, Emit):
-        return not all(sid in peers for sid in effect.to)
-    return isinstance(effect, Acknowledge) and effect.sid not in peers
+            carrier.carry(federation.resynchronise(hubs, here))

@@ -1,6 +1,9 @@
 """The registry that the hubs of one mesh share, as a hub sees it: two protocols.
 
-May go in: what any registry has to offer and to tell. May not: how one does it (`redis`).
+A registry decides who masters which room, in one order for all hubs, and carries what hubs send
+each other (decision 0031).
+
+May go in: what any registry offers and reports. May not: how one does that (`redis`).
 """
 
 from __future__ import annotations
@@ -8,10 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
-from alephscript.mesh.effects import (
-    Claim,
-    Release,
-)
+from alephscript.mesh.effects import Claim, Release
 from alephscript.mesh.federation import Entry
 
 __all__ = ["Registry", "RegistryListener", "Standings"]
@@ -21,55 +21,71 @@ Standings = Mapping[tuple[str, str], tuple[int, Sequence[Entry]]]
 
 
 class RegistryListener(Protocol):
-    """What a registry tells a hub, in the order in which it was decided."""
+    """A hub, to which a registry reports in the order of its decisions."""
 
     def apply_decision(
         self, namespace: str, room: str, epoch: int, entries: Sequence[Entry]
     ) -> None:
-        """Who masters a room from now on."""
+        """Do what was decided about a room.
+
+        Args:
+            namespace: The room's namespace.
+            room: The room.
+            epoch: Its epoch.
+            entries: Its masters from now on, by seniority.
+        """
         ...
 
     def hub_came(self, hub: str) -> None:
-        """There is another hub."""
+        """Take notice of another hub."""
         ...
 
     def hub_gone(self, hub: str) -> None:
-        """Another hub is gone; its masters were removed."""
+        """Take leave of another hub; its masters were removed."""
         ...
 
-    def frame(self, data: bytes) -> None:
-        """Another hub says something to this one."""
+    def handle_frame(self, data: bytes) -> None:
+        """Handle a frame of another hub."""
         ...
 
-    def said(self, namespace: str, room: str, data: bytes) -> None:
-        """Another hub says something to a room that is attended here."""
+    def handle_announcement(self, namespace: str, room: str, data: bytes) -> None:
+        """Handle what another hub says in a room that this hub subscribed to."""
         ...
 
     def reclaims(self) -> list[tuple[str, Claim]]:
-        """The masters here, by namespace, to be put forward again."""
+        """Return the claims of the masters here, by namespace, to be made again."""
         ...
 
     def go_adrift(self) -> None:
-        """Neither registry nor hubs can be reached."""
+        """Go on alone: neither registry nor hubs can be reached."""
         ...
 
     def resynchronise(self, hubs: Collection[str], standings: Standings) -> None:
-        """They can be reached, and this is all that the registry knows."""
+        """Go on with the others, who can be reached again.
+
+        Args:
+            hubs: The names of the others.
+            standings: All that the registry has decided.
+        """
         ...
 
 
 class Registry(Protocol):
-    """What the hubs of one mesh share. Nothing here waits; order is kept.
+    """The registry that the hubs of one mesh share. Only `open` and `close` wait; order is kept.
 
     Attributes:
-        busy: Asked for whether somebody at another hub is waited for, so that its loss is to be
-            noticed soon.
+        is_busy: Says whether a request here waits for another hub, so that the loss of that hub is
+            to be noticed soon.
     """
 
-    busy: Callable[[], bool]
+    is_busy: Callable[[], bool]
 
     async def open(self, hub: str, listener: RegistryListener) -> None:
-        """Join.
+        """Join the hubs of the mesh.
+
+        Args:
+            hub: This hub's name.
+            listener: Gets the registry's reports.
 
         Raises:
             OSError: The registry cannot be reached.
@@ -77,32 +93,48 @@ class Registry(Protocol):
         ...
 
     async def close(self) -> None:
-        """Leave: what was claimed from here is given up."""
+        """Leave: the masters here are given up."""
         ...
 
     def claim(self, namespace: str, claim: Claim, done: Callable[[int | None], None]) -> None:
-        """Make a peer master; ``done`` gets the room's epoch when that was told the listener.
+        """Make a peer master of a room.
 
-        It gets None if the registry could not be asked in time.
+        Args:
+            namespace: The room's namespace.
+            claim: The peer, the room and the declaration.
+            done: Called with the room's epoch, when the listener has been told of the decision;
+                with None if the registry could not be asked in time.
         """
         ...
 
     def release(self, namespace: str, release: Release) -> None:
-        """A peer masters a room no more."""
+        """Make a peer master of a room no longer."""
         ...
 
     def send(self, hub: str, data: bytes, undelivered: Callable[[], None] | None) -> None:
-        """Send a frame; ``undelivered`` is called if nobody was there to take it."""
+        """Send a frame to another hub.
+
+        Args:
+            hub: That hub's name.
+            data: The frame.
+            undelivered: Called if nobody was there to take the frame.
+        """
         ...
 
     def say(self, namespace: str, room: str, data: bytes) -> None:
-        """Send something to all hubs that attend a room."""
+        """Send something to all hubs that subscribed to a room."""
         ...
 
-    def attend(self, namespace: str, room: str, done: Callable[[], None]) -> None:
-        """Hear what is said in a room from now on; ``done`` when that is so."""
+    def subscribe(self, namespace: str, room: str, done: Callable[[], None]) -> None:
+        """Receive from now on what other hubs say in a room.
+
+        Args:
+            namespace: The room's namespace.
+            room: The room.
+            done: Called once, when nothing can be missed any more.
+        """
         ...
 
-    def abandon(self, namespace: str, room: str) -> None:
-        """Do not any more."""
+    def unsubscribe(self, namespace: str, room: str) -> None:
+        """Stop receiving what other hubs say in a room."""
         ...

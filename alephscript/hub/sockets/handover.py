@@ -13,7 +13,8 @@ from typing import Protocol
 from urllib.parse import parse_qs, urlsplit
 
 from alephscript.hub.admission import Admit
-from alephscript.hub.engine import Connection, Engine, WebSocket
+from alephscript.hub.connection import Connection, WebSocket
+from alephscript.hub.engine import Engine
 from alephscript.mesh.access import Handshake
 from alephscript.protocol import packets
 from alephscript.protocol.websocket import write_text_frame

@@ -1,0 +1,6 @@
+-- All that is decided: number of the last decision, rooms, hubs.
+return {
+  tonumber(redis.call('GET', prefix .. ':seq') or '0'),
+  redis.call('HGETALL', prefix .. ':rooms'),
+  redis.call('SMEMBERS', prefix .. ':hubs'),
+}

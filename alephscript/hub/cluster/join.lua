@@ -1,0 +1,11 @@
+-- Take a hub into the mesh, under a new generation. A hub that knows later decisions than this Redis
+-- (it lost its data) has them counted on from there.
+local hub, lease, floor = ARGV[1], ARGV[2], tonumber(ARGV[3])
+if tonumber(redis.call('GET', prefix .. ':seq') or '0') < floor then
+  redis.call('SET', prefix .. ':seq', floor)
+end
+remove_hub(hub)
+local generation = notice({kind = 'came', hub = hub})
+redis.call('SADD', prefix .. ':hubs', hub)
+redis.call('SET', prefix .. ':hub:' .. hub, generation, 'PX', lease)
+return generation

@@ -1,0 +1,405 @@
+"""One client of a hub, whatever its transport is at the moment.
+
+Messages to a client wait until all that was read is done, and leave in one write to the websocket
+or in one answer to the poll that waits. A packet is handled in the call that brings it: no task, no
+queue, no timer of its own (decision 0002).
+
+May go in: what concerns one client. May not: other clients and time (`engine`), getting into a
+namespace (`joining`), or how bytes come and go (`sockets`, `http`), known here as a `WebSocket`
+that takes framed bytes, and as a poll that waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from typing import Protocol
+
+from alephscript.errors import Overloaded
+from alephscript.hub.namespace import Namespace
+from alephscript.mesh.access import Handshake
+from alephscript.mesh.limits import Limits
+from alephscript.protocol import packets
+from alephscript.protocol.packets import Kind, ProtocolError
+from alephscript.protocol.websocket import FRAMES_A_WRITE, write_text_frame
+
+__all__ = ["Connection", "Host", "WebSocket"]
+
+logger = logging.getLogger("alephscript.hub")
+
+_LAST_POLL_SECONDS = 1.0
+"""How long a client that polls may take to fetch the last words."""
+
+_LONGEST_REASON = 40
+"""Characters; a close frame takes 123 bytes."""
+
+_POLL_MESSAGES = 16
+"""A python-engineio client drops a body of more messages than this, all of it (decision 0007)."""
+
+
+class WebSocket(Protocol):
+    """A websocket, as far as a connection needs one."""
+
+    def write(self, data: bytes) -> None:
+        """Send framed bytes, without waiting."""
+        ...
+
+    def backlog(self) -> int:
+        """Count the bytes written that the peer has not taken yet."""
+        ...
+
+    def close(self, reason: str = "") -> None:
+        """Close the websocket, at once if it is stuck.
+
+        Args:
+            reason: A few words for the peer.
+        """
+        ...
+
+
+class Host(Protocol):
+    """The hub, as far as a connection needs it (`alephscript.hub.engine.Engine`).
+
+    Attributes:
+        limits: How much one client may take of the hub.
+        refusals: How often something was refused, by what was wrong.
+        namespaces: All that can be joined, by name.
+    """
+
+    limits: Limits
+    refusals: Counter[str]
+    namespaces: dict[str, Namespace]
+
+    def mark(self, connection: Connection) -> None:
+        """Call the connection's `flush` when what was read is done."""
+        ...
+
+    def control(
+        self, connection: Connection, kind: Kind, namespace: str, ack: int | None, payload: bytes
+    ) -> None:
+        """Handle a packet that is no event and no acknowledgement, or of a stranger there."""
+        ...
+
+    def forget(self, connection: Connection) -> None:
+        """Keep nothing of a connection that has ended."""
+        ...
+
+
+class Connection:
+    """One client: polling at first, or on a websocket for good.
+
+    Invariant: `_polling` is there until a websocket is attached, and None from then on; only then
+    `_websocket` is one and `_frames` hold what is to be written to it. Nothing leads back.
+
+    Attributes:
+        id: Engine.IO's id of the client.
+        sids: Socket.IO's ids of the client, by namespace.
+        closed: Whether the connection has ended; then nothing waits to be sent.
+        heard_at: When the client last answered a ping, in the loop's time.
+        opened_at: When the connection was opened, seconds since 1970.
+        handshake: How the connection came about, where an `Access` asks that.
+        joining: The namespaces whose `Access` is deciding about the client just now.
+    """
+
+    __slots__ = (
+        "_credit",
+        "_credited_at",
+        "_frames",
+        "_host",
+        "_is_doomed",
+        "_polling",
+        "_websocket",
+        "closed",
+        "handshake",
+        "heard_at",
+        "id",
+        "joining",
+        "opened_at",
+        "sids",
+    )
+
+    def __init__(self, host: Host, connection_id: str, handshake: Handshake | None) -> None:
+        self.id = connection_id
+        self.handshake = handshake
+        self.joining: frozenset[str] = frozenset()
+        self.sids: dict[str, str] = {}
+        self.closed = False
+        self.heard_at = 0.0
+        self.opened_at = time.time()
+        self._host = host
+        self._credit = host.limits.events_per_second * 2  # events that may come at once
+        self._credited_at = time.monotonic()
+        self._polling: _Polling | None = _Polling()
+        self._websocket: WebSocket | None = None
+        self._frames: list[bytes] = []
+        self._is_doomed = False  # to be closed on the next turn of the loop
+
+    @property
+    def upgraded(self) -> bool:
+        """Whether the client is on a websocket."""
+        return self._polling is None
+
+    # To the client
+
+    def send(self, message: bytes, frame: bytes | None = None) -> None:
+        """Send a message when what was read is done; over the bound, the client is cut off.
+
+        Args:
+            message: An Engine.IO message.
+            frame: The same as one unmasked websocket text frame, if it was made for others, too.
+        """
+        if self.closed or self._is_doomed:
+            return
+        if self._polling is None:
+            frames = self._frames
+            if not frames:
+                self._host.mark(self)
+            frames.append(frame or write_text_frame(message))
+            if len(frames) >= FRAMES_A_WRITE:  # not all of a turn's (decision 0003)
+                self.flush()
+        else:
+            if not self._polling.messages:
+                self._host.mark(self)
+            self._polling.put(message)
+            if self._polling.size > self._host.limits.backlog_bytes:
+                self._cut_off()
+
+    def flush(self) -> None:
+        """Hand over what waits, if there is a way to."""
+        if self._polling is not None:
+            self._polling.flush()
+            return
+        frames = self._frames
+        if not frames:
+            return
+        websocket = self._websocket
+        assert websocket is not None
+        self._frames = []
+        # One write is one system call; joining is spared the usual single frame.
+        websocket.write(frames[0] if len(frames) == 1 else b"".join(frames))
+        if websocket.backlog() > self._host.limits.backlog_bytes:
+            self._cut_off()
+
+    # From the client
+
+    def receive(self, message: bytes) -> None:
+        """Handle one Engine.IO message; an invalid one closes the connection."""
+        if self.closed:
+            return  # the message came in one segment with a goodbye; a CONNECT would stay for ever
+        host = self._host
+        if len(message) > host.limits.message_bytes:
+            host.refusals["message_bytes"] += 1
+            self.close("its message is too large")
+            return
+        if message[:1] != packets.MESSAGE:
+            self._receive_engine_message(message)
+            return
+        try:
+            kind, namespace, ack, payload = packets.parse_packet(message)
+        except ProtocolError as error:
+            self.close(str(error))
+            return
+        sid = self.sids.get(namespace)
+        if sid is None or (kind is not Kind.EVENT and kind is not Kind.ACK):
+            host.control(self, kind, namespace, ack, payload)
+        elif kind is Kind.ACK:
+            host.namespaces[namespace].acknowledged(sid, ack, payload)
+        else:
+            # Counted down, so that time is asked for only when the credit is used up.
+            self._credit -= 1
+            if self._credit < 0 and not self._earn_credit():
+                self._refuse_event(host.namespaces[namespace], sid, ack)
+            else:
+                host.namespaces[namespace].received(sid, ack, payload)
+
+    def _receive_engine_message(self, message: bytes) -> None:
+        """Handle a message that carries no Socket.IO packet."""
+        kind = message[:1]
+        if kind == packets.PONG:
+            self.heard_at = asyncio.get_running_loop().time()
+        elif kind == packets.PING:
+            if message.isascii():
+                self.send(packets.PONG + message[1:])
+            else:
+                self.close("a ping carries no text")
+        elif kind == packets.CLOSE:
+            self.close("the client closed it")
+        elif kind not in (packets.UPGRADE, packets.NOOP):
+            self.close(f"no Engine.IO message begins with {kind!r}")
+
+    def _earn_credit(self) -> bool:
+        """Take the credit of the time that has passed; say whether it is enough for one event."""
+        now, rate = time.monotonic(), self._host.limits.events_per_second
+        earned = int((now - self._credited_at) * rate)
+        if earned > 0:
+            self._credit = min(self._credit + earned, rate * 2)
+            self._credited_at = now
+        return self._credit >= 0
+
+    def _refuse_event(self, namespace: Namespace, sid: str, ack: int | None) -> None:
+        """Refuse an event that there is no credit for."""
+        self._host.refusals["events_per_second"] += 1
+        self._credit = 0
+        if ack is None:
+            self.close("it sends too many events a second")
+        else:
+            most = self._host.limits.events_per_second
+            namespace.refused(sid, ack, Overloaded(f"a client may send {most} events a second"))
+
+    # The transport
+
+    async def poll(self, wait: float) -> bytes:
+        """Answer a poll: with what waits, or with what comes; a noop if the transport changes.
+
+        Args:
+            wait: Seconds until the answer is a noop.
+
+        Returns:
+            The body of the answer.
+
+        Raises:
+            ProtocolError: Another poll waits already.
+        """
+        if self._polling is None:
+            return packets.NOOP
+        try:
+            return await self._polling.poll(wait)
+        except ProtocolError:
+            self.close("two polls at once")
+            raise
+
+    def probe(self) -> None:
+        """Hold what is to be sent: a websocket is tried out, and may become the transport."""
+        if self._polling is not None:
+            self._polling.hold()
+
+    def unprobe(self) -> None:
+        """Go on polling: the websocket that was tried out is gone."""
+        if self._polling is not None:
+            self._polling.release()
+
+    def attach(self, websocket: WebSocket) -> None:
+        """Be on a websocket from now on."""
+        if self._polling is not None:
+            self._frames = [write_text_frame(message) for message in self._polling.end()]
+            self._polling = None
+        self._websocket = websocket
+        self.flush()
+
+    # The end
+
+    def close(self, reason: str) -> None:
+        """End the connection, from whichever side; safe to call twice."""
+        if self.closed:
+            return
+        self.closed = True
+        logger.debug(
+            "connection %s ended: %s",
+            self.id,
+            reason,
+            extra={"connection_id": self.id, "reason": reason},
+        )
+        if self._polling is not None:
+            self._polling.close()
+        self._frames.clear()
+        if self._websocket is not None:
+            self._websocket.close(reason[:_LONGEST_REASON])
+        self._host.forget(self)
+
+    def close_soon(self, reason: str) -> None:
+        """End the connection when what waits has been sent; a poll fetches it a moment later."""
+        loop = asyncio.get_running_loop()
+        if self._websocket is not None:
+            loop.call_soon(self.close, reason)
+        else:
+            loop.call_later(_LAST_POLL_SECONDS, self.close, reason)
+
+    def _cut_off(self) -> None:
+        """End the connection of a client that reads too slowly."""
+        # On the next turn: the caller may be sending to several, this client among them.
+        if not self._is_doomed:
+            self._is_doomed = True
+            self._host.refusals["backlog_bytes"] += 1
+            asyncio.get_running_loop().call_soon(self.close, "it reads too slowly")
+
+
+class _Polling:
+    """The transport of a client that polls: messages wait for its next poll, or a poll for them.
+
+    Invariant: `size` is the sum of the bytes of `messages`. While a poll waits, there are
+    `messages` only until the next `flush`, or while they are held.
+
+    Attributes:
+        messages: Engine.IO messages to be sent.
+        size: Their bytes.
+    """
+
+    __slots__ = ("_is_held", "_waiting_poll", "messages", "size")
+
+    def __init__(self) -> None:
+        self.messages: list[bytes] = []
+        self.size = 0
+        self._waiting_poll: asyncio.Future[bytes] | None = None
+        self._is_held = False
+
+    def put(self, message: bytes) -> None:
+        """Add a message."""
+        self.messages.append(message)
+        self.size += len(message)
+
+    def flush(self) -> None:
+        """Answer the poll that waits, if there are messages for it."""
+        if self.messages and not self._is_held:
+            self._answer(otherwise=packets.NOOP)
+
+    async def poll(self, wait: float) -> bytes:
+        """Answer a poll; see `Connection.poll`."""
+        if self._waiting_poll is not None:
+            raise ProtocolError("another poll is waiting")
+        if self._is_held:
+            return packets.NOOP
+        if self.messages:
+            return self._take()
+        self._waiting_poll = asyncio.get_running_loop().create_future()
+        try:
+            async with asyncio.timeout(wait):
+                return await self._waiting_poll
+        except TimeoutError:
+            return packets.NOOP
+        finally:
+            self._waiting_poll = None
+
+    def hold(self) -> None:
+        """Keep messages until `release` or `end`; the poll that waits is answered."""
+        self._is_held = True
+        self._answer(otherwise=packets.NOOP)
+
+    def release(self) -> None:
+        """Hold messages no longer."""
+        self._is_held = False
+        self.flush()
+
+    def end(self) -> list[bytes]:
+        """Answer the poll that waits, and give back the messages that are left."""
+        self._answer(otherwise=packets.NOOP)
+        return self.messages
+
+    def close(self) -> None:
+        """Answer the poll that waits with a goodbye, and forget the messages."""
+        self.messages = []
+        self.size = 0
+        self._answer(otherwise=packets.CLOSE)
+
+    def _answer(self, *, otherwise: bytes) -> None:
+        """Answer the poll that waits, if one does: with messages, or otherwise."""
+        poll = self._waiting_poll
+        if poll is not None and not poll.done():
+            poll.set_result(self._take() if self.messages else otherwise)
+
+    def _take(self) -> bytes:
+        """Take what one body may hold; the next poll comes at once for the rest."""
+        body, self.messages = self.messages[:_POLL_MESSAGES], self.messages[_POLL_MESSAGES:]
+        self.size = sum(map(len, self.messages))
+        return packets.join_polling(body)

@@ -1,0 +1,157 @@
+"""How a client gets into the namespaces of a hub, and out of them.
+
+May go in: CONNECT and DISCONNECT, what the hub's `Access` says to the first, and when that runs
+out. May not: events (`connection`, `carrier`), or how an `Access` is asked (`admission`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+import msgspec
+
+from alephscript.errors import InvalidPayload, RequestError
+from alephscript.hub.admission import identify
+from alephscript.hub.connection import Connection
+from alephscript.hub.namespace import Namespace
+from alephscript.links.deadlines import Deadlines
+from alephscript.mesh.access import Access, Handshake, Identity, Refusal
+from alephscript.protocol import packets
+from alephscript.protocol.json import parse_json
+from alephscript.protocol.packets import Kind
+
+__all__ = ["Entrance"]
+
+
+class Entrance:
+    """The way into the namespaces of a hub.
+
+    Args:
+        namespaces: All that can be joined, by name; more may be added later.
+        access: The rule for who may come in; None lets in everybody.
+        refusals: Counts who was not let in.
+
+    Attributes:
+        sid_prefix: The text that socket ids begin with, where there are several hubs.
+    """
+
+    def __init__(
+        self,
+        namespaces: Mapping[str, Namespace],
+        access: Access | None,
+        refusals: Counter[str],
+    ) -> None:
+        self.sid_prefix = ""
+        self._namespaces = namespaces
+        self._access = access
+        self._refusals = refusals
+        self._decisions: set[asyncio.Task[None]] = set()  # a loop keeps no task alive
+        self._expiries: Deadlines[Connection] = Deadlines(_expire)
+
+    def control(
+        self, connection: Connection, kind: Kind, namespace: str, ack: int | None, payload: bytes
+    ) -> None:
+        """Handle a packet that is no event and no acknowledgement, or of a stranger there."""
+        sid = connection.sids.get(namespace)
+        if sid is None:
+            # A client that is not joined there gets no answer, as from stock hubs.
+            if kind is Kind.CONNECT:
+                self._connect(connection, namespace, payload)
+            return
+        joined = self._namespaces[namespace]
+        if kind is Kind.DISCONNECT:
+            del connection.sids[namespace]
+            joined.left(sid)
+        elif kind is Kind.BINARY_EVENT:
+            error = InvalidPayload("binary payloads are not accepted; send JSON")
+            joined.refused(sid, ack, error)
+        elif kind is Kind.BINARY_ACK:
+            joined.acknowledged(sid, ack, b"[]")
+        elif kind is Kind.CONNECT_ERROR:
+            connection.close("a client sends no CONNECT_ERROR")
+
+    def leave_all(self, connection: Connection) -> None:
+        """Take a connection that has ended out of all namespaces."""
+        self._expiries.forget(connection)
+        for namespace, sid in connection.sids.items():
+            self._namespaces[namespace].left(sid)
+        connection.sids.clear()
+
+    def close(self) -> None:
+        """End the decisions that are still open, and forget when identities expire."""
+        for task in self._decisions:
+            task.cancel()
+        self._expiries.close()
+
+    def _connect(self, connection: Connection, name: str, payload: bytes) -> None:
+        namespace = self._namespaces.get(name)
+        if namespace is None:
+            _refuse(connection, name, "Invalid namespace")
+        elif name in connection.joining:
+            pass
+        elif self._access is None:
+            self._join(connection, name, namespace, None)
+        else:
+            assert connection.handshake is not None  # always given where there is an `Access`
+            handshake = attrs.evolve(connection.handshake, namespace=name)
+            connection.joining |= {name}
+            decision = self._decide(connection, namespace, self._access, payload, handshake)
+            task = asyncio.get_running_loop().create_task(decision)
+            self._decisions.add(task)
+            task.add_done_callback(self._decisions.discard)
+
+    async def _decide(
+        self,
+        connection: Connection,
+        namespace: Namespace,
+        access: Access,
+        payload: bytes,
+        handshake: Handshake,
+    ) -> None:
+        """Let a client in, or not; a decision that takes too long ends with its connection."""
+        try:
+            auth: Any = parse_json(payload) if payload else None
+        except RequestError:
+            verdict: Identity | Refusal = Refusal()
+        else:
+            verdict = await identify(access, auth, handshake)
+        name = handshake.namespace
+        connection.joining -= {name}
+        if connection.closed:
+            return
+        if isinstance(verdict, Refusal):
+            _refuse(connection, name, verdict.reason)
+            self._refusals["unauthorized"] += 1
+            if not connection.sids:
+                connection.close_soon("it was not let in")
+            return
+        self._join(connection, name, namespace, verdict)
+        if verdict.expires_at is not None:
+            self._expiries.set(connection, max(0.0, verdict.expires_at - time.time()))
+
+    def _join(
+        self,
+        connection: Connection,
+        name: str,
+        namespace: Namespace,
+        identity: Identity | None,
+    ) -> None:
+        sid = connection.sids[name] = self.sid_prefix + secrets.token_urlsafe(15)
+        accepted = msgspec.json.encode({"sid": sid})
+        connection.send(packets.write_packet(Kind.CONNECT, name, payload=accepted))
+        namespace.joined(sid, connection, identity)
+
+
+def _refuse(connection: Connection, namespace: str, reason: str) -> None:
+    refusal = msgspec.json.encode({"message": reason})
+    connection.send(packets.write_packet(Kind.CONNECT_ERROR, namespace, payload=refusal))
+
+
+def _expire(connection: Connection) -> None:
+    connection.close("its identity has expired")
