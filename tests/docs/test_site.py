@@ -20,6 +20,9 @@ from examples.aaia_runtime import errors as runtime_errors
 from examples.persefon_bot import ROOM_EVENTS
 from tests.support.pages import DOCS
 
+# The site is built once, in one process, which may have to wait for its turn.
+pytestmark = [pytest.mark.xdist_group("site"), pytest.mark.timeout(300)]
+
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
