@@ -80,7 +80,7 @@ LONGEST_TIMEOUT = 24 * 3600.0
 """Seconds, a day; a JSON number may be larger than any clock takes."""
 
 MAX_NAME = 256
-"""Characters of an event, room, usuario or sesion."""
+"""Characters of an event, room, usuario, sesion, capability or error code."""
 
 MAX_EXTRAS = 4096
 """Bytes of a registration's further fields, which every SET_SERVER_STATE repeats."""
@@ -333,8 +333,10 @@ def parse_declaration(payload: Any, *, room: Any = None) -> Declaration:
     features = fields.get("features")
     if features is None:
         features = fields.get("capabilities") or []
-    if not isinstance(features, list) or not all(isinstance(f, str) and f for f in features):
-        raise _invalid("features", "expected an array of capability names")
+    if not isinstance(features, list) or not all(
+        isinstance(each, str) and 0 < len(each) <= MAX_NAME for each in features
+    ):
+        raise _invalid("features", f"expected an array of names of 1 to {MAX_NAME} characters")
     group = fields.get("group", "single")
     if group not in GROUPS:
         raise _invalid("group", f"expected one of {', '.join(GROUPS)}")
@@ -408,7 +410,7 @@ def normalise(args: Sequence[Any]) -> Answer:
 
     No argument, several, or one that is no object: put under ``result``. An object without
     ``success`` is a success unless it has an ``error``. A failure gets the ``error`` and the
-    ``code`` that it lacks.
+    ``code`` that it lacks; a code longer than a name is none.
     """
     value = args[0] if len(args) == 1 else (list(args) or None)
     if not isinstance(value, dict):
@@ -419,8 +421,9 @@ def normalise(args: Sequence[Any]) -> Answer:
     if is_failure(answer):
         if not isinstance(answer.get("error"), str):
             answer["error"] = "the master reported a failure"
-        if not isinstance(answer.get("code"), str):
-            answer["code"] = "error"
+        code = answer.get("code")
+        if not isinstance(code, str) or len(code) > MAX_NAME:
+            answer["code"] = "error"  # a hub counts by code, and keeps each
     return answer
 
 
