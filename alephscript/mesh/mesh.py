@@ -127,7 +127,7 @@ class Mesh:
             default_timeout=default_timeout,
             most=limits.requests_per_client,
         )
-        self.reports = Reports(self.rooms, namespace)
+        self.reports = Reports(self.rooms, namespace, limits.backlog_bytes)
         self.federation: Federation | None = None
         self._dialects = Dialects(self.rooms, namespace)
         self._incarnation = incarnation

@@ -376,6 +376,21 @@ class Rooms:
             )
         return rooms[0]
 
+    def offering(self, name: Any, capability: Any) -> Iterable[Room]:
+        """Find the rooms whose masters may offer a capability.
+
+        Args:
+            name: The room, any JSON; None for all.
+            capability: The capability, any JSON; None for any.
+        """
+        if name is not None:
+            room = self._rooms.get(name) if isinstance(name, str) else None
+            return [] if room is None else [room]
+        if capability is None:
+            return list(self._rooms.values())
+        rooms = self._offers.get(capability, {}) if isinstance(capability, str) else {}
+        return list(rooms.values())
+
     # What is said
 
     def say(

@@ -149,11 +149,13 @@ class Registration:
         usuario: The client's name.
         sesion: Suffix that tells clients of one name apart.
         extras: Further fields, kept and shown to others.
+        extras_bytes: Bytes of them as JSON.
     """
 
     usuario: str
     sesion: str
     extras: Mapping[str, Any]
+    extras_bytes: int = attrs.field(default=0, eq=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -288,12 +290,14 @@ def parse_registration(payload: Any) -> Registration:
     if sesion is None or (isinstance(sesion, int | float) and not isinstance(sesion, bool)):
         sesion = "" if sesion is None else str(sesion)
     extras = {k: v for k, v in fields.items() if k not in ("usuario", "sesion")}
-    if not is_plain(extras, MAX_DEPTH // 2) or len(write_json(extras)) > MAX_EXTRAS:
+    extras_bytes = len(write_json(extras)) if is_plain(extras, MAX_DEPTH // 2) else MAX_EXTRAS + 1
+    if extras_bytes > MAX_EXTRAS:
         raise PayloadTooLarge(f"what a registration says besides is {MAX_EXTRAS} bytes at most")
     return Registration(
         usuario=_check_name(fields.get("usuario"), "usuario"),
         sesion=sesion if sesion == "" else _check_name(sesion, "sesion"),
         extras=extras,
+        extras_bytes=extras_bytes,
     )
 
 
