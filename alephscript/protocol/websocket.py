@@ -82,7 +82,8 @@ def write_masked_text_frame(message: bytes) -> bytes:
     """Frame a message as a client's text: whole and masked (RFC 6455, section 5.3)."""
     if not _keys:
         pool = os.urandom(4096)
-        _keys.extend(pool[at : at + 4] for at in range(0, len(pool), 4))
+        # A list: a generator would be resumed once a key.
+        _keys.extend([pool[at : at + 4] for at in range(0, len(pool), 4)])
     key, size = _keys.pop(), len(message)
     masked = mask(message, key)
     if size < 126:  # noqa: PLR2004 - the RFC's own numbers
