@@ -38,6 +38,7 @@ from cattrs.cols import (
     list_structure_factory,
     mapping_structure_factory,
 )
+from cattrs.fns import identity
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
 from alephscript.contracts import readers
@@ -148,7 +149,12 @@ def write(value: Any) -> bytes:
         InvalidPayload: A text in the value has no UTF-8.
         PayloadTooLarge: The value is nested too deeply.
     """
-    return write_plain_json(value if is_plain(value) else unstructure(value))
+    # Contracts are most of what is written: no call to see that one is no JSON value.
+    is_json = type(value) in _JSON_TYPES and is_plain(value)
+    return write_plain_json(value if is_json else unstructure(value))
+
+
+_JSON_TYPES = frozenset({dict, list, tuple, str, int, float, bool, type(None), msgspec.Raw})
 
 
 @functools.cache
@@ -433,7 +439,7 @@ def _converter() -> cattrs.Converter:
     conv.register_unstructure_hook(float, _unstructure_float)
     conv.register_unstructure_hook(StrEnum, lambda value: value.value)
     for plain in (str, int, bool, type(None)):
-        conv.register_unstructure_hook(plain, lambda value: value)
+        conv.register_unstructure_hook(plain, identity)  # known to cattrs: it leaves the call out
     conv.register_unstructure_hook(bytes, _refuse)
     conv.register_unstructure_hook_func(is_any_set, _refuse)
     conv.register_unstructure_hook_factory(_is_contract_type, _unstructure_contract)
