@@ -23,8 +23,9 @@ master, unless the capability is idempotent and another master serves it. A requ
 for a master waits here, unasked. Answers that come later are counted and dropped.
 
 Each peer is spoken to in its dialect, which `dialects` chooses when a peer registers, declares or
-asks. Native peers get a meta object as second argument, may send one with a direct GET_, cancel,
-stream and report (docs/reference/protocol.md, "Meta").
+asks. Native peers get a meta object as second argument, may send one with a direct GET_ or, naming
+the room, with an event to be said there, cancel, stream and report (docs/reference/protocol.md,
+"Meta").
 
 May go in: inputs, and what each event of a peer means. May not: a rule that another module of this
 folder is about. All mesh state changes in this folder and nowhere else. Pure: no socket, no clock,
@@ -196,6 +197,10 @@ class Mesh:
             # Any other event is a direct question: most events are, so no call lies in between.
             reads_meta = len(args) > 1 and peer.reads_meta
             meta = parse_meta(args[1]) if reads_meta else NO_META
+            if meta.room is not None and not name.startswith("GET_"):
+                room = events.check_room_name(meta.room)
+                message = events.RoomMessage(_check_often(name), room, args[0], _NO_EXTRAS)
+                return self._say(peer, message, ack)
             capability = _capability_of(name)
             question = events.RoomMessage(name, "", args[0] if args else {}, _NO_EXTRAS)
             return self.requests.ask(peer, question, capability, meta.room, ack, meta)
@@ -372,11 +377,17 @@ class Mesh:
         if event == HubEvent.MAKE_MASTER:
             declared = events.parse_declaration(read_value(message.data), room=message.room)
             return self._declare(Master(peer, declared, is_core=True), ack)
-        self.rooms.check(peer, "speak", message.room, event)
-        if event.startswith("SET_"):
+        return self._say(peer, message, ack)
+
+    def _say(self, peer: Peer, message: events.RoomMessage, ack: int | None) -> list[Effect]:
+        """Tell a room an event, in whichever form it came (decision 0037)."""
+        self.rooms.check(peer, "speak", message.room, message.event)
+        if message.event.startswith("SET_"):
             return self._say_answer(peer, message, ack)
         members = self.rooms.members(message.room)
         effects = self.rooms.say(members, message, message.data, peer.name)
+        if ack is None:  # as with most events: no call to add nothing
+            return effects
         return effects + acknowledge(peer, ack, {"room": message.room, "members": len(members)})
 
     def _ask_room(self, peer: Peer, message: events.RoomMessage, ack: int | None) -> list[Effect]:
@@ -484,6 +495,10 @@ def _capability_of(event: str) -> str:
     if not name.startswith("GET_"):
         raise UnknownEvent(f"the hub has no meaning for {name}; to tell a room, send ROOM_MESSAGE")
     return events.capability_name(name)
+
+
+# Cached for the reason that `_capability_of` is.
+_check_often = functools.lru_cache(maxsize=1024)(events.check_event)
 
 
 def _read_first(args: Sequence[Any]) -> Any:

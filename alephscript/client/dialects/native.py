@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any
@@ -26,7 +27,7 @@ from alephscript.client.calls import (
     read_answer,
 )
 from alephscript.client.declaring import Mastery
-from alephscript.client.dialects.channel import Channel
+from alephscript.client.dialects.channel import Channel, json_text
 from alephscript.client.dialects.dialect import CONTROLS, last_part
 from alephscript.client.dialects.documented import Documented, write_meta
 from alephscript.errors import RequestError
@@ -72,6 +73,13 @@ class Native(Documented):
     async def resign(self, room: str) -> None:
         """See `Dialect.resign`."""
         await self.tell(HubEvent.MAKE_MASTER, {"room": room, "out": True})
+
+    def broadcast(self, room: str, event: str, data: bytes) -> None:
+        """See `Dialect.broadcast`; by the event's own name, the room in the meta."""
+        if _is_said_directly(event):
+            self._channel.send(event, data, b'{"room":%b}' % json_text(room))
+        else:
+            super().broadcast(room, event, data)
 
     async def ask(self, call: Call) -> bytes:
         """See `Dialect.ask`; a call that its task gives up is cancelled at the master, too."""
@@ -187,6 +195,15 @@ class Native(Documented):
         """Tell the hub that nobody waits for an answer any more."""
         with contextlib.suppress(RequestError):
             self._channel.send_values(HubEvent.CANCEL_REQUEST, {"request": number})
+
+
+@functools.lru_cache  # a client says the same few events over and over
+def _is_said_directly(event: str) -> bool:
+    """Whether an event means nothing else to a native hub where it comes by its own name."""
+    return not event.startswith("GET_") and event not in _OF_HUB
+
+
+_OF_HUB = frozenset(HubEvent)
 
 
 class _Parts:
