@@ -100,9 +100,9 @@ def reply_type(cls: type[RequestFor[T]]) -> type[T]:
     Raises:
         DeclarationError: `RequestFor` was subclassed without its ``[Reply]``.
     """
-    known = _reply_types.get(cls)
+    known: type[T] | None = _reply_types.get(cls)  # each request asks: no `cast`, a call
     if known is not None:
-        return cast("type[T]", known)
+        return known
     for owner in cls.__mro__:
         for base in owner.__dict__.get("__orig_bases__", ()):
             if typing.get_origin(base) is RequestFor:
@@ -237,25 +237,19 @@ def prepare(cls: Any) -> None:
 
 @functools.cache
 def _reader(cls: Any) -> Callable[[bytes | msgspec.Raw], Any] | None:
-    pair = readers.find_reader(cls, key_of=wire_key, structure=_converter().structure)
-    if pair is None:
-        return None
-    mirror, make = pair
-    read = msgspec.json.Decoder(mirror).decode
-    return lambda text: make(read(text))
+    return readers.find_reader(cls, key_of=wire_key, structure=_converter().structure)
 
 
 @functools.cache
 def _reply_reader(cls: Any) -> Callable[[bytes], Any] | None:
     # The answer's ``success`` is a key of the mirror, so that a failure does not fit it.
-    pair = readers.find_reader(
-        cls, key_of=wire_key, structure=_converter().structure, besides={"success": Literal[True]}
+    return readers.find_reader(
+        cls,
+        key_of=wire_key,
+        structure=_converter().structure,
+        besides={"success": Literal[True]},
+        in_array=True,
     )
-    if pair is None:
-        return None
-    mirror, make = pair
-    read = msgspec.json.Decoder(tuple[mirror]).decode  # type: ignore[valid-type]  # made just now
-    return lambda payload: make(read(payload)[0])
 
 
 def json_schema(cls: Any) -> dict[str, Any]:
