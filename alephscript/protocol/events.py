@@ -383,7 +383,7 @@ def parse_room_message(payload: Any) -> RoomMessage:
     fields = _split_object(payload)
     event = check_event(read_value(fields.get("event")))
     room = read_value(fields.get("room"))
-    if event == HubEvent.GET_SERVER_STATE and room is None:
+    if room is None and event == HubEvent.GET_SERVER_STATE:
         room = "*"
     return RoomMessage(
         event=event,
