@@ -13,6 +13,7 @@ input                meaning
 `refused`            a socket sent something that is not taken
 `acknowledged`       a socket acknowledged a `Deliver`
 `expired`            a deadline that `Deliver` or `Arm` set has passed
+`resumed`            others had their turn, as `Resume` wanted
 `disconnected`       a socket is gone, however it went
 ===================  ==========================================================
 
@@ -230,6 +231,10 @@ class Mesh:
         expired = self.requests.get(request)
         return [] if expired is None else self.requests.expire(expired)
 
+    def resumed(self) -> list[Effect]:
+        """Go on with work that was left for later."""
+        return self.requests.resume()
+
     def disconnected(self, sid: str) -> list[Effect]:
         """Forget a socket that is gone: its requests end, its rooms lose it."""
         peer = self._peers.pop(sid, None)
@@ -355,7 +360,7 @@ class Mesh:
         effects = acknowledge(peer, ack, fields) + announced
         for each in displaced:
             effects += self.requests.displace(each, room.name)
-        return effects + self.requests.put_waiting()
+        return effects + self.requests.put_waiting(room)
 
     def _resign(self, peer: Peer, name: str, ack: int | None) -> list[Effect]:
         effects = acknowledge(peer, ack, {"room": name})
@@ -413,6 +418,7 @@ class Mesh:
         request = match.request
         if request is not None and request.master is not None:
             request.answer_seen = True
+            peer.find_served().note_seen(request)
             effects += request.dialect.echo(request, message, payload, peer.name)
             if request.master.dialect.is_answered_by_event(is_certain=match.is_certain):
                 effects += self.requests.end(request, events.normalise([value]))

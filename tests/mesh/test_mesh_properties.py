@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import deque
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
@@ -108,7 +109,7 @@ def strings_in(thing: Any, seen: set[int]) -> Iterator[str]:
     inner: list[Any] = []
     if isinstance(thing, dict):
         inner = [*thing.keys(), *thing.values()]
-    elif isinstance(thing, list | tuple | set | frozenset):
+    elif isinstance(thing, list | tuple | set | frozenset | deque):
         inner = list(thing)
     elif attrs.has(type(thing)):
         inner = [getattr(thing, field.name) for field in attrs.fields(type(thing))]
