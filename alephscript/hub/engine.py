@@ -44,6 +44,7 @@ class Engine:
         namespaces: The carriers, and all else that can be joined.
         entrance: The way into the namespaces.
         make_connection: Makes a connection: the class, or what shows the packets besides.
+        dirty: See `alephscript.hub.connection.Host`.
         is_reading: Whether a websocket's messages are being handed over just now. The caller who
             sets this calls `flush` after the last of them, which spares the loop a turn.
         find_obstacle: Tells why no clients should be sent here just now, None if they may come.
@@ -72,7 +73,7 @@ class Engine:
         self.entrance = Entrance(self.namespaces, access, self.refusals)
         self.is_reading = False
         self._began = time.monotonic()
-        self._dirty: list[Connection] = []
+        self.dirty: list[Connection] = []
         # The heartbeat is one timer for all: three queues in order of time, looked at now and then.
         # By connection, so that one that ends leaves them at once, and frees all that it held.
         self._heart: asyncio.TimerHandle | None = None
@@ -169,15 +170,9 @@ class Engine:
 
     # The host of a connection
 
-    def mark(self, connection: Connection) -> None:
-        """Remember a connection that has something to send when what was read is done."""
-        if not self._dirty and not self.is_reading:
-            asyncio.get_running_loop().call_soon(self.flush)
-        self._dirty.append(connection)
-
     def flush(self) -> None:
         """Send what waits to be sent: one write a connection for all that was read."""
-        dirty, self._dirty = self._dirty, []
+        dirty, self.dirty = self.dirty, []
         for connection in dirty:
             connection.flush()
 

@@ -130,7 +130,9 @@ class Requests:
         if room is None:
             self._waiting.add(request)
             return [Arm(request.number, seconds)]
-        master = room.masters.pick(capability)
+        serving = room.masters.serving
+        # No call where there is nothing to pick, as mostly.
+        master = serving[0] if len(serving) == 1 else room.masters.pick(capability)
         assert master is not None
         request.room = room.name
         return [self._put(request, master, seconds, seconds)]
@@ -232,12 +234,14 @@ class Requests:
         self, request: OpenRequest, master: Master, left: float, seconds: float | None
     ) -> Effect:
         """Put a request to a master; see `Dialect.ask`."""
-        request.master = master
         peer = master.peer
+        request.master = master
         peer.serving[request.number] = request
         if peer.served is not None:
             peer.served.add(request)
-        return master.dialect.ask(request, master, left, seconds)
+        # `Master.dialect`, without the call.
+        dialect = peer.dialect.as_core if master.is_core else peer.dialect
+        return dialect.ask(request, master, left, seconds)
 
     # How it waits
 
@@ -387,7 +391,13 @@ class Requests:
             code = OK
         else:
             code = str(answer.get("code"))
-        return self.forget(request, code) + request.dialect.answer(request, answer)
+        effects = self.forget(request, code)
+        # `OpenRequest.dialect`, without the call.
+        dialect = request.asker.dialect
+        if request.ack is None:
+            dialect = dialect.as_core
+        effects += dialect.answer(request, answer)
+        return effects
 
     def forget(self, request: OpenRequest, code: str) -> list[Effect]:
         """End a request, and tell nobody.
