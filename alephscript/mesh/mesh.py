@@ -250,7 +250,7 @@ class Mesh:
 
     def resumed(self) -> list[Effect]:
         """Go on with work that was left for later."""
-        return self.requests.resume()
+        return self.requests.resume() + self.reports.resume()
 
     def disconnected(self, sid: str) -> list[Effect]:
         """Forget a socket that is gone: its requests end, its rooms lose it."""
@@ -477,12 +477,13 @@ class Mesh:
     def _report_state(self, peer: Peer, _: Sequence[Any], ack: int | None) -> list[Effect]:
         if self.federation is not None and self.federation.hubs:
             return [SurveyHubs(peer.sid, ack, HubEvent.GET_SERVER_STATE, None)]
-        return self.reports.tell_state(peer, ack, [])
+        return self.reports.give(peer, lambda: self.reports.tell_state(peer, ack, []))
 
     def _report_capabilities(
         self, peer: Peer, args: Sequence[Any], ack: int | None
     ) -> list[Effect]:
-        return self.reports.tell_capabilities(peer, ack, _read_first(args))
+        query = _read_first(args)
+        return self.reports.give(peer, lambda: self.reports.tell_capabilities(peer, ack, query))
 
     def _report_members(self, peer: Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:
         query = _read_first(args)
@@ -491,7 +492,7 @@ class Mesh:
             self.rooms.check(peer, "subscribe", events.check_room_name(room))
         if self.federation is not None and self.federation.hubs:
             return [SurveyHubs(peer.sid, ack, HubEvent.GET_MEMBERS, room)]
-        return self.reports.tell_members(peer, ack, room, [])
+        return self.reports.give(peer, lambda: self.reports.tell_members(peer, ack, room, []))
 
     def _ask_member(
         self, event: str, peer: Peer, args: Sequence[Any], ack: int | None
