@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -164,14 +164,23 @@ class Rooms:
         if not self.is_allowed(peer, action, room, name):
             raise PermissionDenied(f"room not allowed: {room}", [{"room": room, "action": action}])
 
-    def check_mastering(self, peer: Peer, room: Room) -> None:
+    def check_mastering(self, peer: Peer, room: Room, claimed: Collection[str] = ()) -> None:
         """Raise if a peer that is to master a room masters too many.
+
+        Args:
+            peer: The peer.
+            room: The room.
+            claimed: Rooms that the peer is to master as well, which is not decided yet.
 
         Raises:
             LimitExceeded: The peer masters as many rooms as it may.
         """
         most = self._limits.rooms_per_client
-        if room.name not in peer.mastered and len(peer.mastered) >= most:
+        if room.name in peer.mastered or room.name in claimed:
+            return
+        if len(peer.mastered) + len(claimed) >= most and (
+            len(peer.mastered.keys() | set(claimed)) >= most
+        ):
             raise self._exceeded(room, f"a client may master {most} rooms; resign from one first")
 
     def _exceeded(self, room: Room, message: str) -> LimitExceeded:
