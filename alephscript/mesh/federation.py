@@ -154,7 +154,7 @@ class Federation:
             elif not peer.mastered:
                 # The peer may have resigned, and still finish what it has: its hub will say.
                 del self._masters[peer.sid]
-        effects += self._requests.put_waiting()
+        effects += self._requests.put_waiting(room)
         self._rooms.drop_if_empty(room)
         return effects
 
@@ -212,8 +212,11 @@ class Federation:
     def unclaimed(self, claim: Claim, error: RequestError) -> list[Effect]:
         """Tell a peer that the registry could not be asked in time."""
         given_up = self._claims.settle(claim.sid, claim.room)
-        if given_up is None or claim.sid not in self._rooms.peers:
+        peer = self._rooms.peers.get(claim.sid)
+        if given_up is None or peer is None:
             return []
+        if claim.room not in peer.mastered:
+            peer.account.release(("master", claim.room))
         acks = (*given_up.acks, *given_up.waiting)
         return [Acknowledge(claim.sid, ack, error.answer()) for ack in acks]
 
@@ -221,6 +224,7 @@ class Federation:
         """Let a peer that has resigned meanwhile master a room no more."""
         room = self._rooms.get(name)
         if room is None or name not in peer.mastered:
+            peer.account.release(("master", name))
             return [Release(peer.sid, name)]
         effects = self._rooms.withdraw(peer, room)
         self._rooms.drop_if_empty(room)
@@ -324,7 +328,8 @@ class Federation:
         """Tell the members here what was said in a room at another hub."""
         event, sender = read_said(event, sender)
         message = events.RoomMessage(event, name, None, {})
-        return self._rooms.tell(self._rooms.members(name), message, data, sender)
+        # All that other hubs say takes one share: they do not tell who of their clients says it.
+        return self._rooms.tell(self._rooms.members(name), message, data, sender, self.hub)
 
     def undelivered(self, hub: str, frame: Sequence[Any]) -> list[Effect]:
         """Act on a frame that could not be sent: its hub is gone, or all are out of reach."""
@@ -387,7 +392,7 @@ class Federation:
             return self._requests.end(request, NoMaster("that member is gone").answer())
         is_decided = request.room not in request.master.peer.mastered
         self._requests.take_back(request)
-        return self._requests.put_waiting() if is_decided else []
+        return self._requests.put_or_end(request) if is_decided else []
 
     def _on_lost(self, hub: str, number: int, sid: str) -> list[Effect]:
         request = self._request_at(hub, number, sid)
