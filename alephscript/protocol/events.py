@@ -22,6 +22,7 @@ import msgspec
 
 from alephscript.errors import InvalidPayload, PayloadTooLarge, UnknownEvent
 from alephscript.protocol.json import MAX_DEPTH, is_plain, read_value, write_json
+from alephscript.protocol.text import has_controls
 from alephscript.protocol.vocabulary import HubEvent
 
 __all__ = [
@@ -258,10 +259,13 @@ def check_event(event: Any) -> str:
     """Return an event's name if any peer survives it.
 
     Raises:
-        UnknownEvent: The name is no string, empty, too long, or reserved by Socket.IO or the hub.
+        UnknownEvent: The name is no string, empty, too long, has control characters, or is
+            reserved by Socket.IO or the hub.
     """
     if not isinstance(event, str) or not event or len(event) > MAX_NAME:
         raise UnknownEvent(f"an event name is a string of 1 to {MAX_NAME} characters")
+    if has_controls(event):
+        raise UnknownEvent("an event name has no control characters")
     if event in RESERVED or event in HUB_ONLY:
         raise UnknownEvent(f"{event} is a reserved event name; choose another one")
     return event
@@ -271,7 +275,7 @@ def check_room_name(room: Any) -> str:
     """Return a room's name if it may be one.
 
     Raises:
-        InvalidPayload: The name is no string, empty or too long.
+        InvalidPayload: The name is no string, empty, too long, or has control characters.
     """
     return _check_name(room, "room")
 
@@ -335,6 +339,8 @@ def parse_declaration(payload: Any, *, room: Any = None) -> Declaration:
         features = fields.get("capabilities") or []
     if not isinstance(features, list) or not all(isinstance(f, str) and f for f in features):
         raise _invalid("features", "expected an array of capability names")
+    if any(map(has_controls, features)):
+        raise _invalid("features", _NO_CONTROLS)
     group = fields.get("group", "single")
     if group not in GROUPS:
         raise _invalid("group", f"expected one of {', '.join(GROUPS)}")
@@ -343,6 +349,8 @@ def parse_declaration(payload: Any, *, room: Any = None) -> Declaration:
         isinstance(each, dict) for each in descriptions.values()
     ):
         raise _invalid("descriptions", "expected an object of objects")
+    if any(map(has_controls, descriptions)):
+        raise _invalid("descriptions", _NO_CONTROLS)
     return Declaration(
         room=check_room_name(fields.get("room") if room is None else room),
         features=tuple(dict.fromkeys(features)),
@@ -470,9 +478,14 @@ def _check_object(payload: Any) -> dict[str, Any]:
     return payload
 
 
+_NO_CONTROLS = "a name has no control characters"
+
+
 def _check_name(value: Any, path: str) -> str:
     if not isinstance(value, str) or not value or len(value) > MAX_NAME:
         raise _invalid(path, f"expected a string of 1 to {MAX_NAME} characters")
+    if has_controls(value):
+        raise _invalid(path, _NO_CONTROLS)
     return value
 
 
