@@ -20,6 +20,7 @@ from alephscript.errors import RequestError
 from alephscript.mesh.access import Identity
 from alephscript.mesh.effects import Acknowledge, Effect
 from alephscript.mesh.meta import RequestMeta
+from alephscript.mesh.serving import Serving
 from alephscript.protocol import events
 from alephscript.protocol.events import Answer
 from alephscript.protocol.json import read_value
@@ -47,6 +48,7 @@ class Peer:
         mastered: Names of the rooms that it masters.
         requests: Its open requests, by acknowledgement id, or by minus their number.
         serving: Open requests that it is to answer, by number.
+        served: The same by what they ask, if that was ever needed; see `find_served`.
     """
 
     __slots__ = (
@@ -61,6 +63,7 @@ class Peer:
         "registration",
         "requests",
         "rooms",
+        "served",
         "serving",
         "sid",
     )
@@ -83,6 +86,7 @@ class Peer:
         self.mastered: dict[str, None] = {}
         self.requests: dict[int, OpenRequest] = {}
         self.serving: dict[int, OpenRequest] = {}
+        self.served: Serving | None = None
         self.speak(dialect)
         self.rename((identity and identity.usuario) or "--")
 
@@ -103,6 +107,12 @@ class Peer:
         self.registration = registration
         self.speak(dialect)
         self.rename(registration.name)
+
+    def find_served(self) -> Serving:
+        """Find the open requests that this peer is to answer by what they ask."""
+        if self.served is None:
+            self.served = Serving(self.serving.values())
+        return self.served
 
     def find_request(self, fields: Any) -> OpenRequest | None:
         """Find the open request of this peer that ``{request: <its acknowledgement id>}`` means."""
@@ -156,6 +166,7 @@ class OpenRequest(msgspec.Struct, eq=False):
         room: The room that was asked, as far as it is known.
         master: The declaration that is to answer it; None while the request waits for one.
         answer_seen: Whether a SET_ event of the master has told the asker already.
+        losses: How many masters have been lost that were to answer it.
     """
 
     number: int
@@ -169,6 +180,7 @@ class OpenRequest(msgspec.Struct, eq=False):
     room: str
     master: Master | None = None
     answer_seen: bool = False
+    losses: int = 0
 
     @property
     def event(self) -> str:

@@ -38,7 +38,7 @@ class HubEvent(StrEnum):
     ROOM_MESSAGE = "ROOM_MESSAGE"
     """client → hub: ``{event, room, data}`` The room gets the inner event; the answer has
     ``room`` and ``members``, a count, or is the inner event's own. A request to a core master
-    comes in it, too."""
+    comes in it, too. Native clients say most events without this envelope."""
 
     GET_SERVER_STATE = "GET_SERVER_STATE"
     """client → hub: ``any`` The client asks who is where; the answer is the state, and the
@@ -114,7 +114,7 @@ class MetaKey(StrEnum):
 
     ROOM = "room"
     """question, request, event: The room; a question without one leaves its choice to the
-    hub."""
+    hub. A client that sends any other event with it says that event in the room."""
 
     MEMBER = "member"
     """question: Socket id of the member that GET_MEMBER_PING, GET_MEMBER_INFO or
