@@ -278,7 +278,7 @@ def check_room_name(room: Any) -> str:
         InvalidPayload: The name is no string, empty, too long, or has control characters.
     """
     # As `_check_name` does, without the call: each event that is said in a room comes by here.
-    if type(room) is str and 0 < len(room) <= MAX_NAME:
+    if type(room) is str and 0 < len(room) <= MAX_NAME and room.isprintable():
         return room
     return _check_name(room, "room")
 

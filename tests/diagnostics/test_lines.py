@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import io
 import logging
-from typing import Any
 
 import pytest
 from hypothesis import given, settings, strategies as st
@@ -66,8 +65,7 @@ async def test_a_client_logs_an_event_of_any_name_on_one_line(
 ) -> None:
     """On a hub that lets such names pass, as others do."""
     name = "X\nCRITICAL alephscript: password of root is hunter2\x1b[2J"
-    check: Any = lambda event: event  # noqa: E731
-    monkeypatch.setattr(events, "check_event", check)
+    monkeypatch.setattr(events, "has_controls", lambda _: False)
     async with (
         InMemoryMesh() as mesh,
         AlephScriptClient(mesh, usuario="listener") as listener,
