@@ -174,7 +174,8 @@ async def test_the_upgrade_ends_the_poll_and_keeps_the_socket(hub: Hub, poller: 
         await upgraded(poller, peer)
         assert await waiting == ["6"]
         assert (await peer.ask("GET_SERVER_STATE"))["socketId"] in before[0]
-        assert await poller.get() == ["6"]
+        for method, body in (("GET", None), ("POST", "2")):
+            assert (await poller.request(method, body))[0] == 400
         with pytest.raises(InvalidStatus):
             await connect(poller.upgrade_url(), compression=None)
         assert len(hub._engine.connections) == 1
