@@ -100,7 +100,6 @@ class Connection:
         heard_at: When the client last answered a ping, in the loop's time.
         opened_at: When the connection was opened, seconds since 1970.
         handshake: How the connection came about, where an `Access` asks that.
-        joining: The namespaces whose `Access` is deciding about the client just now.
     """
 
     __slots__ = (
@@ -115,7 +114,6 @@ class Connection:
         "handshake",
         "heard_at",
         "id",
-        "joining",
         "opened_at",
         "sids",
     )
@@ -123,7 +121,6 @@ class Connection:
     def __init__(self, host: Host, connection_id: str, handshake: Handshake | None) -> None:
         self.id = connection_id
         self.handshake = handshake
-        self.joining: frozenset[str] = frozenset()
         self.sids: dict[str, str] = {}
         self.closed = False
         self.heard_at = 0.0
