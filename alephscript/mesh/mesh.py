@@ -31,7 +31,7 @@ the room, with an event to be said there, cancel, stream and report (docs/refere
 May go in: inputs, and what each event of a peer means. May not: a rule that another module of this
 folder is about. All mesh state changes in this folder and nowhere else. Pure: no socket, no clock,
 no task. Arguments may come unread (`msgspec.Raw`): what is only passed on stays so, what matters is
-read (decision 0004).
+read (decision 0004). Over 500 lines, because each event of a peer has its handler here.
 """
 
 from __future__ import annotations
