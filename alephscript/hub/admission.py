@@ -14,6 +14,7 @@ from typing import Any
 
 from alephscript.diagnostics.redaction import redacted
 from alephscript.mesh.access import Access, Handshake, Identity, Refusal
+from alephscript.protocol.text import has_controls
 
 __all__ = ["Admit", "identify", "make_admission"]
 
@@ -97,7 +98,10 @@ async def identify(access: Access, auth: Any, handshake: Handshake) -> Identity 
 async def _authenticate(access: Access, auth: Any, handshake: Handshake) -> Identity | Refusal:
     try:
         verdict = access.authenticate(auth, handshake)
-        return await verdict if inspect.isawaitable(verdict) else verdict
+        if inspect.isawaitable(verdict):
+            verdict = await verdict
+        # A proven name is shown before, and in place of, the one that is registered.
+        is_fit = not (isinstance(verdict, Identity) and has_controls(verdict.usuario or ""))
     except Exception as exc:
         name = type(access).__name__
         logger.error(
@@ -107,3 +111,4 @@ async def _authenticate(access: Access, auth: Any, handshake: Handshake) -> Iden
             extra={"access": name, "namespace": handshake.namespace},
         )
         return Refusal()
+    return verdict if is_fit else Refusal()

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ipaddress
-import re
 import secrets
 import socket
 import ssl
@@ -28,6 +27,7 @@ from alephscript.hub.pages import MeshPage
 from alephscript.hub.sockets.listening import Listener, counted, raise_descriptor_limit
 from alephscript.hub.sockets.lobby import Arrival, Lobby
 from alephscript.mesh.access import Access
+from alephscript.mesh.budget import Budget
 from alephscript.mesh.limits import DEFAULT_LIMITS, Limits
 from alephscript.mesh.mesh import Mesh
 from alephscript.protocol import events
@@ -118,6 +118,7 @@ class Hub:
             [*_LOOPBACK, host, *allowed_hosts] if access is None else None,
             is_private=self._is_private,
         )
+        budget = Budget(limits)
         self._engine = Engine(
             {
                 namespace: Mesh(
@@ -128,6 +129,7 @@ class Hub:
                     incarnation=secrets.token_hex(8),
                     limits=limits,
                     authorize=None if access is None else access.authorize,
+                    budget=budget,
                 )
                 for namespace in events.NAMESPACES
             },
@@ -310,6 +312,7 @@ class Hub:
     async def _join(self, url: str) -> None:
         """Join the hubs that share a Redis."""
         try:
+            from alephscript.hub.cluster.addresses import show_address
             from alephscript.hub.cluster.cluster import Cluster
             from alephscript.hub.cluster.redis import RedisRegistry
         except ModuleNotFoundError as exc:
@@ -319,15 +322,22 @@ class Hub:
         if self._cluster is None:
             try:
                 self._cluster = Cluster(self._engine, RedisRegistry(url))
-            except ValueError as exc:
-                raise HubError(f"{_without_password(url)} is no address of a Redis: {exc}") from exc
+            except ValueError:
+                # Without its text, which quotes parts of the address.
+                raise HubError(
+                    f"{show_address(url) or 'redis=… (--redis)'} is no address of a Redis; write "
+                    "redis://127.0.0.1:6379/0, and in a password % / ? # @ : as %25 %2F %3F %23 "
+                    "%40 %3A"
+                ) from None
         try:
             await self._cluster.open()
         except OSError as exc:
+            shown = show_address(url)
+            where = "the given address" if shown is None else f"{shown}: {exc}"
             raise HubError(
-                f"cannot reach Redis at {_without_password(url)}: {exc}; start one there, or leave "
-                "redis=… (--redis) out to run one hub alone"
-            ) from exc
+                f"cannot reach Redis at {where}; start one there, or leave redis=… (--redis) out "
+                "to run one hub alone"
+            ) from None
 
     def _bind(self) -> socket.socket:
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
@@ -369,10 +379,6 @@ def _pages_of(folder: Path) -> Path:
         f"{folder} holds no Admin UI; `npm install @socket.io/admin-ui` makes "
         "node_modules/@socket.io/admin-ui"
     )
-
-
-def _without_password(url: str) -> str:
-    return re.sub(r"//[^/@]*@", "//", url)
 
 
 def _is_loopback(host: str) -> bool:

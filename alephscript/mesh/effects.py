@@ -13,6 +13,7 @@ effect              what the shell does
                     once each
 `Arm`               calls `Mesh.expired` with the request's number after so many
                     seconds
+`Resume`            calls `Mesh.resumed` when others have had their turn
 `Ended`             forgets the deadline: the request has ended
 `Claim`             has the registry make a peer master of a room; calls
                     `Federation.claimed`
@@ -49,6 +50,7 @@ __all__ = [
     "Emit",
     "Ended",
     "Release",
+    "Resume",
     "SubscribeRoom",
     "SurveyHubs",
     "ToHub",
@@ -104,6 +106,10 @@ class Arm(msgspec.Struct, frozen=True):
     seconds: float
 
 
+class Resume(msgspec.Struct, frozen=True):
+    """Call `Mesh.resumed` on the next turn: more is to be done than others can wait for."""
+
+
 class Ended(msgspec.Struct, frozen=True):
     """Forget the deadline of a request, which has ended.
 
@@ -140,7 +146,6 @@ class Claim(msgspec.Struct, frozen=True):
     Attributes:
         sid: The peer's socket id.
         name: What others see as its name.
-        ack: The peer's acknowledgement id, None if it wants no acknowledgement.
         room: The room.
         declared: The peer's declaration, as JSON values.
         is_core: Whether the peer declared inside ROOM_MESSAGE.
@@ -151,7 +156,6 @@ class Claim(msgspec.Struct, frozen=True):
 
     sid: str
     name: str
-    ack: int | None
     room: str
     declared: Mapping[str, Any]
     is_core: bool
@@ -230,5 +234,6 @@ Effect = (
     | Deliver
     | Acknowledge
     | Arm
+    | Resume
     | Ended
 )

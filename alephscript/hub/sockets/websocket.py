@@ -60,10 +60,16 @@ class _WebSocket(asyncio.Protocol):
 
     Attributes:
         take: See `OpenWebSocket`.
+        write: See `WebSocket`.
+        backlog: See `WebSocket`.
     """
 
     def __init__(self, connections: set[Any], engine: Engine, handover: Handover) -> None:
         self.take: Callable[[bytes], None] = _ignore
+        # From `connection_made` on, which is called first, the transport's own method, and nothing
+        # waits: two calls less a write. Both change for as long as the peer does not read.
+        self.write: Callable[[bytes], None] = _ignore
+        self.backlog: Callable[[], int] = int
         self._connections = connections
         self._engine = engine
         self._handover = handover
@@ -73,14 +79,14 @@ class _WebSocket(asyncio.Protocol):
         self._read: Callable[[bytes], list[bytes]] = self._shake_hands
         self._open = False
         # Of a peer that does not read: bytes that the transport has, and those that wait for it.
-        self._is_stuck = False
         self._stuck_bytes = 0
         self._held = bytearray()
-        self._transport: asyncio.Transport  # from connection_made on, which is called first
+        self._transport: asyncio.Transport  # from `connection_made` on, too
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
         self._transport.set_write_buffer_limits(high=_HIGH_WATER)
+        self.write = self._transport.write
         self._connections.add(self)
 
     def data_received(self, data: bytes) -> None:
@@ -100,7 +106,9 @@ class _WebSocket(asyncio.Protocol):
         if reader.reply:
             self.write(reader.reply)
             reader.reply = b""
-            if reader.closed:
+            if reader.closed and self._transport.get_write_buffer_size():
+                self._transport.abort()  # see `close`
+            elif reader.closed:
                 self._transport.close()
             elif self.backlog() > engine.limits.backlog_bytes:
                 self._transport.abort()
@@ -111,33 +119,25 @@ class _WebSocket(asyncio.Protocol):
 
     # WebSocket
 
-    def write(self, data: bytes) -> None:
-        if self._transport.is_closing():
-            return
-        if self._is_stuck:
-            self._held += data
-        else:
-            self._transport.write(data)
-
-    def backlog(self) -> int:
-        return self._stuck_bytes + len(self._held)
-
     def pause_writing(self) -> None:
         """Keep what is to be written here: asyncio's size of its own pieces is a sum over them."""
-        self._is_stuck = True
         self._stuck_bytes = self._transport.get_write_buffer_size()
+        self.write, self.backlog = self._held.extend, self._count_backlog
 
     def resume_writing(self) -> None:
         """Write what was kept, in one piece."""
-        self._is_stuck, self._stuck_bytes = False, 0
-        held, self._held = self._held, bytearray()
+        held, self._held, self._stuck_bytes = self._held, bytearray(), 0
+        self.write, self.backlog = self._transport.write, int
         if held:
             self.write(bytes(held))
+
+    def _count_backlog(self) -> int:
+        return self._stuck_bytes + len(self._held)
 
     def close(self, reason: str = "") -> None:
         if self._held or self._transport.get_write_buffer_size():
             self._transport.abort()  # a peer that does not read would keep the socket for ever
-        else:
+        elif not self._transport.is_closing():
             self.write(write_close_frame(_OK, reason))
             self._transport.close()
 
@@ -170,5 +170,5 @@ class _WebSocket(asyncio.Protocol):
         return []
 
 
-def _ignore(message: bytes) -> None:
-    """Take nothing: no message comes before the handshake is done."""
+def _ignore(data: bytes) -> None:
+    """Do nothing: before a connection is made there is nothing to take and nowhere to write."""
