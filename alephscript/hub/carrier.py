@@ -112,16 +112,18 @@ class Carrier:
         else:
             self.carry(self.mesh.received(sid, name, args, ack))
 
-    def acknowledged(self, sid: str, ack: int | None, payload: bytes) -> None:
+    def acknowledged(self, sid: str, ack: int | None, payload: bytes) -> bool:
         """Handle a client's acknowledgement; see `Namespace`."""
         if ack is None:
-            return
+            return False
         try:
             values = packets.split_values(payload)
         except RequestError as error:
             # The request ends all the same: its asker gets the error for an answer.
             values = [msgspec.Raw(_encode(error.answer()))]
-        self.carry(self.mesh.acknowledged(sid, ack, values))
+        effects = self.mesh.acknowledged(sid, ack, values)
+        self.carry(effects)
+        return effects != []
 
     def refused(self, sid: str, ack: int | None, error: RequestError) -> None:
         """Answer an event that is not taken; see `Namespace`."""

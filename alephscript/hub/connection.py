@@ -35,6 +35,10 @@ _LAST_POLL_SECONDS = 1.0
 _LONGEST_REASON = 40
 """Characters; a close frame takes 123 bytes."""
 
+_FRAME_CREDIT = 5_000
+"""Packets that are no events, control frames and fragments that a client may send a second, and as
+many at once; answers that were asked for cost nothing. Honest ones are rare."""
+
 _POLL_MESSAGES = 16
 """A python-engineio client drops a body of more messages than this, all of it (decision 0007)."""
 
@@ -112,6 +116,8 @@ class Connection:
     __slots__ = (
         "_credit",
         "_credited_at",
+        "_frame_credit",
+        "_framed_at",
         "_frames",
         "_host",
         "_is_doomed",
@@ -135,6 +141,8 @@ class Connection:
         self._host = host
         self._credit = host.limits.events_per_second * 2  # events that may come at once
         self._credited_at = time.monotonic()
+        self._frame_credit = _FRAME_CREDIT
+        self._framed_at = self._credited_at
         self._polling: _Polling | None = _Polling(host.limits.message_bytes)
         self._websocket: WebSocket | None = None
         self._frames: list[bytes] = []
@@ -199,7 +207,7 @@ class Connection:
 
     # From the client
 
-    def receive(self, message: bytes) -> None:
+    def receive(self, message: bytes) -> None:  # noqa: C901 - hot: no further call a packet
         """Handle one Engine.IO message; an invalid one closes the connection."""
         if self.closed:
             return  # the message came in one segment with a goodbye; a CONNECT would stay for ever
@@ -209,7 +217,8 @@ class Connection:
             self.close("its message is too large")
             return
         if message[:1] != packets.MESSAGE:
-            self._receive_engine_message(message)
+            if self.spend(1):
+                self._receive_engine_message(message)
             return
         try:
             kind, namespace, ack, payload = packets.parse_packet(message)
@@ -218,9 +227,11 @@ class Connection:
             return
         sid = self.sids.get(namespace)
         if sid is None or (kind is not _EVENT and kind is not _ACK):
-            host.control(self, kind, namespace, ack, payload)
+            if self.spend(1):
+                host.control(self, kind, namespace, ack, payload)
         elif kind is _ACK:
-            host.namespaces[namespace].acknowledged(sid, ack, payload)
+            if not host.namespaces[namespace].acknowledged(sid, ack, payload):
+                self.spend(1)
         else:
             # Counted down, so that time is asked for only when the credit is used up.
             self._credit -= 1
@@ -244,6 +255,25 @@ class Connection:
             self.close("the client closed it")
         elif kind not in (packets.UPGRADE, packets.NOOP):
             self.close(f"no Engine.IO message begins with {kind!r}")
+
+    def spend(self, packets: int) -> bool:
+        """Count packets and frames that are no events; too many end the connection.
+
+        Returns:
+            Whether the connection goes on.
+        """
+        self._frame_credit -= packets
+        if self._frame_credit >= 0:
+            return True
+        now = time.monotonic()
+        earned = int((now - self._framed_at) * _FRAME_CREDIT)
+        if earned > 0:
+            self._frame_credit = min(self._frame_credit + earned, _FRAME_CREDIT)
+            self._framed_at = now
+        if self._frame_credit < 0:
+            self._host.refusals["events_per_second"] += 1
+            self.close("it sends too many packets a second")
+        return not self.closed
 
     def _earn_credit(self) -> bool:
         """Take the credit of the time that has passed; say whether it is enough for one event."""

@@ -170,7 +170,7 @@ class HubApp:
                 return 200, _TEXT, body
             body = await _body(receive, self._engine.limits.message_bytes)
             for message in packets.split_polling(body):
-                connection.receive(message)
+                connection.receive(message)  # a closed one takes nothing
         except (ProtocolError, PayloadTooLarge) as error:
             if isinstance(error, PayloadTooLarge):
                 self._engine.refusals["message_bytes"] += 1

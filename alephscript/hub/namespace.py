@@ -61,8 +61,12 @@ class Namespace(Protocol):
         """
         ...
 
-    def acknowledged(self, sid: str, ack: int | None, payload: bytes) -> None:
-        """Handle a client's acknowledgement; the arguments are those of `received`."""
+    def acknowledged(self, sid: str, ack: int | None, payload: bytes) -> bool:
+        """Handle a client's acknowledgement; the arguments are those of `received`.
+
+        Returns:
+            Whether it was waited for.
+        """
         ...
 
     def refused(self, sid: str, ack: int | None, error: RequestError) -> None:

@@ -112,9 +112,15 @@ class Handover:
         else:
             self._connection.close("its websocket is gone")
 
+    def spend(self, frames: int) -> None:
+        """Count frames that were no whole message; too many end the connection."""
+        if self._connection is not None:
+            self._connection.spend(frames)
+
     def _probe(self, websocket: OpenWebSocket, message: bytes) -> None:
         """Handle a message of a websocket that a polling client tries out."""
         assert self._connection is not None
+        self._connection.spend(1)
         if self._connection.closed or self._connection.upgraded:
             websocket.close()  # the client is gone, or another websocket was first
         elif message == packets.PING + packets.PROBE:
