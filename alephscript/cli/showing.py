@@ -50,6 +50,8 @@ async def _state(options: argparse.Namespace) -> None:
             make_cell(*room.get("features", ())),
             make_cell(members, most=None),
         )
+    if mesh_state.get("omitted"):
+        table.caption = f"{mesh_state['omitted']} more rooms and members, too many for one answer"
     console.print(table)
 
 
