@@ -7,6 +7,7 @@ decided where the question is asked (`joining`, `http`, `sockets`).
 from __future__ import annotations
 
 import inspect
+import ipaddress
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -23,7 +24,9 @@ Admit = Callable[[Mapping[str, str]], str | None]
 """Says why a request is not taken, by its headers (lower-case names); None if it is taken."""
 
 
-def make_admission(origins: Sequence[str] | str, hosts: Sequence[str] | None) -> Admit:
+def make_admission(
+    origins: Sequence[str] | str, hosts: Sequence[str] | None, *, is_private: bool = True
+) -> Admit:
     """Make the rule that takes requests of no browser, of the hub's own pages, and of ``origins``.
 
     Args:
@@ -31,6 +34,9 @@ def make_admission(origins: Sequence[str] | str, hosts: Sequence[str] | None) ->
         hosts: The names that the hub goes by, without a port; None for any. A hub without an
             `Access` has to look, since any website can give its own name this machine's address
             (DNS rebinding; decision 0029).
+        is_private: Whether only programs on this machine can ask. Beyond, the machine has
+            addresses that the hub need not know: any IP address is taken for its own, and from
+            programs that are no browsers a name without a dot, which no website has.
     """
     allowed = {origins} if isinstance(origins, str) else set(origins)
     known = None if hosts is None else {host.lower() for host in hosts}
@@ -38,8 +44,13 @@ def make_admission(origins: Sequence[str] | str, hosts: Sequence[str] | None) ->
     def admit(headers: Mapping[str, str]) -> str | None:
         # Headers of proxies say nothing: anybody can send them.
         origin, host = headers.get("origin"), headers.get("host")
-        if known is not None and host is not None and _without_port(host) not in known:
-            return "this hub goes by another name; allowed_hosts (--allowed-host) adds one"
+        if known is not None and host is not None:
+            name = _without_port(host)
+            is_own = name in known or (
+                not is_private and (_is_address(name) or (origin is None and "." not in name))
+            )
+            if not is_own:
+                return "this hub goes by another name; allowed_hosts (--allowed-host) adds one"
         if (
             origin is None
             or "*" in allowed
@@ -55,6 +66,14 @@ def make_admission(origins: Sequence[str] | str, hosts: Sequence[str] | None) ->
 def _without_port(host: str) -> str:
     name, _, port = host.rpartition(":")
     return (name if name and port.isdecimal() else host).strip("[]").lower()
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 async def identify(access: Access, auth: Any, handshake: Handshake) -> Identity | Refusal:
