@@ -95,6 +95,7 @@ TRACE_CONTEXT = ("traceparent", "tracestate")
 _TRACEPARENT = re.compile(
     r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
 )
+_NO_CONTROLS = "a name has no control characters"
 _TRACESTATE = re.compile(r"[\x20-\x7e]{1,512}")
 
 Answer = dict[str, Any]
@@ -348,8 +349,6 @@ def parse_declaration(payload: Any, *, room: Any = None) -> Declaration:
         isinstance(each, str) and 0 < len(each) <= MAX_NAME for each in features
     ):
         raise _invalid("features", f"expected an array of names of 1 to {MAX_NAME} characters")
-    if any(map(has_controls, features)):
-        raise _invalid("features", _NO_CONTROLS)
     group = fields.get("group", "single")
     if group not in GROUPS:
         raise _invalid("group", f"expected one of {', '.join(GROUPS)}")
@@ -358,8 +357,8 @@ def parse_declaration(payload: Any, *, room: Any = None) -> Declaration:
         isinstance(each, dict) for each in descriptions.values()
     ):
         raise _invalid("descriptions", "expected an object of objects")
-    if any(map(has_controls, descriptions)):
-        raise _invalid("descriptions", _NO_CONTROLS)
+    if any(map(has_controls, (*features, *descriptions))):
+        raise _invalid("features", _NO_CONTROLS)
     return Declaration(
         room=check_room_name(fields.get("room") if room is None else room),
         features=tuple(dict.fromkeys(features)),
@@ -486,9 +485,6 @@ def _check_object(payload: Any) -> dict[str, Any]:
     if not isinstance(payload, dict):
         raise _invalid("", "expected an object")
     return payload
-
-
-_NO_CONTROLS = "a name has no control characters"
 
 
 def _check_name(value: Any, path: str) -> str:
