@@ -52,7 +52,9 @@ class Entrance:
         self._access = access
         self._refusals = refusals
         self._decisions: set[asyncio.Task[None]] = set()  # a loop keeps no task alive
-        self._expiries: Deadlines[Connection] = Deadlines(_expire)
+        # Each identity has its own end: one that lasts longer, shown for another namespace, does
+        # not prolong it.
+        self._expiries: Deadlines[tuple[Connection, str]] = Deadlines(_expire)
 
     def control(
         self, connection: Connection, kind: Kind, namespace: str, ack: int | None, payload: bytes
@@ -67,6 +69,7 @@ class Entrance:
         joined = self._namespaces[namespace]
         if kind is Kind.DISCONNECT:
             del connection.sids[namespace]
+            self._expiries.forget((connection, namespace))
             joined.left(sid)
         elif kind is Kind.BINARY_EVENT:
             error = InvalidPayload("binary payloads are not accepted; send JSON")
@@ -78,8 +81,8 @@ class Entrance:
 
     def leave_all(self, connection: Connection) -> None:
         """Take a connection that has ended out of all namespaces."""
-        self._expiries.forget(connection)
         for namespace, sid in connection.sids.items():
+            self._expiries.forget((connection, namespace))
             self._namespaces[namespace].left(sid)
         connection.sids.clear()
 
@@ -133,7 +136,8 @@ class Entrance:
             return
         self._join(connection, name, namespace, verdict)
         if verdict.expires_at is not None:
-            self._expiries.set(connection, max(0.0, verdict.expires_at - time.time()))
+            left = max(0.0, verdict.expires_at - time.time())
+            self._expiries.set((connection, name), left)
 
     def _join(
         self,
@@ -153,5 +157,6 @@ def _refuse(connection: Connection, namespace: str, reason: str) -> None:
     connection.send(packets.write_packet(Kind.CONNECT_ERROR, namespace, payload=refusal))
 
 
-def _expire(connection: Connection) -> None:
+def _expire(key: tuple[Connection, str]) -> None:
+    connection, _ = key
     connection.close("its identity has expired")

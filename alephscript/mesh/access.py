@@ -14,6 +14,7 @@ from __future__ import annotations
 import abc
 import hmac
 from collections.abc import Awaitable, Mapping
+from secrets import token_hex
 from typing import Any, Literal
 
 import attrs
@@ -78,8 +79,8 @@ class Refusal:
     """The decision not to let a client in.
 
     Attributes:
-        reason: The text that the client gets: ``unauthorized``, ``room required``, ``room not
-            allowed``, or words of yours that give nothing away.
+        reason: The text that the client gets: ``unauthorized``, ``room required``, or words of
+            yours that give nothing away.
     """
 
     reason: str = "unauthorized"
@@ -163,15 +164,16 @@ class RoomSecrets(Access):
         if not secrets or not all(secrets.values()):
             raise ValueError("each room needs a secret that is not empty")
         self._secrets = dict(secrets)
+        self._nobodys = token_hex()
 
     def authenticate(self, auth: Any, handshake: Handshake) -> Identity | Refusal:  # noqa: ARG002
         """Let in a client that has the secret of the room that it names."""
         room = _field(auth, "room")
         if not isinstance(room, str) or not room:
             return Refusal("room required")
-        secret = self._secrets.get(room)
-        if secret is None:
-            return Refusal("room not allowed")
+        # A room that there is not has a secret that nobody knows, and the same answer: which rooms
+        # there are is not for everybody to know.
+        secret = self._secrets.get(room, self._nobodys)
         if not _equals(secret, _field(auth, "token")):
             return Refusal()
         return Identity(suggested=_suggested(auth), rooms=frozenset({room}))

@@ -133,7 +133,7 @@ class Native(_ShapesAnswers, _AtThisHub):
         meta = {
             "id": str(number),
             "room": request.room,
-            "caller": request.asker.caller,
+            "caller": request.asker.name,
             "timeoutMs": round(left * 1000),
         }
         if request.meta.extras:

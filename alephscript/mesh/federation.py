@@ -245,6 +245,7 @@ class Federation:
         return [
             {
                 "sid": peer.sid,
+                "name": peer.name,
                 "rooms": list(peer.rooms),
                 "masters": list(peer.mastered),
                 "registration": peer.registration
@@ -311,7 +312,8 @@ class Federation:
         master = self._find_master(sid, name) if name else self._find_member(asker, sid)
         if master is None:
             return [ToHub(hub, ("moved", number, sid))]
-        meta = RequestMeta(room=name or None, seconds=about["seconds"], extras=about["extras"])
+        extras = self._own_chain(hub, about["extras"])
+        meta = RequestMeta(room=name or None, seconds=about["seconds"], extras=extras)
         question = events.RoomMessage(event, name or "", data, about["envelope"])
         return self._requests.ask_master(asker, question, master, number, meta)
 
@@ -321,9 +323,9 @@ class Federation:
 
     def _on_more(self, hub: str, number: Any, sid: Any, parts: Any) -> list[Effect]:
         request, parts = self._request_from(hub, number, sid), read_value(parts)
-        if request is None or request.master is None or not is_part_count(parts):
+        if request is None or not is_part_count(parts):
             return []
-        return request.master.dialect.grant(request, request.master, parts)
+        return self._requests.grant(request, parts)
 
     def _on_answer(self, hub: str, number: Any, sid: Any, answer: Any, seen: Any) -> list[Effect]:
         request = self._request_at(hub, number, sid)
@@ -375,6 +377,17 @@ class Federation:
     def _remote(self, sid: str, hub: str) -> Peer:
         # Its hub understands all that is said of requests here, whatever the peer speaks there.
         return Peer(sid, sid, self._dialects.choose_remote(reads_meta=True), hub=hub)
+
+    def _own_chain(self, hub: str, extras: Mapping[str, Any]) -> dict[str, Any]:
+        """Name the requests of a chain as this hub does: its own by number, others with their hub.
+
+        Hubs count alike: a number of another hub alone would mean some request of this one.
+        """
+        fields = dict(extras)
+        if "chain" in fields:
+            chain = (each if _MARK in each else f"{hub}{_MARK}{each}" for each in fields["chain"])
+            fields["chain"] = [each.removeprefix(self.prefix) for each in chain]
+        return fields
 
     def _find_peer(self, entry: Entry) -> Peer | None:
         """Find the peer that an entry means; None if it was at this hub and is gone."""
@@ -433,6 +446,7 @@ class Federation:
             registration = events.parse_registration(counted["registration"])
             reads_meta = registration.is_native
             peer.register(registration, self._dialects.choose_remote(reads_meta=reads_meta))
+        peer.rename(counted["name"])  # its hub knows what is proven
         return peer
 
     def _request_from(self, hub: str, number: Any, sid: Any) -> OpenRequest | None:

@@ -46,7 +46,7 @@ from alephscript.mesh.effects import Acknowledge, Denied, Effect, Emit, Release,
 from alephscript.mesh.federation import Federation
 from alephscript.mesh.history import History
 from alephscript.mesh.limits import DEFAULT_LIMITS, Limits
-from alephscript.mesh.meta import NO_META, is_part_count, parse_meta
+from alephscript.mesh.meta import NO_META, is_part_count, parse_meta, parse_number
 from alephscript.mesh.peers import Master, Peer, acknowledge
 from alephscript.mesh.reports import Reports
 from alephscript.mesh.requests import Requests
@@ -59,9 +59,6 @@ __all__ = ["Mesh"]
 
 _Handler = Callable[[Peer, Sequence[Any], int | None], list[Effect]]
 """Takes the peer that sent an event, the event's arguments, and the acknowledgement id."""
-
-_MOST_DIGITS = 15
-"""Digits of a request's number; `int` takes time for more, and a hub counts no further."""
 
 _NO_EXTRAS: dict[str, Any] = {}
 """Shared by all direct questions, which have no envelope with further keys."""
@@ -415,21 +412,23 @@ class Mesh:
         effects = acknowledge(peer, ack, {})
         fields = _read_first(args)
         request = peer.find_request(fields)
-        if request is None or request.master is None or not is_part_count(fields.get("parts")):
+        if request is None or not is_part_count(fields.get("parts")):
             return effects
-        return effects + request.master.dialect.grant(request, request.master, fields["parts"])
+        return effects + self.requests.grant(request, fields["parts"])
 
     def _note(self, event: str, peer: Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:
         """Pass on to an asker a part of its answer, or progress."""
         effects = acknowledge(peer, ack, {})
         meta = read_value(args[1]) if len(args) > 1 else None
-        number = meta.get("id") if isinstance(meta, dict) else None
-        if not (isinstance(number, str) and number.isdecimal() and len(number) <= _MOST_DIGITS):
+        number = parse_number(meta.get("id") if isinstance(meta, dict) else None)
+        request = None if number is None else peer.serving.get(number)
+        if request is None:
             return effects
-        request = peer.serving.get(int(number))
-        return (
-            effects if request is None else effects + request.dialect.note(request, event, args[0])
-        )
+        if event == HubEvent.REQUEST_PART:
+            overrun = self.requests.spend(request)
+            if overrun is not None:
+                return effects + overrun
+        return effects + request.dialect.note(request, event, args[0])
 
     # What is asked about the hub, or about a member
 

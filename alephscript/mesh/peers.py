@@ -40,9 +40,8 @@ class Peer:
     Attributes:
         reads_meta: As `Dialect.reads_meta` of its dialect.
         registration: What the peer registered as; None before that.
-        name: What other members see as its name.
-        caller: The name that a master sees as ``caller``; with an `Access`, the authenticated
-            ``usuario``.
+        name: What other members see as its name: an authenticated ``usuario`` alone, since a
+            ``sesion`` behind it could make the name of somebody else of both; else both.
         rooms: Names of the rooms that it is in, in the order of subscribing.
         mastered: Names of the rooms that it masters.
         requests: Its open requests, by acknowledgement id, or by minus their number.
@@ -50,7 +49,6 @@ class Peer:
     """
 
     __slots__ = (
-        "caller",
         "dialect",
         "engine_id",
         "hub",
@@ -84,7 +82,7 @@ class Peer:
         self.requests: dict[int, OpenRequest] = {}
         self.serving: dict[int, OpenRequest] = {}
         self.speak(dialect)
-        self.rename((identity and identity.usuario) or "--")
+        self.rename("--")
 
     def speak(self, dialect: Dialect) -> None:
         """Take a dialect."""
@@ -93,10 +91,9 @@ class Peer:
         self.reads_meta = dialect.reads_meta
 
     def rename(self, name: str) -> None:
-        """Take a name; masters see an authenticated one instead, if there is one."""
-        self.name = name
-        # Kept, not computed: each request names its caller.
-        self.caller = (self.identity and self.identity.usuario) or name
+        """Take a name, unless the peer has an authenticated one."""
+        # Kept, not computed: each request names its asker.
+        self.name = (self.identity and self.identity.usuario) or name
 
     def register(self, registration: events.Registration, dialect: Dialect) -> None:
         """Take a registration, and the dialect that it announces."""
@@ -156,6 +153,7 @@ class OpenRequest(msgspec.Struct, eq=False):
         room: The room that was asked, as far as it is known.
         master: The declaration that is to answer it; None while the request waits for one.
         answer_seen: Whether a SET_ event of the master has told the asker already.
+        credit: Parts of the answer that the asker has granted and the master has not sent.
     """
 
     number: int
@@ -169,6 +167,7 @@ class OpenRequest(msgspec.Struct, eq=False):
     room: str
     master: Master | None = None
     answer_seen: bool = False
+    credit: int = 0
 
     @property
     def event(self) -> str:

@@ -81,7 +81,7 @@ class Reports:
                 {
                     "name": self._namespace,
                     "socketsCount": len(seen),
-                    "sockets": [{"id": f"/{each.name}"} for each in registered],
+                    "sockets": [{"id": f"/{each.name}"} for each in seen if each.registration],
                 }
             ],
             "miembros": [{"usuario": u, "sesiones": s} for u, s in sesiones.items()],
@@ -102,7 +102,7 @@ class Reports:
                     **registration.extras,
                     "usuario": registration.usuario,
                     "sesion": registration.sesion,
-                    "name": registration.name,
+                    "name": member.name,
                 }
                 for member in members
                 if (registration := member.registration)

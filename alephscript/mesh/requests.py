@@ -11,7 +11,7 @@ May go in: what becomes of a request. May not: which room answers (`rooms`), nor
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -19,13 +19,14 @@ import msgspec
 from alephscript.errors import (
     Conflict,
     DeadlineExceeded,
+    Internal,
     MasterLost,
     NoMaster,
     Overloaded,
     RequestError,
 )
 from alephscript.mesh.effects import Arm, Effect, Ended
-from alephscript.mesh.meta import RequestMeta
+from alephscript.mesh.meta import RequestMeta, parse_number
 from alephscript.mesh.peers import Master, OpenRequest, Peer
 from alephscript.mesh.rooms import Rooms
 from alephscript.protocol import events
@@ -189,8 +190,8 @@ class Requests:
         if len(requests) >= self._most:
             message = f"{self._most} requests of this client wait for an answer already"
             raise Overloaded(message, [{"delivered": False}])
-        if meta.extras and len(meta.extras.get("chain", ())) > _LONGEST_CHAIN:
-            raise Conflict(f"more than {_LONGEST_CHAIN} requests inside each other: a loop?")
+        if meta.extras and "chain" in meta.extras:
+            meta = _with_known_chain(peer, meta)
         number = next(self._numbers)
         # An asker's own number is not trusted to be new. Without one, a negative key: no
         # acknowledgement id is negative, so nobody can cancel by it.
@@ -207,6 +208,8 @@ class Requests:
         """Put a request to a master; see `Dialect.ask`."""
         request.master = master
         master.peer.serving[request.number] = request
+        if request.meta.extras:
+            request.credit = request.meta.extras.get("parts", 0)
         return master.dialect.ask(request, master, left, seconds)
 
     # How it waits
@@ -244,6 +247,28 @@ class Requests:
         assert master is not None
         request.room = room.name
         return self._put(request, master, self.remaining(number), None)
+
+    # What is said meanwhile
+
+    def grant(self, request: OpenRequest, parts: int) -> list[Effect]:
+        """Let the master of a request send so many further parts of its answer."""
+        if request.master is None:
+            return []
+        request.credit += parts
+        return request.master.dialect.grant(request, request.master, parts)
+
+    def spend(self, request: OpenRequest) -> list[Effect] | None:
+        """Count a part that a master here sends; end the request if nobody has granted the part.
+
+        Returns:
+            None if the part was granted; else the effects of the end. An asker keeps what it has
+            not read yet, so that a master that does not wait for credit would fill its memory.
+        """
+        request.credit -= 1
+        if request.credit >= 0:
+            return None
+        error = Internal(f"{request.room} sent more parts of {request.event} than it was granted")
+        return self._tell_cancelled(request, "overrun") + self.end(request, error.answer())
 
     # How it ends
 
@@ -337,6 +362,39 @@ class Requests:
 def stand_in(member: Peer) -> Master:
     """Make the declaration of a member that is asked about itself: of no room, offering nothing."""
     return Master(member, events.Declaration("", ()), is_core=False)
+
+
+def _with_known_chain(peer: Peer, meta: RequestMeta) -> RequestMeta:
+    """Put what the hub knows of a chain in place of what the asker says of it.
+
+    An asker is believed which of the open requests that it serves has led to this one, and nothing
+    else: a master starts a request at once that comes of one of its own (decision 0018). The hub of
+    an asker elsewhere has done this already.
+
+    Raises:
+        Conflict: Too many requests stand inside each other.
+    """
+    if peer.hub:
+        return meta
+    extras = dict(meta.extras)
+    claims = extras.pop("chain")
+    parent = _find_parent(peer, claims)
+    if parent is not None:
+        chain = [*parent.meta.extras.get("chain", ()), str(parent.number)]
+        if len(chain) > _LONGEST_CHAIN:
+            raise Conflict(f"more than {_LONGEST_CHAIN} requests inside each other: a loop?")
+        extras["chain"] = chain
+    return msgspec.structs.replace(meta, extras=extras)
+
+
+def _find_parent(peer: Peer, claims: Sequence[str]) -> OpenRequest | None:
+    """Find the open request of a peer's that is the last of those that the peer names."""
+    serving = peer.serving
+    for claim in reversed(claims[-_LONGEST_CHAIN:]):
+        number = parse_number(claim)
+        if number is not None and number in serving:
+            return serving[number]
+    return None
 
 
 def _refuse(

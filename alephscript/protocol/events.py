@@ -180,7 +180,8 @@ class HubEvent(StrEnum):
 
     CANCEL_REQUEST = "CANCEL_REQUEST"
     """asker → hub → master: ``{request}`` → ``{id, reason}`` Nobody waits for the request any
-    more: ``cancelled``, ``asker_lost``, ``deadline`` or ``displaced``."""
+    more: ``cancelled``, ``asker_lost``, ``deadline``, ``displaced``, or ``overrun``: the master
+    has sent more parts than it was granted."""
 
     REQUEST_PART = "REQUEST_PART"
     """master → hub → asker: ``any`` One part of a streamed answer; in the meta ``{id}`` →
@@ -223,7 +224,9 @@ class MetaKey(StrEnum):
     1,024."""
 
     CHAIN = "chain"
-    """question, request: The ids of the requests that led to this one, 16 at the most."""
+    """question, request: The ids of the requests that led to this one, 16 at the most; of a
+    question the hub believes the last that names an open request of which the asker is the
+    master, and knows the rest."""
 
     TRACEPARENT = "traceparent"
     """question, request: W3C Trace Context."""
