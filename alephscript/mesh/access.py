@@ -31,6 +31,9 @@ __all__ = [
     "SharedToken",
 ]
 
+_ZONE = "::z:"
+"""What stands between a room and its zone, in the names of upstream's newer hubs."""
+
 Action = Literal["subscribe", "speak", "ask", "master"]
 """An action in a room. ``subscribe`` is to enter it, and to learn who is there; ``speak`` to say
 something to it; ``ask`` to ask its master; ``master`` to be its master."""
@@ -118,12 +121,13 @@ class Access(abc.ABC):
         Args:
             identity: The client, as `Access.authenticate` returned it.
             action: What the client wants to do.
-            room: The room; ``*`` stands for hearing of the masters of all rooms.
+            room: The room; ``*`` stands for hearing of the masters of all rooms. A zone of a room,
+                ``ROOM::z:ZONE``, is another room, which who may use ROOM may use, too.
             name: The event that the client says, or the capability that it asks; else empty.
         """
-        if identity.rooms is not None and room not in identity.rooms:
+        if not _covers(identity.rooms, room):
             return False
-        return action != "master" or identity.masters is None or room in identity.masters
+        return action != "master" or _covers(identity.masters, room)
 
 
 class SharedToken(Access):
@@ -151,7 +155,8 @@ class SharedToken(Access):
 class RoomSecrets(Access):
     """One secret a room: handshake ``auth: {token, room, user}``, as upstream's newer hubs want it.
 
-    A client that has a room's secret may do everything in that room and nothing elsewhere.
+    A client that has a room's secret may do everything in that room and its zones
+    (``ROOM::z:ZONE``), and nothing elsewhere.
 
     Args:
         secrets: The secrets, by room.
@@ -177,6 +182,14 @@ class RoomSecrets(Access):
         if not _equals(secret, _field(auth, "token")):
             return Refusal()
         return Identity(suggested=_suggested(auth), rooms=frozenset({room}))
+
+
+def _covers(granted: frozenset[str] | None, room: str) -> bool:
+    """Whether a grant holds for a room: one of its own, or for the room that it is a zone of."""
+    if granted is None or room in granted:
+        return True
+    whole, mark, zone = room.partition(_ZONE)
+    return bool(mark and zone) and whole in granted
 
 
 def _field(auth: Any, name: str) -> Any:

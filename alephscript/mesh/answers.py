@@ -39,21 +39,26 @@ def match_answer(peer: Peer, message: events.RoomMessage, fields: Mapping[str, A
 
     In this order: by the hub's number, if the envelope was echoed; by the asker's mark, if exactly
     one request bears it; else the oldest request that has not been answered by an event yet, which
-    is certain only if it is alone (decision 0011).
+    is certain only if it is alone (decision 0011). Requests of the room in which the event is said
+    count; of another room only if the peer is no master in the one in which it speaks, as stock
+    bots do that master one room and answer in another.
 
     Args:
         peer: The peer that sent the event.
         message: The event, its room, and the envelope's further keys.
         fields: Its data, as an object.
     """
-    open_requests = [
+    asked = [
         request
         for request in peer.serving.values()
-        if request.room == message.room and events.answer_event(request.event) == message.event
+        if events.answer_event(request.event) == message.event
     ]
+    open_requests = [each for each in asked if each.room == message.room]
+    if not open_requests and message.room not in peer.mastered:
+        open_requests = asked
     number = read_value(message.extras.get("requestId"))
     if isinstance(number, str) and number.isdecimal():
-        named = (each for each in open_requests if str(each.number) == number)
+        named = (each for each in asked if str(each.number) == number)
         return Match(next(named, None), is_certain=True)  # None: one that has ended already
     mark = fields.get("requestId")
     if mark is not None:
@@ -61,5 +66,7 @@ def match_answer(peer: Peer, message: events.RoomMessage, fields: Mapping[str, A
         if len(marked) == 1:
             return Match(marked[0], is_certain=True)
         open_requests = marked or [each for each in open_requests if each.payload_id is None]
-    oldest = next((each for each in open_requests if not each.answer_seen), None)
+    if len({each.room for each in open_requests}) > 1:
+        return Match(None, is_certain=False)  # an answer from one room is not for another
+    oldest = next((each for each in open_requests if not each.answer_room), None)
     return Match(oldest, is_certain=len(open_requests) == 1)

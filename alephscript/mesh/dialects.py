@@ -165,6 +165,8 @@ class Core(_AtThisHub):
         namespace: The mesh's, which the envelope names.
     """
 
+    acknowledges = False
+
     def __init__(self, rooms: Rooms, namespace: str) -> None:
         self.as_core = self
         self._rooms = rooms
@@ -193,7 +195,7 @@ class Core(_AtThisHub):
 
     def answer(self, request: OpenRequest, answer: Answer | msgspec.Raw) -> list[Effect]:
         """Tell the room and the asker one SET_, unless the master has sent its own."""
-        if request.answer_seen:
+        if request.answer_room:
             return []
         master_sid = request.master_sid
         to = [sid for sid in self._rooms.members(request.room) if sid != master_sid]
@@ -229,6 +231,8 @@ class Core(_AtThisHub):
 class NativeAsCore(Core):
     """Native peers that declared inside ROOM_MESSAGE: asked as core, yet they acknowledge."""
 
+    acknowledges = True
+
     def is_answered_by_event(self, *, is_certain: bool) -> bool:
         """Wait for the acknowledgement."""
         return False
@@ -242,6 +246,8 @@ class Remote(_ShapesAnswers):
     Args:
         reads_meta: Whether the peer itself reads the meta of events.
     """
+
+    acknowledges = False  # its hub does; of the peer nothing is known but how it has declared
 
     def __init__(self, *, reads_meta: bool) -> None:
         self.reads_meta = reads_meta
@@ -273,7 +279,7 @@ class Remote(_ShapesAnswers):
 
     def answer(self, request: OpenRequest, answer: Answer | msgspec.Raw) -> list[Effect]:
         """Send `answer`."""
-        frame = ("answer", request.ack, request.master_sid, answer, request.answer_seen)
+        frame = ("answer", request.ack, request.master_sid, answer, request.answer_room)
         return [ToHub(request.asker.hub, frame)]
 
     def refuse(
@@ -285,7 +291,7 @@ class Remote(_ShapesAnswers):
         master_sid: str,
     ) -> Effect:
         """Send `answer`, with the failure."""
-        return ToHub(asker.hub, ("answer", ack, master_sid, error.answer(), False))
+        return ToHub(asker.hub, ("answer", ack, master_sid, error.answer(), ""))
 
     def note(self, request: OpenRequest, event: str, data: Any) -> list[Effect]:
         """Send `note`, if the asker can read what comes before an answer."""

@@ -13,7 +13,7 @@ frame       fields                                                from … to
 `ask`       number, master, room, event, data, about              the asker's hub, the master's
 `cancel`    number, asker, reason                                 the same
 `more`      number, asker, parts                                  the same
-`answer`    number, master, answer, whether it was a SET_         the master's hub, the asker's
+`answer`    number, master, answer, room that heard a SET_        the master's hub, the asker's
 `moved`     number, master                                        the same: nothing was delivered
 `lost`      number, master                                        the same: it may have run
 `note`      number, master, event, data                           the same: a part, or progress
@@ -327,17 +327,18 @@ class Federation:
             return []
         return self._requests.grant(request, parts)
 
-    def _on_answer(self, hub: str, number: Any, sid: Any, answer: Any, seen: Any) -> list[Effect]:
+    def _on_answer(self, hub: str, number: Any, sid: Any, answer: Any, room: Any) -> list[Effect]:
         request = self._request_at(hub, number, sid)
         if request is None or request.master is None:
             self._requests.late_answers += 1
             return []
         effects: list[Effect] = []
-        if read_value(seen) and request.ack is None:
+        room = read_value(room)
+        if room and request.ack is None:
             # The room heard the SET_ already, at each of the hubs.
-            request.answer_seen = True
+            request.answer_room = room
             event = events.answer_event(request.event)
-            message = events.RoomMessage(event, request.room, None, {})
+            message = events.RoomMessage(event, room, None, {})
             fields = {**read_value(answer), "sender": read_value(sid)}
             effects += request.dialect.echo(request, message, fields, "")
         shaped = request.master.peer.dialect.read_answer(request, [answer])

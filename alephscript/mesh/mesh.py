@@ -38,11 +38,12 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from alephscript.errors import PermissionDenied, RequestError, StateError, UnknownEvent
+from alephscript.errors import RequestError, StateError, UnknownEvent
 from alephscript.mesh.access import Identity
 from alephscript.mesh.answers import match_answer
 from alephscript.mesh.dialects import Dialects
-from alephscript.mesh.effects import Acknowledge, Denied, Effect, Emit, Release, SurveyHubs
+from alephscript.mesh.drops import Drops
+from alephscript.mesh.effects import Acknowledge, Effect, Emit, Release, SurveyHubs
 from alephscript.mesh.federation import Federation
 from alephscript.mesh.history import History
 from alephscript.mesh.limits import DEFAULT_LIMITS, Limits
@@ -81,6 +82,7 @@ class Mesh:
         rooms: The rooms and their members.
         requests: The open requests.
         reports: What the hub tells about itself.
+        drops: What was not taken, and its sender was not told of.
         federation: The other hubs of this mesh, if there may be any.
     """
 
@@ -108,6 +110,7 @@ class Mesh:
             self.rooms, default_timeout=default_timeout, most=limits.requests_per_client
         )
         self.reports = Reports(self.rooms, namespace)
+        self.drops = Drops()
         self.federation: Federation | None = None
         self._dialects = Dialects(self.rooms, namespace)
         self._incarnation = incarnation
@@ -117,6 +120,7 @@ class Mesh:
             HubEvent.CLIENT_SUBSCRIBE: self._subscribe,
             HubEvent.CLIENT_UNSUBSCRIBE: self._unsubscribe,
             HubEvent.MAKE_MASTER: self._make_master,
+            HubEvent.RELEASE_MASTER: self._release_master,
             HubEvent.ROOM_MESSAGE: self._open_envelope,
             HubEvent.CANCEL_REQUEST: self._cancel_request,
             HubEvent.REQUEST_MORE: self._grant_parts,
@@ -197,11 +201,23 @@ class Mesh:
             question = events.RoomMessage(name, "", args[0] if args else {}, _NO_EXTRAS)
             return self.requests.ask(peer, question, capability, meta.room, ack, meta)
         except RequestError as error:
-            return self._deny(peer, event, error) + self.refused(sid, ack, error)
+            return self.rooms.deny(peer, event, error) + self.refused(sid, ack, error, event)
 
-    def refused(self, sid: str, ack: int | None, error: RequestError) -> list[Effect]:
-        """Answer a socket that sent what cannot be read, or may not be done."""
-        if ack is None or sid not in self._peers:
+    def refused(
+        self, sid: str, ack: int | None, error: RequestError, event: Any = None
+    ) -> list[Effect]:
+        """Answer a socket that sent what cannot be read, or may not be done.
+
+        Args:
+            sid: The sender's id.
+            ack: The acknowledgement id; None if the sender wants none, and so hears nothing.
+            error: What is wrong.
+            event: The event's name as it came, of any type; None if it cannot be read.
+        """
+        if sid not in self._peers:
+            return []
+        if ack is None:
+            self.drops.count(event, error.code)
             return []
         return [Acknowledge(sid, ack, error.answer())]
 
@@ -235,20 +251,6 @@ class Mesh:
         for room in rooms:
             self.rooms.drop_if_empty(room)
         return effects
-
-    def _deny(self, peer: Peer, event: Any, error: RequestError) -> list[Effect]:
-        """Tell a client what upstream's hubs tell one that may not do something, beside the answer.
-
-        Two errors are told so: the client may not use the room that it named, or, on a hub with
-        rules, it named no valid room.
-        """
-        action = "subscribe" if event == HubEvent.CLIENT_SUBSCRIBE else "room_message"
-        if isinstance(error, PermissionDenied):
-            (detail,) = error.details  # see `Rooms.check`
-            return [Denied(peer.sid, error.message, detail["room"], action)]
-        if self.rooms.is_guarded and any(each.get("path") == "room" for each in error.details):
-            return [Denied(peer.sid, "room required", None, action)]
-        return []
 
     # Registering and subscribing
 
@@ -356,6 +358,9 @@ class Mesh:
             effects.append(Release(peer.sid, name))  # a claim may be on its way
         return effects
 
+    def _release_master(self, peer: Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:
+        return self._resign(peer, events.parse_subscription(_read_first(args)).room, ack)
+
     # What is said in a room
 
     def _open_envelope(self, peer: Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:
@@ -372,8 +377,11 @@ class Mesh:
         self.rooms.check(peer, "speak", message.room, event)
         if event.startswith("SET_"):
             return self._say_answer(peer, message, ack)
+        effects: list[Effect] = []
+        if event == HubEvent.RELEASE_MASTER:  # the room hears it besides, as on upstream's hubs
+            effects = self._resign(peer, message.room, None)
         members = self.rooms.members(message.room)
-        effects = self.rooms.say(members, message, message.data, peer.name)
+        effects += self.rooms.say(members, message, message.data, peer.name)
         return effects + acknowledge(peer, ack, {"room": message.room, "members": len(members)})
 
     def _ask_room(self, peer: Peer, message: events.RoomMessage, ack: int | None) -> list[Effect]:
@@ -395,7 +403,7 @@ class Mesh:
         match = match_answer(peer, message, fields)
         request = match.request
         if request is not None and request.master is not None:
-            request.answer_seen = True
+            request.answer_room = message.room
             effects += request.dialect.echo(request, message, payload, peer.name)
             if request.master.dialect.is_answered_by_event(is_certain=match.is_certain):
                 effects += self.requests.end(request, events.normalise([value]))

@@ -133,6 +133,11 @@ class Master:
         dialect = self.peer.dialect
         return dialect.as_core if self.is_core else dialect
 
+    @property
+    def acknowledges(self) -> bool:
+        """Whether this master answers by acknowledgement, not only by telling its room."""
+        return not self.is_core or self.dialect.acknowledges
+
     def is_idempotent(self, capability: str) -> bool:
         """Whether running a capability twice does no harm."""
         return self.declared.descriptions.get(capability, {}).get("idempotent") is True
@@ -152,7 +157,8 @@ class OpenRequest(msgspec.Struct, eq=False):
         meta: What the asker says about the request.
         room: The room that was asked, as far as it is known.
         master: The declaration that is to answer it; None while the request waits for one.
-        answer_seen: Whether a SET_ event of the master has told the asker already.
+        answer_room: The room that has heard a SET_ event of the master, and the asker with it;
+            empty before.
         credit: Parts of the answer that the asker has granted and the master has not sent.
     """
 
@@ -166,7 +172,7 @@ class OpenRequest(msgspec.Struct, eq=False):
     meta: RequestMeta
     room: str
     master: Master | None = None
-    answer_seen: bool = False
+    answer_room: str = ""
     credit: int = 0
 
     @property
@@ -207,10 +213,12 @@ class Dialect(abc.ABC):
     Attributes:
         reads_meta: Whether the peer sends and understands the meta, an event's second argument;
             only such a peer is told in which room an event was said, and by whom.
+        acknowledges: Whether the peer is known to acknowledge what it is asked.
         as_core: The dialect of the same peer where it does as core peers do.
     """
 
     reads_meta: bool
+    acknowledges = True
     as_core: Dialect
 
     # To a master

@@ -125,6 +125,10 @@ class HubEvent(StrEnum):
     master of the room, or resigns with ``out``; the answer has ``room``, ``features`` and
     ``epoch``."""
 
+    RELEASE_MASTER = "RELEASE_MASTER"
+    """client → hub: ``{room}`` The client is a master of the room no more, as with ``out``; the
+    answer has ``room``. Inside ROOM_MESSAGE, as core masters send it, the room hears it, too."""
+
     ROOM_MESSAGE = "ROOM_MESSAGE"
     """client → hub: ``{event, room, data}`` The room gets the inner event; the answer has
     ``room`` and ``members``, a count, or is the inner event's own. A request to a core master

@@ -81,6 +81,39 @@ def test_a_rooms_secret_is_good_for_that_room_only() -> None:
     assert not any(may(access, identity, action, room) for action in ACTIONS for room in ("B", "*"))
 
 
+@pytest.mark.parametrize(
+    ("room", "is_covered"),
+    [
+        ("SALA", True),
+        ("SALA::z:norte", True),
+        ("SALA::z:norte::z:alta", True),
+        ("SALA::z:", False),
+        ("SALA::z", False),
+        ("SALA:z:norte", False),
+        ("SALA::norte", False),
+        ("SALA2::z:norte", False),
+        ("SAL::z:norte", False),
+        ("::z:SALA", False),
+        ("OTHER::z:SALA", False),
+        ("OTHER::z:SALA::z:norte", False),
+        ("sala::z:norte", False),
+        ("*", False),
+    ],
+)
+def test_a_grant_for_a_room_covers_its_zones(room: str, *, is_covered: bool) -> None:
+    """And no room whose name only resembles theirs; whichever rule grants."""
+    access = RoomSecrets({"SALA": "s"})
+    identity = access.authenticate({"token": "s", "room": "SALA"}, HOW)
+    assert [may(access, identity, action, room) for action in ACTIONS] == [is_covered] * 4
+    of_a_token = JsonWebToken(KEY).authenticate(token(rooms=["SALA"]), HOW)
+    assert may(JsonWebToken(KEY), of_a_token, "master", room) == is_covered
+    masters = Identity(rooms=None, masters=frozenset({"SALA"}))
+    assert may(access, masters, "master", room) == is_covered
+    assert may(access, masters, "speak", room)
+    zone = Identity(rooms=frozenset({"SALA::z:norte"}))
+    assert may(access, zone, "speak", room) == (room == "SALA::z:norte")
+
+
 def token(key: str = KEY, **claims: Any) -> dict[str, str]:
     """A handshake's auth with a token in it."""
     whole = {"sub": "ana", "exp": time.time() + 60, **claims}
