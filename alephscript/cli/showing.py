@@ -61,7 +61,7 @@ async def _capabilities(options: argparse.Namespace) -> None:
         return
     table = _table("capability", "room", "summary", "try it")
     for offer in offers:
-        table.add_row(offer.capability, offer.room, offer.summary or "", _call(offer))
+        table.add_row(offer.capability, offer.room, _summary(offer), _call(offer))
     console.print(table)
 
 
@@ -129,6 +129,11 @@ def _table(*columns: str) -> Any:
     for column in columns:
         table.add_column(column, overflow="fold")
     return table
+
+
+def _summary(offer: Offer) -> str:
+    tags = f"({', '.join(offer.tags)})" if offer.tags else ""
+    return " ".join(filter(None, (offer.summary, tags)))
 
 
 def _call(offer: Offer) -> str:

@@ -23,6 +23,7 @@ from alephscript.hub.namespace import Namespace
 from alephscript.links.deadlines import Deadlines
 from alephscript.mesh.access import Access, Handshake, Identity, Refusal
 from alephscript.protocol import packets
+from alephscript.protocol.events import HubEvent, parse_room_message
 from alephscript.protocol.json import parse_json
 from alephscript.protocol.packets import Kind
 
@@ -65,6 +66,8 @@ class Entrance:
             # A client that is not joined there gets no answer, as from stock hubs.
             if kind is Kind.CONNECT:
                 self._connect(connection, namespace, payload)
+            elif kind is Kind.EVENT and namespace in self._namespaces:
+                self._namespaces[namespace].dropped("", "not_joined")
             return
         joined = self._namespaces[namespace]
         if kind is Kind.DISCONNECT:
@@ -72,8 +75,10 @@ class Entrance:
             self._expiries.forget((connection, namespace))
             joined.left(sid)
         elif kind is Kind.BINARY_EVENT:
-            error = InvalidPayload("binary payloads are not accepted; send JSON")
-            joined.refused(sid, ack, error)
+            joined.dropped(_event_name(payload), "binary")
+            if ack is not None:
+                error = InvalidPayload("binary payloads are not accepted; send JSON")
+                joined.refused(sid, ack, error)
         elif kind is Kind.BINARY_ACK:
             joined.acknowledged(sid, ack, b"[]")
         elif kind is Kind.CONNECT_ERROR:
@@ -155,6 +160,17 @@ class Entrance:
 def _refuse(connection: Connection, namespace: str, reason: str) -> None:
     refusal = msgspec.json.encode({"message": reason})
     connection.send(packets.write_packet(Kind.CONNECT_ERROR, namespace, payload=refusal))
+
+
+def _event_name(payload: bytes) -> str:
+    """Read which event somebody meant: of a ROOM_MESSAGE, the event inside; empty if none."""
+    try:
+        name, args = packets.split_event(payload)
+        if name == HubEvent.ROOM_MESSAGE and args:
+            name = parse_room_message(args[0]).event
+    except RequestError:
+        return ""
+    return name if isinstance(name, str) else ""
 
 
 def _expire(key: tuple[Connection, str]) -> None:
