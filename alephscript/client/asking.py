@@ -149,10 +149,19 @@ class Asker:
         call = self._make_call(request, payload, room, timeout, on_progress)
         if wait_for_master:
             call = call.with_meta({"wait": True})
-        if self._tracing is None:
-            return await self._answer_to(call, reply)
-        with self._tracing.asking(call.event, call.room) as trace:
-            return await self._answer_to(call.with_meta(trace), reply)
+        if self._tracing is not None:
+            with self._tracing.asking(call.event, call.room) as trace:
+                return await self._answer_to(call.with_meta(trace), reply)
+        # As `_answer_to`, which would be resumed with this coroutine each time.
+        session = self._life.session
+        if session is None:
+            session, call = await self._session_for(call)
+        payload = await session.dialect.ask(call)
+        if reply is not None:
+            value = contracts.read_reply(payload, reply)
+            if value is not None:
+                return value
+        return _read_answered(payload, reply)
 
     @overload
     def stream(
@@ -279,11 +288,7 @@ class Asker:
             value = contracts.read_reply(payload, reply)
             if value is not None:
                 return value
-        answer = read_answer(payload)
-        if events.is_failure(answer):
-            raise error_from_answer(answer)
-        del answer["success"]
-        return answer if reply is None else contracts.structure(answer, reply)
+        return _read_answered(payload, reply)
 
     async def _session_for(self, call: Call) -> tuple[HubSession, Call]:
         """Return the session to ask on, and the call with the time that is left by then."""
@@ -302,6 +307,15 @@ class Asker:
             return session, call
         left = max(0.001, call.timeout - (clock() - began))
         return session, msgspec.structs.replace(call, timeout=left)
+
+
+def _read_answered(payload: bytes, reply: Any) -> Any:
+    """Read what a request gives; raise what it failed by."""
+    answer = read_answer(payload)
+    if events.is_failure(answer):
+        raise error_from_answer(answer)
+    del answer["success"]
+    return answer if reply is None else contracts.structure(answer, reply)
 
 
 def _make_reporter(

@@ -71,8 +71,7 @@ class Service:
         self._loop = asyncio.get_running_loop()  # kept: asking is a system call on some Pythons
         self._worker = Worker(owner, tracing=tracing, end=self._end)
         self._is_draining = False
-        self._is_empty = asyncio.Event()
-        self._is_empty.set()
+        self._is_drained = asyncio.Event()  # set once: nothing is taken after that
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -95,7 +94,8 @@ class Service:
             answers.refuse(session, request, Overloaded(f"{self._name} is closing", _NOT_RUN))
             return
         job = _make_job(session, request, lane, self._loop.time())
-        if (self._running >= self._most or lane.is_full()) and not self._is_nested(job):
+        is_full = self._running >= self._most or lane.running >= lane.most
+        if is_full and not self._is_nested(job):
             if len(lane.waiting) >= lane.capability.queue:
                 name = events.capability_name(request.event)
                 message = f"the queue of {name} at {self._name} is full"
@@ -106,7 +106,6 @@ class Service:
         else:
             self._start(job)
         self._jobs[job.key] = job
-        self._is_empty.clear()
         if job.limit is not None:
             self._deadlines.set(job, job.limit)
 
@@ -133,7 +132,8 @@ class Service:
     async def drain(self) -> None:
         """Take nothing more, and wait until what was taken is done."""
         self._is_draining = True
-        await self._is_empty.wait()
+        if self._jobs:
+            await self._is_drained.wait()
 
     async def close(self, *, spare: asyncio.Task[Any] | None = None) -> None:
         """Cancel what runs, unanswered.
@@ -147,7 +147,7 @@ class Service:
         self._waiting = 0
         await self._worker.close(spare=spare)
         self._jobs.clear()
-        self._is_empty.set()
+        self._is_drained.set()
         self._deadlines.close()
 
     # Turns
@@ -171,7 +171,7 @@ class Service:
         job.lane.running -= 1
         self._running -= 1
         while self._waiting and self._running < self._most:
-            ready = [each for each in self._lanes if each.waiting and not each.is_full()]
+            ready = [each for each in self._lanes if each.waiting and each.running < each.most]
             if not ready:
                 break
             lane = min(ready, key=lambda each: each.waiting[0].arrived)
@@ -208,8 +208,8 @@ class Service:
         job.is_over = True
         self._jobs.pop(job.key, None)
         self._deadlines.forget(job)
-        if not self._jobs:
-            self._is_empty.set()
+        if self._is_draining and not self._jobs:
+            self._is_drained.set()
 
 
 def _make_job(session: HubSession, request: Delivery, lane: Lane, now: float) -> Job:

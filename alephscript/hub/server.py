@@ -191,6 +191,8 @@ class Hub:
                 start_serving=False,
             )
             await server.start_serving()
+            # uvloop gets here without a turn of the loop, and a cancellation has to land somewhere.
+            await asyncio.sleep(0)
         except BaseException:
             if server is not None:
                 server.close()

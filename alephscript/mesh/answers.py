@@ -14,6 +14,7 @@ from typing import Any
 
 import attrs
 
+from alephscript.mesh.meta import parse_number
 from alephscript.mesh.peers import OpenRequest, Peer
 from alephscript.protocol import events
 from alephscript.protocol.json import read_value
@@ -48,25 +49,28 @@ def match_answer(peer: Peer, message: events.RoomMessage, fields: Mapping[str, A
         message: The event, its room, and the envelope's further keys.
         fields: Its data, as an object.
     """
-    asked = [
-        request
-        for request in peer.serving.values()
-        if events.answer_event(request.event) == message.event
-    ]
-    open_requests = [each for each in asked if each.room == message.room]
-    if not open_requests and message.room not in peer.mastered:
-        open_requests = asked
+    if not peer.serving:
+        return Match(None, is_certain=False)
+    served, room = peer.find_served(), message.room
+    event = f"GET_{message.event.removeprefix('SET_')}"  # whose `answer_event` this is
     number = read_value(message.extras.get("requestId"))
     if isinstance(number, str) and number.isdecimal():
-        named = (each for each in asked if str(each.number) == number)
-        return Match(next(named, None), is_certain=True)  # None: one that has ended already
+        named = peer.serving.get(parse_number(number) or 0)
+        if named is not None and named.event != event:
+            named = None
+        return Match(named, is_certain=True)  # None: one that has ended already
+    candidates = served.of_event(room, event)
+    if not candidates.all and room not in peer.mastered:
+        rooms = served.rooms_of(event)
+        if len(rooms) != 1:  # an answer from one room is not for another
+            return Match(None, is_certain=False)
+        (room,) = rooms
+        candidates = served.of_event(room, event)
     mark = fields.get("requestId")
     if mark is not None:
-        marked = [each for each in open_requests if each.payload_id == mark]
-        if len(marked) == 1:
-            return Match(marked[0], is_certain=True)
-        open_requests = marked or [each for each in open_requests if each.payload_id is None]
-    if len({each.room for each in open_requests}) > 1:
-        return Match(None, is_certain=False)  # an answer from one room is not for another
-    oldest = next((each for each in open_requests if not each.answer_room), None)
-    return Match(oldest, is_certain=len(open_requests) == 1)
+        marked = served.of_mark(room, event, mark)
+        if len(marked.all) == 1:
+            return Match(next(iter(marked.all.values())), is_certain=True)
+        candidates = marked if marked.all else served.of_mark(room, event, None)
+    oldest = next(iter(candidates.unseen.values()), None)
+    return Match(oldest, is_certain=len(candidates.all) == 1)

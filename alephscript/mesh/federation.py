@@ -148,7 +148,7 @@ class Federation:
             elif not peer.mastered:
                 # The peer may have resigned, and still finish what it has: its hub will say.
                 del self._masters[peer.sid]
-        effects += self._requests.put_waiting()
+        effects += self._requests.put_waiting(room)
         self._rooms.drop_if_empty(room)
         return effects
 
@@ -353,7 +353,7 @@ class Federation:
             return self._requests.end(request, NoMaster("that member is gone").answer())
         is_decided = request.room not in request.master.peer.mastered
         self._requests.take_back(request)
-        return self._requests.put_waiting() if is_decided else []
+        return self._requests.put_or_end(request) if is_decided else []
 
     def _on_lost(self, hub: str, number: Any, sid: Any) -> list[Effect]:
         request = self._request_at(hub, number, sid)

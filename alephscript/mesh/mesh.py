@@ -13,6 +13,7 @@ input                meaning
 `refused`            a socket sent something that is not taken
 `acknowledged`       a socket acknowledged a `Deliver`
 `expired`            a deadline that `Deliver` or `Arm` set has passed
+`resumed`            others had their turn, as `Resume` wanted
 `disconnected`       a socket is gone, however it went
 ===================  ==========================================================
 
@@ -23,8 +24,9 @@ master, unless the capability is idempotent and another master serves it. A requ
 for a master waits here, unasked. Answers that come later are counted and dropped.
 
 Each peer is spoken to in its dialect, which `dialects` chooses when a peer registers, declares or
-asks. Native peers get a meta object as second argument, may send one with a direct GET_, cancel,
-stream and report (docs/reference/protocol.md, "Meta").
+asks. Native peers get a meta object as second argument, may send one with a direct GET_ or, naming
+the room, with an event to be said there, cancel, stream and report (docs/reference/protocol.md,
+"Meta").
 
 May go in: inputs, and what each event of a peer means. May not: a rule that another module of this
 folder is about. All mesh state changes in this folder and nowhere else. Pure: no socket, no clock,
@@ -60,6 +62,10 @@ __all__ = ["Mesh"]
 
 _Handler = Callable[[Peer, Sequence[Any], int | None], list[Effect]]
 """Takes the peer that sent an event, the event's arguments, and the acknowledgement id."""
+
+# Kept: a member of an enum costs 0.1 µs and more to look up where Python is older than 3.12.
+_GET_SERVER_STATE, _MAKE_MASTER = HubEvent.GET_SERVER_STATE, HubEvent.MAKE_MASTER
+_RELEASE_MASTER, _REQUEST_PART = HubEvent.RELEASE_MASTER, HubEvent.REQUEST_PART
 
 _NO_EXTRAS: dict[str, Any] = {}
 """Shared by all direct questions, which have no envelope with further keys."""
@@ -197,6 +203,10 @@ class Mesh:
             # Any other event is a direct question: most events are, so no call lies in between.
             reads_meta = len(args) > 1 and peer.reads_meta
             meta = parse_meta(args[1]) if reads_meta else NO_META
+            if meta.room is not None and not name.startswith("GET_"):
+                room = events.check_room_name(meta.room)
+                message = events.RoomMessage(_check_often(name), room, args[0], _NO_EXTRAS)
+                return self._say(peer, message, ack)
             capability = _capability_of(name)
             question = events.RoomMessage(name, "", args[0] if args else {}, _NO_EXTRAS)
             return self.requests.ask(peer, question, capability, meta.room, ack, meta)
@@ -234,6 +244,10 @@ class Mesh:
         """End a request whose deadline passed."""
         expired = self.requests.get(request)
         return [] if expired is None else self.requests.expire(expired)
+
+    def resumed(self) -> list[Effect]:
+        """Go on with work that was left for later."""
+        return self.requests.resume()
 
     def disconnected(self, sid: str) -> list[Effect]:
         """Forget a socket that is gone: its requests end, its rooms lose it."""
@@ -346,7 +360,7 @@ class Mesh:
         effects = acknowledge(peer, ack, fields) + announced
         for each in displaced:
             effects += self.requests.displace(each, room.name)
-        return effects + self.requests.put_waiting()
+        return effects + self.requests.put_waiting(room)
 
     def _resign(self, peer: Peer, name: str, ack: int | None) -> list[Effect]:
         effects = acknowledge(peer, ack, {"room": name})
@@ -359,7 +373,12 @@ class Mesh:
         return effects
 
     def _release_master(self, peer: Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:
-        return self._resign(peer, events.parse_subscription(_read_first(args)).room, ack)
+        meta = parse_meta(args[1]) if len(args) > 1 and peer.reads_meta else NO_META
+        if meta.room is None:
+            return self._resign(peer, events.parse_subscription(_read_first(args)).room, ack)
+        room = events.check_room_name(meta.room)
+        message = events.RoomMessage(_RELEASE_MASTER, room, args[0], _NO_EXTRAS)
+        return self._say(peer, message, ack)
 
     # What is said in a room
 
@@ -368,20 +387,26 @@ class Mesh:
         message = events.parse_room_message(args[0] if args else None)
         event = message.event
         if event.startswith("GET_"):
-            if event == HubEvent.GET_SERVER_STATE:
+            if event == _GET_SERVER_STATE:
                 return self._report_state(peer, args, ack)
             return self._ask_room(peer, message, ack)
-        if event == HubEvent.MAKE_MASTER:
+        if event == _MAKE_MASTER:
             declared = events.parse_declaration(read_value(message.data), room=message.room)
             return self._declare(Master(peer, declared, is_core=True), ack)
-        self.rooms.check(peer, "speak", message.room, event)
-        if event.startswith("SET_"):
+        return self._say(peer, message, ack)
+
+    def _say(self, peer: Peer, message: events.RoomMessage, ack: int | None) -> list[Effect]:
+        """Tell a room an event, in whichever form it came (decision 0037)."""
+        self.rooms.check(peer, "speak", message.room, message.event)
+        if message.event.startswith("SET_"):
             return self._say_answer(peer, message, ack)
         effects: list[Effect] = []
-        if event == HubEvent.RELEASE_MASTER:  # the room hears it besides, as on upstream's hubs
+        if message.event == _RELEASE_MASTER:  # the room hears it besides, as on upstream's hubs
             effects = self._resign(peer, message.room, None)
         members = self.rooms.members(message.room)
         effects += self.rooms.say(members, message, message.data, peer.name)
+        if ack is None:  # as with most events: no call to add nothing
+            return effects
         return effects + acknowledge(peer, ack, {"room": message.room, "members": len(members)})
 
     def _ask_room(self, peer: Peer, message: events.RoomMessage, ack: int | None) -> list[Effect]:
@@ -404,6 +429,7 @@ class Mesh:
         request = match.request
         if request is not None and request.master is not None:
             request.answer_room = message.room
+            peer.find_served().note_seen(request)
             effects += request.dialect.echo(request, message, payload, peer.name)
             if request.master.dialect.is_answered_by_event(is_certain=match.is_certain):
                 effects += self.requests.end(request, events.normalise([value]))
@@ -432,7 +458,7 @@ class Mesh:
         request = None if number is None else peer.serving.get(number)
         if request is None:
             return effects
-        if event == HubEvent.REQUEST_PART:
+        if event == _REQUEST_PART:
             overrun = self.requests.spend(request)
             if overrun is not None:
                 return effects + overrun
@@ -491,6 +517,10 @@ def _capability_of(event: str) -> str:
     if not name.startswith("GET_"):
         raise UnknownEvent(f"the hub has no meaning for {name}; to tell a room, send ROOM_MESSAGE")
     return events.capability_name(name)
+
+
+# Cached for the reason that `_capability_of` is.
+_check_often = functools.lru_cache(maxsize=1024)(events.check_event)
 
 
 def _read_first(args: Sequence[Any]) -> Any:

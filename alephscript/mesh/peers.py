@@ -20,6 +20,7 @@ from alephscript.errors import RequestError
 from alephscript.mesh.access import Identity
 from alephscript.mesh.effects import Acknowledge, Effect
 from alephscript.mesh.meta import RequestMeta
+from alephscript.mesh.serving import Serving
 from alephscript.protocol import events
 from alephscript.protocol.events import Answer
 from alephscript.protocol.json import read_value
@@ -46,6 +47,7 @@ class Peer:
         mastered: Names of the rooms that it masters.
         requests: Its open requests, by acknowledgement id, or by minus their number.
         serving: Open requests that it is to answer, by number.
+        served: The same by what they ask, if that was ever needed; see `find_served`.
     """
 
     __slots__ = (
@@ -59,6 +61,7 @@ class Peer:
         "registration",
         "requests",
         "rooms",
+        "served",
         "serving",
         "sid",
     )
@@ -81,6 +84,7 @@ class Peer:
         self.mastered: dict[str, None] = {}
         self.requests: dict[int, OpenRequest] = {}
         self.serving: dict[int, OpenRequest] = {}
+        self.served: Serving | None = None
         self.speak(dialect)
         self.rename("--")
 
@@ -100,6 +104,12 @@ class Peer:
         self.registration = registration
         self.speak(dialect)
         self.rename(registration.name)
+
+    def find_served(self) -> Serving:
+        """Find the open requests that this peer is to answer by what they ask."""
+        if self.served is None:
+            self.served = Serving(self.serving.values())
+        return self.served
 
     def find_request(self, fields: Any) -> OpenRequest | None:
         """Find the open request of this peer that ``{request: <its acknowledgement id>}`` means."""
@@ -160,6 +170,7 @@ class OpenRequest(msgspec.Struct, eq=False):
         answer_room: The room that has heard a SET_ event of the master, and the asker with it;
             empty before.
         credit: Parts of the answer that the asker has granted and the master has not sent.
+        losses: How many masters have been lost that were to answer it.
     """
 
     number: int
@@ -174,6 +185,12 @@ class OpenRequest(msgspec.Struct, eq=False):
     master: Master | None = None
     answer_room: str = ""
     credit: int = 0
+    losses: int = 0
+
+    @property
+    def answer_seen(self) -> bool:
+        """Whether a SET_ event of the master has told the asker already."""
+        return self.answer_room != ""
 
     @property
     def event(self) -> str:

@@ -12,7 +12,7 @@ from docutils.statemachine import StringList
 from sphinx.pycode import ModuleAnalyzer
 from sphinx.util.docutils import SphinxDirective
 
-from alephscript.protocol.events import HubEvent, MetaKey
+from alephscript.protocol.vocabulary import HubEvent, MetaKey
 
 __all__ = ["HubEvents", "MetaKeys", "setup"]
 

@@ -286,6 +286,7 @@ def test_every_kind_of_input_is_shown(watched: Mesh, capsys: pytest.CaptureFixtu
 def test_an_input_is_a_public_method_that_returns_effects() -> None:
     """Whatever it is called: nothing has to be listed for it to be shown."""
     inputs = {"connected", "received", "acknowledged", "expired", "disconnected", "refused"}
+    inputs |= {"resumed"}
     assert find_inputs(Mesh) == inputs
     assert {"received", "heard", "hub_gone", "undelivered"} <= find_inputs(Federation)
     assert not {"prefix", "is_waiting", "census"} & find_inputs(Federation)

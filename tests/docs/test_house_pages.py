@@ -53,3 +53,30 @@ def test_paths_that_a_page_names_are_there(page: Path) -> None:
     places = (ROOT, PACKAGE)
     missing = {path for path in named if not any((place / path).exists() for place in places)}
     assert missing - {"build/docs"} == set()
+
+
+def test_the_tree_of_the_architecture_is_the_package() -> None:
+    """Every folder and every module has its place in it, and nothing else has one."""
+    text = (DOCS / "explanation" / "architecture.md").read_text()
+    tree = text[text.index("alephscript/\n") : text.index("\nexamples/")]
+    drawn: set[str] = set()
+    folders: list[str] = []
+    for line in tree.splitlines()[1:]:
+        depth = (len(line) - len(line.lstrip())) // 2
+        names = re.match(r" *((?:[\w*./]+, )*[\w*./]+)", line)
+        assert names is not None
+        for name in names[1].split(", "):
+            folders[depth - 1 :] = [name] if name.endswith("/") else []
+            drawn.add("".join([*folders[: depth - 1], name]))
+    modules = {
+        str(path.relative_to(PACKAGE).with_suffix(""))
+        for path in PACKAGE.rglob("*.py")
+        if not path.stem.startswith("__") and "new-bot" not in path.parts
+    }
+    outside = {name for name in drawn if not name.endswith("/") and "*" not in name}
+    assert outside == {name for name in modules if not name.startswith("client/dialects/")}
+    assert {name.rstrip("/") for name in drawn if name.endswith("/")} == {
+        str(path.relative_to(PACKAGE))
+        for path in PACKAGE.rglob("*")
+        if path.is_dir() and not path.name.startswith("__") and "new-bot" not in path.parts
+    }

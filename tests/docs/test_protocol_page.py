@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from sphinx.pycode import ModuleAnalyzer
 
-from alephscript.protocol import events
-from alephscript.protocol.events import MetaKey
+from alephscript.protocol import events, vocabulary
+from alephscript.protocol.vocabulary import MetaKey
 from alephscript.testing import InMemoryMesh
 
 pytestmark = pytest.mark.anyio
@@ -51,7 +51,7 @@ class Recorder:
 
 def keys(place: str) -> set[str]:
     """The keys of the meta that are said to be in a question, a request or an event."""
-    documented = ModuleAnalyzer.for_module(events.__name__).find_attr_docs()
+    documented = ModuleAnalyzer.for_module(vocabulary.__name__).find_attr_docs()
     return {
         key.value
         for key in MetaKey

@@ -16,9 +16,13 @@ from sphinx.util.inventory import InventoryFile
 import alephscript
 from alephscript import GAP, cli, contracts, errors
 from alephscript.protocol import events
+from alephscript.protocol.vocabulary import MetaKey
 from examples.aaia_runtime import errors as runtime_errors
 from examples.persefon_bot import ROOM_EVENTS
 from tests.support.pages import DOCS
+
+# The site is built once, in one process, which may have to wait for its turn.
+pytestmark = [pytest.mark.xdist_group("site"), pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +91,7 @@ def test_the_protocol_page_has_every_event_code_and_key_of_the_meta(site: Path) 
     named = {row[0] for row in table(site, "protocol")}
     local = {"not_connected", "link_lost", "closed"}
     codes = {cls.code for cls in errors.RequestError.__subclasses__() if cls.code}
-    assert {*events.HubEvent, *events.MetaKey} | (codes - local) <= named
+    assert {*events.HubEvent, *MetaKey} | (codes - local) <= named
     assert {"GET_CAPABILITIES", "GET_MEMBERS", "auth_error", "limit_exceeded", "member"} <= named
 
 

@@ -1,0 +1,161 @@
+"""Vocabulary: the events that a hub gives a meaning to, and the keys of the meta, each described.
+
+May go in: names of the wire with a sentence each, of which the reference makes its tables. May not:
+what a payload has to look like (`events`).
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+__all__ = ["HubEvent", "MetaKey"]
+
+
+class HubEvent(StrEnum):
+    """Events that the hub itself understands or sends; members may be spelt right, values not.
+
+    Each says who sends the event to whom, with which payload, and what comes of it. The reference's
+    tables are made of that.
+    """
+
+    CLIENT_REGISTER = "CLIENT_REGISTER"
+    """client → hub: ``{usuario, sesion?, protocol?, …}`` The client says who it is; the answer
+    has ``protocol`` and ``socketId``."""
+
+    CLIENT_SUBSCRIBE = "CLIENT_SUSCRIBE"
+    """client → hub: ``{room, out?, since?}`` The client enters the room, or leaves it with
+    ``out``; the answer has ``room``, and on a hub with a history ``history``, ``number`` and
+    ``missed``."""
+
+    CLIENT_UNSUBSCRIBE = "CLIENT_UNSUSCRIBE"
+    """client → hub: ``{room}`` The client leaves the room; the answer has ``room``."""
+
+    MAKE_MASTER = "MAKE_MASTER"
+    """client → hub: ``{room, features[], group?, out?, descriptions?}`` The client becomes a
+    master of the room, or resigns with ``out``; the answer has ``room``, ``features`` and
+    ``epoch``."""
+
+    RELEASE_MASTER = "RELEASE_MASTER"
+    """client → hub: ``{room}`` The client is a master of the room no more, as with ``out``; the
+    answer has ``room``. Inside ROOM_MESSAGE, as core masters send it, the room hears it, too."""
+
+    ROOM_MESSAGE = "ROOM_MESSAGE"
+    """client → hub: ``{event, room, data}`` The room gets the inner event; the answer has
+    ``room`` and ``members``, a count, or is the inner event's own. A request to a core master
+    comes in it, too. Native clients say most events without this envelope."""
+
+    GET_SERVER_STATE = "GET_SERVER_STATE"
+    """client → hub: ``any`` The client asks who is where; the answer is the state, and the
+    client gets it as SET_SERVER_STATE, too."""
+
+    GET_CAPABILITIES = "GET_CAPABILITIES"
+    """client → hub: ``{room?, capability?}`` The client asks what is offered; the answer has
+    ``offers``, a list of ``{room, capability, masters[], group, epoch}`` with what the
+    description says besides."""
+
+    GET_MEMBERS = "GET_MEMBERS"
+    """client → hub: ``{room?}`` The client asks which native members there are; the answer has
+    ``members``, a list of ``{id, name}``."""
+
+    GET_MEMBER_PING = "GET_MEMBER_PING"
+    """client → hub → member: ``{}`` A native member, named by ``member`` in the meta, is asked
+    for a sign of life; the answer has no fields."""
+
+    GET_MEMBER_INFO = "GET_MEMBER_INFO"
+    """client → hub → member: ``{}`` The member says what it is: ``usuario``, ``sesion``,
+    ``version``, ``capabilities[]``, ``summary``, ``uptimeMs``."""
+
+    GET_MEMBER_STATS = "GET_MEMBER_STATS"
+    """client → hub → member: ``{}`` The member says how it does: ``usuario``, ``sesion`` and,
+    by name, ``capabilities``: ``requests``, ``errors``, ``inFlight``, ``waiting``, ``p50Ms``,
+    ``p95Ms``, ``lastError``."""
+
+    SET_SERVER_STATE = "SET_SERVER_STATE"
+    """hub → client: ``{clients, miembros[], rooms[], …}`` The state that the client asked
+    for."""
+
+    SUBSCRIBE_OK = "SUSCRIBE_OK"
+    """hub → client: ``{room}`` The client is in the room."""
+
+    ROOM_JOINED = "room_joined"
+    """hub → client: ``{room}`` The same, for peers that wait for this name."""
+
+    ROOM_LEFT = "room_left"
+    """hub → client: ``{room}`` The client is in the room no more."""
+
+    AUTH_ERROR = "auth_error"
+    """hub → client: ``{reason, room, action, timestamp}`` The hub's ``Access`` has refused
+    something that the client did in a room; the answer, if it wants one, is
+    ``permission_denied``."""
+
+    MASTER_CHANGED = "MASTER_CHANGED"
+    """hub → room: ``{room, usuario, epoch}`` Another member serves the room, or none
+    (``usuario: null``). Members of the room ``*`` and a displaced master hear it, too."""
+
+    CANCEL_REQUEST = "CANCEL_REQUEST"
+    """asker → hub → master: ``{request}`` → ``{id, reason}`` Nobody waits for the request any
+    more: ``cancelled``, ``asker_lost``, ``deadline``, ``displaced``, or ``overrun``: the master
+    has sent more parts than it was granted."""
+
+    REQUEST_PART = "REQUEST_PART"
+    """master → hub → asker: ``any`` One part of a streamed answer; in the meta ``{id}`` →
+    ``{request}``."""
+
+    REQUEST_MORE = "REQUEST_MORE"
+    """asker → hub → master: ``{request, parts}`` → ``{id, parts}`` So many more parts are
+    granted."""
+
+    REQUEST_PROGRESS = "REQUEST_PROGRESS"
+    """master → hub → asker: ``{fraction, message}`` How far a request is; in the meta ``{id}``
+    → ``{request}``."""
+
+
+class MetaKey(StrEnum):
+    """Keys of the meta, the second argument of an event between native peers.
+
+    Each says where it is found: in a ``question`` to the hub, in a ``request`` to a master, with an
+    ``event`` of a room. The reference's table is made of that.
+    """
+
+    ROOM = "room"
+    """question, request, event: The room; a question without one leaves its choice to the
+    hub. A client that sends any other event with it says that event in the room."""
+
+    MEMBER = "member"
+    """question: Socket id of the member that GET_MEMBER_PING, GET_MEMBER_INFO or
+    GET_MEMBER_STATS is for, as GET_MEMBERS gives it."""
+
+    TIMEOUT = "timeoutMs"
+    """question, request: Milliseconds that are left, never a time of day; a question without it
+    gets the hub's default."""
+
+    WAIT = "wait"
+    """question: ``true`` keeps the request at the hub until some master offers the
+    capability."""
+
+    PARTS = "parts"
+    """question, request: Parts of a streamed answer that the asker grants to begin with, 1 to
+    1,024."""
+
+    CHAIN = "chain"
+    """question, request: The ids of the requests that led to this one, 16 at the most; of a
+    question the hub believes the last that names an open request of which the asker is the
+    master, and knows the rest."""
+
+    TRACEPARENT = "traceparent"
+    """question, request: W3C Trace Context."""
+
+    TRACESTATE = "tracestate"
+    """question, request: W3C Trace Context, only beside ``traceparent``."""
+
+    ID = "id"
+    """request: The hub's name for the request, a string."""
+
+    CALLER = "caller"
+    """request: The asker's name; proven on a hub with an ``Access`` that names its clients."""
+
+    SENDER = "sender"
+    """event: Name of the member that has sent the event."""
+
+    NUMBER = "number"
+    """event: The event's number in the room's history, on a hub that keeps one."""
