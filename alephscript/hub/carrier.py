@@ -83,6 +83,7 @@ class Carrier:
         self.cluster: ClusterPort | None = None
         self._recipients: dict[str, Recipient] = {}  # by socket id
         self._opened_at: dict[int, float] = {}  # by request
+        self._budget = mesh.budget
         self._resumption: asyncio.Handle | None = None
         self._tracing = trace_hub(mesh.requests)
         self._deadlines = Deadlines(self._expire)
@@ -106,6 +107,7 @@ class Carrier:
 
     def received(self, sid: str, ack: int | None, payload: bytes) -> None:
         """Handle an event of a client; see `Namespace`."""
+        self._budget.message_bytes = len(payload)
         try:
             # Values stay the bytes that they came as (decision 0004).
             name, args = packets.split_event(payload)

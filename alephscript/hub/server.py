@@ -25,6 +25,7 @@ from alephscript.hub.engine import Engine
 from alephscript.hub.http import HubApp
 from alephscript.hub.pages import MeshPage
 from alephscript.mesh.access import Access
+from alephscript.mesh.budget import Budget
 from alephscript.mesh.limits import DEFAULT_LIMITS, Limits
 from alephscript.mesh.mesh import Mesh
 from alephscript.protocol import events
@@ -116,6 +117,7 @@ class Hub:
             [*_LOOPBACK, host, *allowed_hosts] if self._is_private else None,
             is_on_loopback=is_loopback(host),
         )
+        budget = Budget(limits)
         self._engine = Engine(
             {
                 namespace: Mesh(
@@ -126,6 +128,7 @@ class Hub:
                     incarnation=secrets.token_hex(8),
                     limits=limits,
                     authorize=None if access is None else access.authorize,
+                    budget=budget,
                 )
                 for namespace in events.NAMESPACES
             },

@@ -289,7 +289,9 @@ class Federation:
     def heard(self, name: str, event: Any, data: Any, sender: Any) -> list[Effect]:
         """Tell the members here what was said in a room at another hub."""
         message = events.RoomMessage(read_value(event), name, None, {})
-        return self._rooms.tell(self._rooms.members(name), message, data, read_value(sender))
+        # All that other hubs say takes one share: they do not tell who of their clients says it.
+        members = self._rooms.members(name)
+        return self._rooms.tell(members, message, data, read_value(sender), self.hub)
 
     def undelivered(self, hub: str, frame: Sequence[Any]) -> list[Effect]:
         """Act on a frame that could not be sent: its hub is gone, or all are out of reach."""

@@ -40,9 +40,12 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from alephscript.errors import RequestError, StateError, UnknownEvent
+import msgspec
+
+from alephscript.errors import LimitExceeded, RequestError, StateError, UnknownEvent
 from alephscript.mesh.access import Identity
 from alephscript.mesh.answers import match_answer
+from alephscript.mesh.budget import Budget, weigh
 from alephscript.mesh.dialects import Dialects
 from alephscript.mesh.drops import Drops
 from alephscript.mesh.effects import Acknowledge, Effect, Emit, Release, SurveyHubs
@@ -83,8 +86,10 @@ class Mesh:
         incarnation: Names this hub's histories, so that numbers of another one are known as such.
         limits: How much one peer may have.
         authorize: The rule of what each identity may do in a room; None lets all do everything.
+        budget: What all peers may have kept; namespaces of one hub share it.
 
     Attributes:
+        budget: As given.
         rooms: The rooms and their members.
         requests: The open requests.
         reports: What the hub tells about itself.
@@ -103,8 +108,10 @@ class Mesh:
         incarnation: str = "",
         limits: Limits = DEFAULT_LIMITS,
         authorize: Authorize | None = None,
+        budget: Budget | None = None,
     ) -> None:
         self.namespace = namespace
+        self.budget = budget or Budget(limits)
         self.rooms = Rooms(
             require_subscription=require_subscription,
             history=history,
@@ -113,9 +120,12 @@ class Mesh:
             authorize=authorize,
         )
         self.requests = Requests(
-            self.rooms, default_timeout=default_timeout, most=limits.requests_per_client
+            self.rooms,
+            self.budget,
+            default_timeout=default_timeout,
+            most=limits.requests_per_client,
         )
-        self.reports = Reports(self.rooms, namespace)
+        self.reports = Reports(self.rooms, namespace, limits.backlog_bytes)
         self.drops = Drops()
         self.federation: Federation | None = None
         self._dialects = Dialects(self.rooms, namespace)
@@ -177,7 +187,8 @@ class Mesh:
         """
         if sid in self._peers:
             raise StateError(f"socket {sid} is connected already")
-        self._peers[sid] = Peer(sid, engine_id or sid, self._dialects.documented, identity)
+        dialect, account = self._dialects.documented, self.budget.open()
+        self._peers[sid] = Peer(sid, engine_id or sid, dialect, identity, account=account)
         return []
 
     def received(
@@ -264,6 +275,7 @@ class Mesh:
             effects += self.requests.lose(request, f"the master of {request.room} is gone")
         for room in rooms:
             self.rooms.drop_if_empty(room)
+        peer.account.close()
         return effects
 
     # Registering and subscribing
@@ -274,6 +286,8 @@ class Mesh:
             usuario = identity.usuario or payload.get("usuario") or identity.suggested
             payload = {**payload, "usuario": usuario}
         registration = events.parse_registration(payload)
+        if not peer.account.keep("registration", weigh(registration.extras)):
+            raise LimitExceeded("what this client makes the hub keep takes too much memory already")
         peer.register(registration, self._dialects.choose(registration))
         return acknowledge(peer, ack, {"protocol": events.PROTOCOL, "socketId": peer.sid})
 
@@ -348,7 +362,7 @@ class Mesh:
         self.rooms.check(peer, "master", declared.room)
         room = self.rooms.get_or_create(declared.room)
         if self.federation is not None:
-            self.rooms.check_mastering(peer, room)
+            self.rooms.check_mastering(master, room)
             self.rooms.drop_if_empty(room)
             return self.federation.claim(master, ack)
         announced, displaced = self.rooms.declare(room, master)
@@ -369,6 +383,7 @@ class Mesh:
             effects += self.rooms.withdraw(peer, room)
             self.rooms.drop_if_empty(room)
         elif self.federation is not None:
+            peer.account.release(("master", name))
             effects.append(Release(peer.sid, name))  # a claim may be on its way
         return effects
 
@@ -404,7 +419,7 @@ class Mesh:
         if message.event == _RELEASE_MASTER:  # the room hears it besides, as on upstream's hubs
             effects = self._resign(peer, message.room, None)
         members = self.rooms.members(message.room)
-        effects += self.rooms.say(members, message, message.data, peer.name)
+        effects += self.rooms.say(members, message, message.data, peer.name, peer.account)
         if ack is None:  # as with most events: no call to add nothing
             return effects
         return effects + acknowledge(peer, ack, {"room": message.room, "members": len(members)})
@@ -424,7 +439,7 @@ class Mesh:
         value = read_value(message.data)
         fields = events.spread(value)
         payload = {**fields, "sender": peer.sid}
-        effects = self.rooms.say(others, message, payload, peer.name)
+        effects = self.rooms.say(others, message, payload, peer.name, peer.account)
         match = match_answer(peer, message, fields)
         request = match.request
         if request is not None and request.master is not None:
@@ -492,6 +507,8 @@ class Mesh:
         meta = parse_meta(args[1]) if reads_meta else NO_META
         question = events.RoomMessage(event, "", args[0] if args else {}, _NO_EXTRAS)
         member = self._find_member(peer, meta.member)
+        if meta.room is not None:
+            meta = msgspec.structs.replace(meta, room=None)  # any JSON, of which nothing is kept
         return self.requests.ask_member(peer, question, member, ack, meta)
 
     def _find_member(self, asker: Peer, sid: Any) -> Peer | None:

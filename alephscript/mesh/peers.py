@@ -18,6 +18,7 @@ import msgspec
 
 from alephscript.errors import RequestError
 from alephscript.mesh.access import Identity
+from alephscript.mesh.budget import Account
 from alephscript.mesh.effects import Acknowledge, Effect
 from alephscript.mesh.meta import RequestMeta
 from alephscript.mesh.serving import Serving
@@ -37,6 +38,7 @@ class Peer:
         dialect: The dialect in which the peer is spoken to until it registers.
         identity: Its identity, as far as the hub asks for one.
         hub: The name of the hub that it is at, empty for this one.
+        account: What it makes the hub keep; None for a peer of another hub, which counts that.
 
     Attributes:
         reads_meta: As `Dialect.reads_meta` of its dialect.
@@ -51,6 +53,7 @@ class Peer:
     """
 
     __slots__ = (
+        "account",
         "dialect",
         "engine_id",
         "hub",
@@ -74,8 +77,10 @@ class Peer:
         identity: Identity | None = None,
         *,
         hub: str = "",
+        account: Account | None = None,
     ) -> None:
         self.sid = sid
+        self.account = account or Account()
         self.hub = hub
         self.engine_id = engine_id
         self.identity = identity
@@ -171,6 +176,7 @@ class OpenRequest(msgspec.Struct, eq=False):
             empty before.
         credit: Parts of the answer that the asker has granted and the master has not sent.
         losses: How many masters have been lost that were to answer it.
+        size: Bytes that its asker's account has for it.
     """
 
     number: int
@@ -186,6 +192,7 @@ class OpenRequest(msgspec.Struct, eq=False):
     answer_room: str = ""
     credit: int = 0
     losses: int = 0
+    size: int = 0
 
     @property
     def answer_seen(self) -> bool:

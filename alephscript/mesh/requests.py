@@ -29,6 +29,7 @@ from alephscript.errors import (
     Overloaded,
     RequestError,
 )
+from alephscript.mesh.budget import REQUEST_BYTES, Budget
 from alephscript.mesh.effects import Arm, Effect, Ended, Resume
 from alephscript.mesh.meta import RequestMeta, parse_number
 from alephscript.mesh.peers import Master, OpenRequest, Peer
@@ -58,6 +59,7 @@ class Requests:
 
     Args:
         rooms: Where masters are found.
+        budget: What may be kept of them.
         default_timeout: Seconds that a request may take when its asker names no deadline.
         most: How many requests of one peer may be open.
 
@@ -68,12 +70,13 @@ class Requests:
         late_answers: Answers dropped because their request had ended, or was never their sender's.
     """
 
-    def __init__(self, rooms: Rooms, *, default_timeout: float, most: int) -> None:
+    def __init__(self, rooms: Rooms, budget: Budget, *, default_timeout: float, most: int) -> None:
         self.closing = False
         self.remaining: Callable[[int], float] = lambda _: default_timeout
         self.late_answers = 0
         self._most = most
         self._rooms = rooms
+        self._budget = budget
         self._default_timeout = default_timeout
         self._open: dict[int, OpenRequest] = {}
         self._waiting = Waiting()
@@ -196,7 +199,8 @@ class Requests:
 
         Raises:
             DeadlineExceeded: The deadline has passed already.
-            Overloaded: The hub is closing, or the asker has too many open requests.
+            Overloaded: The hub is closing, or the asker has too many open requests, or they take
+                too much memory.
             Conflict: Too many requests stand inside each other.
         """
         requests = peer.requests
@@ -209,6 +213,13 @@ class Requests:
             raise Overloaded(message, [{"delivered": False}])
         if meta.extras and "chain" in meta.extras:
             meta = _with_known_chain(peer, meta)
+        # Counted here, and in `forget`, without a call: see `Account`.
+        account, size = peer.account, REQUEST_BYTES + self._budget.message_bytes
+        kept = account.kept + size
+        if kept > account.granted and not account.borrow(size):
+            message = "what waits of this client's requests takes too much memory already"
+            raise Overloaded(message, [{"delivered": False}])
+        account.kept = kept
         number = next(self._numbers)
         # An asker's own number is not trusted to be new. Without one, a negative key: no
         # acknowledgement id is negative, so nobody can cancel by it.
@@ -216,6 +227,7 @@ class Requests:
         request = OpenRequest(
             number, key, peer, ack, capability, question, named_room, meta, question.room
         )
+        request.size = size
         self._open[number] = requests[key] = request
         return request
 
@@ -421,6 +433,10 @@ class Requests:
         """
         number, master = request.number, request.master
         del self._open[number]
+        account = request.asker.account
+        account.kept -= request.size
+        if account.kept < account.enough:
+            account.give_back()
         request.asker.requests.pop(request.key, None)
         capability = None
         if master is None:

@@ -46,16 +46,18 @@ class HubEvent(StrEnum):
 
     GET_SERVER_STATE = "GET_SERVER_STATE"
     """client → hub: ``any`` The client asks who is where; the answer is the state, and the
-    client gets it as SET_SERVER_STATE, too."""
+    client gets it as SET_SERVER_STATE, too. The state of a large mesh has room for names only, and
+    ``omitted`` counts the rooms and members that it leaves out."""
 
     GET_CAPABILITIES = "GET_CAPABILITIES"
     """client → hub: ``{room?, capability?}`` The client asks what is offered; the answer has
     ``offers``, a list of ``{room, capability, masters[], group, epoch}`` with what the
-    description says besides."""
+    description says besides. If that is too much, the descriptions are left out, then offers,
+    which ``omitted`` counts; a question with ``room`` or ``capability`` is answered in full."""
 
     GET_MEMBERS = "GET_MEMBERS"
     """client → hub: ``{room?}`` The client asks which native members there are; the answer has
-    ``members``, a list of ``{id, name}``."""
+    ``members``, a list of ``{id, name}``; ``omitted`` counts those that it leaves out."""
 
     GET_MEMBER_PING = "GET_MEMBER_PING"
     """client → hub → member: ``{}`` A native member, named by ``member`` in the meta, is asked
