@@ -14,7 +14,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from alephscript.cli import asking, completing, describing, serving, showing, starting
+from alephscript.cli import asking, completing, describing, printing, serving, showing, starting
 from alephscript.cli.options import EXIT_CODES, Add, CliError, Run
 from alephscript.client import loops
 from alephscript.diagnostics import debugging
@@ -37,6 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code; argparse exits with 2 by itself.
     """
+    printing.prepare()
     options = parser().parse_args(arguments)
     run: Run = options.run
     if options.debug is not None:
@@ -113,5 +114,5 @@ def _on_a_mesh(add: Add) -> Add:
 
 def _report(error: Exception, code: int) -> int:
     """Print an error, and return the exit code."""
-    print(f"alephscript: {error}", file=sys.stderr)
+    printing.complain(f"alephscript: {error}")
     return code

@@ -1,4 +1,4 @@
-"""Things that commands share: what a command is, a client from its options, JSON on stdout.
+"""Things that commands share: what a command is, a client from its options.
 
 May go in: what several commands need. May not: any one of them.
 """
@@ -6,15 +6,12 @@ May go in: what several commands need. May not: any one of them.
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
-from alephscript import contracts
 from alephscript.client.client import AlephScriptClient
 
-__all__ = ["EXIT_CODES", "Add", "CliError", "Run", "client", "put", "rich_console"]
+__all__ = ["EXIT_CODES", "Add", "CliError", "Run", "client"]
 
 EXIT_CODES = {
     "invalid_payload": 3,
@@ -68,24 +65,3 @@ def client(options: argparse.Namespace) -> AlephScriptClient:
     return AlephScriptClient(
         options.url, usuario="cli", namespace=options.namespace, auth=auth, connect_timeout=5
     )
-
-
-def put(value: Any, *, pretty: bool = False) -> None:
-    """Print a value as JSON."""
-    encoded = contracts.unstructure(value)
-    indent = 2 if pretty and sys.stdout.isatty() else None
-    print(json.dumps(encoded, ensure_ascii=False, indent=indent), flush=True)
-
-
-def rich_console() -> Any:
-    """Make Rich's console on stdout.
-
-    Raises:
-        CliError: Rich is not installed.
-    """
-    try:
-        from rich.console import Console
-    except ModuleNotFoundError as exc:
-        raise CliError("tables need rich: pip install 'alephscript[cli]', or pass --json") from exc
-    # In a pipe, lines are cut for no screen.
-    return Console(width=None if sys.stdout.isatty() else 200)

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from alephscript.diagnostics.redaction import redacted
 from alephscript.mesh.access import Access, Handshake, Identity, Refusal
+from alephscript.protocol.text import has_controls
 
 __all__ = ["Admit", "identify", "is_loopback", "make_admission"]
 
@@ -34,7 +35,11 @@ _PORTS = {"http": 80, "https": 443}
 
 
 def make_admission(
-    origins: Sequence[str] | str, hosts: Sequence[str] | None, *, is_on_loopback: bool = False
+    origins: Sequence[str] | str,
+    hosts: Sequence[str] | None,
+    *,
+    is_private: bool = True,
+    is_on_loopback: bool = False,
 ) -> Admit:
     """Make the rule that takes requests of no browser, of the hub's own pages, and of ``origins``.
 
@@ -43,6 +48,9 @@ def make_admission(
         hosts: The names that the hub goes by, without a port; None for any. A hub without an
             `Access` has to look, since any website can give its own name this machine's address
             (DNS rebinding; decision 0029).
+        is_private: Whether only programs on this machine can ask. Beyond, the machine has
+            addresses that the hub need not know: any IP address is taken for its own, and from
+            programs that are no browsers a name without a dot, which no website has.
         is_on_loopback: Whether the hub listens on loopback: pages that are served from there, by
             programs on the same machine, are taken, too.
     """
@@ -65,9 +73,14 @@ def make_admission(
     def admit(headers: Mapping[str, str]) -> str | None:
         # Headers of proxies say nothing: anybody can send them.
         origin, host = headers.get("origin"), headers.get("host")
-        if known is not None and host is not None and _without_port(host) not in known:
-            log_once("Host", host, "allowed_hosts (--allowed-host)")
-            return "this hub goes by another name; allowed_hosts (--allowed-host) adds one"
+        if known is not None and host is not None:
+            name = _without_port(host)
+            is_own = name in known or (
+                not is_private and (_is_address(name) or (origin is None and "." not in name))
+            )
+            if not is_own:
+                log_once("Host", host, "allowed_hosts (--allowed-host)")
+                return "this hub goes by another name; allowed_hosts (--allowed-host) adds one"
         if (
             origin is None
             or "*" in allowed
@@ -138,6 +151,14 @@ def _without_port(host: str) -> str:
     return (name if name and port.isdecimal() else host).strip("[]").lower()
 
 
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
 async def identify(access: Access, auth: Any, handshake: Handshake) -> Identity | Refusal:
     """Ask an `Access` who a client is; whatever goes wrong is a refusal.
 
@@ -160,7 +181,10 @@ async def identify(access: Access, auth: Any, handshake: Handshake) -> Identity 
 async def _authenticate(access: Access, auth: Any, handshake: Handshake) -> Identity | Refusal:
     try:
         verdict = access.authenticate(auth, handshake)
-        return await verdict if inspect.isawaitable(verdict) else verdict
+        if inspect.isawaitable(verdict):
+            verdict = await verdict
+        # A proven name is shown before, and in place of, the one that is registered.
+        is_fit = not (isinstance(verdict, Identity) and has_controls(verdict.usuario or ""))
     except Exception as exc:
         name = type(access).__name__
         logger.error(
@@ -170,3 +194,4 @@ async def _authenticate(access: Access, auth: Any, handshake: Handshake) -> Iden
             extra={"access": name, "namespace": handshake.namespace},
         )
         return Refusal()
+    return verdict if is_fit else Refusal()

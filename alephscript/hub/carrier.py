@@ -150,6 +150,7 @@ class Carrier:
         self._deadlines.close()
         if self._resumption is not None:
             self._resumption.cancel()
+            self.mesh.resumed()  # nobody is left who could be told anything
         self._opened_at.clear()
         if self._tracing is not None:
             self._tracing.close()

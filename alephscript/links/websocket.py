@@ -20,8 +20,9 @@ from urllib.parse import urlsplit
 import msgspec
 
 from alephscript.errors import ConnectionRefused, NotConnected, PayloadTooLarge
+from alephscript.links.binary import FORMLESS_ANSWER, refuse_event
 from alephscript.links.handshake import open_websocket
-from alephscript.links.transport import CLOSE_SECONDS, Link, Receiver
+from alephscript.links.transport import CLOSE_SECONDS, OLD_PROTOCOL, Link, Receiver
 from alephscript.protocol import packets
 from alephscript.protocol.json import write_json
 from alephscript.protocol.packets import Kind, ProtocolError
@@ -215,7 +216,7 @@ class WebSocketLink(asyncio.Protocol):
                 elif kind is _EVENT:  # first, as most are
                     self._received(payload, ack)
                 elif kind is not _ACK:
-                    self._packet(kind, payload)
+                    self._packet(kind, ack, payload)
                 elif ack is not None:
                     self._acknowledged(ack, payload)
             else:
@@ -227,11 +228,17 @@ class WebSocketLink(asyncio.Protocol):
             )
             self._hang_up()
 
-    def _packet(self, kind: Kind, payload: bytes) -> None:
-        if kind is Kind.CONNECT:
-            self._is_up = True
+    def _packet(self, kind: Kind, ack: int | None, payload: bytes) -> None:
+        if kind is Kind.BINARY_EVENT:
+            refuse_event(self.acknowledge, ack)
+        elif kind is Kind.BINARY_ACK and ack is not None:
+            self._acknowledged(ack, FORMLESS_ANSWER)
+        elif kind is Kind.CONNECT:
+            # Since version 5 of Socket.IO's protocol a hub tells the socket's id here.
+            self._is_up = bool(payload)
             if not self.joined.done():
-                self.joined.set_result(None)
+                refusal = None if payload else _Refusal(OLD_PROTOCOL, is_final=True)
+                self.joined.set_result(refusal)
         elif kind is Kind.CONNECT_ERROR:
             error = msgspec.json.decode(payload or b"null")
             message = error.get("message") if isinstance(error, dict) else error

@@ -48,7 +48,7 @@ from alephscript.mesh.answers import match_answer
 from alephscript.mesh.budget import Budget, weigh
 from alephscript.mesh.dialects import Dialects
 from alephscript.mesh.drops import Drops
-from alephscript.mesh.effects import Acknowledge, Effect, Emit, Release, SurveyHubs
+from alephscript.mesh.effects import Acknowledge, Effect, Emit, SurveyHubs
 from alephscript.mesh.federation import Federation
 from alephscript.mesh.history import History
 from alephscript.mesh.limits import DEFAULT_LIMITS, Limits
@@ -258,7 +258,7 @@ class Mesh:
 
     def resumed(self) -> list[Effect]:
         """Go on with work that was left for later."""
-        return self.requests.resume()
+        return self.requests.resume() + self.reports.resume()
 
     def disconnected(self, sid: str) -> list[Effect]:
         """Forget a socket that is gone: its requests end, its rooms lose it."""
@@ -362,7 +362,7 @@ class Mesh:
         self.rooms.check(peer, "master", declared.room)
         room = self.rooms.get_or_create(declared.room)
         if self.federation is not None:
-            self.rooms.check_mastering(master, room)
+            self.rooms.check_mastering(master, room, self.federation.claimed_rooms(peer))
             self.rooms.drop_if_empty(room)
             return self.federation.claim(master, ack)
         announced, displaced = self.rooms.declare(room, master)
@@ -378,13 +378,12 @@ class Mesh:
 
     def _resign(self, peer: Peer, name: str, ack: int | None) -> list[Effect]:
         effects = acknowledge(peer, ack, {"room": name})
+        if self.federation is not None:
+            self.federation.resign(peer, name)  # a claim may be on its way
         room = self.rooms.get(name)
         if room is not None and name in peer.mastered:
             effects += self.rooms.withdraw(peer, room)
             self.rooms.drop_if_empty(room)
-        elif self.federation is not None:
-            peer.account.release(("master", name))
-            effects.append(Release(peer.sid, name))  # a claim may be on its way
         return effects
 
     def _release_master(self, peer: Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:
@@ -484,12 +483,13 @@ class Mesh:
     def _report_state(self, peer: Peer, _: Sequence[Any], ack: int | None) -> list[Effect]:
         if self.federation is not None and self.federation.hubs:
             return [SurveyHubs(peer.sid, ack, HubEvent.GET_SERVER_STATE, None)]
-        return self.reports.tell_state(peer, ack, [])
+        return self.reports.give(peer, lambda: self.reports.tell_state(peer, ack, []))
 
     def _report_capabilities(
         self, peer: Peer, args: Sequence[Any], ack: int | None
     ) -> list[Effect]:
-        return self.reports.tell_capabilities(peer, ack, _read_first(args))
+        query = _read_first(args)
+        return self.reports.give(peer, lambda: self.reports.tell_capabilities(peer, ack, query))
 
     def _report_members(self, peer: Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:
         query = _read_first(args)
@@ -498,7 +498,7 @@ class Mesh:
             self.rooms.check(peer, "subscribe", events.check_room_name(room))
         if self.federation is not None and self.federation.hubs:
             return [SurveyHubs(peer.sid, ack, HubEvent.GET_MEMBERS, room)]
-        return self.reports.tell_members(peer, ack, room, [])
+        return self.reports.give(peer, lambda: self.reports.tell_members(peer, ack, room, []))
 
     def _ask_member(
         self, event: str, peer: Peer, args: Sequence[Any], ack: int | None

@@ -7,7 +7,7 @@ question. May not: what becomes of the question (`requests`). Pure: no socket, n
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from typing import Any
 
 from alephscript.errors import (
@@ -189,15 +189,24 @@ class Rooms:
             return [Denied(peer.sid, "room required", None, action)]
         return []
 
-    def check_mastering(self, master: Master, room: Room) -> None:
+    def check_mastering(self, master: Master, room: Room, claimed: Collection[str] = ()) -> None:
         """Raise if a peer that is to master a room masters too many; count what is kept of that.
+
+        Args:
+            master: The declaration.
+            room: The room.
+            claimed: Rooms that the peer is to master as well, which is not decided yet.
 
         Raises:
             LimitExceeded: The peer masters as many rooms as it may, or makes the hub keep too much.
         """
         peer = master.peer
         most = self._limits.rooms_per_client
-        if room.name not in peer.mastered and len(peer.mastered) >= most:
+        if (
+            not (room.name in peer.mastered or room.name in claimed)
+            and len(peer.mastered) + len(claimed) >= most
+            and len(peer.mastered.keys() | set(claimed)) >= most
+        ):
             raise self._exceeded(room, f"a client may master {most} rooms; resign from one first")
         declared = master.declared
         size = ROOM_BYTES + len(room.name) + weigh(declared.descriptions)

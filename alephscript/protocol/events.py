@@ -23,6 +23,7 @@ import msgspec
 from alephscript.errors import InvalidPayload, PayloadTooLarge, UnknownEvent
 from alephscript.protocol.json import MAX_DEPTH, is_plain, read_value, write_json
 from alephscript.protocol.secrets import without_secrets
+from alephscript.protocol.text import has_controls
 from alephscript.protocol.vocabulary import HubEvent
 
 __all__ = [
@@ -261,10 +262,13 @@ def check_event(event: Any) -> str:
     """Return an event's name if any peer survives it.
 
     Raises:
-        UnknownEvent: The name is no string, empty, too long, or reserved by Socket.IO or the hub.
+        UnknownEvent: The name is no string, empty, too long, has control characters, or is
+            reserved by Socket.IO or the hub.
     """
     if not isinstance(event, str) or not event or len(event) > MAX_NAME:
         raise UnknownEvent(f"an event name is a string of 1 to {MAX_NAME} characters")
+    if has_controls(event):
+        raise UnknownEvent("an event name has no control characters")
     if event in RESERVED or event in HUB_ONLY:
         raise UnknownEvent(f"{event} is a reserved event name; choose another one")
     return event
@@ -274,10 +278,10 @@ def check_room_name(room: Any) -> str:
     """Return a room's name if it may be one.
 
     Raises:
-        InvalidPayload: The name is no string, empty or too long.
+        InvalidPayload: The name is no string, empty, too long, or has control characters.
     """
     # As `_check_name` does, without the call: each event that is said in a room comes by here.
-    if type(room) is str and 0 < len(room) <= MAX_NAME:
+    if type(room) is str and 0 < len(room) <= MAX_NAME and room.isprintable():
         return room
     return _check_name(room, "room")
 
@@ -349,6 +353,8 @@ def parse_declaration(payload: Any, *, room: Any = None) -> Declaration:
         isinstance(each, str) and 0 < len(each) <= MAX_NAME for each in features
     ):
         raise _invalid("features", f"expected an array of names of 1 to {MAX_NAME} characters")
+    if any(map(has_controls, features)):
+        raise _invalid("features", _NO_CONTROLS)
     group = fields.get("group", "single")
     if group not in GROUPS:
         raise _invalid("group", f"expected one of {', '.join(GROUPS)}")
@@ -362,6 +368,8 @@ def parse_declaration(payload: Any, *, room: Any = None) -> Declaration:
         isinstance(each, dict) for each in descriptions.values()
     ):
         raise _invalid("descriptions", "expected an object of objects")
+    if any(map(has_controls, descriptions)):
+        raise _invalid("descriptions", _NO_CONTROLS)
     return Declaration(
         room=check_room_name(fields.get("room") if room is None else room),
         features=tuple(dict.fromkeys([*features, *described])),
@@ -414,7 +422,9 @@ def _describe(capabilities: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, 
             **{ours: each.get(theirs) for ours, theirs in _UPSTREAMS.items()},
         }
         for each in capabilities
-        if isinstance(each.get("id"), str) and 0 < len(each["id"]) <= MAX_NAME
+        if isinstance(each.get("id"), str)
+        and 0 < len(each["id"]) <= MAX_NAME
+        and not has_controls(each["id"])
     }
 
 
@@ -521,9 +531,14 @@ def _check_object(payload: Any) -> dict[str, Any]:
     return payload
 
 
+_NO_CONTROLS = "a name has no control characters"
+
+
 def _check_name(value: Any, path: str) -> str:
     if not isinstance(value, str) or not value or len(value) > MAX_NAME:
         raise _invalid(path, f"expected a string of 1 to {MAX_NAME} characters")
+    if has_controls(value):
+        raise _invalid(path, _NO_CONTROLS)
     return value
 
 

@@ -34,7 +34,7 @@ from alephscript.hub import (
 )
 from alephscript.hub.engine import Engine
 from alephscript.links.websocket import WebSocketTransport
-from tests.support.peers import Stock, quiet
+from tests.support.peers import Stock, quiet, raw_peer
 
 pytestmark = pytest.mark.anyio
 
@@ -365,6 +365,60 @@ async def test_a_rule_may_ask_elsewhere_and_is_told_how_somebody_came() -> None:
         (saw,) = access.saw
         assert (saw.namespace, saw.address) == ("/runtime", "127.0.0.1")
         assert saw.headers["host"] == hub.url.removeprefix("http://")
+
+
+class AskedTwice(Access):
+    """Decides about each set of credentials when it is told to."""
+
+    def __init__(self) -> None:
+        self.answers: dict[Any, asyncio.Future[Identity | Refusal]] = {}
+        self.asked = asyncio.Event()
+
+    async def authenticate(self, auth: Any, handshake: Handshake) -> Identity | Refusal:
+        answer = self.answers[auth] = asyncio.Future()
+        self.asked.set()
+        return await answer
+
+
+@pytest.mark.parametrize("between", [[], ["41/runtime,"]], ids=["again", "withdrawn"])
+@pytest.mark.parametrize("order", [("old", "new"), ("new", "old")])
+async def test_of_two_connects_the_last_one_is_decided_about(
+    between: list[str], order: tuple[str, str]
+) -> None:
+    """Browsers send another one when their page thought better of it; each has one answer."""
+    access = AskedTwice()
+    async with (
+        Hub(port=0, access=access) as hub,
+        raw_peer(hub, namespace=None) as peer,
+        asyncio.timeout(10),
+    ):
+        for packets in (['40/runtime,"old"'], [*between, '40/runtime,"new"']):
+            access.asked.clear()
+            for packet in packets:
+                await peer.send(packet)
+            await access.asked.wait()
+        verdicts = {"old": Identity(usuario="old"), "new": Identity(usuario="new")}
+        for auth in order:
+            if not access.answers[auth].done():
+                access.answers[auth].set_result(verdicts[auth])
+        assert (await peer.recv()).startswith('40/runtime,{"sid"')
+        await peer.ask("CLIENT_REGISTER", {"usuario": "any", "sesion": ""})
+        state = await peer.ask("GET_SERVER_STATE")
+        assert [each["usuario"] for each in state["miembros"]] == ["new"]
+
+
+async def test_a_connect_that_is_withdrawn_lets_nobody_in() -> None:
+    """Though the rule says yes, later."""
+    access = AskedTwice()
+    async with Hub(port=0, access=access) as hub, raw_peer(hub, namespace=None) as peer:
+        await peer.send('40/runtime,"old"')
+        await peer.send("41/runtime,")
+        await peer.send("2")
+        assert await peer.recv() == "3"
+        for answer in access.answers.values():
+            answer.cancel()
+        assert not hub._engine.entrance._decisions
+        assert hub._engine.carriers["/runtime"].mesh.clients == 0
 
 
 async def test_a_rule_that_takes_too_long_lets_nobody_in() -> None:

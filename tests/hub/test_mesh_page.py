@@ -422,6 +422,8 @@ async def test_names_and_payloads_stay_text(page: Page, plain: Hub) -> None:
         await page.see("#events li", HOSTILE)
         await page.do(["locator", "#events summary"], ["first"], ["click"])
         await page.see("#events pre", "<img src=x")
+        await peer.ask("ROOM_MESSAGE", {**said, "event": "OBEYED", "data": "\u202e\x1b\u009b"})
+        await page.see("#events li", r"\u202e\u001b\u009b")
         await page.do(["locator", "#rooms a", {"hasText": HOSTILE}], ["click"])
         for where in ("[data-part=summary]", "#try label", "#try option"):
             found = ["locator", where, {"hasText": HOSTILE}]

@@ -7,6 +7,7 @@ import { keyOf, Trial } from "./form.mjs";
 import { Mesh } from "./mesh.mjs";
 import { NAMESPACE } from "./socket.mjs";
 import { Stream } from "./stream.mjs";
+import { printable } from "./text.mjs";
 
 const POLL_MS = 1000;
 const LOOK_EVERY = 5; // polls; masters that change are heard of at once
@@ -178,7 +179,7 @@ function capabilityItem(offer) {
   return {
     node: element("li", {}, button),
     update: ({ capability, summary }) => {
-      button.title = summary ?? "";
+      button.title = printable(summary ?? "", { lines: true });
       const of = figures.get(capability);
       write(now, of?.rate ? `${rate(of.rate)} · ${duration(of.p95)}` : "");
     },

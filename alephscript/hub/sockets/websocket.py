@@ -39,7 +39,9 @@ def websocket_protocol(engine: Engine, admit: Admit) -> Callable[..., asyncio.Pr
         engine: The engine that holds the connections.
         admit: The rule about who may connect.
     """
-    return lambda *, server_state, **_: _WebSocket(server_state.connections, engine, admit)
+    return lambda *, server_state, app_state, **_: _WebSocket(
+        server_state.connections, engine, Handover(engine, admit, app_state["arrival"])
+    )
 
 
 class _WebSocket(asyncio.Protocol):
@@ -51,7 +53,7 @@ class _WebSocket(asyncio.Protocol):
     Args:
         connections: uvicorn's set of what is open.
         engine: The engine that holds the connections.
-        admit: The rule about who may connect.
+        handover: The decisions about this websocket.
 
     Attributes:
         take: See `OpenWebSocket`.
@@ -59,7 +61,7 @@ class _WebSocket(asyncio.Protocol):
         backlog: See `WebSocket`.
     """
 
-    def __init__(self, connections: set[Any], engine: Engine, admit: Admit) -> None:
+    def __init__(self, connections: set[Any], engine: Engine, handover: Handover) -> None:
         self.take: Callable[[bytes], None] = _ignore
         # From `connection_made` on, which is called first, the transport's own methods: two calls
         # less a write.
@@ -67,7 +69,7 @@ class _WebSocket(asyncio.Protocol):
         self.backlog: Callable[[], int] = int
         self._connections = connections
         self._engine = engine
-        self._handover = Handover(engine, admit)
+        self._handover = handover
         self._reader = FrameReader(masked=True, max_bytes=2 * engine.limits.message_bytes)
         # A kept method instead of a condition in each call; what uvicorn has read, the request,
         # comes in one piece.
@@ -99,8 +101,7 @@ class _WebSocket(asyncio.Protocol):
 
     def connection_lost(self, _: Exception | None) -> None:
         self._connections.discard(self)
-        if self._open:
-            self._handover.end()
+        self._handover.end()
 
     # WebSocket
 
