@@ -153,8 +153,9 @@ class ObserverServer(MCPServer):
         offered = [
             Tool(
                 name=name,
-                description=shown(offer.summary or f"{offer.capability} of {offer.room}"),
+                description=shown(_description(offer)),
                 input_schema=input_schema(offer.request),
+                output_schema=_output_schema(offer),
             )
             for name, offer in self.observer.offers.items()
         ]
@@ -170,6 +171,17 @@ class ObserverServer(MCPServer):
         answer = await asked(self.observer, offer.capability, arguments, context, room=offer.room)
         text = TextContent(type="text", text=as_json(answer))
         return CallToolResult(content=[text], structured_content=answer)
+
+
+def _description(offer: Offer) -> str:
+    text = offer.summary or f"{offer.capability} of {offer.room}"
+    return f"{text} ({', '.join(offer.tags)})" if offer.tags else text
+
+
+def _output_schema(offer: Offer) -> dict[str, Any] | None:
+    """Return the schema of an answer, where that is one object: MCP knows no other."""
+    is_object = offer.reply is not None and offer.reply.get("type") == "object"
+    return offer.reply if is_object and not offer.streams else None
 
 
 async def asked(

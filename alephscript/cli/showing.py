@@ -67,7 +67,7 @@ async def _capabilities(options: argparse.Namespace) -> None:
         table.add_row(
             make_cell(offer.capability),
             make_cell(offer.room),
-            make_cell(" ".join((offer.summary or "").split())),
+            make_cell(" ".join(_summary(offer).split())),
             make_cell(_call(offer), most=None),
         )
     console.print(table)
@@ -138,6 +138,11 @@ def _table(*columns: str) -> Any:
     for column in columns:
         table.add_column(column, overflow="fold")
     return table
+
+
+def _summary(offer: Offer) -> str:
+    tags = f"({', '.join(offer.tags)})" if offer.tags else ""
+    return " ".join(filter(None, (offer.summary, tags)))
 
 
 def _call(offer: Offer) -> str:

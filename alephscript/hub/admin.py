@@ -79,6 +79,9 @@ class Admin:
     def refused(self, sid: str, ack: int | None, error: RequestError) -> None:
         """Ignore what cannot be read."""
 
+    def dropped(self, event: str, reason: str) -> None:
+        """Ignore what is not taken."""
+
     def close(self) -> None:
         """Stop watching."""
         if self._timer is not None:

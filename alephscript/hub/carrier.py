@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Protocol
@@ -40,6 +41,8 @@ from alephscript.protocol.packets import Kind
 from alephscript.protocol.websocket import write_text_frame
 
 __all__ = ["Carrier", "ClusterPort"]
+
+logger = logging.getLogger("alephscript.hub")
 
 
 class ClusterPort(Protocol):
@@ -88,6 +91,7 @@ class Carrier:
         self._event_head = packets.packet_head(Kind.EVENT, mesh.namespace)
         self._ack_head = packets.packet_head(Kind.ACK, mesh.namespace)
         mesh.requests.remaining = self._deadlines.remaining  # (decision 0019)
+        mesh.drops.report = self._report_drop
 
     # Packets
 
@@ -128,6 +132,20 @@ class Carrier:
     def refused(self, sid: str, ack: int | None, error: RequestError) -> None:
         """Answer an event that is not taken; see `Namespace`."""
         self.carry(self.mesh.refused(sid, ack, error))
+
+    def dropped(self, event: str, reason: str) -> None:
+        """Count what is not taken and told nobody; see `Namespace`."""
+        self.mesh.drops.count(event, reason)
+
+    def _report_drop(self, event: str, reason: str) -> None:
+        """Log a name that is seen for the first time: counts tell the rest."""
+        namespace = self.mesh.namespace
+        logger.warning(
+            "an event %r was dropped (%s), its sender not told; GET /mesh counts such events",
+            event,
+            reason,
+            extra={"event": event, "reason": reason, "namespace": namespace},
+        )
 
     def close(self) -> None:
         """Forget all deadlines; see `Namespace`."""

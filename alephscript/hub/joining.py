@@ -23,6 +23,7 @@ from alephscript.hub.namespace import Namespace
 from alephscript.links.deadlines import Deadlines
 from alephscript.mesh.access import Access, Handshake, Identity, Refusal
 from alephscript.protocol import packets
+from alephscript.protocol.events import HubEvent, parse_room_message
 from alephscript.protocol.json import parse_json, write_json
 from alephscript.protocol.packets import Kind
 
@@ -52,7 +53,9 @@ class Entrance:
         self._access = access
         self._refusals = refusals
         self._decisions: dict[tuple[str, str], asyncio.Task[None]] = {}  # by client, namespace
-        self._expiries: Deadlines[Connection] = Deadlines(_expire)
+        # Each identity has its own end: one that lasts longer, shown for another namespace, does
+        # not prolong it.
+        self._expiries: Deadlines[tuple[Connection, str]] = Deadlines(_expire)
 
     def control(
         self, connection: Connection, kind: Kind, namespace: str, ack: int | None, payload: bytes
@@ -65,14 +68,19 @@ class Entrance:
                 self._connect(connection, namespace, payload)
             elif kind is Kind.DISCONNECT:
                 self._withdraw((connection.id, namespace))
+            elif kind is Kind.EVENT and namespace in self._namespaces:
+                self._namespaces[namespace].dropped("", "not_joined")
             return
         joined = self._namespaces[namespace]
         if kind is Kind.DISCONNECT:
             del connection.sids[namespace]
+            self._expiries.forget((connection, namespace))
             joined.left(sid)
         elif kind is Kind.BINARY_EVENT:
-            error = InvalidPayload("binary payloads are not accepted; send JSON")
-            joined.refused(sid, ack, error)
+            joined.dropped(_event_name(payload), "binary")
+            if ack is not None:
+                error = InvalidPayload("binary payloads are not accepted; send JSON")
+                joined.refused(sid, ack, error)
         elif kind is Kind.BINARY_ACK:
             # No success: the asker would take what is left of the answer for the whole.
             error = InvalidPayload("the answer has binary parts, which are not accepted")
@@ -82,8 +90,8 @@ class Entrance:
 
     def leave_all(self, connection: Connection) -> None:
         """Take a connection that has ended out of all namespaces."""
-        self._expiries.forget(connection)
         for namespace, sid in connection.sids.items():
+            self._expiries.forget((connection, namespace))
             self._namespaces[namespace].left(sid)
         connection.sids.clear()
 
@@ -146,7 +154,8 @@ class Entrance:
             return
         self._join(connection, name, namespace, verdict)
         if verdict.expires_at is not None:
-            self._expiries.set(connection, max(0.0, verdict.expires_at - time.time()))
+            left = max(0.0, verdict.expires_at - time.time())
+            self._expiries.set((connection, name), left)
 
     def _join(
         self,
@@ -166,5 +175,17 @@ def _refuse(connection: Connection, namespace: str, reason: str) -> None:
     connection.send(packets.write_packet(Kind.CONNECT_ERROR, namespace, payload=refusal))
 
 
-def _expire(connection: Connection) -> None:
+def _event_name(payload: bytes) -> str:
+    """Read which event somebody meant: of a ROOM_MESSAGE, the event inside; empty if none."""
+    try:
+        name, args = packets.split_event(payload)
+        if name == HubEvent.ROOM_MESSAGE and args:
+            name = parse_room_message(args[0]).event
+    except RequestError:
+        return ""
+    return name if isinstance(name, str) else ""
+
+
+def _expire(key: tuple[Connection, str]) -> None:
+    connection, _ = key
     connection.close("its identity has expired")

@@ -73,6 +73,15 @@ class Namespace(Protocol):
         """Answer an event that is not taken with an error."""
         ...
 
+    def dropped(self, event: str, reason: str) -> None:
+        """Count an event that is not taken and whose sender hears nothing of that.
+
+        Args:
+            event: The event's name as it came; empty if it cannot be read.
+            reason: A word for what is wrong.
+        """
+        ...
+
     def close(self) -> None:
         """Stop all timers: the hub is closing."""
         ...

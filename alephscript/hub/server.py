@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 import secrets
 import socket
 import ssl
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from alephscript.errors import AlephScriptError, StateError
 from alephscript.hub.admin import Admin
-from alephscript.hub.admission import make_admission
+from alephscript.hub.admission import is_loopback, make_admission
 from alephscript.hub.debugging import watch_connections
 from alephscript.hub.engine import Engine
 from alephscript.hub.http import HubApp
@@ -66,7 +65,8 @@ class Hub:
         tls: Certificate and key (``ssl.SSLContext.load_cert_chain``); None serves plain HTTP.
         default_timeout: Seconds that a request may take when its asker names no timeout.
         require_subscription: Whether an asker has to be in the room that it asks.
-        cors_origins: Browser origins that may connect besides the hub's own; ``"*"`` for all.
+        cors_origins: Browser origins that may connect besides the hub's own, and, to a hub on
+            loopback, besides those of pages that are served from loopback; ``"*"`` for all.
         allowed_hosts: Names that the hub goes by besides loopback's: for a hub without ``access``
             behind a proxy, or with a name of its own.
         ping_interval: Seconds between heartbeats.
@@ -112,11 +112,12 @@ class Hub:
         self._insecure = insecure
         self._access = access
         self._tls = tls
-        self._is_private = access is None and _is_loopback(host)
+        self._is_private = access is None and is_loopback(host)
         self._admit = make_admission(
             cors_origins,
             [*_LOOPBACK, host, *allowed_hosts] if access is None else None,
             is_private=self._is_private,
+            is_on_loopback=is_loopback(host),
         )
         budget = Budget(limits)
         self._engine = Engine(
@@ -146,7 +147,7 @@ class Hub:
         self._reuse_port = reuse_port
         self._redis = redis
         self._cluster: Cluster | None = None
-        is_shown = mesh_page and (access is not None or _is_loopback(host))
+        is_shown = mesh_page and (access is not None or is_loopback(host))
         self._mesh_page = MeshPage() if is_shown else None
         self._server: Listener | None = None
         self._lobby = Lobby(self._engine)
@@ -169,7 +170,7 @@ class Hub:
     async def __aenter__(self) -> Self:
         if self._server is not None:
             raise StateError("this hub is open already")
-        if self._access is None and not _is_loopback(self._host):
+        if self._access is None and not is_loopback(self._host):
             if not self._insecure:
                 raise HubError(
                     f"{self._host} is reachable by others and nobody is asked who they are; "
@@ -379,12 +380,3 @@ def _pages_of(folder: Path) -> Path:
         f"{folder} holds no Admin UI; `npm install @socket.io/admin-ui` makes "
         "node_modules/@socket.io/admin-ui"
     )
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

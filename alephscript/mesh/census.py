@@ -66,6 +66,7 @@ def _describe(peer: Peer) -> bytes:
     registration = peer.registration
     fields = {
         "sid": peer.sid,
+        "name": peer.name,
         "rooms": list(peer.rooms),
         "masters": list(peer.mastered),
         "registration": registration
@@ -86,6 +87,8 @@ def _make_peer(hub: str, fields: Mapping[str, Any], dialects: Dialects) -> Peer:
     if fields.get("registration") is not None:
         registration = events.parse_registration(fields["registration"])
         peer.register(registration, dialects.choose_remote(reads_meta=registration.is_native))
+    if isinstance(fields.get("name"), str):
+        peer.rename(fields["name"])  # its hub knows what is proven
     return peer
 
 

@@ -13,7 +13,7 @@ frame       fields                                                from … to
 `ask`       number, master, room, event, data, about              the asker's hub, the master's
 `cancel`    number, asker, reason                                 the same
 `more`      number, asker, parts                                  the same
-`answer`    number, master, answer, whether it was a SET_         the master's hub, the asker's
+`answer`    number, master, answer, room that heard a SET_        the master's hub, the asker's
 `moved`     number, master                                        the same: nothing was delivered
 `lost`      number, master                                        the same: it may have run
 `note`      number, master, event, data                           the same: a part, or progress
@@ -351,7 +351,8 @@ class Federation:
         master = self._find_master(sid, name) if name else self._find_member(asker, sid)
         if master is None:
             return [ToHub(hub, ("moved", number, sid))]
-        meta = RequestMeta(room=name or None, seconds=about["seconds"], extras=about["extras"])
+        extras = self._own_chain(hub, about["extras"])
+        meta = RequestMeta(room=name or None, seconds=about["seconds"], extras=extras)
         question = events.RoomMessage(event, name or "", data, about["envelope"])
         return self._requests.ask_master(asker, question, master, number, meta)
 
@@ -361,24 +362,22 @@ class Federation:
 
     def _on_more(self, hub: str, number: int, sid: str, parts: int) -> list[Effect]:
         request = self._request_from(hub, number, sid)
-        if request is None or request.master is None or not is_part_count(parts):
+        if request is None or not is_part_count(parts):
             return []
-        return request.master.dialect.grant(request, request.master, parts)
+        return self._requests.grant(request, parts)
 
-    def _on_answer(
-        self, hub: str, number: int, sid: str, answer: Any, is_seen: Any
-    ) -> list[Effect]:
+    def _on_answer(self, hub: str, number: int, sid: str, answer: Any, room: Any) -> list[Effect]:
         request = self._request_at(hub, number, sid)
         if request is None or request.master is None:
             self._requests.late_answers += 1
             return []
         effects: list[Effect] = []
-        if is_seen and request.ack is None:
+        if isinstance(room, str) and room and request.ack is None:
             # The room heard the SET_ already, at each of the hubs.
             fields = {**events.spread(read_value(answer)), "sender": sid}
-            request.answer_seen = True
+            request.answer_room = room
             event = events.answer_event(request.event)
-            message = events.RoomMessage(event, request.room, None, {})
+            message = events.RoomMessage(event, room, None, {})
             effects += request.dialect.echo(request, message, fields, "")
         shaped = request.master.peer.dialect.read_answer(request, [answer])
         return effects + self._requests.end(request, shaped)
@@ -417,6 +416,17 @@ class Federation:
     def _remote(self, sid: str, hub: str) -> Peer:
         # Its hub understands all that is said of requests here, whatever the peer speaks there.
         return Peer(sid, sid, self._dialects.choose_remote(reads_meta=True), hub=hub)
+
+    def _own_chain(self, hub: str, extras: Mapping[str, Any]) -> dict[str, Any]:
+        """Name the requests of a chain as this hub does: its own by number, others with their hub.
+
+        Hubs count alike: a number of another hub alone would mean some request of this one.
+        """
+        fields = dict(extras)
+        if "chain" in fields:
+            chain = (each if _MARK in each else f"{hub}{_MARK}{each}" for each in fields["chain"])
+            fields["chain"] = [each.removeprefix(self.prefix) for each in chain]
+        return fields
 
     def _find_peer(self, entry: Entry) -> Peer | None:
         """Find the peer that an entry means; None if it was at this hub and is gone."""

@@ -179,14 +179,14 @@ class Reports:
                 break
         seen = [each for each in (*here.values(), *others) if self.sees(peer, each)]
         registered = [
-            registration
+            (each.name, registration)
             for each in seen
             # Named thrice: as a socket, as a member, and by its session.
             if (registration := each.registration)
             and space.take(3 * _size_of(registration.name) + 40)
         ]
         sesiones: dict[str, list[str]] = {}
-        for registration in registered:
+        for _, registration in registered:
             sesiones.setdefault(registration.usuario, []).append(registration.sesion)
         return {
             "action": HubEvent.SET_SERVER_STATE.value,
@@ -198,7 +198,7 @@ class Reports:
                 {
                     "name": self._namespace,
                     "socketsCount": len(seen),
-                    "sockets": [{"id": f"/{each.name}"} for each in registered],
+                    "sockets": [{"id": f"/{name}"} for name, _ in registered],
                 }
             ],
             "miembros": [{"usuario": u, "sesiones": s} for u, s in sesiones.items()],
@@ -233,7 +233,7 @@ class Reports:
                         **(registration.extras if has_extras else {}),
                         "usuario": registration.usuario,
                         "sesion": registration.sesion,
-                        "name": registration.name,
+                        "name": member.name,
                     }
                 )
             elif has_extras:

@@ -22,6 +22,7 @@ import msgspec
 
 from alephscript.errors import InvalidPayload, PayloadTooLarge, UnknownEvent
 from alephscript.protocol.json import MAX_DEPTH, is_plain, read_value, write_json
+from alephscript.protocol.secrets import without_secrets
 from alephscript.protocol.text import has_controls
 from alephscript.protocol.vocabulary import HubEvent
 
@@ -150,8 +151,8 @@ class Registration:
     Attributes:
         usuario: The client's name.
         sesion: Suffix that tells clients of one name apart.
-        extras: Further fields, kept and shown to others.
-        extras_bytes: Bytes of them as JSON.
+        extras: Further fields, kept and shown to others; without what looks like a secret.
+        extras_bytes: Bytes of them as JSON, at the most.
     """
 
     usuario: str
@@ -304,7 +305,7 @@ def parse_registration(payload: Any) -> Registration:
     return Registration(
         usuario=_check_name(fields.get("usuario"), "usuario"),
         sesion=sesion if sesion == "" else _check_name(sesion, "sesion"),
-        extras=extras,
+        extras=without_secrets(extras),
         extras_bytes=extras_bytes,
     )
 
@@ -332,7 +333,8 @@ def parse_subscription(payload: Any) -> Subscription:
 def parse_declaration(payload: Any, *, room: Any = None) -> Declaration:
     """Parse MAKE_MASTER ``{room, features?, group?, out?, descriptions?}``.
 
-    DevOps peers write ``capabilities`` for ``features``.
+    DevOps peers write ``capabilities`` for ``features``, others describe themselves in ``metadata:
+    {capabilities: [{id, description, inputSchema, outputSchema, tags}]}``.
 
     Args:
         payload: The declaration, as read from JSON.
@@ -343,8 +345,11 @@ def parse_declaration(payload: Any, *, room: Any = None) -> Declaration:
     """
     fields = _check_object({} if payload is None and room is not None else payload)
     features = fields.get("features")
+    described: dict[str, dict[str, Any]] = {}
     if features is None:
         features = fields.get("capabilities") or []
+        if _are_objects(features):
+            features, described = [], _describe(features)
     if not isinstance(features, list) or not all(
         isinstance(each, str) and 0 < len(each) <= MAX_NAME for each in features
     ):
@@ -352,6 +357,11 @@ def parse_declaration(payload: Any, *, room: Any = None) -> Declaration:
     group = fields.get("group", "single")
     if group not in GROUPS:
         raise _invalid("group", f"expected one of {', '.join(GROUPS)}")
+    metadata = fields.get("metadata")
+    if isinstance(metadata, dict) and _are_objects(metadata.get("capabilities")):
+        described = _describe(metadata["capabilities"])
+    spelt = {capability_name(each): each for each in features}
+    described = {spelt.get(capability_name(k), k): each for k, each in described.items()}
     descriptions = fields.get("descriptions", {})
     if not isinstance(descriptions, dict) or not all(
         isinstance(each, dict) for each in descriptions.values()
@@ -361,10 +371,12 @@ def parse_declaration(payload: Any, *, room: Any = None) -> Declaration:
         raise _invalid("features", _NO_CONTROLS)
     return Declaration(
         room=check_room_name(fields.get("room") if room is None else room),
-        features=tuple(dict.fromkeys(features)),
+        features=tuple(dict.fromkeys([*features, *described])),
         group=group,
         out=fields.get("out") is True,
-        descriptions={name: _parse_description(each) for name, each in descriptions.items()},
+        descriptions={
+            name: _parse_description(each) for name, each in {**described, **descriptions}.items()
+        },
     )
 
 
@@ -375,13 +387,44 @@ _DESCRIPTION = {
     "timeoutMs": int,
     "idempotent": bool,
     "streams": bool,
+    "tags": list,
 }
 """Fields of a capability's description, all of them optional, and their types."""
 
 
 def _parse_description(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Keep those fields of a capability's description that are known and of the right type."""
-    return {key: fields[key] for key, kind in _DESCRIPTION.items() if type(fields.get(key)) is kind}
+    known = {
+        key: fields[key] for key, kind in _DESCRIPTION.items() if type(fields.get(key)) is kind
+    }
+    if not all(isinstance(tag, str) for tag in known.get("tags", ())):
+        del known["tags"]
+    return known
+
+
+_UPSTREAMS = {"summary": "description", "request": "inputSchema", "reply": "outputSchema"}
+"""Fields of a description, and what masters of upstream call them."""
+
+
+def _are_objects(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(each, dict) for each in value)
+
+
+def _describe(capabilities: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Make descriptions, by id, of what a master of upstream says of its capabilities.
+
+    An entry without a name says nothing that could be asked for, and is left out.
+    """
+    return {
+        each["id"]: {
+            "tags": each.get("tags"),
+            **{ours: each.get(theirs) for ours, theirs in _UPSTREAMS.items()},
+        }
+        for each in capabilities
+        if isinstance(each.get("id"), str)
+        and 0 < len(each["id"]) <= MAX_NAME
+        and not has_controls(each["id"])
+    }
 
 
 def parse_room_message(payload: Any) -> RoomMessage:

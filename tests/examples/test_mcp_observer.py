@@ -164,6 +164,38 @@ async def test_every_capability_of_the_mesh_is_a_tool_with_its_schema(mesh: InMe
         assert result.structured_content == json.loads(text_of(result.content[0]))
 
 
+class Silent:
+    """A master of upstream's, by hand: it is only there."""
+
+    def received(self, payload: bytes, ack: int | None) -> None:
+        """See `alephscript.Receiver`."""
+
+    def acknowledged(self, number: int, payload: bytes) -> None:
+        """See `alephscript.Receiver`."""
+
+    def lost(self, reason: str) -> None:
+        """See `alephscript.Receiver`."""
+
+
+async def test_a_master_that_describes_itself_in_metadata_is_a_tool_with_that(
+    mesh: InMemoryMesh,
+) -> None:
+    """Summary, tags, and both schemas."""
+    asks = {"type": "object", "properties": {"n": {"type": "integer"}}}
+    answers = {"type": "object", "properties": {"m": {"type": "integer"}}}
+    card = {"id": "HALVE", "description": "Half of it.", "inputSchema": asks}
+    card |= {"outputSchema": answers, "tags": ["sums", "small"]}
+    link = await mesh.connect(Silent(), namespace="/runtime", auth=None, timeout=1)
+    declared = {"features": ["GET_HALVE"], "metadata": {"capabilities": [card]}}
+    said = {"event": "MAKE_MASTER", "room": "R", "data": declared}
+    link.send(json.dumps(["ROOM_MESSAGE", said]).encode(), 1)
+    async with observed(mesh) as (client, observer):
+        await offered(observer, "HALVE")
+        (tool,) = [each for each in (await client.list_tools()).tools if each.name == "HALVE"]
+        assert tool.description == "Half of it. (sums, small)"
+        assert (tool.input_schema, tool.output_schema) == (asks, answers)
+
+
 async def test_all_thirteen_capabilities_of_the_bot_can_be_called(mesh: InMemoryMesh) -> None:
     """By their own names, on a session from its beginning to its end."""
     async with PersefonBot(mesh), observed(mesh) as (client, observer):

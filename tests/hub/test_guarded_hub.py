@@ -211,7 +211,7 @@ async def test_rooms_have_secrets_as_upstreams_hubs_want_them() -> None:
     async with Hub(port=0, access=secrets) as hub:
         for auth, reason in (
             ({"token": "a"}, "room required"),
-            ({"token": "a", "room": "NONE"}, "room not allowed"),
+            ({"token": "a", "room": "NONE"}, "unauthorized"),
             ({"token": "o", "room": "AAIA_ROOM"}, "unauthorized"),
         ):
             with pytest.raises(ConnectionRefused, match=reason):
@@ -281,6 +281,51 @@ async def test_a_token_that_expires_ends_its_connection_and_a_new_one_is_asked_f
                 await anext(states)
             assert "miembros" in await client.server_state()
     assert asked == tokens
+
+
+class Lasting(Access):
+    """Lets in everybody for as many seconds as they say."""
+
+    def authenticate(self, auth: Any, handshake: Handshake) -> Identity:
+        """The token is a number."""
+        return Identity(expires_at=time.time() + auth["token"])
+
+
+async def show(socket: Any, namespace: str, seconds: float) -> None:
+    """Join a namespace with a token for so many seconds."""
+    name = "" if namespace == "/" else f"{namespace},"
+    await socket.send(f'40{name}{{"token":{seconds}}}')
+    assert str(await socket.recv()).startswith(f"40{name}")
+
+
+@pytest.mark.parametrize("shown", [(0.1, 3600), (3600, 0.1), (0.1, 1e9)])
+async def test_a_token_shown_elsewhere_does_not_prolong_another(shown: tuple[float, ...]) -> None:
+    """Each ends at its own time, whichever namespace it was shown for, and in whichever order."""
+    async with Hub(port=0, access=Lasting()) as hub, asyncio.timeout(20):
+        url = f"{hub.url.replace('http', 'ws')}/socket.io/?EIO=4&transport=websocket"
+        async with connect(url) as socket:
+            await socket.recv()
+            for namespace, seconds in zip(("/runtime", "/"), shown, strict=True):
+                await show(socket, namespace, seconds)
+            async for _ in socket:  # until the hub ends it
+                pass
+            assert "expired" in (socket.close_reason or "")
+
+
+async def test_a_token_counts_no_more_where_its_bearer_has_left() -> None:
+    """So that a client may renew it without a new connection; nothing of the first is kept."""
+    async with Hub(port=0, access=Lasting()) as hub, asyncio.timeout(20):
+        url = f"{hub.url.replace('http', 'ws')}/socket.io/?EIO=4&transport=websocket"
+        async with connect(url) as socket:
+            await socket.recv()
+            for seconds in (10, 3600):
+                await show(socket, "/runtime", seconds)
+                assert len(hub._engine.entrance._expiries) == 1
+                await socket.send("41/runtime,")
+            await show(socket, "/", 10)
+            assert len(hub._engine.entrance._expiries) == 1
+        await until_alone(hub._engine)
+        assert not len(hub._engine.entrance._expiries)
 
 
 async def test_a_provider_that_never_answers_is_given_up() -> None:

@@ -212,6 +212,17 @@ async function poll() {
   mesh.version = version;
   write($("hub"), `${version} · up ${since(uptime)} · ${clients} clients · ${inFlight} in flight`);
   showFigures();
+  const dropped = counts.namespaces[NAMESPACE]?.dropped ?? [];
+  $("drops").hidden = dropped.length === 0;
+  show($("dropped"), dropped, ({ event, reason }) => JSON.stringify([event, reason]), dropItem);
+}
+
+function dropItem({ event, reason }) {
+  const count = element("small");
+  return {
+    node: element("li", {}, named(event), " ", element("small", {}, reason), " ", count),
+    update: (drop) => write(count, String(drop.count)),
+  };
 }
 
 function showFigures() {
