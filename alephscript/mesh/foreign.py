@@ -155,7 +155,7 @@ _FRAMES: Mapping[str, Sequence[Callable[[Any], Any]]] = {
     ),
     "cancel": (read_number, read_text, read_text),
     "more": (read_number, read_text, read_number),
-    "answer": (read_number, read_text, lambda answer: answer, read_flag),
+    "answer": (read_number, read_text, lambda answer: answer, read_text),
     "moved": (read_number, read_text),
     "lost": (read_number, read_text),
     "note": (read_number, read_text, _read_note, lambda data: data),
