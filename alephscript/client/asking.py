@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from enum import Enum
 from typing import Any, Literal, TypeVar, overload
 
@@ -23,9 +24,9 @@ from alephscript.client.jobs import current_job
 from alephscript.client.lifecycle import Lifecycle, State
 from alephscript.client.messages import Progress
 from alephscript.client.session import HubSession
-from alephscript.diagnostics.redaction import redacted
+from alephscript.diagnostics.redaction import ends_program, redacted
 from alephscript.diagnostics.tracing import Tracing
-from alephscript.errors import DeadlineExceeded, error_from_answer
+from alephscript.errors import DeadlineExceeded, DeclarationError, error_from_answer
 from alephscript.protocol import events
 
 __all__ = ["USE_CLIENT_TIMEOUT", "Asker", "UseClientTimeout"]
@@ -266,6 +267,8 @@ class Asker:
             seconds = events.LONGEST_TIMEOUT
         report = None
         if on_progress is not None:
+            if _is_async(on_progress):
+                raise DeclarationError("on_progress is called, not awaited: give a plain function")
             report = _make_reporter(on_progress, events.capability_name(event))
         return Call(event, contracts.write(payload), room, seconds, meta, report)
 
@@ -305,17 +308,42 @@ class Asker:
 
 
 def _make_reporter(
-    on_progress: Callable[[Progress], None], capability: str
+    on_progress: Callable[[Progress], object], capability: str
 ) -> Callable[[Any], None]:
+    tasks: set[asyncio.Future[None]] = set()
+
+    def fail(exc: BaseException) -> None:
+        if ends_program(exc):
+            raise exc
+        logger.error(
+            "a callback for the progress of %s failed",
+            capability,
+            exc_info=redacted(exc),
+            extra={"capability": capability},
+        )
+
+    async def finish(begun: Awaitable[Any]) -> None:
+        try:
+            await begun
+        except asyncio.CancelledError:
+            raise
+        except BaseException as exc:  # noqa: BLE001 - raised again if the program ends
+            fail(exc)
+
     def report(data: Any) -> None:
         try:
-            on_progress(contracts.structure(data, Progress))
-        except Exception as exc:
-            logger.error(
-                "a callback for the progress of %s failed",
-                capability,
-                exc_info=redacted(exc),
-                extra={"capability": capability},
-            )
+            begun = on_progress(contracts.structure(data, Progress))
+        except BaseException as exc:  # noqa: BLE001 - raised again if the program ends
+            fail(exc)
+            return
+        if inspect.isawaitable(begun):  # of a lambda, whose looks do not tell
+            task = asyncio.ensure_future(finish(begun))
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
 
     return report
+
+
+def _is_async(function: Callable[..., Any]) -> bool:
+    call = getattr(function, "__call__", None)  # noqa: B004 - the method itself is looked at
+    return any(map(inspect.iscoroutinefunction, (function, call)))

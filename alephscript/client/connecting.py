@@ -14,7 +14,7 @@ from typing import Any
 
 from alephscript.client.declaring import Mastery
 from alephscript.client.session import DeliveryHandler, HubSession
-from alephscript.diagnostics.redaction import redacted
+from alephscript.diagnostics.redaction import ends_program, redacted
 from alephscript.errors import AlephScriptError, ConnectionRefused
 from alephscript.links import transport_to
 from alephscript.links.transport import Transport
@@ -92,9 +92,11 @@ class Connector:
                 timeout=self._timeout,
                 acknowledges=self._acknowledges,
             )
-        except AlephScriptError:
+        except (AlephScriptError, asyncio.CancelledError):
             raise
-        except Exception as exc:
+        except BaseException as exc:
+            if ends_program(exc):
+                raise
             logger.error(
                 "the transport of %s failed",
                 registration["usuario"],
@@ -119,7 +121,11 @@ class Connector:
         except TimeoutError as exc:
             reason = f"the auth provider said nothing for {self._timeout:g} s"
             raise ConnectionRefused(str(self._hub), reason) from exc
-        except Exception as exc:
+        except asyncio.CancelledError:
+            raise
+        except BaseException as exc:
+            if ends_program(exc):
+                raise
             logger.error(
                 "the auth provider of %s failed",
                 usuario,

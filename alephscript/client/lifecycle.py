@@ -14,11 +14,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from enum import Enum
 
 from alephscript.client.session import HubSession
+from alephscript.diagnostics.redaction import ends_program, redacted
 from alephscript.errors import AlephScriptError, Closed, ConnectionRefused, NotConnected, StateError
 
 __all__ = ["Lifecycle", "State", "full_jitter"]
 
 logger = logging.getLogger("alephscript.client")
+
+_LONGEST_DELAY = 24 * 3600.0
+"""Seconds between two attempts to connect."""
 
 
 class State(Enum):
@@ -90,6 +94,7 @@ class Lifecycle:
             raise StateError(f"this client is {self.state.value} already; make another one")
         self._become(State.CONNECTING)
         self._supervisor = asyncio.create_task(self._supervise())
+        self._supervisor.add_done_callback(self._supervisor_ended)
 
     async def close(self) -> None:
         """End the present session, and have no other."""
@@ -163,8 +168,45 @@ class Lifecycle:
         for changes in self._watchers:
             changes.put_nowait(state)
 
+    def _supervisor_ended(self, supervisor: asyncio.Task[None]) -> None:
+        """Close the client if its supervisor failed: nobody may wait for it for ever."""
+        if supervisor.cancelled() or self.state is State.CLOSED:
+            return
+        exc = supervisor.exception()
+        if exc is not None and not ends_program(exc):
+            error = _kind(exc)
+            logger.error(
+                "the client failed: %s", error, exc_info=redacted(exc), extra={"error": error}
+            )
+            self.failure = StateError(f"the client failed ({type(exc).__name__})")
+            self._become(State.CLOSED)
+
+    def _delays(self) -> Iterator[float]:
+        """Give the application's delays; where these fail, those of `full_jitter`."""
+        try:
+            delay = 0.0
+            for delay in self._backoff():
+                if not 0 <= delay <= _LONGEST_DELAY:
+                    raise ValueError(delay)  # noqa: TRY301 - handled like the application's own
+                yield delay
+            while True:  # where they end, the last one is kept
+                yield delay
+        except GeneratorExit:
+            raise  # of this generator, which is not needed any more
+        except BaseException as exc:
+            if ends_program(exc):
+                raise
+            error = _kind(exc)
+            logger.error(
+                "a backoff failed (%s); the default takes its place",
+                error,
+                exc_info=redacted(exc),
+                extra={"error": error},
+            )
+        yield from full_jitter()
+
     async def _supervise(self) -> None:
-        delays, delay = self._backoff(), 0.0
+        delays = self._delays()
         while True:
             try:
                 session = await self._establish()
@@ -176,7 +218,7 @@ class Lifecycle:
                     return
                 logger.debug("no session yet: %s", _kind(error), extra={"error": _kind(error)})
             else:
-                delays = self._backoff()
+                delays = self._delays()
                 self.session = session
                 self._began(session)
                 self._become(State.READY)
@@ -184,8 +226,7 @@ class Lifecycle:
                 self.session = None
                 self._ended(session)
                 self._become(State.RECONNECTING)
-            delay = next(delays, delay)
-            await asyncio.sleep(delay)
+            await asyncio.sleep(next(delays))
 
 
 def _kind(error: BaseException) -> str:

@@ -7,6 +7,7 @@ events there are (`streams`), capabilities (`serving`).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Coroutine, Iterable
 from typing import Any
@@ -17,7 +18,7 @@ from alephscript.client.jobs import current_job
 from alephscript.client.messages import Event
 from alephscript.client.streams import EventStream, Streams
 from alephscript.client.worker import in_thread
-from alephscript.diagnostics.redaction import redacted
+from alephscript.diagnostics.redaction import ends_program, redacted
 
 __all__ = ["Listening"]
 
@@ -114,21 +115,21 @@ class Listening:
         Raises:
             BaseException: The same, if the client is closing, or the program ends.
         """
-        if isinstance(exc, asyncio.CancelledError):
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise exc
-        elif not isinstance(exc, Exception):
+        task = asyncio.current_task()
+        if task is None or ends_program(exc):  # without a task, the loop has ended
             raise exc
-        logger.error(
-            "%s.%s failed on an event",
-            self._name,
-            listener.attribute,
-            exc_info=redacted(exc),
-            extra={
-                "usuario": self._name,
-                "listener": listener.attribute,
-                "event": event.name,
-                "room": event.room,
-            },
-        )
+        if isinstance(exc, asyncio.CancelledError) and task.cancelling():
+            raise exc
+        with contextlib.suppress(Exception):  # of an application's handlers and filters
+            logger.error(
+                "%s.%s failed on an event",
+                self._name,
+                listener.attribute,
+                exc_info=redacted(exc),
+                extra={
+                    "usuario": self._name,
+                    "listener": listener.attribute,
+                    "event": event.name,
+                    "room": event.room,
+                },
+            )
