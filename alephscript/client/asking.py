@@ -19,6 +19,7 @@ from typing import Any, Literal, TypeVar, overload
 import msgspec
 
 from alephscript import contracts
+from alephscript.client.arguments import check_seconds
 from alephscript.client.calls import Call, read_answer
 from alephscript.client.jobs import current_job
 from alephscript.client.lifecycle import Lifecycle, State
@@ -35,6 +36,7 @@ logger = logging.getLogger("alephscript.client")
 
 R = TypeVar("R")
 
+_NUMBERS = (float, int, type(None))
 _NOT_DELIVERED = [{"delivered": False}]
 
 
@@ -66,10 +68,10 @@ class Asker:
         when_offline: Literal["fail", "wait"],
         tracing: Tracing | None,
     ) -> None:
-        self._life = life
-        self._timeout = timeout
-        self._when_offline = when_offline
-        self._tracing = tracing
+        self._alephscript_life = life
+        self._alephscript_timeout = timeout
+        self._alephscript_when_offline = when_offline
+        self._alephscript_tracing = tracing
 
     @overload
     async def request(
@@ -147,13 +149,13 @@ class Asker:
         """
         if not isinstance(request, str):
             reply = contracts.reply_type(type(request))
-        call = self._make_call(request, payload, room, timeout, on_progress)
+        call = self._alephscript_make_call(request, payload, room, timeout, on_progress)
         if wait_for_master:
             call = call.with_meta({"wait": True})
-        if self._tracing is None:
-            return await self._answer_to(call, reply)
-        with self._tracing.asking(call.event, call.room) as trace:
-            return await self._answer_to(call.with_meta(trace), reply)
+        if self._alephscript_tracing is None:
+            return await self._alephscript_answer_to(call, reply)
+        with self._alephscript_tracing.asking(call.event, call.room) as trace:
+            return await self._alephscript_answer_to(call.with_meta(trace), reply)
 
     @overload
     def stream(
@@ -229,19 +231,19 @@ class Asker:
         if not isinstance(request, str):
             reply = contracts.reply_type(type(request))
         timeout = events.LONGEST_TIMEOUT if timeout is None else timeout
-        call = self._make_call(request, payload, room, timeout, on_progress)
+        call = self._alephscript_make_call(request, payload, room, timeout, on_progress)
         with contextlib.ExitStack() as stack:
-            if self._tracing is not None:
-                span = self._tracing.asking(call.event, call.room)
+            if self._alephscript_tracing is not None:
+                span = self._alephscript_tracing.asking(call.event, call.room)
                 call = call.with_meta(stack.enter_context(span))
-            session, call = await self._session_for(call)
+            session, call = await self._alephscript_session_for(call)
             async with contextlib.aclosing(session.dialect.stream(call)) as parts:
                 async for part in parts:
                     yield part if reply is None else contracts.structure(part, reply)
 
     # Inside
 
-    def _make_call(
+    def _alephscript_make_call(
         self,
         request: str | contracts.RequestFor[Any],
         payload: Any,
@@ -254,7 +256,9 @@ class Asker:
         else:
             capability, payload = request.capability, request
         event = events.request_event(capability)
-        seconds = self._timeout if timeout is USE_CLIENT_TIMEOUT else timeout
+        seconds = self._alephscript_timeout if timeout is USE_CLIENT_TIMEOUT else timeout
+        if type(seconds) not in _NUMBERS:
+            check_seconds("request", "timeout", seconds)
         job = current_job.get()
         meta: dict[str, Any] = {}
         if job is not None:
@@ -263,19 +267,22 @@ class Asker:
                 raise DeadlineExceeded(f"no time is left to ask {event}", _NOT_DELIVERED)
             seconds = remaining if seconds is None else min(seconds, remaining)
             meta = {"chain": job.chain}
-        if seconds is not None and seconds > events.LONGEST_TIMEOUT:
-            seconds = events.LONGEST_TIMEOUT
+        if seconds is not None and not 0 <= seconds <= events.LONGEST_TIMEOUT:
+            # Neither NaN nor an infinity is on any side of a bound.
+            check_seconds("request", "timeout", seconds)
+            seconds = min(seconds, events.LONGEST_TIMEOUT)
         report = None
         if on_progress is not None:
-            if _is_async(on_progress):
+            if not _is_plain(on_progress):
                 raise DeclarationError("on_progress is called, not awaited: give a plain function")
             report = _make_reporter(on_progress, events.capability_name(event))
         return Call(event, contracts.write(payload), room, seconds, meta, report)
 
-    async def _answer_to(self, call: Call, reply: Any) -> Any:
-        session = self._life.session
-        if session is None:
-            session, call = await self._session_for(call)
+    async def _alephscript_answer_to(self, call: Call, reply: Any) -> Any:
+        life = self._alephscript_life
+        session = life.session
+        if session is None or asyncio.get_running_loop() is not life.loop:
+            session, call = await self._alephscript_session_for(call)
         payload = await session.dialect.ask(call)
         if reply is not None:
             # In one pass over the text, where the answer is a plain success (decision 0022).
@@ -288,19 +295,20 @@ class Asker:
         del answer["success"]
         return answer if reply is None else contracts.structure(answer, reply)
 
-    async def _session_for(self, call: Call) -> tuple[HubSession, Call]:
+    async def _alephscript_session_for(self, call: Call) -> tuple[HubSession, Call]:
         """Return the session to ask on, and the call with the time that is left by then."""
-        if self._when_offline == "fail" or self._life.session is not None:
-            return self._life.present_session(), call
+        self._alephscript_life.check_loop()
+        if self._alephscript_when_offline == "fail" or self._alephscript_life.session is not None:
+            return self._alephscript_life.present_session(), call
         clock = asyncio.get_running_loop().time
         began = clock()
         try:
             async with asyncio.timeout(call.timeout):
-                await self._life.until(State.READY)
+                await self._alephscript_life.until(State.READY)
         except TimeoutError:
             message = f"no link to the hub within {call.timeout:g} s"
             raise DeadlineExceeded(message, _NOT_DELIVERED) from None
-        session = self._life.present_session()
+        session = self._alephscript_life.present_session()
         if call.timeout is None:
             return session, call
         left = max(0.001, call.timeout - (clock() - began))
@@ -344,6 +352,7 @@ def _make_reporter(
     return report
 
 
-def _is_async(function: Callable[..., Any]) -> bool:
+def _is_plain(function: object) -> bool:
+    """Return whether a thing may be called, and is nothing that has to be awaited then."""
     call = getattr(function, "__call__", None)  # noqa: B004 - the method itself is looked at
-    return any(map(inspect.iscoroutinefunction, (function, call)))
+    return callable(function) and not any(map(inspect.iscoroutinefunction, (function, call)))

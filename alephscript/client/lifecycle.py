@@ -13,6 +13,7 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from enum import Enum
 
+from alephscript.client.cancelling import cancel
 from alephscript.client.session import HubSession
 from alephscript.diagnostics.redaction import ends_program, redacted
 from alephscript.errors import AlephScriptError, Closed, ConnectionRefused, NotConnected, StateError
@@ -62,6 +63,7 @@ class Lifecycle:
         state: Where the client is in its life.
         session: The present session, None while there is none.
         failure: The error that closed the client; None after `close`.
+        loop: The event loop that the client was opened on, None before.
     """
 
     def __init__(
@@ -76,6 +78,7 @@ class Lifecycle:
         self.state = State.NEW
         self.session: HubSession | None = None
         self.failure: AlephScriptError | None = None
+        self.loop: asyncio.AbstractEventLoop | None = None
         self._establish = establish
         self._began = began
         self._ended = ended
@@ -92,9 +95,32 @@ class Lifecycle:
         """
         if self.state is not State.NEW:
             raise StateError(f"this client is {self.state.value} already; make another one")
+        self.loop = asyncio.get_running_loop()
         self._become(State.CONNECTING)
         self._supervisor = asyncio.create_task(self._supervise())
         self._supervisor.add_done_callback(self._supervisor_ended)
+
+    def check_loop(self) -> None:
+        """Refuse a caller that is not on the loop to which an open client belongs.
+
+        From another thread nothing would wake that loop, and a forked child has a copy of its
+        sockets.
+
+        Raises:
+            StateError: The caller is on another loop, or on none.
+        """
+        if self.loop is None or self.state is State.CLOSED:
+            return
+        try:
+            running = asyncio.get_running_loop()
+        except RuntimeError:
+            running = None
+        if running is not self.loop:
+            raise StateError(
+                "this client belongs to the event loop that it was opened on; other threads, loops "
+                "and forked processes open clients of their own, as alephscript.sync has them for "
+                "code that blocks"
+            )
 
     async def close(self) -> None:
         """End the present session, and have no other."""
@@ -102,14 +128,14 @@ class Lifecycle:
         supervisor, self._supervisor = self._supervisor, None
         session, self.session = self.session, None
         if supervisor is not None and supervisor is not asyncio.current_task():
-            supervisor.cancel()
-            await asyncio.wait({supervisor})
+            await cancel({supervisor}, "a client")
         if session is not None:
             await session.close()
             self._ended(session)
 
     async def states(self) -> AsyncIterator[State]:
         """Iterate over the present state, and each one after it, until the client is closed."""
+        self.check_loop()
         changes: asyncio.Queue[State] = asyncio.Queue()
         changes.put_nowait(self.state)
         self._watchers.add(changes)
@@ -123,6 +149,7 @@ class Lifecycle:
 
     async def until(self, *states: State) -> State:
         """Wait until the client is in one of these states, or closed; return the state."""
+        self.check_loop()
         changes: asyncio.Queue[State] = asyncio.Queue()
         self._watchers.add(changes)
         try:
@@ -142,6 +169,7 @@ class Lifecycle:
         """
         if self.state is State.NEW:
             raise StateError("this client is not open; use `async with`, or run()")
+        self.check_loop()
         while self.session is None:
             if await self.until(State.READY) is State.CLOSED:
                 raise self.failure or StateError("this client is closed; make another one")
@@ -155,6 +183,7 @@ class Lifecycle:
             Closed: The client is closed.
             StateError: The client is not open.
         """
+        self.check_loop()
         if self.session is not None:
             return self.session
         if self.state is State.NEW:

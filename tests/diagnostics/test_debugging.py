@@ -187,7 +187,7 @@ def test_nothing_is_shown_and_nothing_is_wrapped_unless_asked_for(
     mesh = Mesh()
     assert Carrier(mesh).mesh is mesh
     transport = InMemoryMesh()
-    assert AlephScriptClient(transport)._connector._watch(transport) is transport
+    assert AlephScriptClient(transport)._alephscript_connector._watch(transport) is transport
     engine = Hub(port=0)._engine
     assert engine.make_connection is Connection
 
