@@ -59,9 +59,13 @@ class AlephScriptClient:
     Args:
         hub: The hub's address.
         options: Those of `alephscript.AlephScriptClient`.
+
+    Raises:
+        ContractError: An argument is not what it has to be.
     """
 
     def __init__(self, hub: str = events.DEFAULT_URL, **options: Any) -> None:
+        _Client(hub, **options)  # refuses what cannot be meant, here and not later
         self._hub = hub
         self._options = options
         self._portal: BlockingPortal | None = None

@@ -69,7 +69,9 @@ class AlephScriptClient(Asker):
             ...
 
     Args:
-        hub: The hub's address, or a `Transport` such as `alephscript.testing.InMemoryMesh`.
+        hub: The hub's address, or a `Transport` such as `alephscript.testing.InMemoryMesh`. An
+            address may go without ``http://``, and end in the namespace; another path is that at
+            which a proxy has the hub.
         usuario: The name to register; the class's name by default.
         sesion: Which instance of that name the client is; made up by default.
         extras: Further fields of the registration, which the server state shows in each room of the

@@ -11,7 +11,7 @@ and a loop can wait for the other in vain.
 
 Foreign private names used here (each has a test in ``tests/links/test_socketio_facts.py``):
 ``_handle_event``, ``_handle_ack``, ``_handle_error``, ``_handle_disconnect``,
-``_handle_eio_disconnect``, ``packet_class``.
+``_handle_eio_disconnect``, ``packet_class``, ``_engineio_client_class``, ``_get_engineio_url``.
 """
 
 from __future__ import annotations
@@ -21,15 +21,17 @@ import contextlib
 import logging
 import ssl
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import aiohttp
+import engineio
 import engineio.packet
 import socketio
 import socketio.exceptions
 import socketio.packet
 
 from alephscript.errors import ConnectionRefused, NotConnected, RequestError
+from alephscript.links.address import parse_address
 from alephscript.links.transport import CLOSE_SECONDS, Link, Receiver
 from alephscript.protocol import packets
 from alephscript.protocol.json import parse_json, write_json
@@ -58,7 +60,8 @@ class SocketIOTransport:
         transports: Sequence[str] = ("websocket",),
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        self.url = url
+        self._address = parse_address(url)
+        self.url = str(self._address)
         self._tls = tls
         self._transports = list(transports)
 
@@ -69,7 +72,7 @@ class SocketIOTransport:
         client = _Client(receiver, namespace, self._tls)
         opening = asyncio.ensure_future(
             client.connect(
-                self.url,
+                self._address.url,
                 auth=dict(auth or {}),
                 transports=self._transports,
                 namespaces=[namespace],
@@ -101,6 +104,18 @@ class SocketIOTransport:
         raise ConnectionRefused(self.url, str(reason)) from error
 
 
+class _EngineClient(engineio.AsyncClient):  # type: ignore[misc]
+    """An Engine.IO client that asks where all other links do."""
+
+    def _get_engineio_url(
+        self,
+        url: str,
+        engineio_path: str,  # noqa: ARG002 - the library's signature
+        transport: Literal["websocket", "polling"],
+    ) -> str:
+        return parse_address(url).endpoint(transport)
+
+
 class _Client(socketio.AsyncClient):  # type: ignore[misc]
     """An AsyncClient that hands packets over instead of running handlers."""
 
@@ -125,6 +140,9 @@ class _Client(socketio.AsyncClient):  # type: ignore[misc]
         self.refusal: str | None = None
         self.ended = asyncio.Event()
         self._ending: asyncio.Future[None] | None = None
+
+    def _engineio_client_class(self) -> type[engineio.AsyncClient]:
+        return _EngineClient
 
     async def _handle_event(self, namespace: str | None, id: int | None, data: Any) -> None:
         if (namespace or "/") == self.namespace:
