@@ -49,6 +49,8 @@ async def _state(options: argparse.Namespace) -> None:
             "\n".join(room.get("features", ())),
             members,
         )
+    if mesh_state.get("omitted"):
+        table.caption = f"{mesh_state['omitted']} more rooms and members, too many for one answer"
     console.print(table)
 
 

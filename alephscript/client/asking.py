@@ -152,10 +152,20 @@ class Asker:
         call = self._alephscript_make_call(request, payload, room, timeout, on_progress)
         if wait_for_master:
             call = call.with_meta({"wait": True})
-        if self._alephscript_tracing is None:
-            return await self._alephscript_answer_to(call, reply)
-        with self._alephscript_tracing.asking(call.event, call.room) as trace:
-            return await self._alephscript_answer_to(call.with_meta(trace), reply)
+        if self._alephscript_tracing is not None:
+            with self._alephscript_tracing.asking(call.event, call.room) as trace:
+                return await self._alephscript_answer_to(call.with_meta(trace), reply)
+        # As `_alephscript_answer_to`, which would be resumed with this coroutine each time.
+        life = self._alephscript_life
+        session = life.session
+        if session is None or asyncio.get_running_loop() is not life.loop:
+            session, call = await self._alephscript_session_for(call)
+        payload = await session.dialect.ask(call)
+        if reply is not None:
+            value = contracts.read_reply(payload, reply)
+            if value is not None:
+                return value
+        return _read_answered(payload, reply)
 
     @overload
     def stream(
@@ -289,11 +299,7 @@ class Asker:
             value = contracts.read_reply(payload, reply)
             if value is not None:
                 return value
-        answer = read_answer(payload)
-        if events.is_failure(answer):
-            raise error_from_answer(answer)
-        del answer["success"]
-        return answer if reply is None else contracts.structure(answer, reply)
+        return _read_answered(payload, reply)
 
     async def _alephscript_session_for(self, call: Call) -> tuple[HubSession, Call]:
         """Return the session to ask on, and the call with the time that is left by then."""
@@ -313,6 +319,15 @@ class Asker:
             return session, call
         left = max(0.001, call.timeout - (clock() - began))
         return session, msgspec.structs.replace(call, timeout=left)
+
+
+def _read_answered(payload: bytes, reply: Any) -> Any:
+    """Read what a request gives; raise what it failed by."""
+    answer = read_answer(payload)
+    if events.is_failure(answer):
+        raise error_from_answer(answer)
+    del answer["success"]
+    return answer if reply is None else contracts.structure(answer, reply)
 
 
 def _make_reporter(

@@ -65,8 +65,8 @@ class Connector:
             self._hub: HubAddress | Transport = parse_address(hub, namespace)
         else:
             self._hub = hub
-        kinds = names_of(transports)
-        if not kinds or not {*kinds} <= {"websocket", "polling"}:
+        kinds = names_of(transports) or ()
+        if isinstance(self._hub, HubAddress) and not (kinds and {*kinds} <= _TRANSPORTS):
             raise unfit(_WHERE, "transports", 'a tuple of "websocket", "polling" or both')
         self._transports = kinds
         if isinstance(auth, Mapping):
@@ -158,6 +158,7 @@ class Connector:
 
 
 _WHERE = "AlephScriptClient"
+_TRANSPORTS = {"websocket", "polling"}
 
 
 def _check_auth(auth: Mapping[str, Any]) -> None:

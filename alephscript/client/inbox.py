@@ -37,23 +37,21 @@ class Inbox:
 
     def deliver(self, session: HubSession, delivery: Delivery) -> None:
         """See `alephscript.client.session.DeliveryHandler`."""
-        event = delivery.event
-        if not event.startswith("GET_"):
-            self._hear(session, delivery)
-        elif event in events.MEMBER_EVENTS:
-            answer = self._description.answer(event, session.registration)
-            session.dialect.answer(delivery, answer)
-        else:
-            self._service.take(session, delivery)
-
-    def _hear(self, session: HubSession, delivery: Delivery) -> None:
         name = delivery.event
+        if name.startswith("GET_"):
+            if name in events.MEMBER_EVENTS:
+                answer = self._description.answer(name, session.registration)
+                session.dialect.answer(delivery, answer)
+            else:
+                self._service.take(session, delivery)
+            return
+        # An event of a room; in no method of its own, as each is one call then.
         if name in events.CONFIRMATIONS:
             return
         streams = self._streams.listening(name)
         if delivery.ack is not None:
-            answer = events.make_success() if streams else UnknownEvent("nobody listens").answer()
-            session.dialect.answer(delivery, write_json(answer))
+            reply = events.make_success() if streams else UnknownEvent("nobody listens").answer()
+            session.dialect.answer(delivery, write_json(reply))
         if not streams:
             return
         data = delivery.data

@@ -89,6 +89,7 @@ class Lane:
     Attributes:
         capability: As given.
         running: How many jobs run.
+        most: How many may run.
         waiting: Jobs that have no turn yet, oldest first.
         may_wait: Whether the last run had to wait for something: a guess at the next one, by
             which `worker` decides whether to give it a task of its own.
@@ -101,12 +102,15 @@ class Lane:
         "_seconds",
         "capability",
         "may_wait",
+        "most",
         "running",
         "waiting",
     )
 
     def __init__(self, capability: Capability) -> None:
         self.capability = capability
+        most = capability.max_in_flight
+        self.most = float("inf") if most is None else most
         self.running = 0
         self.waiting: deque[Job] = deque()
         self.may_wait = False
@@ -139,8 +143,3 @@ class Lane:
             p95_ms=p95,
             last_error=self._last_error,
         )
-
-    def is_full(self) -> bool:
-        """Return whether the capability runs as many jobs as it may."""
-        most = self.capability.max_in_flight
-        return most is not None and self.running >= most

@@ -73,8 +73,7 @@ class Listening:
     async def _in_order(self, listener: Listener, stream: EventStream) -> None:
         current_job.set(None)  # a client may have been opened by a method that serves a request
         while await stream.wait():
-            while stream:
-                event = stream.take()
+            while (event := stream.take()) is not None:
                 try:
                     await self._call(listener, event)
                 except BaseException as exc:  # noqa: BLE001 - raised again if it ends the listener

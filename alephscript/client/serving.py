@@ -73,8 +73,7 @@ class Service:
         self._worker = Worker(owner, name=name, tracing=tracing, end=self._end)
         self._is_draining = False
         self._drainers: set[object] = set()
-        self._is_empty = asyncio.Event()
-        self._is_empty.set()
+        self._is_drained = asyncio.Event()  # set once: nothing is taken after that
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -97,7 +96,8 @@ class Service:
             answers.refuse(session, request, Overloaded(f"{self._name} is closing", _NOT_RUN))
             return
         job = _make_job(session, request, lane, self._loop.time())
-        if (self._running >= self._most or lane.is_full()) and not self._is_nested(job):
+        is_full = self._running >= self._most or lane.running >= lane.most
+        if is_full and not self._is_nested(job):
             if len(lane.waiting) >= lane.capability.queue:
                 name = events.capability_name(request.event)
                 message = f"the queue of {name} at {self._name} is full"
@@ -108,7 +108,6 @@ class Service:
         else:
             self._start(job)
         self._jobs[job.key] = job
-        self._is_empty.clear()
         if job.limit is not None:
             self._deadlines.set(job, job.limit)
 
@@ -147,8 +146,9 @@ class Service:
         job = self.own_job()
         if job is not None:
             self._drainers.add(job.key)
-            self._note_if_empty()
-        await self._is_empty.wait()
+            self._note_if_drained()
+        if len(self._jobs) > len(self._drainers):
+            await self._is_drained.wait()
 
     async def close(self, *, spare: asyncio.Task[Any] | None = None) -> None:
         """Cancel what runs, unanswered.
@@ -162,7 +162,7 @@ class Service:
         self._waiting = 0
         await self._worker.close(spare=spare)
         self._jobs.clear()
-        self._is_empty.set()
+        self._is_drained.set()
         self._deadlines.close()
 
     # Turns
@@ -193,7 +193,7 @@ class Service:
         job.lane.running -= 1
         self._running -= 1
         while self._waiting and self._running < self._most:
-            ready = [each for each in self._lanes if each.waiting and not each.is_full()]
+            ready = [each for each in self._lanes if each.waiting and each.running < each.most]
             if not ready:
                 break
             lane = min(ready, key=lambda each: each.waiting[0].arrived)
@@ -230,13 +230,13 @@ class Service:
         job.is_over = True
         self._jobs.pop(job.key, None)
         self._deadlines.forget(job)
-        if not self._jobs or self._drainers:
+        if self._is_draining:
             self._drainers.discard(job.key)
-            self._note_if_empty()
+            self._note_if_drained()
 
-    def _note_if_empty(self) -> None:
+    def _note_if_drained(self) -> None:
         if len(self._jobs) == len(self._drainers):
-            self._is_empty.set()
+            self._is_drained.set()
 
 
 def _make_job(session: HubSession, request: Delivery, lane: Lane, now: float) -> Job:

@@ -66,6 +66,8 @@ class HubSession:
         self._held: list[Delivery] = []
         self._is_released = False
         self._hand_on: Callable[[Delivery], None] = self._held.append
+        # See `alephscript.links.transport.Receiver`: the table itself, no method in between.
+        self.acknowledged: Callable[[int, bytes], None] = self._channel.pending.resolve
 
     async def open(
         self,
@@ -175,10 +177,6 @@ class HubSession:
             return
         if delivery is not None:
             self._hand_on(delivery)
-
-    def acknowledged(self, number: int, payload: bytes) -> None:
-        """See `alephscript.links.transport.Receiver`."""
-        self._channel.pending.resolve(number, payload)
 
     def lost(self, reason: str) -> None:
         """See `alephscript.links.transport.Receiver`."""

@@ -42,7 +42,8 @@ class EventStream:
         self._names = names
         self._events: deque[Event[Any]] = deque()
         self._bound = buffer
-        self._wake = asyncio.Event()
+        # Not an `asyncio.Event`, which is four calls of Python for each event that is waited for.
+        self._wake: asyncio.Future[None] | None = None
         self._closed = False
         self._streams = streams
 
@@ -65,14 +66,15 @@ class EventStream:
                     event.name,
                     extra={"event": event.name, "room": event.room},
                 )
-        if not self._events:
-            self._wake.set()
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
         self._events.append(event)
 
     def close(self) -> None:
         """End the stream after what it holds."""
         self._closed = True
-        self._wake.set()
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
         self._streams.forget(self)
 
     async def __aenter__(self) -> Self:
@@ -92,23 +94,26 @@ class EventStream:
     async def __anext__(self) -> Event[Any]:
         if not await self.wait():
             raise StopAsyncIteration
-        return self.take()
+        return self._events.popleft()
 
     async def wait(self) -> bool:
         """Wait until there is something unread; False if there will be nothing more."""
         while not self._events:
             if self._closed:
                 return False
-            self._wake.clear()
-            await self._wake.wait()
+            self._wake = asyncio.get_running_loop().create_future()
+            try:
+                await self._wake
+            finally:
+                self._wake = None
         return True
 
     def __len__(self) -> int:
         return len(self._events)
 
-    def take(self) -> Event[Any]:
-        """Take the oldest unread event; there has to be one."""
-        return self._events.popleft()
+    def take(self) -> Event[Any] | None:
+        """Take the oldest unread event; None if there is none."""
+        return self._events.popleft() if self._events else None
 
 
 class Streams:

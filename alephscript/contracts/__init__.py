@@ -38,6 +38,7 @@ from cattrs.cols import (
     list_structure_factory,
     mapping_structure_factory,
 )
+from cattrs.fns import identity
 from cattrs.gen import make_dict_structure_fn, make_dict_unstructure_fn, override
 
 from alephscript.contracts import readers
@@ -99,9 +100,9 @@ def reply_type(cls: type[RequestFor[T]]) -> type[T]:
     Raises:
         DeclarationError: `RequestFor` was subclassed without its ``[Reply]``.
     """
-    known = _reply_types.get(cls)
+    known: type[T] | None = _reply_types.get(cls)  # each request asks: no `cast`, a call
     if known is not None:
-        return cast("type[T]", known)
+        return known
     for owner in cls.__mro__:
         for base in owner.__dict__.get("__orig_bases__", ()):
             if typing.get_origin(base) is RequestFor:
@@ -148,7 +149,12 @@ def write(value: Any) -> bytes:
         InvalidPayload: A text in the value has no UTF-8.
         PayloadTooLarge: The value is nested too deeply.
     """
-    return write_plain_json(value if is_plain(value) else unstructure(value))
+    # Contracts are most of what is written: no call to see that one is no JSON value.
+    is_json = type(value) in _JSON_TYPES and is_plain(value)
+    return write_plain_json(value if is_json else unstructure(value))
+
+
+_JSON_TYPES = frozenset({dict, list, tuple, str, int, float, bool, type(None), msgspec.Raw})
 
 
 @functools.cache
@@ -231,25 +237,19 @@ def prepare(cls: Any) -> None:
 
 @functools.cache
 def _reader(cls: Any) -> Callable[[bytes | msgspec.Raw], Any] | None:
-    pair = readers.find_reader(cls, key_of=wire_key, structure=_converter().structure)
-    if pair is None:
-        return None
-    mirror, make = pair
-    read = msgspec.json.Decoder(mirror).decode
-    return lambda text: make(read(text))
+    return readers.find_reader(cls, key_of=wire_key, structure=_converter().structure)
 
 
 @functools.cache
 def _reply_reader(cls: Any) -> Callable[[bytes], Any] | None:
     # The answer's ``success`` is a key of the mirror, so that a failure does not fit it.
-    pair = readers.find_reader(
-        cls, key_of=wire_key, structure=_converter().structure, besides={"success": Literal[True]}
+    return readers.find_reader(
+        cls,
+        key_of=wire_key,
+        structure=_converter().structure,
+        besides={"success": Literal[True]},
+        in_array=True,
     )
-    if pair is None:
-        return None
-    mirror, make = pair
-    read = msgspec.json.Decoder(tuple[mirror]).decode  # type: ignore[valid-type]  # made just now
-    return lambda payload: make(read(payload)[0])
 
 
 def json_schema(cls: Any) -> dict[str, Any]:
@@ -433,7 +433,7 @@ def _converter() -> cattrs.Converter:
     conv.register_unstructure_hook(float, _unstructure_float)
     conv.register_unstructure_hook(StrEnum, lambda value: value.value)
     for plain in (str, int, bool, type(None)):
-        conv.register_unstructure_hook(plain, lambda value: value)
+        conv.register_unstructure_hook(plain, identity)  # known to cattrs: it leaves the call out
     conv.register_unstructure_hook(bytes, _refuse)
     conv.register_unstructure_hook_func(is_any_set, _refuse)
     conv.register_unstructure_hook_factory(_is_contract_type, _unstructure_contract)

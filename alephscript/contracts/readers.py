@@ -26,7 +26,11 @@ from msgspec import UNSET, UnsetType
 __all__ = ["Reader", "find_reader"]
 
 Reader = Callable[[Any], Any]
-"""Makes a value from a mirror, or from a field of one."""
+"""Makes a value from JSON text, from a mirror, or from a field of one."""
+
+_Parts = tuple[type[msgspec.Struct], str, dict[str, Any]]
+"""A mirror, the source text that makes the contract of one called ``mirror``, and the values of the
+names in that text."""
 
 
 def find_reader(
@@ -35,25 +39,40 @@ def find_reader(
     key_of: Callable[[str], str],
     structure: Callable[[Any, Any], Any],
     besides: Mapping[str, Any] = types.MappingProxyType({}),
-) -> tuple[type[msgspec.Struct], Reader] | None:
-    """Compile a contract's mirror, and what makes the contract of it.
+    in_array: bool = False,
+) -> Reader | None:
+    """Compile what reads a contract from its JSON text.
 
     Args:
         cls: The contract.
         key_of: Gives the wire's spelling of an attribute.
         structure: The converter's, for parts that no mirror can hold.
         besides: Further keys that have to be there, and their types.
+        in_array: Whether the text is that of an array which holds the contract alone.
 
     Returns:
         None if only the converter can read the class.
     """
     try:
-        return _Compiler(key_of, structure).mirror(cls, besides)
+        mirror, source, names = _Compiler(key_of, structure).parts(cls, besides)
     except _Unfit:
         return None
+    kind: Any = tuple[mirror] if in_array else mirror  # type: ignore[valid-type]  # made just now
+    names["read"] = msgspec.json.Decoder(kind).decode
+    filled = "read(text)[0]" if in_array else "read(text)"
+    # One function rather than one that calls another: each request is read so, and each reply. The
+    # condition is never true; it is the form in which an expression gives a name.
+    return _evaluate(f"lambda text: None if (mirror := {filled}) is None else {source}", names)
 
 
 _PLAIN = (str, int, float, bool, Any)
+
+
+def _evaluate(source: str, names: dict[str, Any]) -> Reader:
+    # Nothing that a peer says gets into the text: it is made of names of attributes alone, which
+    # are identifiers, as attrs and cattrs make the text of their methods.
+    function: Reader = eval(source, names)  # noqa: S307
+    return function
 
 
 class _Unfit(Exception):
@@ -71,7 +90,12 @@ class _Compiler:
         self._structure = structure
         self._above: list[Any] = []
 
-    def mirror(self, cls: Any, besides: Mapping[str, Any]) -> tuple[type[msgspec.Struct], Reader]:
+    def mirror(self, cls: Any) -> tuple[type[msgspec.Struct], Reader]:
+        """Compile the mirror of a field's contract, and what makes the contract of one."""
+        mirror, source, names = self.parts(cls, {})
+        return mirror, _evaluate(f"lambda mirror: {source}", names)
+
+    def parts(self, cls: Any, besides: Mapping[str, Any]) -> _Parts:
         if not isinstance(cls, type) or not attrs.has(cls) or cls in self._above:
             raise _Unfit
         self._above.append(cls)
@@ -80,10 +104,8 @@ class _Compiler:
         finally:
             self._above.pop()
 
-    def _compile(
-        self, cls: type, besides: Mapping[str, Any]
-    ) -> tuple[type[msgspec.Struct], Reader]:
-        """Compile a mirror, and one call of the class: ``lambda mirror: cls(a=mirror.a, …)``.
+    def _compile(self, cls: type, besides: Mapping[str, Any]) -> _Parts:
+        """Compile a mirror, and one call of the class: ``cls(a=mirror.a, …)``.
 
         That call is made as source text and evaluated, because one that is written out takes a
         quarter less time than one with a dict of arguments that is filled in a loop. `names` are
@@ -110,9 +132,7 @@ class _Compiler:
                 value = f"({self._default(each, names)} if mirror.{name} is UNSET else {value})"
             arguments.append(f"{each.alias}={value}")
         mirror = msgspec.defstruct(cls.__name__, fields, kw_only=True, gc=False)
-        # Nothing that a peer says gets into the text: it is made of names of attributes alone,
-        # which are identifiers, as attrs and cattrs make the text of their methods.
-        return mirror, eval(f"lambda mirror: cls({', '.join(arguments)})", names)  # noqa: S307
+        return mirror, f"cls({', '.join(arguments)})", names
 
     def _default(self, attribute: Any, names: dict[str, Any]) -> str:
         """Return the source text that makes an attribute's default."""
@@ -137,7 +157,7 @@ class _Compiler:
             inner, make = self._field(arguments[0])
             return inner | None, make and (lambda value: None if value is None else make(value))
         try:
-            return self.mirror(kind, {})
+            return self.mirror(kind)
         except _Unfit:
             return Any, lambda value: self._structure(value, kind)
 

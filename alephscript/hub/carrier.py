@@ -7,6 +7,7 @@ mesh in memory (`alephscript.testing`) runs on this carrier, too.
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -29,6 +30,7 @@ from alephscript.mesh.effects import (
     Effect,
     Emit,
     Ended,
+    Resume,
     SubscribeRoom,
     ToHub,
 )
@@ -78,6 +80,8 @@ class Carrier:
         self.cluster: ClusterPort | None = None
         self._recipients: dict[str, Recipient] = {}  # by socket id
         self._opened_at: dict[int, float] = {}  # by request
+        self._budget = mesh.budget
+        self._resumption: asyncio.Handle | None = None
         self._tracing = trace_hub(mesh.requests)
         self._deadlines = Deadlines(self._expire)
         # Made once: all events and acknowledgements of a namespace begin alike.
@@ -99,6 +103,7 @@ class Carrier:
 
     def received(self, sid: str, ack: int | None, payload: bytes) -> None:
         """Handle an event of a client; see `Namespace`."""
+        self._budget.message_bytes = len(payload)
         try:
             # Values stay the bytes that they came as (decision 0004).
             name, args = packets.split_event(payload)
@@ -125,6 +130,8 @@ class Carrier:
     def close(self) -> None:
         """Forget all deadlines; see `Namespace`."""
         self._deadlines.close()
+        if self._resumption is not None:
+            self._resumption.cancel()
         self._opened_at.clear()
         if self._tracing is not None:
             self._tracing.close()
@@ -183,6 +190,9 @@ class Carrier:
     def _arm(self, effect: Arm) -> None:
         self._open(effect.request, effect.seconds)
 
+    def _resume(self, effect: Resume) -> None:  # noqa: ARG002 - as all handlers
+        self._resumption = asyncio.get_running_loop().call_soon(self._go_on)
+
     def _send_to_hub(self, effect: ToHub) -> None:
         if effect.seconds is not None:
             self._open(effect.request, effect.seconds)
@@ -203,6 +213,9 @@ class Carrier:
 
     def _expire(self, request: int) -> None:
         self.carry(self.mesh.expired(request))
+
+    def _go_on(self) -> None:
+        self.carry(self.mesh.resumed())
 
     # Effects that wait
 
@@ -226,6 +239,7 @@ class Carrier:
         Emit: _emit,
         Denied: _deny,
         Arm: _arm,
+        Resume: _resume,
         ToHub: _send_to_hub,
     }
     """How each kind of effect is carried out here; all others concern other hubs alone."""

@@ -11,8 +11,8 @@ import asyncio
 import importlib.metadata
 import secrets
 import time
-from collections import Counter, deque
-from collections.abc import Callable, Mapping
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from alephscript.hub.carrier import Carrier
@@ -44,6 +44,7 @@ class Engine:
         namespaces: The carriers, and all else that can be joined.
         entrance: The way into the namespaces.
         make_connection: Makes a connection: the class, or what shows the packets besides.
+        dirty: See `alephscript.hub.connection.Host`.
         is_reading: Whether a websocket's messages are being handed over just now. The caller who
             sets this calls `flush` after the last of them, which spares the loop a turn.
         find_obstacle: Tells why no clients should be sent here just now, None if they may come.
@@ -72,12 +73,13 @@ class Engine:
         self.entrance = Entrance(self.namespaces, access, self.refusals)
         self.is_reading = False
         self._began = time.monotonic()
-        self._dirty: list[Connection] = []
+        self.dirty: list[Connection] = []
         # The heartbeat is one timer for all: three queues in order of time, looked at now and then.
+        # By connection, so that one that ends leaves them at once, and frees all that it held.
         self._heart: asyncio.TimerHandle | None = None
-        self._to_ping: deque[tuple[float, Connection]] = deque()
-        self._to_hear: deque[tuple[float, Connection]] = deque()
-        self._to_join: deque[tuple[float, Connection]] = deque()
+        self._to_ping: OrderedDict[Connection, float] = OrderedDict()
+        self._to_hear: OrderedDict[Connection, float] = OrderedDict()
+        self._to_join: OrderedDict[Connection, float] = OrderedDict()
 
     @property
     def is_full(self) -> bool:
@@ -117,8 +119,8 @@ class Engine:
             )
         )
         loop = asyncio.get_running_loop()
-        self._to_ping.append((loop.time() + self.ping_interval, connection))
-        self._to_join.append((loop.time() + self.limits.join_seconds, connection))
+        self._to_ping[connection] = loop.time() + self.ping_interval
+        self._to_join[connection] = loop.time() + self.limits.join_seconds
         if self._heart is None:
             self._heart = loop.call_later(self._beat_seconds(), self._beat)
         return connection
@@ -168,15 +170,9 @@ class Engine:
 
     # The host of a connection
 
-    def mark(self, connection: Connection) -> None:
-        """Remember a connection that has something to send when what was read is done."""
-        if not self._dirty and not self.is_reading:
-            asyncio.get_running_loop().call_soon(self.flush)
-        self._dirty.append(connection)
-
     def flush(self) -> None:
         """Send what waits to be sent: one write a connection for all that was read."""
-        dirty, self._dirty = self._dirty, []
+        dirty, self.dirty = self.dirty, []
         for connection in dirty:
             connection.flush()
 
@@ -189,6 +185,8 @@ class Engine:
     def forget(self, connection: Connection) -> None:
         """Keep nothing of a connection that has ended."""
         self.connections.pop(connection.id, None)
+        for queue in (self._to_ping, self._to_hear, self._to_join):
+            queue.pop(connection, None)
         self.entrance.leave_all(connection)
 
     # Heartbeat
@@ -201,23 +199,33 @@ class Engine:
         """Ping the clients whose turn it is, and end those that did not answer or never joined."""
         loop = asyncio.get_running_loop()
         now = loop.time()
-        while self._to_hear and self._to_hear[0][0] + self.ping_timeout <= now:
-            pinged_at, connection = self._to_hear.popleft()
+        for connection, pinged_at in _pop_until(self._to_hear, now - self.ping_timeout):
             if connection.heard_at < pinged_at:
                 self.refusals["ping_timeout"] += 1
                 connection.close("the client does not answer its ping")
-        while self._to_join and self._to_join[0][0] <= now:
-            _, connection = self._to_join.popleft()
+        for connection, _ in _pop_until(self._to_join, now):
             if not connection.sids:
                 self.refusals["join_seconds"] += 1
                 connection.close("the client joins no namespace")
-        while self._to_ping and self._to_ping[0][0] <= now:
-            _, connection = self._to_ping.popleft()
-            if connection.closed:
-                continue
+        for connection, _ in _pop_until(self._to_ping, now):
             connection.send(packets.PING)
-            self._to_hear.append((now, connection))
-            self._to_ping.append((now + self.ping_interval, connection))
+            # The ping before counts as long as it is not answered.
+            if connection.heard_at >= self._to_hear.get(connection, 0.0):
+                self._to_hear.pop(connection, None)
+                self._to_hear[connection] = now
+            self._to_ping[connection] = now + self.ping_interval
         self._heart = (
             loop.call_later(self._beat_seconds(), self._beat) if self.connections else None
         )
+
+
+def _pop_until(
+    queue: OrderedDict[Connection, float], now: float
+) -> Iterator[tuple[Connection, float]]:
+    """Take out of a queue, in order, what had its time until now; meanwhile others may leave it."""
+    while queue:
+        connection, at = next(iter(queue.items()))
+        if at > now:
+            return
+        del queue[connection]
+        yield connection, at

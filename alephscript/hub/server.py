@@ -26,6 +26,7 @@ from alephscript.hub.engine import Engine
 from alephscript.hub.http import HubApp
 from alephscript.hub.pages import MeshPage
 from alephscript.mesh.access import Access
+from alephscript.mesh.budget import Budget
 from alephscript.mesh.limits import DEFAULT_LIMITS, Limits
 from alephscript.mesh.mesh import Mesh
 from alephscript.protocol import events
@@ -114,6 +115,7 @@ class Hub:
         self._admit = make_admission(
             cors_origins, [*_LOOPBACK, host, *allowed_hosts] if self._is_private else None
         )
+        budget = Budget(limits)
         self._engine = Engine(
             {
                 namespace: Mesh(
@@ -124,6 +126,7 @@ class Hub:
                     incarnation=secrets.token_hex(8),
                     limits=limits,
                     authorize=None if access is None else access.authorize,
+                    budget=budget,
                 )
                 for namespace in events.NAMESPACES
             },

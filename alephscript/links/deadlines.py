@@ -22,6 +22,8 @@ class Deadlines(Generic[K]):
     """Deadlines by key, and a call for each that passes.
 
     Setting and forgetting a deadline is a dict entry each; the loop sees one timer a grain of time.
+    A grain that nothing is left of is gone with its timer, except for the newest one: requests that
+    come one after the other share it, as those do that come at once.
 
     Args:
         passed: Called with the key, on the event loop; the key is forgotten already.
@@ -32,6 +34,7 @@ class Deadlines(Generic[K]):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._grains: dict[int, _Grain[K]] = {}
         self._grain_of: dict[K, _Grain[K]] = {}
+        self._newest: _Grain[K] | None = None
 
     def __len__(self) -> int:
         return len(self._grain_of)
@@ -49,6 +52,9 @@ class Deadlines(Generic[K]):
         if grain is None:
             timer = loop.call_at(number * _GRAIN, self._ring, number)
             grain = self._grains[number] = _Grain(number, timer)
+            newest, self._newest = self._newest, grain
+            if newest is not None and not newest.keys:
+                self._drop(newest)
         grain.keys[key] = None
         self._grain_of[key] = grain
 
@@ -57,6 +63,8 @@ class Deadlines(Generic[K]):
         grain = self._grain_of.pop(key, None)
         if grain is not None:
             grain.keys.pop(key, None)
+            if not grain.keys and grain is not self._newest:
+                self._drop(grain)
 
     def remaining(self, key: K) -> float:
         """Return the seconds until a key's deadline; 0.0 if it has passed, or there is none."""
@@ -71,10 +79,19 @@ class Deadlines(Generic[K]):
             grain.timer.cancel()
         self._grains.clear()
         self._grain_of.clear()
+        self._newest = None
         self._loop = None
+
+    def _drop(self, grain: _Grain[K]) -> None:
+        """Keep nothing of a grain that has no keys, unless it rings just now."""
+        if self._grains.get(grain.number) is grain:
+            del self._grains[grain.number]
+            grain.timer.cancel()
 
     def _ring(self, number: int) -> None:
         grain = self._grains.pop(number)
+        if grain is self._newest:
+            self._newest = None
         for key in list(grain.keys):
             # An earlier key's callback may have ended this one, or set it anew.
             if self._grain_of.get(key) is grain:

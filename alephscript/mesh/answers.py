@@ -20,6 +20,9 @@ from alephscript.protocol.json import read_value
 
 __all__ = ["Match", "match_answer"]
 
+_MOST_DIGITS = 15
+"""Digits of a request's number; `int` takes time for more, and a hub counts no further."""
+
 
 @attrs.frozen
 class Match:
@@ -46,20 +49,20 @@ def match_answer(peer: Peer, message: events.RoomMessage, fields: Mapping[str, A
         message: The event, its room, and the envelope's further keys.
         fields: Its data, as an object.
     """
-    open_requests = [
-        request
-        for request in peer.serving.values()
-        if request.room == message.room and events.answer_event(request.event) == message.event
-    ]
+    if not peer.serving:
+        return Match(None, is_certain=False)
+    served, room = peer.find_served(), message.room
+    event = f"GET_{message.event.removeprefix('SET_')}"  # whose `answer_event` this is
+    candidates = served.of_event(room, event)
     number = read_value(message.extras.get("requestId"))
     if isinstance(number, str) and number.isdecimal():
-        named = (each for each in open_requests if str(each.number) == number)
-        return Match(next(named, None), is_certain=True)  # None: one that has ended already
+        named = candidates.all.get(int(number)) if len(number) <= _MOST_DIGITS else None
+        return Match(named, is_certain=True)  # None: one that has ended already
     mark = fields.get("requestId")
     if mark is not None:
-        marked = [each for each in open_requests if each.payload_id == mark]
-        if len(marked) == 1:
-            return Match(marked[0], is_certain=True)
-        open_requests = marked or [each for each in open_requests if each.payload_id is None]
-    oldest = next((each for each in open_requests if not each.answer_seen), None)
-    return Match(oldest, is_certain=len(open_requests) == 1)
+        marked = served.of_mark(room, event, mark)
+        if len(marked.all) == 1:
+            return Match(next(iter(marked.all.values())), is_certain=True)
+        candidates = marked if marked.all else served.of_mark(room, event, None)
+    oldest = next(iter(candidates.unseen.values()), None)
+    return Match(oldest, is_certain=len(candidates.all) == 1)

@@ -202,8 +202,10 @@ class Core(_AtThisHub):
         event = events.answer_event(request.event)
         message = events.RoomMessage(event, request.room, None, {})
         fields = {**read_value(answer), "sender": master_sid}
-        sender = request.master.peer.name if request.master else ""
-        return self._rooms.say(to, message, fields, sender)
+        if request.master is None:
+            return self._rooms.say(to, message, fields, "")
+        peer = request.master.peer
+        return self._rooms.say(to, message, fields, peer.name, peer.account)
 
     def refuse(
         self,

@@ -13,6 +13,7 @@ effect              what the shell does
                     once each
 `Arm`               calls `Mesh.expired` with the request's number after so many
                     seconds
+`Resume`            calls `Mesh.resumed` when others have had their turn
 `Ended`             forgets the deadline: the request has ended
 `Claim`             has the registry make a peer master of a room; calls
                     `Federation.claimed`
@@ -49,6 +50,7 @@ __all__ = [
     "Emit",
     "Ended",
     "Release",
+    "Resume",
     "SubscribeRoom",
     "SurveyHubs",
     "ToHub",
@@ -102,6 +104,10 @@ class Arm(msgspec.Struct, frozen=True):
 
     request: int
     seconds: float
+
+
+class Resume(msgspec.Struct, frozen=True):
+    """Call `Mesh.resumed` on the next turn: more is to be done than others can wait for."""
 
 
 class Ended(msgspec.Struct, frozen=True):
@@ -230,5 +236,6 @@ Effect = (
     | Deliver
     | Acknowledge
     | Arm
+    | Resume
     | Ended
 )

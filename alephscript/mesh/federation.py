@@ -148,7 +148,7 @@ class Federation:
             elif not peer.mastered:
                 # The peer may have resigned, and still finish what it has: its hub will say.
                 del self._masters[peer.sid]
-        effects += self._requests.put_waiting()
+        effects += self._requests.put_waiting(room)
         self._rooms.drop_if_empty(room)
         return effects
 
@@ -288,7 +288,9 @@ class Federation:
     def heard(self, name: str, event: Any, data: Any, sender: Any) -> list[Effect]:
         """Tell the members here what was said in a room at another hub."""
         message = events.RoomMessage(read_value(event), name, None, {})
-        return self._rooms.tell(self._rooms.members(name), message, data, read_value(sender))
+        # All that other hubs say takes one share: they do not tell who of their clients says it.
+        members = self._rooms.members(name)
+        return self._rooms.tell(members, message, data, read_value(sender), self.hub)
 
     def undelivered(self, hub: str, frame: Sequence[Any]) -> list[Effect]:
         """Act on a frame that could not be sent: its hub is gone, or all are out of reach."""
@@ -350,7 +352,7 @@ class Federation:
             return self._requests.end(request, NoMaster("that member is gone").answer())
         is_decided = request.room not in request.master.peer.mastered
         self._requests.take_back(request)
-        return self._requests.put_waiting() if is_decided else []
+        return self._requests.put_or_end(request) if is_decided else []
 
     def _on_lost(self, hub: str, number: Any, sid: Any) -> list[Effect]:
         request = self._request_at(hub, number, sid)

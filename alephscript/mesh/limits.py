@@ -25,6 +25,13 @@ class Limits:
         members_per_room: Members of a room.
         requests_per_client: Requests of a client that wait for an answer; further ones are
             `Overloaded`.
+        kept_bytes: Bytes that a client may have the hub keep: open requests with their payloads,
+            what it declares and registers, the rooms that it is in. What is beyond is
+            `Overloaded`, or `LimitExceeded` where nothing is asked.
+        kept_bytes_of_all: Bytes that all clients together may have the hub keep beyond the first
+            64 kB of each.
+        history_bytes: Bytes of events that a namespace keeps for clients that reconnect, of all
+            rooms; a quarter of them may be of one client.
         events_per_second: Events that a client may send in the long run, twice as many for a
             second. An event beyond is answered as `Overloaded`; an event that wants no answer ends
             the connection.
@@ -37,6 +44,9 @@ class Limits:
     rooms_per_client: int = 1_000
     members_per_room: int = 10_000
     requests_per_client: int = 10_000
+    kept_bytes: int = 16_000_000
+    kept_bytes_of_all: int = 32_000_000
+    history_bytes: int = 16_000_000
     events_per_second: int = 50_000
 
 

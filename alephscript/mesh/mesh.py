@@ -13,6 +13,7 @@ input                meaning
 `refused`            a socket sent something that is not taken
 `acknowledged`       a socket acknowledged a `Deliver`
 `expired`            a deadline that `Deliver` or `Arm` set has passed
+`resumed`            others had their turn, as `Resume` wanted
 `disconnected`       a socket is gone, however it went
 ===================  ==========================================================
 
@@ -23,8 +24,9 @@ master, unless the capability is idempotent and another master serves it. A requ
 for a master waits here, unasked. Answers that come later are counted and dropped.
 
 Each peer is spoken to in its dialect, which `dialects` chooses when a peer registers, declares or
-asks. Native peers get a meta object as second argument, may send one with a direct GET_, cancel,
-stream and report (docs/reference/protocol.md, "Meta").
+asks. Native peers get a meta object as second argument, may send one with a direct GET_ or, naming
+the room, with an event to be said there, cancel, stream and report (docs/reference/protocol.md,
+"Meta").
 
 May go in: inputs, and what each event of a peer means. May not: a rule that another module of this
 folder is about. All mesh state changes in this folder and nowhere else. Pure: no socket, no clock,
@@ -38,9 +40,18 @@ import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from alephscript.errors import PermissionDenied, RequestError, StateError, UnknownEvent
+import msgspec
+
+from alephscript.errors import (
+    LimitExceeded,
+    PermissionDenied,
+    RequestError,
+    StateError,
+    UnknownEvent,
+)
 from alephscript.mesh.access import Identity
 from alephscript.mesh.answers import match_answer
+from alephscript.mesh.budget import Budget, weigh
 from alephscript.mesh.dialects import Dialects
 from alephscript.mesh.effects import Acknowledge, Denied, Effect, Emit, Release, SurveyHubs
 from alephscript.mesh.federation import Federation
@@ -63,6 +74,9 @@ _Handler = Callable[[Peer, Sequence[Any], int | None], list[Effect]]
 _MOST_DIGITS = 15
 """Digits of a request's number; `int` takes time for more, and a hub counts no further."""
 
+# Kept: a member of an enum costs 0.1 µs and more to look up where Python is older than 3.12.
+_GET_SERVER_STATE, _MAKE_MASTER = HubEvent.GET_SERVER_STATE, HubEvent.MAKE_MASTER
+
 _NO_EXTRAS: dict[str, Any] = {}
 """Shared by all direct questions, which have no envelope with further keys."""
 
@@ -79,8 +93,10 @@ class Mesh:
         incarnation: Names this hub's histories, so that numbers of another one are known as such.
         limits: How much one peer may have.
         authorize: The rule of what each identity may do in a room; None lets all do everything.
+        budget: What all peers may have kept; namespaces of one hub share it.
 
     Attributes:
+        budget: As given.
         rooms: The rooms and their members.
         requests: The open requests.
         reports: What the hub tells about itself.
@@ -98,8 +114,10 @@ class Mesh:
         incarnation: str = "",
         limits: Limits = DEFAULT_LIMITS,
         authorize: Authorize | None = None,
+        budget: Budget | None = None,
     ) -> None:
         self.namespace = namespace
+        self.budget = budget or Budget(limits)
         self.rooms = Rooms(
             require_subscription=require_subscription,
             history=history,
@@ -108,9 +126,12 @@ class Mesh:
             authorize=authorize,
         )
         self.requests = Requests(
-            self.rooms, default_timeout=default_timeout, most=limits.requests_per_client
+            self.rooms,
+            self.budget,
+            default_timeout=default_timeout,
+            most=limits.requests_per_client,
         )
-        self.reports = Reports(self.rooms, namespace)
+        self.reports = Reports(self.rooms, namespace, limits.backlog_bytes)
         self.federation: Federation | None = None
         self._dialects = Dialects(self.rooms, namespace)
         self._incarnation = incarnation
@@ -170,7 +191,8 @@ class Mesh:
         """
         if sid in self._peers:
             raise StateError(f"socket {sid} is connected already")
-        self._peers[sid] = Peer(sid, engine_id or sid, self._dialects.documented, identity)
+        dialect, account = self._dialects.documented, self.budget.open()
+        self._peers[sid] = Peer(sid, engine_id or sid, dialect, identity, account=account)
         return []
 
     def received(
@@ -196,6 +218,10 @@ class Mesh:
             # Any other event is a direct question: most events are, so no call lies in between.
             reads_meta = len(args) > 1 and peer.reads_meta
             meta = parse_meta(args[1]) if reads_meta else NO_META
+            if meta.room is not None and not name.startswith("GET_"):
+                room = events.check_room_name(meta.room)
+                message = events.RoomMessage(_check_often(name), room, args[0], _NO_EXTRAS)
+                return self._say(peer, message, ack)
             capability = _capability_of(name)
             question = events.RoomMessage(name, "", args[0] if args else {}, _NO_EXTRAS)
             return self.requests.ask(peer, question, capability, meta.room, ack, meta)
@@ -222,6 +248,10 @@ class Mesh:
         expired = self.requests.get(request)
         return [] if expired is None else self.requests.expire(expired)
 
+    def resumed(self) -> list[Effect]:
+        """Go on with work that was left for later."""
+        return self.requests.resume()
+
     def disconnected(self, sid: str) -> list[Effect]:
         """Forget a socket that is gone: its requests end, its rooms lose it."""
         peer = self._peers.pop(sid, None)
@@ -237,6 +267,7 @@ class Mesh:
             effects += self.requests.lose(request, f"the master of {request.room} is gone")
         for room in rooms:
             self.rooms.drop_if_empty(room)
+        peer.account.close()
         return effects
 
     def _deny(self, peer: Peer, event: Any, error: RequestError) -> list[Effect]:
@@ -261,6 +292,8 @@ class Mesh:
             usuario = identity.usuario or payload.get("usuario") or identity.suggested
             payload = {**payload, "usuario": usuario}
         registration = events.parse_registration(payload)
+        if not peer.account.keep("registration", weigh(registration.extras)):
+            raise LimitExceeded("what this client makes the hub keep takes too much memory already")
         peer.register(registration, self._dialects.choose(registration))
         return acknowledge(peer, ack, {"protocol": events.PROTOCOL, "socketId": peer.sid})
 
@@ -335,7 +368,7 @@ class Mesh:
         self.rooms.check(peer, "master", declared.room)
         room = self.rooms.get_or_create(declared.room)
         if self.federation is not None:
-            self.rooms.check_mastering(peer, room)
+            self.rooms.check_mastering(master, room)
             self.rooms.drop_if_empty(room)
             return self.federation.claim(master, ack)
         announced, displaced = self.rooms.declare(room, master)
@@ -347,7 +380,7 @@ class Mesh:
         effects = acknowledge(peer, ack, fields) + announced
         for each in displaced:
             effects += self.requests.displace(each, room.name)
-        return effects + self.requests.put_waiting()
+        return effects + self.requests.put_waiting(room)
 
     def _resign(self, peer: Peer, name: str, ack: int | None) -> list[Effect]:
         effects = acknowledge(peer, ack, {"room": name})
@@ -356,6 +389,7 @@ class Mesh:
             effects += self.rooms.withdraw(peer, room)
             self.rooms.drop_if_empty(room)
         elif self.federation is not None:
+            peer.account.release(("master", name))
             effects.append(Release(peer.sid, name))  # a claim may be on its way
         return effects
 
@@ -366,17 +400,23 @@ class Mesh:
         message = events.parse_room_message(args[0] if args else None)
         event = message.event
         if event.startswith("GET_"):
-            if event == HubEvent.GET_SERVER_STATE:
+            if event == _GET_SERVER_STATE:
                 return self._report_state(peer, args, ack)
             return self._ask_room(peer, message, ack)
-        if event == HubEvent.MAKE_MASTER:
+        if event == _MAKE_MASTER:
             declared = events.parse_declaration(read_value(message.data), room=message.room)
             return self._declare(Master(peer, declared, is_core=True), ack)
-        self.rooms.check(peer, "speak", message.room, event)
-        if event.startswith("SET_"):
+        return self._say(peer, message, ack)
+
+    def _say(self, peer: Peer, message: events.RoomMessage, ack: int | None) -> list[Effect]:
+        """Tell a room an event, in whichever form it came (decision 0037)."""
+        self.rooms.check(peer, "speak", message.room, message.event)
+        if message.event.startswith("SET_"):
             return self._say_answer(peer, message, ack)
         members = self.rooms.members(message.room)
-        effects = self.rooms.say(members, message, message.data, peer.name)
+        effects = self.rooms.say(members, message, message.data, peer.name, peer.account)
+        if ack is None:  # as with most events: no call to add nothing
+            return effects
         return effects + acknowledge(peer, ack, {"room": message.room, "members": len(members)})
 
     def _ask_room(self, peer: Peer, message: events.RoomMessage, ack: int | None) -> list[Effect]:
@@ -394,11 +434,12 @@ class Mesh:
         value = read_value(message.data)
         fields = events.spread(value)
         payload = {**fields, "sender": peer.sid}
-        effects = self.rooms.say(others, message, payload, peer.name)
+        effects = self.rooms.say(others, message, payload, peer.name, peer.account)
         match = match_answer(peer, message, fields)
         request = match.request
         if request is not None and request.master is not None:
             request.answer_seen = True
+            peer.find_served().note_seen(request)
             effects += request.dialect.echo(request, message, payload, peer.name)
             if request.master.dialect.is_answered_by_event(is_certain=match.is_certain):
                 effects += self.requests.end(request, events.normalise([value]))
@@ -459,6 +500,8 @@ class Mesh:
         meta = parse_meta(args[1]) if reads_meta else NO_META
         question = events.RoomMessage(event, "", args[0] if args else {}, _NO_EXTRAS)
         member = self._find_member(peer, meta.member)
+        if meta.room is not None:
+            meta = msgspec.structs.replace(meta, room=None)  # any JSON, of which nothing is kept
         return self.requests.ask_member(peer, question, member, ack, meta)
 
     def _find_member(self, asker: Peer, sid: Any) -> Peer | None:
@@ -484,6 +527,10 @@ def _capability_of(event: str) -> str:
     if not name.startswith("GET_"):
         raise UnknownEvent(f"the hub has no meaning for {name}; to tell a room, send ROOM_MESSAGE")
     return events.capability_name(name)
+
+
+# Cached for the reason that `_capability_of` is.
+_check_often = functools.lru_cache(maxsize=1024)(events.check_event)
 
 
 def _read_first(args: Sequence[Any]) -> Any:

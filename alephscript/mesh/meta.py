@@ -34,14 +34,14 @@ class RequestMeta(msgspec.Struct, frozen=True, eq=False):
         seconds: How long the asker waits, None for as long as the hub does.
         wait: Whether the request may wait for a master that offers the capability.
         extras: Keys that only the master reads.
-        member: Socket id of the member that is asked about itself, any JSON.
+        member: Socket id of the member that is asked about itself, if that may be one.
     """
 
     room: Any = None
     seconds: float | None = None
     wait: bool = False
     extras: dict[str, Any] = _NO_EXTRAS
-    member: Any = None
+    member: str | None = None
 
 
 NO_META = RequestMeta()
@@ -81,9 +81,10 @@ def _check(fields: Any) -> RequestMeta:
             extras["chain"] = chain
     if "traceparent" in fields:
         extras = {**extras, **events.parse_trace_context(fields)}
-    return RequestMeta(
-        fields.get("room"), seconds, fields.get("wait") is True, extras, fields.get("member")
-    )
+    member = fields.get("member")
+    if not isinstance(member, str) or len(member) > events.MAX_NAME:
+        member = None  # no socket has such an id
+    return RequestMeta(fields.get("room"), seconds, fields.get("wait") is True, extras, member)
 
 
 def is_part_count(parts: Any) -> bool:

@@ -18,8 +18,10 @@ import msgspec
 
 from alephscript.errors import RequestError
 from alephscript.mesh.access import Identity
+from alephscript.mesh.budget import Account
 from alephscript.mesh.effects import Acknowledge, Effect
 from alephscript.mesh.meta import RequestMeta
+from alephscript.mesh.serving import Serving
 from alephscript.protocol import events
 from alephscript.protocol.events import Answer
 from alephscript.protocol.json import read_value
@@ -36,6 +38,7 @@ class Peer:
         dialect: The dialect in which the peer is spoken to until it registers.
         identity: Its identity, as far as the hub asks for one.
         hub: The name of the hub that it is at, empty for this one.
+        account: What it makes the hub keep; None for a peer of another hub, which counts that.
 
     Attributes:
         reads_meta: As `Dialect.reads_meta` of its dialect.
@@ -47,9 +50,11 @@ class Peer:
         mastered: Names of the rooms that it masters.
         requests: Its open requests, by acknowledgement id, or by minus their number.
         serving: Open requests that it is to answer, by number.
+        served: The same by what they ask, if that was ever needed; see `find_served`.
     """
 
     __slots__ = (
+        "account",
         "caller",
         "dialect",
         "engine_id",
@@ -61,6 +66,7 @@ class Peer:
         "registration",
         "requests",
         "rooms",
+        "served",
         "serving",
         "sid",
     )
@@ -73,8 +79,10 @@ class Peer:
         identity: Identity | None = None,
         *,
         hub: str = "",
+        account: Account | None = None,
     ) -> None:
         self.sid = sid
+        self.account = account or Account()
         self.hub = hub
         self.engine_id = engine_id
         self.identity = identity
@@ -83,6 +91,7 @@ class Peer:
         self.mastered: dict[str, None] = {}
         self.requests: dict[int, OpenRequest] = {}
         self.serving: dict[int, OpenRequest] = {}
+        self.served: Serving | None = None
         self.speak(dialect)
         self.rename((identity and identity.usuario) or "--")
 
@@ -103,6 +112,12 @@ class Peer:
         self.registration = registration
         self.speak(dialect)
         self.rename(registration.name)
+
+    def find_served(self) -> Serving:
+        """Find the open requests that this peer is to answer by what they ask."""
+        if self.served is None:
+            self.served = Serving(self.serving.values())
+        return self.served
 
     def find_request(self, fields: Any) -> OpenRequest | None:
         """Find the open request of this peer that ``{request: <its acknowledgement id>}`` means."""
@@ -156,6 +171,8 @@ class OpenRequest(msgspec.Struct, eq=False):
         room: The room that was asked, as far as it is known.
         master: The declaration that is to answer it; None while the request waits for one.
         answer_seen: Whether a SET_ event of the master has told the asker already.
+        losses: How many masters have been lost that were to answer it.
+        size: Bytes that its asker's account has for it.
     """
 
     number: int
@@ -169,6 +186,8 @@ class OpenRequest(msgspec.Struct, eq=False):
     room: str
     master: Master | None = None
     answer_seen: bool = False
+    losses: int = 0
+    size: int = 0
 
     @property
     def event(self) -> str:

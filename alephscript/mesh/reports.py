@@ -1,12 +1,17 @@
 """What a hub tells about itself: who is connected, in which rooms, who offers what.
 
+Each answer has so many bytes at the most (`_Space`), whatever others have registered or declared,
+so that whoever asks can read it. What it has no room for is counted in ``omitted``, a key that is
+there only then: at first all that is said of things besides their names goes, then things.
+
 May go in: the contents of these answers, and who may see what. May not: any change of the mesh.
 Pure: no socket, no clock.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from alephscript.mesh.effects import Effect, Emit
@@ -14,8 +19,40 @@ from alephscript.mesh.peers import Peer, acknowledge
 from alephscript.mesh.rooms import Room, Rooms
 from alephscript.protocol import events
 from alephscript.protocol.events import HubEvent
+from alephscript.protocol.json import write_json
 
 __all__ = ["Reports"]
+
+_MOST_BYTES = 500_000
+"""JSON of an answer, some of it estimated; GET_SERVER_STATE gives its answer twice."""
+
+
+class _Space:
+    """Bytes that are left of an answer.
+
+    Attributes:
+        omitted: How many things there was no room for.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._left = most
+        self.omitted = 0
+
+    def take(self, size: int) -> bool:
+        """Take room for a thing; what comes after one that had none has none, either."""
+        if self.omitted or size > self._left:
+            self.omitted += 1
+            return False
+        self._left -= size
+        return True
+
+    def omit(self, count: int) -> None:
+        """Leave out further things, unseen."""
+        self.omitted += count
+
+    def tell(self) -> dict[str, int]:
+        """Tell how many things were left out, if any were."""
+        return {"omitted": self.omitted} if self.omitted else {}
 
 
 class Reports:
@@ -24,9 +61,11 @@ class Reports:
     Args:
         rooms: The mesh's rooms and peers.
         namespace: The mesh's namespace.
+        backlog_bytes: Bytes that may wait for a peer; an answer is an eighth of them at the most.
     """
 
-    def __init__(self, rooms: Rooms, namespace: str) -> None:
+    def __init__(self, rooms: Rooms, namespace: str, backlog_bytes: int) -> None:
+        self._most_bytes = min(_MOST_BYTES, backlog_bytes // 8)
         self._rooms = rooms
         self._namespace = namespace
 
@@ -59,18 +98,45 @@ class Reports:
 
         The keys are upstream's; ``master``, ``masters``, ``epoch`` and ``features`` are ours.
         """
+        space = _Space(self._most_bytes)
+        state = self._describe(peer, others, space, has_extras=True)
+        if space.omitted:
+            # Names of all tell more than all that some of them say besides.
+            space = _Space(self._most_bytes)
+            state = self._describe(peer, others, space, has_extras=False)
+            state["omitted"] = space.omitted
+        return state
+
+    def _describe(
+        self, peer: Peer, others: Sequence[Peer], space: _Space, *, has_extras: bool
+    ) -> dict[str, Any]:
         here = self._rooms.peers
         members: dict[str, list[Peer]] = {}
-        for room in self._rooms:
-            members[room.name] = [here[sid] for sid in room.members]
         for other in others:
             for name in other.rooms:
                 members.setdefault(name, []).append(other)
+        rooms = []
+        names = [room.name for room in self._rooms]
+        names += [name for name in members if self._rooms.get(name) is None]
+        names = [name for name in names if self._rooms.is_allowed(peer, "subscribe", name)]
+        for index, name in enumerate(names):
+            sids = self._rooms.members(name)
+            inside = itertools.chain((here[sid] for sid in sids), members.get(name, ()))
+            rooms.append(self._describe_room(name, inside, space, has_extras=has_extras))
+            if space.omitted:
+                space.omit(len(names) - index - 1)
+                break
         seen = [each for each in (*here.values(), *others) if self.sees(peer, each)]
-        registered = [each.registration for each in seen if each.registration]
+        registered = [
+            registration
+            for each in seen
+            # Named thrice: as a socket, as a member, and by its session.
+            if (registration := each.registration)
+            and space.take(3 * _size_of(registration.name) + 40)
+        ]
         sesiones: dict[str, list[str]] = {}
-        for each in registered:
-            sesiones.setdefault(each.usuario, []).append(each.sesion)
+        for registration in registered:
+            sesiones.setdefault(registration.usuario, []).append(registration.sesion)
         return {
             "action": HubEvent.SET_SERVER_STATE.value,
             "socketId": peer.sid,
@@ -85,34 +151,49 @@ class Reports:
                 }
             ],
             "miembros": [{"usuario": u, "sesiones": s} for u, s in sesiones.items()],
-            "rooms": [
-                self._describe_room(name, inside)
-                for name, inside in members.items()
-                if self._rooms.is_allowed(peer, "subscribe", name)
-            ],
+            "rooms": rooms,
         }
 
-    def _describe_room(self, name: str, members: Sequence[Peer]) -> dict[str, Any]:
+    def _describe_room(
+        self, name: str, members: Iterable[Peer], space: _Space, *, has_extras: bool
+    ) -> dict[str, Any]:
         room = self._rooms.get(name)
         serving = room.masters.serving if room else ()
+        space.take(_size_of(name) + 100)
+        masters = [each.peer.name for each in serving if space.take(_size_of(each.peer.name) + 3)]
+        features = [
+            each
+            for each in dict.fromkeys(
+                itertools.chain.from_iterable(each.declared.features for each in serving)
+            )
+            if space.take(_size_of(each) + 3)
+        ]
+        miembros = []
+        for member in members:
+            registration = member.registration
+            if not registration:
+                continue
+            size = 2 * _size_of(registration.name) + 50
+            if has_extras:
+                size += registration.extras_bytes
+            if space.take(size):
+                miembros.append(
+                    {
+                        **(registration.extras if has_extras else {}),
+                        "usuario": registration.usuario,
+                        "sesion": registration.sesion,
+                        "name": registration.name,
+                    }
+                )
+            elif has_extras:
+                break  # all of it is done anew
         return {
             "roomId": name,
-            "miembros": [
-                {
-                    **registration.extras,
-                    "usuario": registration.usuario,
-                    "sesion": registration.sesion,
-                    "name": registration.name,
-                }
-                for member in members
-                if (registration := member.registration)
-            ],
+            "miembros": miembros,
             "master": serving[0].peer.name if serving else None,
-            "masters": [each.peer.name for each in serving],
+            "masters": masters,
             "epoch": room.masters.epoch if room else 0,
-            "features": list(
-                dict.fromkeys(name for each in serving for name in each.declared.features)
-            ),
+            "features": features,
         }
 
     # GET_CAPABILITIES and GET_MEMBERS
@@ -126,15 +207,24 @@ class Reports:
             query: ``{room?, capability?}``, any JSON; what is absent restricts nothing.
         """
         query = query if isinstance(query, dict) else {}
-        offers = [
-            offer
-            for room in self._rooms
-            if query.get("room") in (None, room.name)
-            and self._rooms.is_allowed(peer, "ask", room.name)
-            for offer in _describe_offers(room)
-            if query.get("capability") in (None, offer["capability"])
+        name, capability = query.get("room"), query.get("capability")
+        rooms = [
+            room
+            for room in self._rooms.offering(name, capability)
+            if self._rooms.is_allowed(peer, "ask", room.name)
         ]
-        return acknowledge(peer, ack, {"offers": offers})
+        for has_descriptions in (True, False):
+            space = _Space(self._most_bytes)
+            offers: list[dict[str, Any]] = []
+            for room in rooms:
+                offers += _describe_offers(
+                    room, capability, space, has_descriptions=has_descriptions
+                )
+                if space.omitted and has_descriptions:
+                    break
+            else:
+                break
+        return acknowledge(peer, ack, {"offers": offers, **space.tell()})
 
     def tell_members(
         self, peer: Peer, ack: int | None, room: str | None, others: Sequence[Peer]
@@ -149,33 +239,55 @@ class Reports:
         """
         here = self._rooms.peers
         sids = here if room is None else self._rooms.members(room)
-        peers = [here[sid] for sid in sids]
-        peers += [each for each in others if room is None or room in each.rooms]
+        elsewhere = (each for each in others if room is None or room in each.rooms)
+        space = _Space(self._most_bytes)
         members = [
             {"id": each.sid, "name": each.name}
-            for each in peers
-            if each.reads_meta and self.sees(peer, each)
+            for each in itertools.chain((here[sid] for sid in sids), elsewhere)
+            if each.reads_meta
+            and self.sees(peer, each)
+            and space.take(_size_of(each.sid) + _size_of(each.name) + 20)
         ]
-        return acknowledge(peer, ack, {"members": members})
+        return acknowledge(peer, ack, {"members": members, **space.tell()})
 
 
-def _describe_offers(room: Room) -> list[dict[str, Any]]:
-    """Describe each capability that is offered in a room, and by whom."""
-    offers: dict[str, dict[str, Any]] = {}
+def _describe_offers(
+    room: Room, capability: Any, space: _Space, *, has_descriptions: bool
+) -> list[dict[str, Any]]:
+    """Describe each capability that is offered in a room, or the one, and by whom."""
+    offers: dict[str, dict[str, Any] | None] = {}
     for master in room.masters.serving:
         declared = master.declared
+        size = _size_of(master.peer.name) + 3
         for feature in declared.features:
             name = events.capability_name(feature)
-            offer = offers.setdefault(
-                name,
-                {
-                    "room": room.name,
-                    "capability": name,
-                    "masters": [],
-                    "group": declared.group,
-                    "epoch": room.masters.epoch,
-                    **declared.descriptions.get(feature, {}),
-                },
-            )
-            offer["masters"].append(master.peer.name)
-    return list(offers.values())
+            if capability not in (None, name):
+                continue
+            if name in offers:
+                offer = offers[name]
+                if offer is not None and space.take(size):
+                    offer["masters"].append(master.peer.name)
+                continue
+            if space.omitted:
+                offers[name] = None
+                space.omit(1)
+                continue
+            offer = {
+                "room": room.name,
+                "capability": name,
+                "masters": [],
+                "group": declared.group,
+                "epoch": room.masters.epoch,
+                **(declared.descriptions.get(feature, {}) if has_descriptions else {}),
+            }
+            if space.take(len(write_json(offer)) + size):
+                offers[name] = offer
+                offer["masters"].append(master.peer.name)
+            else:
+                offers[name] = None
+    return [each for each in offers.values() if each is not None]
+
+
+def _size_of(name: str) -> int:
+    """Estimate the bytes of a name in JSON, without writing it."""
+    return len(name) if name.isascii() else 4 * len(name)

@@ -4,6 +4,9 @@ What holds of an open request: it stands in `Requests._open`, and under its key 
 `Peer.requests`. It has a master, and stands in the `Peer.serving` of that, or it has none, and
 stands in `Requests._waiting`.
 
+Work that grows with the requests that others left is done in slices, so that others are served in
+between: what is beyond a slice is kept here, and goes on when the shell has carried out `Resume`.
+
 May go in: what becomes of a request. May not: which room answers (`rooms`), nor how a peer is told
 (`dialects`). Pure: no socket, no clock.
 """
@@ -11,6 +14,7 @@ May go in: what becomes of a request. May not: which room answers (`rooms`), nor
 from __future__ import annotations
 
 import itertools
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -24,10 +28,12 @@ from alephscript.errors import (
     Overloaded,
     RequestError,
 )
-from alephscript.mesh.effects import Arm, Effect, Ended
+from alephscript.mesh.budget import REQUEST_BYTES, Budget
+from alephscript.mesh.effects import Arm, Effect, Ended, Resume
 from alephscript.mesh.meta import RequestMeta
 from alephscript.mesh.peers import Master, OpenRequest, Peer
-from alephscript.mesh.rooms import Rooms
+from alephscript.mesh.rooms import Room, Rooms
+from alephscript.mesh.waiting import Group, Waiting
 from alephscript.protocol import events
 from alephscript.protocol.events import Answer
 
@@ -39,12 +45,20 @@ OK = "ok"
 _LONGEST_CHAIN = 16
 """Requests inside each other, before they are taken for a loop."""
 
+_MOST_LOSSES = 3
+"""Masters that a request may lose and still be asked of the next one: each time is dear for a hub,
+and cheap for masters that take over from each other by turns."""
+
+_SLICE = 256
+"""Requests that one input puts to a new master, or takes from an old one, before others' turn."""
+
 
 class Requests:
     """The open requests of a mesh.
 
     Args:
         rooms: Where masters are found.
+        budget: What may be kept of them.
         default_timeout: Seconds that a request may take when its asker names no deadline.
         most: How many requests of one peer may be open.
 
@@ -55,15 +69,19 @@ class Requests:
         late_answers: Answers dropped because their request had ended, or was never their sender's.
     """
 
-    def __init__(self, rooms: Rooms, *, default_timeout: float, most: int) -> None:
+    def __init__(self, rooms: Rooms, budget: Budget, *, default_timeout: float, most: int) -> None:
         self.closing = False
         self.remaining: Callable[[int], float] = lambda _: default_timeout
         self.late_answers = 0
         self._most = most
         self._rooms = rooms
+        self._budget = budget
         self._default_timeout = default_timeout
         self._open: dict[int, OpenRequest] = {}
-        self._waiting: dict[int, OpenRequest] = {}
+        self._waiting = Waiting()
+        self._ready: dict[int, Group] = {}  # waiting ones that can be put, by id of the group
+        self._displaced: deque[tuple[OpenRequest, Master]] = deque()  # beyond a slice, too
+        self._is_resuming = False
         self._numbers = itertools.count(1)  # never 0: an ack id 0 confuses other peers
 
     def __len__(self) -> int:
@@ -110,9 +128,11 @@ class Requests:
         except RequestError as error:
             return _refuse(peer, question.event, ack, error)
         if room is None:
-            self._waiting[request.number] = request
+            self._waiting.add(request)
             return [Arm(request.number, seconds)]
-        master = room.masters.pick(capability)
+        serving = room.masters.serving
+        # No call where there is nothing to pick, as mostly.
+        master = serving[0] if len(serving) == 1 else room.masters.pick(capability)
         assert master is not None
         request.room = room.name
         return [self._put(request, master, seconds, seconds)]
@@ -178,7 +198,8 @@ class Requests:
 
         Raises:
             DeadlineExceeded: The deadline has passed already.
-            Overloaded: The hub is closing, or the asker has too many open requests.
+            Overloaded: The hub is closing, or the asker has too many open requests, or they take
+                too much memory.
             Conflict: Too many requests stand inside each other.
         """
         requests = peer.requests
@@ -191,6 +212,13 @@ class Requests:
             raise Overloaded(message, [{"delivered": False}])
         if meta.extras and len(meta.extras.get("chain", ())) > _LONGEST_CHAIN:
             raise Conflict(f"more than {_LONGEST_CHAIN} requests inside each other: a loop?")
+        # Counted here, and in `forget`, without a call: see `Account`.
+        account, size = peer.account, REQUEST_BYTES + self._budget.message_bytes
+        kept = account.kept + size
+        if kept > account.granted and not account.borrow(size):
+            message = "what waits of this client's requests takes too much memory already"
+            raise Overloaded(message, [{"delivered": False}])
+        account.kept = kept
         number = next(self._numbers)
         # An asker's own number is not trusted to be new. Without one, a negative key: no
         # acknowledgement id is negative, so nobody can cancel by it.
@@ -198,6 +226,7 @@ class Requests:
         request = OpenRequest(
             number, key, peer, ack, capability, question, named_room, meta, question.room
         )
+        request.size = size
         self._open[number] = requests[key] = request
         return request
 
@@ -205,29 +234,75 @@ class Requests:
         self, request: OpenRequest, master: Master, left: float, seconds: float | None
     ) -> Effect:
         """Put a request to a master; see `Dialect.ask`."""
+        peer = master.peer
         request.master = master
-        master.peer.serving[request.number] = request
-        return master.dialect.ask(request, master, left, seconds)
+        peer.serving[request.number] = request
+        if peer.served is not None:
+            peer.served.add(request)
+        # `Master.dialect`, without the call.
+        dialect = peer.dialect.as_core if master.is_core else peer.dialect
+        return dialect.ask(request, master, left, seconds)
 
     # How it waits
 
-    def put_waiting(self) -> list[Effect]:
-        """Put waiting requests to masters that came; end those that only waited for a decision."""
+    def put_waiting(self, room: Room) -> list[Effect]:
+        """Put waiting requests to the masters of a room that were declared or decided just now.
+
+        Requests that only waited for that decision end if nobody serves them.
+        """
+        for group in self._waiting.find(room):
+            self._ready[id(group)] = group
+        # What is under way already goes on when others have had their turn.
+        return [] if self._is_resuming else self.resume()
+
+    def resume(self) -> list[Effect]:
+        """Go on with what was left for later: the next slice of it."""
+        self._is_resuming = False
         effects: list[Effect] = []
-        for request in list(self._waiting.values()):
-            try:
-                effects.append(self._put_again(request))
-            except RequestError as error:
-                if not request.meta.wait:
-                    effects += self.end(request, error.answer())
-        return effects
+        left = _SLICE
+        while self._displaced and left:
+            left -= 1
+            request, master = self._displaced.popleft()
+            if request.master is master and request.number in self._open:
+                effects += self._displace(request)
+        while self._ready and left:
+            key, group = next(iter(self._ready.items()))
+            requests = list(itertools.islice(group.values(), left))
+            left -= len(requests)
+            for request in requests:
+                effects += self._put_ready(request)
+                if request in self._waiting:
+                    # Nobody serves this one, and so none of the group.
+                    requests.clear()
+                    break
+            if not requests or not group:
+                del self._ready[key]
+        return effects + self._left_for_later()
+
+    def _left_for_later(self) -> list[Effect]:
+        if self._is_resuming or not (self._displaced or self._ready):
+            return []
+        self._is_resuming = True
+        return [Resume()]
+
+    def _put_ready(self, request: OpenRequest) -> list[Effect]:
+        try:
+            return [self._put_again(request)]
+        except RequestError as error:
+            if request.meta.wait and isinstance(error, NoMaster):
+                return []
+            return self.end(request, error.answer())  # a master came that the asker may not ask
+
+    def put_or_end(self, request: OpenRequest) -> list[Effect]:
+        """Put a request that was taken back; without `wait` it ends if there is no master."""
+        return self._put_ready(request)
 
     def take_back(self, request: OpenRequest) -> None:
         """Keep a request that never reached its master, for the next one."""
         assert request.master is not None
-        request.master.peer.serving.pop(request.number, None)
+        _release(request, request.master.peer)
         request.master = None
-        self._waiting[request.number] = request
+        self._waiting.add(request)
 
     def _put_again(self, request: OpenRequest) -> Effect:
         """Put a request to the master that serves now, until the deadline that it has.
@@ -238,8 +313,8 @@ class Requests:
         number, capability = request.number, request.capability
         room = self._rooms.choose_room(request.asker, capability, request.named_room)
         if request.master is not None:
-            request.master.peer.serving.pop(number, None)
-        self._waiting.pop(number, None)
+            _release(request, request.master.peer)
+        self._waiting.remove(request)
         master = room.masters.pick(capability)
         assert master is not None
         request.room = room.name
@@ -259,7 +334,9 @@ class Requests:
         handed_back = request.dialect.hand_back(request)
         if handed_back:
             return [*self.forget(request, MasterLost.code), *handed_back]
-        if master.is_idempotent(request.capability):  # nothing else runs twice (decision 0020)
+        request.losses += 1
+        # Nothing else runs twice (decision 0020), and nothing as often as somebody wants.
+        if master.is_idempotent(request.capability) and request.losses <= _MOST_LOSSES:
             try:
                 return [self._put_again(request)]
             except NoMaster:
@@ -274,10 +351,16 @@ class Requests:
     def displace(self, peer: Peer, room: str) -> list[Effect]:
         """Lose the requests of a room that a peer was to answer: another master took over."""
         effects: list[Effect] = []
-        for request in [each for each in peer.serving.values() if each.room == room]:
-            effects += self._tell_cancelled(request, "displaced")
-            effects += self.lose(request, f"another master took over {room}")
-        return effects
+        for request in peer.find_served().in_room(room) if peer.serving else ():
+            if len(effects) < _SLICE:
+                effects += self._displace(request)
+            elif request.master is not None:
+                self._displaced.append((request, request.master))
+        return effects + self._left_for_later()
+
+    def _displace(self, request: OpenRequest) -> list[Effect]:
+        why = f"another master took over {request.room}"
+        return self._tell_cancelled(request, "displaced") + self.lose(request, why)
 
     def abandon(self, peer: Peer) -> list[Effect]:
         """Cancel the requests of an asker that is gone."""
@@ -308,7 +391,13 @@ class Requests:
             code = OK
         else:
             code = str(answer.get("code"))
-        return self.forget(request, code) + request.dialect.answer(request, answer)
+        effects = self.forget(request, code)
+        # `OpenRequest.dialect`, without the call.
+        dialect = request.asker.dialect
+        if request.ack is None:
+            dialect = dialect.as_core
+        effects += dialect.answer(request, answer)
+        return effects
 
     def forget(self, request: OpenRequest, code: str) -> list[Effect]:
         """End a request, and tell nobody.
@@ -319,12 +408,20 @@ class Requests:
         """
         number, master = request.number, request.master
         del self._open[number]
+        account = request.asker.account
+        account.kept -= request.size
+        if account.kept < account.enough:
+            account.give_back()
         request.asker.requests.pop(request.key, None)
         capability = None
         if master is None:
-            self._waiting.pop(number, None)
+            self._waiting.remove(request)
         else:
-            master.peer.serving.pop(number, None)
+            # `_release`, without the call.
+            peer = master.peer
+            peer.serving.pop(number, None)
+            if peer.served is not None:
+                _unlist(request, peer)
             if request.capability in master.offers:
                 capability = request.capability
         return [Ended(number, capability, code)]
@@ -345,3 +442,17 @@ def _refuse(
     """Tell an asker that nobody was asked; see `Dialect.refuse`."""
     dialect = peer.dialect.as_core if ack is None else peer.dialect
     return [Ended(0, None, error.code), dialect.refuse(peer, event, ack, error, master_sid)]
+
+
+def _release(request: OpenRequest, peer: Peer) -> None:
+    """Have a peer not answer a request any more."""
+    peer.serving.pop(request.number, None)
+    if peer.served is not None:
+        _unlist(request, peer)
+
+
+def _unlist(request: OpenRequest, peer: Peer) -> None:
+    assert peer.served is not None
+    peer.served.remove(request)
+    if not peer.serving:
+        peer.served = None

@@ -6,12 +6,9 @@ question. May not: what becomes of the question (`requests`). Pure: no socket, n
 
 from __future__ import annotations
 
-import itertools
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from typing import Any
-
-import msgspec
 
 from alephscript.errors import (
     AmbiguousRoom,
@@ -22,6 +19,7 @@ from alephscript.errors import (
     PermissionDenied,
 )
 from alephscript.mesh.access import Action, Identity
+from alephscript.mesh.budget import ROOM_BYTES, weigh
 from alephscript.mesh.effects import (
     Effect,
     Emit,
@@ -30,18 +28,22 @@ from alephscript.mesh.effects import (
     ToRoom,
     UnsubscribeRoom,
 )
-from alephscript.mesh.history import History
+from alephscript.mesh.history import Archive, History
 from alephscript.mesh.limits import Limits
 from alephscript.mesh.masters import Masters
 from alephscript.mesh.peers import Master, Peer
 from alephscript.protocol import events
 from alephscript.protocol.events import HubEvent
-from alephscript.protocol.json import write_json
 
 __all__ = ["Authorize", "Room", "Rooms"]
 
 Authorize = Callable[[Identity, Action, str, str], bool]
 """Whether an identity may do something in a room, to an event or capability; see `Access`."""
+
+_FEATURE_BYTES = 600
+"""What a declared name takes besides its text: in the declaration, and where offers are found."""
+
+_NO_MEMORY = "what this client makes the hub keep takes too much memory already"
 
 _MOST_FORGOTTEN = 1024
 """Rooms that stand empty whose history is kept for clients that come back."""
@@ -88,11 +90,11 @@ class Rooms:
         self.peers: dict[str, Peer] = {}
         self.is_federated = False
         self._require_subscription = require_subscription
-        self._history = history
-        self._history_bytes = history_bytes
+        self._archive = Archive(
+            events=history, room_bytes=history_bytes, most_bytes=limits.history_bytes
+        )
         self._rooms: dict[str, Room] = {}
         self._offers: dict[str, dict[str, Room]] = {}  # capability -> rooms that offer it
-        self._histories = itertools.count()
         self._forgotten: OrderedDict[str, History] = OrderedDict()
 
     def __iter__(self) -> Iterator[Room]:
@@ -122,25 +124,31 @@ class Rooms:
         if room.members or room.masters or self._rooms.get(room.name) is not room:
             return
         del self._rooms[room.name]
-        if room.history is not None and room.history.last and not self.is_federated:
+        if room.history is None:
+            return
+        if room.history.last and not self.is_federated:
             self._forgotten[room.name] = room.history
             if len(self._forgotten) > _MOST_FORGOTTEN:
-                self._forgotten.popitem(last=False)
+                _, forgotten = self._forgotten.popitem(last=False)
+                _clear(forgotten)
+        else:
+            _clear(room.history)
 
     def forget_histories(self) -> None:
         """Begin all histories anew: events may have been said that were not heard here."""
-        self._forgotten.clear()
+        while self._forgotten:
+            _, forgotten = self._forgotten.popitem()
+            _clear(forgotten)
         for room in self:
+            _clear(room.history)
             room.history = self._take_history(room.name)
 
     def _take_history(self, name: str) -> History | None:
         """Take up the history of a room that stood empty, or begin one, if any are kept."""
-        if not self._history:
-            return None
         forgotten = self._forgotten.pop(name, None)
         if forgotten is not None:
             return forgotten
-        return History(events=self._history, size=self._history_bytes, number=next(self._histories))
+        return self._archive.open()
 
     # Permissions and limits
 
@@ -161,18 +169,25 @@ class Rooms:
         Raises:
             PermissionDenied: The peer may not; ``details`` name room and action.
         """
-        if not self.is_allowed(peer, action, room, name):
+        # No call without a rule: each event in a room is checked.
+        if self._authorize is not None and not self.is_allowed(peer, action, room, name):
             raise PermissionDenied(f"room not allowed: {room}", [{"room": room, "action": action}])
 
-    def check_mastering(self, peer: Peer, room: Room) -> None:
-        """Raise if a peer that is to master a room masters too many.
+    def check_mastering(self, master: Master, room: Room) -> None:
+        """Raise if a peer that is to master a room masters too many; count what is kept of that.
 
         Raises:
-            LimitExceeded: The peer masters as many rooms as it may.
+            LimitExceeded: The peer masters as many rooms as it may, or makes the hub keep too much.
         """
+        peer = master.peer
         most = self._limits.rooms_per_client
         if room.name not in peer.mastered and len(peer.mastered) >= most:
             raise self._exceeded(room, f"a client may master {most} rooms; resign from one first")
+        declared = master.declared
+        size = ROOM_BYTES + len(room.name) + weigh(declared.descriptions)
+        size += sum(_FEATURE_BYTES + len(each) for each in declared.features)
+        if not peer.account.keep(("master", room.name), size):
+            raise self._exceeded(room, _NO_MEMORY)
 
     def _exceeded(self, room: Room, message: str) -> LimitExceeded:
         self.drop_if_empty(room)
@@ -189,7 +204,8 @@ class Rooms:
         """Make a peer a member of a room; a member that enters again stays one.
 
         Raises:
-            LimitExceeded: The peer is in as many rooms as it may, or the room is full.
+            LimitExceeded: The peer is in as many rooms as it may, or the room is full, or the peer
+                makes the hub keep too much.
         """
         if peer.sid in room.members:
             return []
@@ -198,6 +214,8 @@ class Rooms:
             raise self._exceeded(room, f"a client may be in {most} rooms; leave one first")
         if len(room.members) >= self._limits.members_per_room:
             raise self._exceeded(room, f"{room.name} is full: {len(room.members)} are there")
+        if not peer.account.keep(("room", room.name), ROOM_BYTES + len(room.name)):
+            raise self._exceeded(room, _NO_MEMORY)
         is_first = not room.members
         room.members[peer.sid] = None
         peer.rooms[room.name] = None
@@ -206,6 +224,7 @@ class Rooms:
     def leave(self, peer: Peer, name: str) -> list[Effect]:
         """Remove a peer from a room; one that is no member stays none."""
         peer.rooms.pop(name, None)
+        peer.account.release(("room", name))
         room = self._rooms.get(name)
         if room is None or peer.sid not in room.members:
             return []
@@ -213,6 +232,7 @@ class Rooms:
         is_last = not room.members and self.is_federated
         if is_last and room.history is not None:
             # What other hubs say in the room is not heard here from now on.
+            _clear(room.history)
             room.history = self._take_history(name)
         self.drop_if_empty(room)
         return [UnsubscribeRoom(name)] if is_last else []
@@ -226,14 +246,14 @@ class Rooms:
             The effects that tell others, and the peers that were displaced.
 
         Raises:
-            LimitExceeded: The peer masters as many rooms as it may.
+            LimitExceeded: See `check_mastering`.
         """
-        self.check_mastering(master.peer, room)
+        self.check_mastering(master, room)
         offered_before = room.masters.offers
         change = room.masters.declare(master)
         master.peer.mastered[room.name] = None
         for displaced in change.displaced:
-            displaced.mastered.pop(room.name, None)
+            _unmaster(displaced, room.name)
         self._index_offers(room, offered_before)
         if not change.is_new:
             return [], change.displaced
@@ -256,7 +276,7 @@ class Rooms:
         for each in masters:
             each.peer.mastered[room.name] = None
         for displaced in change.displaced:
-            displaced.mastered.pop(room.name, None)
+            _unmaster(displaced, room.name)
         self._index_offers(room, offered_before)
         if not change.is_new:
             return [], change.displaced
@@ -265,7 +285,7 @@ class Rooms:
 
     def withdraw(self, peer: Peer, room: Room) -> list[Effect]:
         """Let a peer master a room no more, and tell others."""
-        peer.mastered.pop(room.name, None)
+        _unmaster(peer, room.name)
         offered_before = room.masters.offers
         if self.is_federated:
             room.masters.drop(peer.sid)
@@ -328,7 +348,11 @@ class Rooms:
                 name = events.check_room_name(named_room)
                 raise NoMaster(f"{name} has no master")
         else:
-            room = self._choose_offering(peer, capability)
+            offering = self._offers.get(capability)
+            if offering is not None and len(offering) == 1 and self._authorize is None:
+                (room,) = offering.values()  # `_choose_offering`, without the call, as mostly
+            else:
+                room = self._choose_offering(peer, capability)
         if self._require_subscription and room.name not in peer.rooms:
             raise NotSubscribed(f"subscribe to {room.name} before asking it")
         return room
@@ -357,13 +381,33 @@ class Rooms:
             )
         return rooms[0]
 
+    def offering(self, name: Any, capability: Any) -> Iterable[Room]:
+        """Find the rooms whose masters may offer a capability.
+
+        Args:
+            name: The room, any JSON; None for all.
+            capability: The capability, any JSON; None for any.
+        """
+        if name is not None:
+            room = self._rooms.get(name) if isinstance(name, str) else None
+            return [] if room is None else [room]
+        if capability is None:
+            return list(self._rooms.values())
+        rooms = self._offers.get(capability, {}) if isinstance(capability, str) else {}
+        return list(rooms.values())
+
     # What is said
 
     def say(
-        self, to: Iterable[str], message: events.RoomMessage, data: Any, sender: str
+        self,
+        to: Iterable[str],
+        message: events.RoomMessage,
+        data: Any,
+        sender: str,
+        speaker: Hashable = None,
     ) -> list[Effect]:
         """Say something to members here, and to the room at all other hubs; see `tell`."""
-        effects = self.tell(to, message, data, sender)
+        effects = self.tell(to, message, data, sender, speaker)
         if self.is_federated:
             effects.append(ToRoom(message.room, (message.event, data, sender)))
         return effects
@@ -374,6 +418,7 @@ class Rooms:
         message: events.RoomMessage,
         data: Any,
         sender: str,
+        speaker: Hashable = None,
         *,
         is_echo: bool = False,
     ) -> list[Effect]:
@@ -386,6 +431,7 @@ class Rooms:
             message: The event and the room.
             data: What is said.
             sender: Name of the peer that says it.
+            speaker: Whose share of the room's history it takes; None for the hub itself.
             is_echo: Whether it was said before, to others.
         """
         # Two events however many hear one: each is written as JSON and framed once.
@@ -394,7 +440,8 @@ class Rooms:
         peers = self.peers
         for sid in to:
             (with_meta if peers[sid].reads_meta else plain).append(sid)
-        number = None if is_echo else self._remember(message, data, sender)
+        keeps = self._archive.events and not is_echo  # no call where no history is kept
+        number = self._remember(message, data, sender, speaker) if keeps else None
         effects: list[Effect] = []
         if plain:
             effects.append(Emit(tuple(plain), message.event, (data,)))
@@ -405,12 +452,21 @@ class Rooms:
             effects.append(Emit(tuple(with_meta), message.event, (data, meta)))
         return effects
 
-    def _remember(self, message: events.RoomMessage, data: Any, sender: str) -> int | None:
+    def _remember(
+        self, message: events.RoomMessage, data: Any, sender: str, speaker: Hashable
+    ) -> int | None:
         """Keep an event in the history of its room, if there is one, and return its number."""
         room = self._rooms.get(message.room)
         # A client that left an empty room for a moment is to hear what was said there, too.
         history = self._forgotten.get(message.room) if room is None else room.history
-        if history is None:
-            return None
-        size = len(bytes(data)) if isinstance(data, msgspec.Raw) else len(write_json(data))
-        return history.add(message.event, data, sender, size)
+        return None if history is None else history.add(message.event, data, sender, speaker)
+
+
+def _unmaster(peer: Peer, name: str) -> None:
+    peer.mastered.pop(name, None)
+    peer.account.release(("master", name))
+
+
+def _clear(history: History | None) -> None:
+    if history is not None:
+        history.drop_until(history.last)

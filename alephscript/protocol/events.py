@@ -80,7 +80,7 @@ LONGEST_TIMEOUT = 24 * 3600.0
 """Seconds, a day; a JSON number may be larger than any clock takes."""
 
 MAX_NAME = 256
-"""Characters of an event, room, usuario or sesion."""
+"""Characters of an event, room, usuario, sesion, capability or error code."""
 
 MAX_EXTRAS = 4096
 """Bytes of a registration's further fields, which every SET_SERVER_STATE repeats."""
@@ -149,11 +149,13 @@ class Registration:
         usuario: The client's name.
         sesion: Suffix that tells clients of one name apart.
         extras: Further fields, kept and shown to others.
+        extras_bytes: Bytes of them as JSON.
     """
 
     usuario: str
     sesion: str
     extras: Mapping[str, Any]
+    extras_bytes: int = attrs.field(default=0, eq=False, repr=False)
 
     @property
     def name(self) -> str:
@@ -273,6 +275,9 @@ def check_room_name(room: Any) -> str:
     Raises:
         InvalidPayload: The name is no string, empty or too long.
     """
+    # As `_check_name` does, without the call: each event that is said in a room comes by here.
+    if type(room) is str and 0 < len(room) <= MAX_NAME:
+        return room
     return _check_name(room, "room")
 
 
@@ -288,12 +293,14 @@ def parse_registration(payload: Any) -> Registration:
     if sesion is None or (isinstance(sesion, int | float) and not isinstance(sesion, bool)):
         sesion = "" if sesion is None else str(sesion)
     extras = {k: v for k, v in fields.items() if k not in ("usuario", "sesion")}
-    if not is_plain(extras, MAX_DEPTH // 2) or len(write_json(extras)) > MAX_EXTRAS:
+    extras_bytes = len(write_json(extras)) if is_plain(extras, MAX_DEPTH // 2) else MAX_EXTRAS + 1
+    if extras_bytes > MAX_EXTRAS:
         raise PayloadTooLarge(f"what a registration says besides is {MAX_EXTRAS} bytes at most")
     return Registration(
         usuario=_check_name(fields.get("usuario"), "usuario"),
         sesion=sesion if sesion == "" else _check_name(sesion, "sesion"),
         extras=extras,
+        extras_bytes=extras_bytes,
     )
 
 
@@ -333,8 +340,10 @@ def parse_declaration(payload: Any, *, room: Any = None) -> Declaration:
     features = fields.get("features")
     if features is None:
         features = fields.get("capabilities") or []
-    if not isinstance(features, list) or not all(isinstance(f, str) and f for f in features):
-        raise _invalid("features", "expected an array of capability names")
+    if not isinstance(features, list) or not all(
+        isinstance(each, str) and 0 < len(each) <= MAX_NAME for each in features
+    ):
+        raise _invalid("features", f"expected an array of names of 1 to {MAX_NAME} characters")
     group = fields.get("group", "single")
     if group not in GROUPS:
         raise _invalid("group", f"expected one of {', '.join(GROUPS)}")
@@ -380,7 +389,7 @@ def parse_room_message(payload: Any) -> RoomMessage:
     fields = _split_object(payload)
     event = check_event(read_value(fields.get("event")))
     room = read_value(fields.get("room"))
-    if event == HubEvent.GET_SERVER_STATE and room is None:
+    if room is None and event == HubEvent.GET_SERVER_STATE:
         room = "*"
     return RoomMessage(
         event=event,
@@ -408,7 +417,7 @@ def normalise(args: Sequence[Any]) -> Answer:
 
     No argument, several, or one that is no object: put under ``result``. An object without
     ``success`` is a success unless it has an ``error``. A failure gets the ``error`` and the
-    ``code`` that it lacks.
+    ``code`` that it lacks; a code longer than a name is none.
     """
     value = args[0] if len(args) == 1 else (list(args) or None)
     if not isinstance(value, dict):
@@ -419,8 +428,9 @@ def normalise(args: Sequence[Any]) -> Answer:
     if is_failure(answer):
         if not isinstance(answer.get("error"), str):
             answer["error"] = "the master reported a failure"
-        if not isinstance(answer.get("code"), str):
-            answer["code"] = "error"
+        code = answer.get("code")
+        if not isinstance(code, str) or len(code) > MAX_NAME:
+            answer["code"] = "error"  # a hub counts by code, and keeps each
     return answer
 
 

@@ -67,7 +67,12 @@ def is_shallow_utf8(text: bytes) -> bool:
     A text of which this is true can be read by a typed decoder, or passed on unread; that it is
     JSON remains to be seen by that decoder. Of a text that is no JSON the answer means nothing.
     """
-    if not _is_shallow(text):
+    # `_is_shallow`, without the call: each packet comes by here.
+    if (
+        len(text) > _SHORT
+        and text.count(b"[") + text.count(b"{") > MAX_DEPTH
+        and _depth(text) > MAX_DEPTH
+    ):
         return False
     if text.isascii():  # as most are; makes no object
         return True
@@ -157,7 +162,8 @@ def write_plain_json(value: Any) -> bytes:
         raise _too_deep() from None
     except (TypeError, ValueError) as exc:
         raise InvalidPayload(f"no JSON form: {exc}") from None
-    if not _is_shallow(text):
+    # No call for what is short, as most are.
+    if len(text) > _SHORT and not _is_shallow(text):
         raise _too_deep()
     return text
 

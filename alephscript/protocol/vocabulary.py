@@ -38,20 +38,22 @@ class HubEvent(StrEnum):
     ROOM_MESSAGE = "ROOM_MESSAGE"
     """client → hub: ``{event, room, data}`` The room gets the inner event; the answer has
     ``room`` and ``members``, a count, or is the inner event's own. A request to a core master
-    comes in it, too."""
+    comes in it, too. Native clients say most events without this envelope."""
 
     GET_SERVER_STATE = "GET_SERVER_STATE"
     """client → hub: ``any`` The client asks who is where; the answer is the state, and the
-    client gets it as SET_SERVER_STATE, too."""
+    client gets it as SET_SERVER_STATE, too. The state of a large mesh has room for names only, and
+    ``omitted`` counts the rooms and members that it leaves out."""
 
     GET_CAPABILITIES = "GET_CAPABILITIES"
     """client → hub: ``{room?, capability?}`` The client asks what is offered; the answer has
     ``offers``, a list of ``{room, capability, masters[], group, epoch}`` with what the
-    description says besides."""
+    description says besides. If that is too much, the descriptions are left out, then offers,
+    which ``omitted`` counts; a question with ``room`` or ``capability`` is answered in full."""
 
     GET_MEMBERS = "GET_MEMBERS"
     """client → hub: ``{room?}`` The client asks which native members there are; the answer has
-    ``members``, a list of ``{id, name}``."""
+    ``members``, a list of ``{id, name}``; ``omitted`` counts those that it leaves out."""
 
     GET_MEMBER_PING = "GET_MEMBER_PING"
     """client → hub → member: ``{}`` A native member, named by ``member`` in the meta, is asked
@@ -114,7 +116,7 @@ class MetaKey(StrEnum):
 
     ROOM = "room"
     """question, request, event: The room; a question without one leaves its choice to the
-    hub."""
+    hub. A client that sends any other event with it says that event in the room."""
 
     MEMBER = "member"
     """question: Socket id of the member that GET_MEMBER_PING, GET_MEMBER_INFO or

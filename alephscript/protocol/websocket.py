@@ -48,11 +48,23 @@ _GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 def write_text_frame(message: bytes) -> bytes:
     """Frame a message as a server's text: whole, unmasked (RFC 6455, section 5.2)."""
     size = len(message)
-    if size < 126:  # noqa: PLR2004 - the RFC's own numbers
-        return bytes((0x81, size)) + message
+    if size < len(_HEADS):
+        return _HEADS[size] + message
+    return _head(size, 0) + message
+
+
+def _head(size: int, flag: int) -> bytes:
+    """Make what a whole text frame begins with; ``flag`` is 0x80 where it is masked."""
+    if size <= _LONGEST_CONTROL:
+        return bytes((_WHOLE_TEXT, flag | size))
     if size < 1 << 16:
-        return b"\x81\x7e" + size.to_bytes(2) + message
-    return b"\x81\x7f" + size.to_bytes(8) + message
+        return bytes((_WHOLE_TEXT, flag | _TWO_BYTES)) + size.to_bytes(2)
+    return bytes((_WHOLE_TEXT, flag | _EIGHT_BYTES)) + size.to_bytes(8)
+
+
+# Of nearly all messages: to make a head takes a third of the time of a frame.
+_HEADS = [_head(size, 0) for size in range(1024)]
+_MASKED_HEADS = [_head(size, 0x80) for size in range(1024)]
 
 
 def mask_plainly(message: bytes, key: bytes) -> bytes:
@@ -82,14 +94,13 @@ def write_masked_text_frame(message: bytes) -> bytes:
     """Frame a message as a client's text: whole and masked (RFC 6455, section 5.3)."""
     if not _keys:
         pool = os.urandom(4096)
-        _keys.extend(pool[at : at + 4] for at in range(0, len(pool), 4))
+        # A list: a generator would be resumed once a key.
+        _keys.extend([pool[at : at + 4] for at in range(0, len(pool), 4)])
     key, size = _keys.pop(), len(message)
     masked = mask(message, key)
-    if size < 126:  # noqa: PLR2004 - the RFC's own numbers
-        return b"\x81%c%b%b" % (0x80 | size, key, masked)
-    if size < 1 << 16:
-        return b"\x81\xfe%b%b%b" % (size.to_bytes(2), key, masked)
-    return b"\x81\xff%b%b%b" % (size.to_bytes(8), key, masked)
+    if size < len(_MASKED_HEADS):
+        return _MASKED_HEADS[size] + key + masked
+    return _head(size, 0x80) + key + masked
 
 
 _keys: list[bytes] = []

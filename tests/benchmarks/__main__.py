@@ -13,6 +13,10 @@ how to get them. All of them::
     pip install -e ".[dev]" orjson nats-py matplotlib
     apt-get install nodejs npm nats-server && npm ci --prefix tests/node
 
+Against an earlier version of the package, which gets an environment of its own::
+
+    python -m tests.benchmarks --contenders aleph,release --release v0.1.0 --rounds 5
+
 How to read it: compare within one run only, by ratios, and not what was measured while others used
 the machine, which is said at the end; a machine differs more from itself than contenders do. CPU
 for 1,000 requests is the steadiest figure, p99 the weakest. With 64 and more in flight a hub that
@@ -30,14 +34,15 @@ import platform
 import random
 import sys
 import time
+from contextlib import ExitStack
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import attrs
 
-from tests.benchmarks import report
-from tests.benchmarks.contenders import CONTENDERS
+from tests.benchmarks import environments, report
+from tests.benchmarks.contenders import CONTENDERS, released
 from tests.benchmarks.machine import Neighbours, ProcessFailed, raise_file_limit
 from tests.benchmarks.regimes import FULL, HUB_ONLY, QUICK, REGIMES, TINY, Found, Scale
 
@@ -57,10 +62,14 @@ def main() -> int:
         scale = attrs.evolve(scale, rounds=options.rounds)
     if options.seconds:
         scale = attrs.evolve(scale, seconds=options.seconds)
-    contenders, missing = _present(options.contenders)
     raise_file_limit()
     machine = _machine()
-    rounds, failures = asyncio.run(_measure(contenders, options.regimes, scale))
+    with ExitStack() as stack:
+        if options.release:
+            python = stack.enter_context(environments.holding(options.release))
+            CONTENDERS.update(released(str(python)))
+        contenders, missing = _present(options.contenders)
+        rounds, failures = asyncio.run(_measure(contenders, options.regimes, scale))
 
     _print("\n\n".join(_sections(rounds, options.base, missing, failures, machine)))
     if options.json:
@@ -110,6 +119,11 @@ def _options() -> argparse.Namespace:
         help="see that it works; the numbers mean nothing",
     )
     parser.add_argument("--base", choices=CONTENDERS, default="aleph", help="who ratios are of")
+    parser.add_argument(
+        "--release",
+        metavar="REF_OR_FOLDER",
+        help="what `release` is: known to git, in a folder, or a Python that has it",
+    )
     parser.add_argument("--json", type=Path, help="write every number to this file")
     parser.add_argument("--plots", type=Path, help="draw the curves in this folder, as SVG")
     return parser.parse_args()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import statistics
-import sys
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
@@ -18,7 +17,7 @@ from typing import Self
 
 import attrs
 
-from tests.benchmarks.contenders import Contender
+from tests.benchmarks.contenders import Contender, interpreter
 from tests.benchmarks.machine import Process, ProcessFailed, free_port
 
 __all__ = ["FULL", "QUICK", "REGIMES", "TINY", "Found", "Scale"]
@@ -323,19 +322,19 @@ async def start(contender: Contender, scale: Scale, found: Found) -> None:
             took.append(time.monotonic() - began)
     found["start_ms"] = statistics.median(took) * 1e3
     if contender.imports:
-        imports = [await _import(contender.imports) for _ in range(scale.starts)]
+        imports = [await _import(contender) for _ in range(scale.starts)]
         found["import_ms"] = statistics.median(imports) * 1e3
 
 
-async def _import(modules: str) -> float:
+async def _import(contender: Contender) -> float:
     """Seconds that an import statement takes in a fresh interpreter."""
     program = (
         "import time; began = time.perf_counter()\n"
-        f"import {modules}\n"
+        f"import {contender.imports}\n"
         "print(time.perf_counter() - began)"
     )
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", program, stdout=asyncio.subprocess.PIPE
+        *interpreter(contender.clients.options), "-c", program, stdout=asyncio.subprocess.PIPE
     )
     output, _ = await process.communicate()
     return float(output)

@@ -109,6 +109,18 @@ class Goal:
 
 
 GOALS = (
+    *(
+        Goal("aleph", release, metric, least=least, most=most)
+        for release in ("release", "release_lesser")
+        for metric, least, most in (
+            ("rps@64", 1, None),
+            ("rps@256", 1, None),
+            ("burst_per_s", 1, None),
+            ("hub_cpu@64", None, 1),
+            ("hub_cpu@256", None, 1),
+            ("burst_cpu", None, 1),
+        )
+    ),
     Goal("aleph", "socketio", "rps@64", least=10),
     Goal("aleph", "socketio", "hub_cpu@64", most=1 / 20),
     Goal("aleph", "socketio", "burst_per_s", least=12),

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +81,53 @@ def test_curves_are_measured_beside_each_kind_of_bystander(contender: str, tmp_p
     assert found["checked"] > 0
     assert all(math.isfinite(found[metric]) for metric in CURVES)
     assert f"| {contender} | " in printed
+
+
+def test_an_earlier_version_is_held_against_this_one() -> None:
+    """It runs in the environment that it is given, and goals are told for it."""
+    ran = python(
+        *("-m", "tests.benchmarks", "--tiny", "--contenders", "aleph,release,release_lesser"),
+        *("--release", sys.executable),
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    for name in ("release", "release_lesser"):
+        assert f"| aleph / {name} | rps@64 | ≥ 1 | " in ran.stdout
+        assert f"| aleph / {name} | hub_cpu@64 | ≤ 1 | " in ran.stdout
+
+
+def test_an_earlier_version_does_not_see_this_one(tmp_path: Path) -> None:
+    """Its processes run in this project's root, and yet import their environment's package."""
+    venv = tmp_path / "venv"
+    python("-m", "venv", "--without-pip", str(venv)).check_returncode()
+    (site,) = venv.glob("lib/*/site-packages")
+    (site / "others.pth").write_text(sysconfig.get_path("purelib"))
+    (site / "alephscript").mkdir()
+    (site / "alephscript" / "__init__.py").write_text("raise SystemExit('the earlier one')")
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    program = """
+import subprocess, sys
+from tests.benchmarks.contenders import released
+
+contender = released(sys.argv[1])["release"]
+for role in ("hub", "requester"):
+    subprocess.run(contender.program(role, 1))
+"""
+    command = [sys.executable, "-c", program, str(venv / "bin" / "python")]
+    ran = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=50, check=False
+    )
+    assert ran.stderr.split("\n")[:2] == ["the earlier one"] * 2
+
+
+def test_calls_are_counted_by_role_and_function() -> None:
+    """All that a request and an event cost in calls, the same in every run."""
+    command = ("-m", "tests.benchmarks.calls", "--count", "100", "--functions")
+    first, second = (
+        [line for line in python(*command).stdout.splitlines() if line.endswith(".00 |")]
+        for _ in range(2)
+    )
+    assert any(line.endswith(" Connection.receive | 2.00 |") for line in first)
+    assert sorted(first) == sorted(second)
 
 
 def test_an_answer_to_another_question_ends_the_measurement() -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from alephscript.client.dialects import Native
+from alephscript.client.dialects import Dialect, Documented, Native
 from alephscript.client.session import HubSession
 from alephscript.protocol.json import write_json
 
@@ -64,3 +64,34 @@ async def test_what_is_no_event_is_passed_over() -> None:
     for text in (b"[]", b"[7]", b"{}", b"[", b'["CANCEL_REQUEST",{"id":"1","reason":"x"}]'):
         session.received(text, None)
     assert (inbox.asked_for, inbox.told_of, inbox.ended) == ([], [], [])
+
+
+class Sent:
+    """A link that notes what is sent."""
+
+    def __init__(self) -> None:
+        self.events: list[str] = []
+
+    def send(self, payload: bytes, _: int | None = None) -> None:
+        """Note it."""
+        self.events.append(payload.decode())
+
+
+@pytest.mark.parametrize(
+    ("event", "dialect", "sent"),
+    [
+        ("NEWS", Native, '["NEWS",1,{"room":"R"}]'),
+        ("SET_X", Native, '["SET_X",1,{"room":"R"}]'),
+        ("NEWS", Documented, '["ROOM_MESSAGE",{"event":"NEWS","room":"R","data":1}]'),
+        ("GET_X", Native, '["ROOM_MESSAGE",{"event":"GET_X","room":"R","data":1}]'),
+        ("MAKE_MASTER", Native, '["ROOM_MESSAGE",{"event":"MAKE_MASTER","room":"R","data":1}]'),
+    ],
+)
+async def test_an_event_travels_by_its_own_name_where_the_hub_understands_that(
+    event: str, dialect: type[Dialect], sent: str
+) -> None:
+    """But not one that has a meaning of its own to a hub."""
+    session, link = HubSession(Noting(), {}), Sent()
+    session._channel.link = link  # type: ignore[assignment]
+    dialect(session._channel).broadcast("R", event, b"1")
+    assert link.events == [sent]

@@ -13,7 +13,13 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from alephscript import AlephScriptClient, AlephScriptError, ConnectionRefused, InvalidPayload
+from alephscript import (
+    AlephScriptClient,
+    AlephScriptError,
+    ConnectionRefused,
+    ContractError,
+    InvalidPayload,
+)
 from alephscript.diagnostics.debugging import TOPICS, VARIABLE, UnknownTopic
 from alephscript.hub import Hub, Identity
 from alephscript.hub.carrier import Carrier
@@ -286,6 +292,7 @@ def test_every_kind_of_input_is_shown(watched: Mesh, capsys: pytest.CaptureFixtu
 def test_an_input_is_a_public_method_that_returns_effects() -> None:
     """Whatever it is called: nothing has to be listed for it to be shown."""
     inputs = {"connected", "received", "acknowledged", "expired", "disconnected", "refused"}
+    inputs |= {"resumed"}
     assert find_inputs(Mesh) == inputs
     assert {"received", "heard", "hub_gone", "undelivered"} <= find_inputs(Federation)
     assert not {"prefix", "is_waiting", "census"} & find_inputs(Federation)
@@ -354,7 +361,10 @@ async def test_an_attempt_to_connect_shows_how_it_ended(
 ) -> None:
     """And nothing of a password in the address."""
     monkeypatch.setenv(VARIABLE, "wire,payloads")
-    client = AlephScriptClient("http://user:password@127.0.0.1:9", usuario="me", sesion="1")
+    with pytest.raises(ContractError) as refused:
+        AlephScriptClient("http://user:password@127.0.0.1:9")
+    assert "password@" not in str(refused.value)
+    client = AlephScriptClient("http://127.0.0.1:9", usuario="me", sesion="1")
     with pytest.raises(ConnectionRefused):
         async with client:
             raise AssertionError

@@ -85,3 +85,61 @@ async def test_a_deadline_is_kept_early_by_nothing_and_late_by_a_grain() -> None
     assert 1.0 - passed <= remaining <= 1.0 + 0.03
     assert deadlines.remaining("unknown") == 0.0
     deadlines.close()
+
+
+async def test_what_has_ended_leaves_neither_grain_nor_timer() -> None:
+    """However far away the deadlines of ended requests were, in whatever order they end."""
+    passed: list[int] = []
+    deadlines = Deadlines(passed.append)
+    for _ in range(3):
+        for key in range(500):
+            deadlines.set(key, 3600 + key)
+        for key in sorted(range(500), key=lambda each: (each * 7) % 500):
+            deadlines.forget(key)
+        assert len(deadlines._grains) <= 1
+    for key in range(500):
+        deadlines.set(key, 3600 + key)
+        deadlines.forget(key)
+        assert len(deadlines._grains) <= 1
+    timers = [each.timer for each in deadlines._grains.values()]
+    assert not any(timer.cancelled() for timer in timers)
+    deadlines.close()
+    assert passed == []
+
+
+async def test_requests_one_after_the_other_share_a_timer() -> None:
+    """An ended request's grain serves the next one: no timer a request."""
+    deadlines = Deadlines[int](lambda _: None)
+    deadlines.set(1, 3600)
+    (timer,) = [each.timer for each in deadlines._grains.values()]
+    made = 0
+    for key in range(2, 200):
+        deadlines.forget(key - 1)
+        deadlines.set(key, 3600)
+        (newest,) = [each.timer for each in deadlines._grains.values()]
+        made += newest is not timer
+        timer = newest
+    assert made < 100
+    deadlines.close()
+
+
+async def test_a_deadline_is_set_anew_while_its_grain_rings() -> None:
+    """A grain that rings is none any more: what is set then gets one of its own."""
+    done = asyncio.Event()
+    passed: list[str] = []
+
+    def note(key: str) -> None:
+        passed.append(key)
+        if len(passed) == 1:
+            deadlines.forget("other")
+            deadlines.set("last", 0)
+        if key == "last":
+            done.set()
+
+    deadlines = Deadlines(note)
+    deadlines.set("first", 0)
+    deadlines.set("other", 0)
+    async with asyncio.timeout(5):
+        await done.wait()
+    assert passed == ["first", "last"]
+    assert not deadlines._grains

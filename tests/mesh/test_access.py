@@ -199,6 +199,18 @@ def test_what_is_not_allowed_is_refused_and_said_as_upstream_says_it(
     assert "a" not in mesh.rooms.members(room)
 
 
+@pytest.mark.parametrize("event", ["NEWS", "SET_X"])
+def test_an_event_said_by_its_own_name_is_refused_as_one_in_an_envelope(
+    mesh: Mesh, event: str
+) -> None:
+    """The room's rules do not ask in which form something came."""
+    mesh.received("a", "CLIENT_REGISTER", [{"usuario": "a", "protocol": events.PROTOCOL}])
+    effects = mesh.received("a", event, [1, {"room": "B"}], ACK)
+    assert effects[0] == Denied("a", "room not allowed: B", "B", "room_message")
+    envelope = {"room": "B", "event": event, "data": 1}
+    assert effects == mesh.received("a", "ROOM_MESSAGE", [envelope], ACK)
+
+
 @pytest.mark.parametrize("event", ["CLIENT_SUSCRIBE", "ROOM_MESSAGE"])
 def test_a_message_without_a_room_is_told_that_one_is_required(mesh: Mesh, event: str) -> None:
     """As upstream's hubs with secrets do; a hub without says only what is invalid."""

@@ -274,6 +274,52 @@ def test_an_event_without_data_carries_null(mesh: Mesh) -> None:
     assert heard(effects)["R"] == [("FIA_STEP", None)]
 
 
+@pytest.mark.parametrize("event", ["FIA_STEP", "SET_X", "RELEASE_MASTER"])
+@pytest.mark.parametrize("ack", [ACK, None])
+def test_an_event_said_by_its_own_name_is_as_one_in_an_envelope(
+    event: str, ack: int | None
+) -> None:
+    """A native peer names the room in the meta: all else is the same."""
+    by_envelope, directly = Mesh(history=2), Mesh(history=2)
+    for mesh in (by_envelope, directly):
+        enter(mesh, "U", ours=True)
+        enter(mesh, "R", ROOM)
+        enter(mesh, "O", ROOM, ours=True)
+    data = msgspec.Raw(b'{"n":1}')
+    args = [data, msgspec.Raw(write_json({"room": ROOM}))]
+    effects = directly.received("U", event, args, ack)
+    assert set(heard(effects)) == {"R", "O"}
+    assert effects == say(by_envelope, "U", event, data, ack)
+
+
+@pytest.mark.parametrize(
+    "event", ["connect", "newListener", "SET_SERVER_STATE", "GAP", "", 7, None]
+)
+def test_no_reserved_event_is_said_by_its_own_name(event: Any) -> None:
+    """Nobody can fake the hub's word."""
+    mesh = Mesh()
+    enter(mesh, "R", ROOM, ours=True)
+    effects = mesh.received("R", event, [{}, {"room": ROOM}], ACK)
+    assert heard(effects) == {}
+    assert the_failure(effects) == "unknown_event"
+
+
+@pytest.mark.parametrize("room", [7, "", "x" * 257, [ROOM]])
+def test_an_event_said_by_its_own_name_needs_a_room_that_is_one(room: Any) -> None:
+    """As one in an envelope does."""
+    mesh = Mesh()
+    enter(mesh, "R", ROOM, ours=True)
+    effects = mesh.received("R", "FIA_STEP", [{}, {"room": room}], ACK)
+    assert the_failure(effects) == "invalid_payload"
+
+
+def test_an_event_said_by_its_own_name_is_nothing_without_a_meta(mesh: Mesh) -> None:
+    """A peer that is not native sends no meta, and a meta may name no room."""
+    enter(mesh, "N", ROOM, ours=True)
+    for sid, args in (("R", [{}, {"room": ROOM}]), ("N", [{}, {}]), ("N", [{}])):
+        assert the_failure(mesh.received(sid, "FIA_STEP", args, ACK), sid) == "unknown_event"
+
+
 def test_an_event_to_an_empty_room_is_answered(mesh: Mesh) -> None:
     """Nobody hears it, and the sender learns so."""
     effects = say(mesh, "R", "FIA_STEP", {}, ACK, room="NOWHERE")

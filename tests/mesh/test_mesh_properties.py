@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import deque
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 import attrs
 import msgspec
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -24,6 +26,8 @@ from tests.support.properties import examples
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+pytestmark = pytest.mark.timeout(300)  # the lives of the full run take a minute where CI is busy
 
 JSON = st.recursive(
     st.none()
@@ -108,7 +112,7 @@ def strings_in(thing: Any, seen: set[int]) -> Iterator[str]:
     inner: list[Any] = []
     if isinstance(thing, dict):
         inner = [*thing.keys(), *thing.values()]
-    elif isinstance(thing, list | tuple | set | frozenset):
+    elif isinstance(thing, list | tuple | set | frozenset | deque):
         inner = list(thing)
     elif attrs.has(type(thing)):
         inner = [getattr(thing, field.name) for field in attrs.fields(type(thing))]
@@ -471,12 +475,16 @@ class Peers(RuleBasedStateMachine):
         message: dict[str, Any] = {"event": question.answer_event, "room": room, "data": payload}
         if echo:
             message["requestId"] = str(data.draw(st.integers(0, self.born), label="echo"))
+        # A native peer may say it by its own name, which carries no further keys.
+        name, args = "ROOM_MESSAGE", [message]
+        if self.alive[sid] and not echo and data.draw(st.booleans(), label="direct"):
+            name, args = question.answer_event, [payload, {"room": room}]
         rivals = [
             q
             for q in self.open.values()
             if (q.master, q.event) == (sid, question.event) and q.room in (room, None)
         ]
-        effects, ended = self.send(sid, "ROOM_MESSAGE", [message], ack=data.draw(st.booleans()))
+        effects, ended = self.send(sid, name, args, ack=data.draw(st.booleans()))
         assert len(ended) <= 1
         if ended:
             assert not self.alive[sid]
@@ -520,8 +528,14 @@ class Peers(RuleBasedStateMachine):
         event: str,
     ) -> None:
         """Any event to any room."""
-        message = {"event": event, "room": self.a_room(data), "data": payload}
-        self.send(self.somebody(data), "ROOM_MESSAGE", [message], ack=ack)
+        sid, room = self.somebody(data), self.a_room(data)
+        message = {"event": event, "room": room, "data": payload}
+        effects, _ = self.send(sid, "ROOM_MESSAGE", [message], ack=ack)
+        told = {other: self.heard(effects, other, event) for other in self.alive}
+        # By its own name, too: the same for a native peer, and nothing for any other.
+        effects, _ = self.send(sid, event, [payload, {"room": room}], ack=ack)
+        again = {other: self.heard(effects, other, event) for other in self.alive}
+        assert again == (told if self.alive[sid] else dict.fromkeys(told, 0))
 
     @rule(
         data=st.data(),

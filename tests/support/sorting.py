@@ -24,8 +24,8 @@ SLOW: Final = {
 }
 """Folders and files whose tests take seconds each, and by what."""
 
-SHARING: Final = ("tests/docs/test_site.py", "tests/test_wheel.py", "tests/test_readme.py")
-"""Files whose tests share what is dear to make: one worker runs them."""
+SHARING: Final = ("tests/docs", "tests/test_wheel.py")
+"""Folders and files whose tests share what is dear to make, each run by one worker."""
 
 
 @pytest.hookimpl(trylast=True)
@@ -50,5 +50,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slow)
         if PROGRAMS.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.peers)
-        if path in SHARING:
-            item.add_marker(pytest.mark.xdist_group(path))
+        for shared in SHARING:
+            if path.startswith(shared):
+                item.add_marker(pytest.mark.xdist_group(shared))

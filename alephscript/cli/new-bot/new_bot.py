@@ -9,14 +9,14 @@ from alephscript import AlephScriptClient, RequestFor, capability
 
 @attrs.frozen
 class Greeting:
-    """What is answered."""
+    """The reply of the capability."""
 
     text: str
 
 
 @attrs.frozen
 class Greet(RequestFor[Greeting], capability="GREET"):
-    """What is asked."""
+    """The payload of a request."""
 
     who: str
 

@@ -55,10 +55,16 @@ class _WebSocket(asyncio.Protocol):
 
     Attributes:
         take: See `OpenWebSocket`.
+        write: See `WebSocket`.
+        backlog: See `WebSocket`.
     """
 
     def __init__(self, connections: set[Any], engine: Engine, admit: Admit) -> None:
         self.take: Callable[[bytes], None] = _ignore
+        # From `connection_made` on, which is called first, the transport's own methods: two calls
+        # less a write.
+        self.write: Callable[[bytes], None] = _ignore
+        self.backlog: Callable[[], int] = int
         self._connections = connections
         self._engine = engine
         self._handover = Handover(engine, admit)
@@ -67,10 +73,12 @@ class _WebSocket(asyncio.Protocol):
         # comes in one piece.
         self._read: Callable[[bytes], list[bytes]] = self._shake_hands
         self._open = False
-        self._transport: asyncio.Transport  # from connection_made on, which is called first
+        self._transport: asyncio.Transport  # from `connection_made` on, too
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
+        self.write = self._transport.write
+        self.backlog = self._transport.get_write_buffer_size
         self._connections.add(self)
 
     def data_received(self, data: bytes) -> None:
@@ -96,17 +104,10 @@ class _WebSocket(asyncio.Protocol):
 
     # WebSocket
 
-    def write(self, data: bytes) -> None:
-        if not self._transport.is_closing():
-            self._transport.write(data)
-
-    def backlog(self) -> int:
-        return self._transport.get_write_buffer_size()
-
     def close(self, reason: str = "") -> None:
         if self.backlog():
             self._transport.abort()  # a peer that does not read would keep the socket for ever
-        else:
+        elif not self._transport.is_closing():
             self.write(write_close_frame(_OK, reason))
             self._transport.close()
 
@@ -139,5 +140,5 @@ class _WebSocket(asyncio.Protocol):
         return []
 
 
-def _ignore(message: bytes) -> None:
-    """Take nothing: no message comes before the handshake is done."""
+def _ignore(data: bytes) -> None:
+    """Do nothing: before a connection is made there is nothing to take and nowhere to write."""

@@ -37,6 +37,8 @@ __all__ = [
     "Options",
     "Say",
     "Side",
+    "interpreter",
+    "released",
     "which",
 ]
 
@@ -100,8 +102,9 @@ class Side:
     Attributes:
         file: Its name.
         tools: What it needs.
-        options: What it is told. Understood by all: ``uvloop``, to run on it, and ``without``,
-            modules that are to be as if not installed.
+        options: What it is told. Understood by all: ``uvloop``, to run on it; ``without``,
+            modules that are to be as if not installed; and ``python``, another environment's
+            interpreter.
     """
 
     file: str
@@ -111,6 +114,15 @@ class Side:
     def module(self) -> ModuleType:
         """The file; it imports what it needs."""
         return importlib.import_module(f"{__name__}.{self.file}")
+
+
+def interpreter(options: Options) -> list[str]:
+    """How the Python of a side is started, from the project's root.
+
+    One of another environment is kept from this project's package: it sees its own alone.
+    """
+    python = options.get("python")
+    return [sys.executable] if python is None else [python, "-I"]
 
 
 _MASKING = _module("websockets", "pip install 'alephscript[fast]'")
@@ -175,12 +187,39 @@ class Contender:
         if role != "hub" and hasattr(module, "clients"):
             return list(module.clients(role, port, side.options))
         options = json.dumps(dict(side.options))
-        return [sys.executable, "-m", "tests.benchmarks.roles", side.file, role, str(port), options]
+        program = ["-m", "tests.benchmarks.roles"]
+        if "python" in side.options:
+            program = ["-c", _ROLES_ELSEWHERE, str(ROOT)]
+        return [*interpreter(side.options), *program, side.file, role, str(port), options]
+
+
+_ROLES_ELSEWHERE = """
+import runpy, sys
+sys.path.append(sys.argv.pop(1))  # the last one: the package is the environment's
+runpy.run_module("tests.benchmarks.roles", run_name="__main__", alter_sys=True)
+"""
+
+
+def released(python: str | None) -> dict[str, Contender]:
+    """An earlier version of ours, to hold this one against.
+
+    Args:
+        python: The interpreter of an environment that has it installed, None if there is none.
+    """
+    given = Tool("an earlier version", "--release REF_OR_FOLDER", lambda: python is not None)
+    whole = Side("aleph", (given,), {**_ON_UVLOOP, "python": python})
+    # Versions that could use picows are what one without is held against, with it and without.
+    lesser = Side("aleph", (given,), {**whole.options, "without": ["picows", "aiofastnet"]})
+    return {
+        "release": Contender(whole, whole, "an earlier version of ours: --release", "alephscript"),
+        "release_lesser": Contender(lesser, lesser, "the same as if picows were not installed"),
+    }
 
 
 CONTENDERS = {
     "aleph": Contender(_ALEPH, _ALEPH, "our hub, our clients", "alephscript"),
     "aleph_plain": Contender(_PLAIN, _PLAIN, "the same without [fast]: on asyncio's own loop"),
+    **released(None),
     "aleph+py": Contender(_ALEPH, _SOCKETIO, "our hub, unmodified python-socketio clients"),
     "aleph+node": Contender(_ALEPH, _NODE, "our hub, unmodified Node clients"),
     "socketio": Contender(

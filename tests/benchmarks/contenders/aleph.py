@@ -6,7 +6,6 @@ With modules to do ``without``, as it is where the ``[fast]`` extra is not insta
 from __future__ import annotations
 
 import contextlib
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +13,7 @@ import attrs
 
 from alephscript import AlephScriptClient, Event, RequestFor, capability, observe, on
 from tests.benchmarks import work
-from tests.benchmarks.contenders import Ask, Options, Say
+from tests.benchmarks.contenders import Ask, Options, Say, interpreter
 
 
 def hub(port: int, options: Options) -> list[str]:
@@ -22,7 +21,8 @@ def hub(port: int, options: Options) -> list[str]:
     program = "import sys; from alephscript.cli import main; sys.exit(main())"
     if "without" in options:
         program = f"import sys; sys.modules.update(dict.fromkeys({options['without']})); {program}"
-    return [sys.executable, "-c", program, "hub", "--host", work.HOST, "--port", str(port)]
+    command = [*interpreter(options), "-c", program]
+    return [*command, "hub", "--host", work.HOST, "--port", str(port)]
 
 
 @attrs.frozen
