@@ -10,8 +10,9 @@ from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 from alephscript.client.client import AlephScriptClient
+from alephscript.errors import ContractError
 
-__all__ = ["EXIT_CODES", "Add", "CliError", "Run", "client"]
+__all__ = ["EXIT_CODES", "NO_HUB", "Add", "CliError", "Run", "client"]
 
 EXIT_CODES = {
     "invalid_payload": 3,
@@ -38,6 +39,9 @@ EXIT_CODES = {
 
 Run = Callable[[argparse.Namespace], Coroutine[Any, Any, None] | None]
 
+NO_HUB = 9
+"""Exit code when there is no hub, or none could be at that address."""
+
 
 class Add(Protocol):
     """Adds a command: its name, its purpose, and the function that carries it out."""
@@ -60,8 +64,16 @@ class CliError(Exception):
 
 
 def client(options: argparse.Namespace) -> AlephScriptClient:
-    """Make a client of the hub that the options name."""
+    """Make a client of the hub that the options name.
+
+    Raises:
+        CliError: The address, the namespace or the token cannot be one.
+    """
     auth = None if options.token is None else {"token": options.token}
-    return AlephScriptClient(
-        options.url, usuario="cli", namespace=options.namespace, auth=auth, connect_timeout=5
-    )
+    try:
+        return AlephScriptClient(
+            options.url, usuario="cli", namespace=options.namespace, auth=auth, connect_timeout=5
+        )
+    except ContractError as error:
+        reasons = "; ".join(f"{each['path']}: {each['message']}" for each in error.problems)
+        raise CliError(f"cannot connect: {reasons}", NO_HUB) from None

@@ -11,8 +11,8 @@ and a loop can wait for the other in vain.
 
 Foreign private names used here (each has a test in ``tests/links/test_socketio_facts.py``):
 ``_handle_event``, ``_handle_ack``, ``_handle_error``, ``_handle_disconnect``,
-``_handle_eio_disconnect``, ``packet_class``, ``_engineio_client_class``, and of asyncio's queue
-``_queue``.
+``_handle_eio_disconnect``, ``packet_class``, ``_engineio_client_class``, ``_get_engineio_url``, and
+of asyncio's queue ``_queue``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import logging
 import re
 import ssl
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import aiohttp
 import engineio
@@ -33,6 +33,7 @@ import socketio.exceptions
 import socketio.packet
 
 from alephscript.errors import ConnectionRefused, NotConnected, PayloadTooLarge, RequestError
+from alephscript.links.address import parse_address
 from alephscript.links.binary import FORMLESS_ANSWER, refuse_event
 from alephscript.links.handshake import reason_in
 from alephscript.links.transport import CLOSE_SECONDS, OLD_PROTOCOL, Link, Receiver
@@ -63,7 +64,8 @@ class SocketIOTransport:
         transports: Sequence[str] = ("websocket",),
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        self.url = url
+        self._address = parse_address(url)
+        self.url = str(self._address)
         self._tls = tls
         self._transports = list(transports)
 
@@ -74,7 +76,7 @@ class SocketIOTransport:
         client = _Client(receiver, namespace, self._tls)
         opening = asyncio.ensure_future(
             client.connect(
-                self.url,
+                self._address.url,
                 auth=dict(auth or {}),
                 transports=self._transports,
                 namespaces=[namespace],
@@ -153,12 +155,23 @@ class _Queue(asyncio.Queue[Any]):
 
 
 class _Engine(engineio.AsyncClient):  # type: ignore[misc]
-    """The library's Engine.IO client; its bodies are as large as the hub takes them, no larger."""
+    """The library's Engine.IO client; it asks where all other links do.
+
+    Its bodies are as large as the hub takes them, no larger.
+    """
 
     max_bytes = 1_000_000  # the default of stock hubs
 
     def create_queue(self, *_: Any, **__: Any) -> _Queue:
         return _Queue(self)
+
+    def _get_engineio_url(
+        self,
+        url: str,
+        engineio_path: str,  # noqa: ARG002 - the library's signature
+        transport: Literal["websocket", "polling"],
+    ) -> str:
+        return parse_address(url).endpoint(transport)
 
 
 class _Client(socketio.AsyncClient):  # type: ignore[misc]

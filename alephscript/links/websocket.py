@@ -15,11 +15,11 @@ import logging
 import ssl
 from collections.abc import Mapping
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 import msgspec
 
 from alephscript.errors import ConnectionRefused, NotConnected, PayloadTooLarge
+from alephscript.links.address import parse_address
 from alephscript.links.binary import FORMLESS_ANSWER, refuse_event
 from alephscript.links.handshake import open_websocket
 from alephscript.links.transport import CLOSE_SECONDS, OLD_PROTOCOL, Link, Receiver
@@ -47,18 +47,17 @@ class WebSocketTransport:
         tls: The context that an ``https`` hub's certificate is checked with.
 
     Attributes:
-        url: As given.
+        url: The address as it may be shown.
+
+    Raises:
+        ContractError: The address is none of a hub.
     """
 
     def __init__(self, url: str, *, tls: ssl.SSLContext | None = None) -> None:
-        self.url = url
+        address = parse_address(url)
+        self.url = str(address)
         self._tls = tls
-        parts = urlsplit(url)
-        scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
-        path = parts.path.rstrip("/")
-        self._websocket_url = (
-            f"{scheme}://{parts.netloc}{path}/socket.io/?EIO=4&transport=websocket"
-        )
+        self._websocket_url = address.endpoint("websocket")
 
     async def connect(
         self, receiver: Receiver, *, namespace: str, auth: Mapping[str, Any] | None, timeout: float

@@ -247,7 +247,7 @@ async def test_a_master_that_describes_itself_in_metadata_is_listed_with_that(ur
     card = {"id": "HALVE", "description": "Half of it.", "inputSchema": asks, "tags": ["sums"]}
     async with AlephScriptClient(url) as client:
         said = {"room": "R", "metadata": {"capabilities": [card]}}
-        await client._life.present_session().dialect.tell("MAKE_MASTER", said)
+        await client._alephscript_life.present_session().dialect.tell("MAKE_MASTER", said)
         [offer] = json.loads((await run("capabilities", "--json", "--room", "R", url=url)).out)
         table = (await run("capabilities", "--room", "R", url=url)).out
     assert (offer["summary"], offer["request"], offer["tags"]) == ("Half of it.", asks, ["sums"])

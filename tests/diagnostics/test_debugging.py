@@ -13,7 +13,13 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from alephscript import AlephScriptClient, AlephScriptError, ConnectionRefused, InvalidPayload
+from alephscript import (
+    AlephScriptClient,
+    AlephScriptError,
+    ConnectionRefused,
+    ContractError,
+    InvalidPayload,
+)
 from alephscript.diagnostics.debugging import TOPICS, VARIABLE, UnknownTopic
 from alephscript.hub import Hub, Identity
 from alephscript.hub.carrier import Carrier
@@ -187,7 +193,7 @@ def test_nothing_is_shown_and_nothing_is_wrapped_unless_asked_for(
     mesh = Mesh()
     assert Carrier(mesh).mesh is mesh
     transport = InMemoryMesh()
-    assert AlephScriptClient(transport)._connector._watch(transport) is transport
+    assert AlephScriptClient(transport)._alephscript_connector._watch(transport) is transport
     engine = Hub(port=0)._engine
     assert engine.make_connection is Connection
 
@@ -356,7 +362,10 @@ async def test_an_attempt_to_connect_shows_how_it_ended(
 ) -> None:
     """And nothing of a password in the address."""
     monkeypatch.setenv(VARIABLE, "wire,payloads")
-    client = AlephScriptClient("http://user:password@127.0.0.1:9", usuario="me", sesion="1")
+    with pytest.raises(ContractError) as refused:
+        AlephScriptClient("http://user:password@127.0.0.1:9")
+    assert "password@" not in str(refused.value)
+    client = AlephScriptClient("http://127.0.0.1:9", usuario="me", sesion="1")
     with pytest.raises(ConnectionRefused):
         async with client:
             raise AssertionError
