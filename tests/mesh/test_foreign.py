@@ -45,7 +45,7 @@ FRAMES: dict[str, tuple[Any, ...]] = {
     "ask": (5, "here~A", "H", "GET_Y", {}, ABOUT),
     "cancel": (5, "there~B", "cancelled"),
     "more": (5, "there~B", 3),
-    "answer": (1, "there~M", {"success": True}, False),
+    "answer": (1, "there~M", {"success": True}, ""),
     "moved": (1, "there~M"),
     "lost": (1, "there~M"),
     "note": (1, "there~M", "REQUEST_PROGRESS", {}),
