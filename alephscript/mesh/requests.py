@@ -8,7 +8,8 @@ Work that grows with the requests that others left is done in slices, so that ot
 between: what is beyond a slice is kept here, and goes on when the shell has carried out `Resume`.
 
 May go in: what becomes of a request. May not: which room answers (`rooms`), nor how a peer is told
-(`dialects`). Pure: no socket, no clock.
+(`dialects`). Pure: no socket, no clock. Over 500 lines, because all ends of a request stand here:
+that each request has one is seen by reading them together.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 May go in: who is in a room, who masters one, who hears an event, and which room is to answer a
 question. May not: what becomes of the question (`requests`). Pure: no socket, no clock.
+Over 500 lines, because who is in a room, who masters one and who hears of it change together.
 """
 
 from __future__ import annotations

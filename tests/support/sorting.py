@@ -17,8 +17,11 @@ LOOP: Final = "not peers and not slow"
 SLOW: Final = {
     "tests/benchmarks": "measures programs side by side",
     "tests/cli": "starts commands",
+    "tests/client/test_strange_lives.py": "starts programs and sends them signals",
     "tests/docs": "builds the site and follows its pages",
     "tests/faults": "kills processes under load",
+    "tests/hub/test_floods.py": "sends more than a hub takes",
+    "tests/links/test_strange_hubs.py": "waits for hubs that say nothing",
     "tests/test_wheel.py": "builds the wheel and installs it",
     "tests/typing": "runs type checkers",
 }
