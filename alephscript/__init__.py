@@ -30,6 +30,7 @@ from alephscript.client.lifecycle import State
 from alephscript.client.messages import GAP, Event, Gap, Progress, Request
 from alephscript.client.streams import EventStream
 from alephscript.contracts import RequestFor
+from alephscript.diagnostics import lines as _lines
 from alephscript.errors import (
     AlephScriptError,
     AmbiguousRoom,
@@ -59,6 +60,8 @@ from alephscript.errors import (
 )
 from alephscript.links.transport import Link, Receiver, Transport
 from alephscript.protocol.events import DEFAULT_URL, Position
+
+_lines.install()
 
 __all__ = [
     "DEFAULT_URL",

@@ -35,10 +35,8 @@ Errors hold data and build their text from it. Pure: no socket, no clock.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Self
 
 __all__ = [
     "AlephScriptError",
@@ -71,7 +69,25 @@ __all__ = [
 
 
 class AlephScriptError(Exception):
-    """The root of all exceptions that this package raises on purpose."""
+    """The root of all exceptions that this package raises on purpose.
+
+    All of them can be pickled and copied, as process pools and task queues do, subclasses of
+    applications included, whatever arguments their constructors take.
+    """
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restore, (type(self), self.args, self.__dict__)
+
+
+def _restore(
+    cls: type[AlephScriptError], args: tuple[Any, ...], state: Mapping[str, Any]
+) -> AlephScriptError:
+    """Make an error from its attributes; see `AlephScriptError.__reduce__`."""
+    # Not by cls(…): a constructor may want arguments that an error does not keep.
+    error = cls.__new__(cls)
+    error.args = args
+    error.__dict__.update(state)
+    return error
 
 
 class DeclarationError(AlephScriptError, TypeError):
@@ -133,12 +149,20 @@ class RequestError(AlephScriptError):
     Attributes:
         code: Stable identifier of the reason, as on the wire.
         message: One sentence for a person.
-        details: More about the reason, JSON values only.
+        details: More about the reason, a list of JSON values.
         retryable: Whether the same request may succeed when it is repeated.
     """
 
     code: str = ""
     default_retryable: ClassVar[bool] = False
+
+    def __new__(cls, *args: Any, **_: Any) -> Self:
+        """Make an error with all attributes, whatever its class's constructor forgets to call."""
+        error = super().__new__(cls, *args)
+        error.__dict__.update(
+            message=cls.code.replace("_", " "), details=[], retryable=cls.default_retryable
+        )
+        return error
 
     def __init__(
         self,
@@ -148,8 +172,9 @@ class RequestError(AlephScriptError):
         retryable: bool | None = None,
     ) -> None:
         super().__init__(message)
+        self.args = (message,)  # OSError, a base of some, leaves them as `__new__` got them
         self.message = message or self.code.replace("_", " ")
-        self.details = list(details)
+        self.details = _list_of(details)
         self.retryable = self.default_retryable if retryable is None else retryable
 
     def __str__(self) -> str:
@@ -168,6 +193,15 @@ class RequestError(AlephScriptError):
             "retryable": self.retryable,
             "details": self.details,
         }
+
+
+def _list_of(details: Any) -> list[Any]:
+    """Return details as a list: what is no sequence, or a text, is one detail."""
+    if details is None:
+        return []
+    if isinstance(details, str | bytes | Mapping) or not isinstance(details, Iterable):
+        return [details]
+    return list(details)
 
 
 class InvalidPayload(RequestError):
@@ -342,12 +376,17 @@ def error_from_answer(answer: Mapping[str, Any]) -> RequestError:
     code = code if isinstance(code, str) and code else "error"
     cls = _CLASSES.get(code, CapabilityError)
     # Not by cls(…): an application's subclass may want arguments that the wire does not have.
-    error = cls.__new__(cls)
-    error.code = code
-    RequestError.__init__(
-        error,
-        message if isinstance(message, str) else "",
-        details if isinstance(details, list) else (),
-        retryable=retryable if isinstance(retryable, bool) else None,
-    )
+    for each in (cls, CapabilityError):
+        error = each.__new__(each)
+        try:
+            error.code = code
+            RequestError.__init__(
+                error,
+                message if isinstance(message, str) else "",
+                details if isinstance(details, list) else (),
+                retryable=retryable if isinstance(retryable, bool) else None,
+            )
+        except AttributeError:
+            continue  # an application's class computes what the wire brings
+        break
     return error

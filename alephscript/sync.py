@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import threading
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from concurrent.futures import Future, InvalidStateError
@@ -28,6 +29,7 @@ from typing import Any, Self, TypeVar, overload
 import anyio
 from anyio.from_thread import BlockingPortal
 
+from alephscript.client.arguments import check_seconds
 from alephscript.client.client import AlephScriptClient as _Client
 from alephscript.client.discovery import Offer, Survey
 from alephscript.client.lifecycle import State
@@ -57,14 +59,19 @@ class AlephScriptClient:
     Args:
         hub: The hub's address.
         options: Those of `alephscript.AlephScriptClient`.
+
+    Raises:
+        ContractError: An argument is not what it has to be.
     """
 
     def __init__(self, hub: str = events.DEFAULT_URL, **options: Any) -> None:
+        _Client(hub, **options)  # refuses what cannot be meant, here and not later
         self._hub = hub
         self._options = options
         self._portal: BlockingPortal | None = None
         self._client: _Client | None = None
         self._thread: threading.Thread | None = None
+        self._process = os.getpid()
 
     def __enter__(self) -> Self:
         self.open()
@@ -86,8 +93,10 @@ class AlephScriptClient:
             StateError: The client is open already, or this thread runs an event loop.
         """
         _refuse_on_a_loop()
+        self._check_process()
         if self._portal is not None:
             raise StateError("this client is open already")
+        self._process = os.getpid()
         started: Future[BlockingPortal] = Future()
         # A daemon: a client that was forgotten must not keep the interpreter from ending.
         self._thread = threading.Thread(target=_run, args=(started,), daemon=True)
@@ -101,6 +110,7 @@ class AlephScriptClient:
 
     def close(self) -> None:
         """Leave the mesh; calls that wait in other threads end. Closing twice is no error."""
+        self._check_process()
         portal, self._portal = self._portal, None
         client, self._client = self._client, None
         if portal is None or self._thread is None:
@@ -277,13 +287,23 @@ class AlephScriptClient:
     async def _open_client(self) -> _Client:
         return await _Client(self._hub, **self._options).__aenter__()
 
+    def _check_process(self) -> None:
+        """Refuse a forked child: the thread that runs the client is in its parent alone."""
+        if self._portal is not None and self._process != os.getpid():
+            raise StateError(
+                "this client was opened before the process was forked, and is its parent's; open "
+                "one here"
+            )
+
     def _present(self) -> _Client:
+        self._check_process()
         if self._client is None:
             raise StateError("this client is not open; use `with AlephScriptClient(…) as client`")
         return self._client
 
     def _portal_now(self) -> BlockingPortal:
         _refuse_on_a_loop()
+        self._check_process()
         if self._portal is None:
             raise StateError("this client is closed")
         return self._portal
@@ -327,7 +347,9 @@ class Events:
 
         Raises:
             TimeoutError: No event came in time.
+            ContractError: The timeout is no number.
         """
+        check_seconds("next", "timeout", timeout)
 
         async def one() -> Event[Any] | None:
             async with asyncio.timeout(timeout):

@@ -14,7 +14,7 @@ import logging
 import re
 import sys
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from typing import Any, Literal
 
 from mcp.server.mcpserver import Context, MCPServer
@@ -35,6 +35,8 @@ from alephscript import (
     observe,
 )
 from alephscript.aaia import AAIA_ROOM
+from alephscript.contracts.foreign import bounded_schema
+from alephscript.protocol.text import printable
 
 AnyContext = Context[Any, Any]
 
@@ -44,6 +46,23 @@ PARADIGMS = [
     {"id": "sbr", "name": "Sistema basado en reglas", "description": "fires production rules"},
     {"id": "situada", "name": "Situada", "description": "an automaton in the state of its mundo"},
 ]
+OWN_TOOLS = (
+    "aaia_list_apps",
+    "aaia_create_session",
+    "aaia_list_sessions",
+    "aaia_list_fias",
+    "aaia_step_fia",
+    "aaia_get_eferencia",
+    "aaia_send_percepto",
+    "aaia_query_mundo",
+    "aaia_set_fia_state",
+    "aaia_destroy_session",
+    "recent_events",
+)
+"""Names that no capability of the mesh can take."""
+MOST_TOOLS = 500
+LONGEST = 1000
+OBJECT = {"type": "object"}
 _STATES = {
     "PLAY": "AAIA_PLAY_FIA",
     "PAUSE": "AAIA_PAUSE_FIA",
@@ -109,9 +128,8 @@ class MCPObserver(AlephScriptClient):
     async def _look(self) -> None:
         with contextlib.suppress(RequestError):
             found: dict[str, Offer] = {}
-            for offer in await self.discover():
-                name = re.sub(r"[^A-Za-z0-9_-]", "_", offer.capability)[:60]
-                found[name if name not in found else f"{offer.room}_{name}"[:64]] = offer
+            for offer in (await self.discover())[:MOST_TOOLS]:
+                found[tool_name(offer, {*OWN_TOOLS, *found})] = offer
             await self._offer(found)
 
     async def _offer(self, offers: dict[str, Offer]) -> None:
@@ -135,8 +153,9 @@ class ObserverServer(MCPServer):
         offered = [
             Tool(
                 name=name,
-                description=offer.summary or f"{offer.capability} of {offer.room}",
-                input_schema=offer.request or {"type": "object"},
+                description=shown(_description(offer)),
+                input_schema=input_schema(offer.request),
+                output_schema=_output_schema(offer),
             )
             for name, offer in self.observer.offers.items()
         ]
@@ -152,6 +171,17 @@ class ObserverServer(MCPServer):
         answer = await asked(self.observer, offer.capability, arguments, context, room=offer.room)
         text = TextContent(type="text", text=as_json(answer))
         return CallToolResult(content=[text], structured_content=answer)
+
+
+def _description(offer: Offer) -> str:
+    text = offer.summary or f"{offer.capability} of {offer.room}"
+    return f"{text} ({', '.join(offer.tags)})" if offer.tags else text
+
+
+def _output_schema(offer: Offer) -> dict[str, Any] | None:
+    """Return the schema of an answer, where that is one object: MCP knows no other."""
+    is_object = offer.reply is not None and offer.reply.get("type") == "object"
+    return offer.reply if is_object and not offer.streams else None
 
 
 async def asked(
@@ -184,12 +214,37 @@ async def asked(
     except NotConnected as error:
         raise ToolError("there is no hub at the moment; `alephscript hub` starts one") from error
     except RequestError as error:
-        raise ToolError(f"{error.code}: {error.message} {as_json(error.details)}") from error
+        text = f"{shown(error.code)}: {shown(error.message)} {as_json(error.details)}"
+        raise ToolError(text) from error
 
 
 def as_json(value: Any) -> str:
-    """JSON as people write it."""
-    return json.dumps(value, ensure_ascii=False)
+    """JSON as people write it, on one line and without control characters."""
+    return printable(json.dumps(value, ensure_ascii=False))
+
+
+def shown(text: str) -> str:
+    """A stranger's text, made fit for a model to read: short, on one line."""
+    return printable(" ".join(text.split()), LONGEST)
+
+
+def tool_name(offer: Offer, taken: Collection[str]) -> str:
+    """A name as MCP clients take it, and as no other tool has it."""
+    name = _plain(offer.capability)[:60]
+    if name in taken:
+        name = _plain(f"{offer.room}_{name}")[:60]
+    names = (name, *(f"{name}_{number}" for number in range(2, MOST_TOOLS + 2)))
+    return next(each for each in names if each not in taken)
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]", "_", text) or "_"
+
+
+def input_schema(schema: Any) -> dict[str, Any]:
+    """A schema as MCP clients take it: of an object, small and well formed."""
+    bounded = bounded_schema(schema)
+    return {**bounded, "type": "object"} if bounded.get("type", "object") == "object" else OBJECT
 
 
 @contextlib.asynccontextmanager

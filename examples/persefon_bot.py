@@ -23,6 +23,7 @@ from alephscript import (
     aaia,
     capability,
 )
+from alephscript.protocol.text import printable
 from examples.aaia_runtime.runtime import RoomChange, Runtime
 
 ROOM_EVENTS: dict[type[RoomChange], str] = {
@@ -152,7 +153,7 @@ def main() -> int:
     try:
         PersefonBot(options.url, retry_open=True).run()
     except AlephScriptError as error:
-        print(f"persefon_bot: {error}", file=sys.stderr)
+        print(printable(f"persefon_bot: {error}"), file=sys.stderr)
         return 1
     return 0
 

@@ -6,6 +6,7 @@ Run it with ``python -m examples.watch_aaia_room [--url …] [--room AAIA_ROOM] 
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import logging
 import sys
@@ -18,6 +19,7 @@ from rich.text import Text
 
 from alephscript import DEFAULT_URL, AlephScriptClient, AlephScriptError, Event, Transport
 from alephscript.aaia import AAIA_ROOM
+from alephscript.protocol.text import ESCAPED, printable
 
 Show = Callable[[Event[Any]], None]
 
@@ -41,15 +43,15 @@ class Watcher(AlephScriptClient):
 def as_json(event: Event[Any]) -> None:
     """One JSON object a line."""
     line = {"room": event.room, "event": event.name, "sender": event.sender, "data": event.data}
-    print(json.dumps(line, ensure_ascii=False), flush=True)
+    print(printable(json.dumps(line, ensure_ascii=False)), flush=True)
 
 
 def readable(event: Event[Any]) -> None:
     """One line for a person, coloured on a terminal."""
     line = Text.assemble(
         (time.strftime("%H:%M:%S "), "dim"),
-        (f"{event.name:<18}", "bold cyan"),
-        (json.dumps(event.data, ensure_ascii=False), ""),
+        (printable(f"{event.name:<18}"), "bold cyan"),
+        (printable(json.dumps(event.data, ensure_ascii=False)), ""),
     )
     Console(soft_wrap=True).print(line)
 
@@ -61,12 +63,14 @@ def main() -> int:
     parser.add_argument("--room", default=AAIA_ROOM, help="the room to watch (%(default)s)")
     parser.add_argument("--json", action="store_true", help="print one JSON object a line")
     options = parser.parse_args()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors=ESCAPED)  # names in other letters than the terminal has
     logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
     show = as_json if options.json else readable
     try:
         Watcher(options.url, room=options.room, show=show).run()
     except AlephScriptError as error:
-        print(f"watch_aaia_room: {error}", file=sys.stderr)
+        print(printable(f"watch_aaia_room: {error}"), file=sys.stderr)
         return 1
     return 0
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -259,3 +262,78 @@ def test_one_except_clause_catches_every_failed_request() -> None:
         raise NoMaster("AAIA_ROOM has no master")
     assert isinstance(caught.value, AlephScriptError)
     assert not isinstance(ContractError("X", []), RequestError)
+
+
+class Sold(CapabilityError, code="test_errors_sold"):
+    """An application's error with two arguments, both required, none kept."""
+
+    def __init__(self, what: str, *, to: str) -> None:
+        super().__init__(message=f"{what} went to {to}", details=[what])
+        self.to = to
+
+
+class Forgetful(CapabilityError, code="test_errors_forgetful"):
+    """An application's error that does not call its base."""
+
+    def __init__(self, id: int) -> None:
+        self.id = id
+
+
+EVERY_KIND: list[AlephScriptError] = [
+    *(cls("a sentence", [{"id": 1}], retryable=True) for cls in CLASSES),
+    *(cls() for cls in CLASSES),
+    AlephScriptError("oh"),
+    DeclarationError("oh"),
+    StateError("oh"),
+    ContractError("Order", [{"path": "what", "message": "is no text"}]),
+    ConnectionRefused("http://127.0.0.1", "no", fatal=True),
+    CapabilityError("code", "a sentence", ["x"]),
+    SessionGone("s1"),
+    Sold("tea", to="me"),
+    Forgetful(5),
+    error_from_answer({"success": False, "code": "test_errors_sold", "error": "gone"}),
+]
+
+
+@pytest.mark.parametrize(
+    "again",
+    [
+        *(lambda e, p=p: pickle.loads(pickle.dumps(e, p)) for p in range(6)),
+        copy.copy,
+        copy.deepcopy,
+    ],
+)
+@pytest.mark.parametrize("error", EVERY_KIND, ids=lambda each: type(each).__name__)
+def test_every_error_survives_being_copied(
+    error: AlephScriptError, again: Callable[[AlephScriptError], AlephScriptError]
+) -> None:
+    """Process pools and task queues pickle what is raised, and hang on what cannot be."""
+    error.add_note("said by a test")
+    twin = again(error)
+    assert type(twin) is type(error)
+    assert (str(twin), twin.args, vars(twin)) == (str(error), error.args, vars(error))
+
+
+@pytest.mark.parametrize("details", ["abc", b"abc", {"id": 5}, 5, True])
+def test_what_is_no_list_is_one_detail(details: Any) -> None:
+    """Else a text would be many details, and an object its keys."""
+    assert CapabilityError("c", "m", details).details == [details]
+
+
+def test_no_details_are_none() -> None:
+    """However that is said, and other sequences are lists of details."""
+    nothing: list[Any] = [None, (), [], set()]
+    for details in nothing:
+        assert CapabilityError("c", "m", details).details == []
+    assert CapabilityError("c", "m", (each for each in "ab")).details == ["a", "b"]  # type: ignore[arg-type]
+
+
+def test_an_error_that_forgot_its_base_can_be_answered() -> None:
+    """With its own code."""
+    assert Forgetful(5).answer() == {
+        "success": False,
+        "error": "test errors forgetful",
+        "code": "test_errors_forgetful",
+        "retryable": False,
+        "details": [],
+    }

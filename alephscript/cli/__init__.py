@@ -14,8 +14,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from alephscript.cli import asking, completing, describing, serving, showing, starting
-from alephscript.cli.options import EXIT_CODES, Add, CliError, Run
+from alephscript.cli import asking, completing, describing, printing, serving, showing, starting
+from alephscript.cli.options import EXIT_CODES, NO_HUB, Add, CliError, Run
 from alephscript.client import loops
 from alephscript.diagnostics import debugging
 from alephscript.errors import AlephScriptError, ConnectionRefused, ContractError, RequestError
@@ -24,7 +24,6 @@ from alephscript.protocol import events
 __all__ = ["EXIT_CODES", "main", "parser"]
 
 _OTHER_CODE = 20
-_NO_HUB = 9
 _INTERRUPTED = 130
 
 
@@ -37,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code; argparse exits with 2 by itself.
     """
+    printing.prepare()
     options = parser().parse_args(arguments)
     run: Run = options.run
     if options.debug is not None:
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except RequestError as error:
         return _report(error, EXIT_CODES.get(error.code, _OTHER_CODE))
     except ConnectionRefused as error:
-        return _report(error, _NO_HUB)
+        return _report(error, NO_HUB)
     except ContractError as error:
         return _report(error, EXIT_CODES["invalid_payload"])
     except CliError as error:
@@ -113,5 +113,5 @@ def _on_a_mesh(add: Add) -> Add:
 
 def _report(error: Exception, code: int) -> int:
     """Print an error, and return the exit code."""
-    print(f"alephscript: {error}", file=sys.stderr)
+    printing.complain(f"alephscript: {error}")
     return code

@@ -15,7 +15,8 @@ from typing import Any
 
 import msgspec
 
-from alephscript.cli.options import EXIT_CODES, Add, CliError, client, put
+from alephscript.cli.options import EXIT_CODES, Add, CliError, client
+from alephscript.cli.printing import complain, put, put_line
 from alephscript.errors import RequestError
 from alephscript.protocol.json import parse_json
 
@@ -73,7 +74,7 @@ async def _watch(options: argparse.Namespace) -> None:
     async with client(options) as watcher:
         with contextlib.closing(watcher.events(None, *options.events)) as stream:
             await watcher.subscribe(options.room)
-            print(f"watching {options.room} on {options.url}", file=sys.stderr, flush=True)
+            complain(f"watching {options.room} on {options.url}")
             seen = 0
             async for event in stream:
                 if options.json:
@@ -81,7 +82,7 @@ async def _watch(options: argparse.Namespace) -> None:
                 else:
                     at = dt.datetime.now().astimezone().strftime("%H:%M:%S")
                     data = json.dumps(event.data, ensure_ascii=False, default=str)
-                    print(f"{at} {event.name} {data}", flush=True)
+                    put_line(f"{at} {event.name} {data}")
                 seen += 1
                 if seen == options.count:
                     return

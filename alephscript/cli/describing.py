@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from alephscript.cli.options import Add, CliError
+from alephscript.cli.printing import put_line
 from alephscript.client.client import AlephScriptClient
 
 __all__ = ["add_to"]
@@ -43,7 +44,7 @@ def _asyncapi(options: argparse.Namespace) -> None:
     if options.diff is not None:
         breaking = asyncapi.breaking_changes(_read_document(options.diff), document)
         for each in breaking:
-            print(each)
+            put_line(each)
         if breaking:
             raise CliError(f"{len(breaking)} breaking changes against {options.diff}")
         return

@@ -1,4 +1,4 @@
-"""Things that commands share: what a command is, a client from its options, JSON on stdout.
+"""Things that commands share: what a command is, a client from its options.
 
 May go in: what several commands need. May not: any one of them.
 """
@@ -6,15 +6,13 @@ May go in: what several commands need. May not: any one of them.
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
-from alephscript import contracts
 from alephscript.client.client import AlephScriptClient
+from alephscript.errors import ContractError
 
-__all__ = ["EXIT_CODES", "Add", "CliError", "Run", "client", "put", "rich_console"]
+__all__ = ["EXIT_CODES", "NO_HUB", "Add", "CliError", "Run", "client"]
 
 EXIT_CODES = {
     "invalid_payload": 3,
@@ -41,6 +39,9 @@ EXIT_CODES = {
 
 Run = Callable[[argparse.Namespace], Coroutine[Any, Any, None] | None]
 
+NO_HUB = 9
+"""Exit code when there is no hub, or none could be at that address."""
+
 
 class Add(Protocol):
     """Adds a command: its name, its purpose, and the function that carries it out."""
@@ -63,29 +64,16 @@ class CliError(Exception):
 
 
 def client(options: argparse.Namespace) -> AlephScriptClient:
-    """Make a client of the hub that the options name."""
-    auth = None if options.token is None else {"token": options.token}
-    return AlephScriptClient(
-        options.url, usuario="cli", namespace=options.namespace, auth=auth, connect_timeout=5
-    )
-
-
-def put(value: Any, *, pretty: bool = False) -> None:
-    """Print a value as JSON."""
-    encoded = contracts.unstructure(value)
-    indent = 2 if pretty and sys.stdout.isatty() else None
-    print(json.dumps(encoded, ensure_ascii=False, indent=indent), flush=True)
-
-
-def rich_console() -> Any:
-    """Make Rich's console on stdout.
+    """Make a client of the hub that the options name.
 
     Raises:
-        CliError: Rich is not installed.
+        CliError: The address, the namespace or the token cannot be one.
     """
+    auth = None if options.token is None else {"token": options.token}
     try:
-        from rich.console import Console
-    except ModuleNotFoundError as exc:
-        raise CliError("tables need rich: pip install 'alephscript[cli]', or pass --json") from exc
-    # In a pipe, lines are cut for no screen.
-    return Console(width=None if sys.stdout.isatty() else 200)
+        return AlephScriptClient(
+            options.url, usuario="cli", namespace=options.namespace, auth=auth, connect_timeout=5
+        )
+    except ContractError as error:
+        reasons = "; ".join(f"{each['path']}: {each['message']}" for each in error.problems)
+        raise CliError(f"cannot connect: {reasons}", NO_HUB) from None

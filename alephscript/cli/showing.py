@@ -8,10 +8,11 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-from collections.abc import Mapping
 from typing import Any
 
-from alephscript.cli.options import Add, CliError, client, put, rich_console
+from alephscript.cli.examples import example
+from alephscript.cli.options import Add, CliError, client
+from alephscript.cli.printing import make_cell, make_console, make_line, put, write_command
 from alephscript.client.client import AlephScriptClient
 from alephscript.client.discovery import Offer
 from alephscript.protocol import events
@@ -32,7 +33,7 @@ def add_to(add: Add) -> None:
 
 
 async def _state(options: argparse.Namespace) -> None:
-    console = None if options.json else rich_console()
+    console = None if options.json else make_console()
     async with client(options) as asker:
         mesh_state = await asker.server_state()
     if console is None:
@@ -40,14 +41,14 @@ async def _state(options: argparse.Namespace) -> None:
         return
     table = _table("room", "master", "epoch", "offers", "members")
     for room in mesh_state["rooms"]:
-        members = ", ".join(member["name"] for member in room["miembros"])
-        masters = ", ".join(room.get("masters") or [room.get("master") or "-"])
+        members = ", ".join(make_line(member["name"]) for member in room["miembros"])
+        masters = ", ".join(map(make_line, room.get("masters") or [room.get("master") or "-"]))
         table.add_row(
-            room["roomId"],
-            masters,
-            str(room.get("epoch", "")),
-            "\n".join(room.get("features", ())),
-            members,
+            make_cell(room["roomId"]),
+            make_cell(masters, most=None),
+            make_cell(room.get("epoch", "")),
+            make_cell(*room.get("features", ())),
+            make_cell(members, most=None),
         )
     if mesh_state.get("omitted"):
         table.caption = f"{mesh_state['omitted']} more rooms and members, too many for one answer"
@@ -55,7 +56,7 @@ async def _state(options: argparse.Namespace) -> None:
 
 
 async def _capabilities(options: argparse.Namespace) -> None:
-    console = None if options.json else rich_console()
+    console = None if options.json else make_console()
     async with client(options) as asker:
         offers = await asker.discover(room=options.room)
     if console is None:
@@ -63,14 +64,19 @@ async def _capabilities(options: argparse.Namespace) -> None:
         return
     table = _table("capability", "room", "summary", "try it")
     for offer in offers:
-        table.add_row(offer.capability, offer.room, offer.summary or "", _call(offer))
+        table.add_row(
+            make_cell(offer.capability),
+            make_cell(offer.room),
+            make_cell(" ".join(_summary(offer).split())),
+            make_cell(_call(offer), most=None),
+        )
     console.print(table)
 
 
 async def _top(options: argparse.Namespace) -> None:
     if options.interval <= 0:
         raise CliError("an interval is more than 0 seconds")
-    console = rich_console()
+    console = make_console()
     from rich.live import Live
 
     async with client(options) as asker:
@@ -107,19 +113,20 @@ async def _rows(
             key = (name, capability)
             rate = (stats.requests - before.get(key, stats.requests)) / seconds
             before[key] = stats.requests
-            errors = ", ".join(f"{code} {count}" for code, count in stats.errors.items())
+            errors = ", ".join(f"{make_line(code)} {count}" for code, count in stats.errors.items())
+            offered_in = rooms.get((name, events.capability_name(capability)), ())
             table.add_row(
-                ", ".join(rooms.get((name, events.capability_name(capability)), ())),
-                name,
-                capability,
-                f"{rate:.0f}",
-                str(stats.in_flight),
-                "" if stats.p50_ms is None else f"{stats.p50_ms:g}",
-                "" if stats.p95_ms is None else f"{stats.p95_ms:g}",
-                errors,
+                make_cell(", ".join(map(make_line, offered_in)), most=None),
+                make_cell(name),
+                make_cell(capability),
+                make_cell(f"{rate:.0f}"),
+                make_cell(stats.in_flight),
+                make_cell("" if stats.p50_ms is None else f"{stats.p50_ms:g}"),
+                make_cell("" if stats.p95_ms is None else f"{stats.p95_ms:g}"),
+                make_cell(errors, most=None),
             )
     for name in survey.missing:
-        table.add_row("", name, "(no answer)", "", "", "", "", "")
+        table.add_row("", make_cell(name), "(no answer)", "", "", "", "", "")
     return table
 
 
@@ -133,31 +140,16 @@ def _table(*columns: str) -> Any:
     return table
 
 
+def _summary(offer: Offer) -> str:
+    tags = f"({', '.join(offer.tags)})" if offer.tags else ""
+    return " ".join(filter(None, (offer.summary, tags)))
+
+
 def _call(offer: Offer) -> str:
+    """Write the command that asks a capability, as a line to copy into a shell."""
     payload = json.dumps(example(offer.request or {}), ensure_ascii=False)
-    return f"alephscript request {offer.capability} '{payload}' --room {offer.room}"
-
-
-def example(schema: Mapping[str, Any]) -> Any:
-    """Make a small value that fits a JSON Schema, with all that is required and nothing else."""
-    return _example(schema, schema.get("$defs", {}))
-
-
-def _example(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Any:
-    if "$ref" in schema:
-        return _example(definitions[schema["$ref"].rpartition("/")[2]], definitions)
-    if "enum" in schema:
-        return schema["enum"][0]
-    if "anyOf" in schema:
-        return _example(schema["anyOf"][0], definitions)
-    kind = schema.get("type")
-    if kind == "object" or "properties" in schema:
-        properties = schema.get("properties", {})
-        return {
-            key: _example(properties.get(key, {}), definitions)
-            for key in schema.get("required", ())
-        }
-    simple: dict[Any, Any] = {"string": "…", "integer": 0, "number": 0.5, "boolean": True}
-    if kind == "array":
-        return []
-    return simple.get(kind)
+    words = ("alephscript", "request")
+    if offer.capability.startswith("-") or offer.room.startswith("-"):
+        # A name is no option, whatever it looks like.
+        return write_command(*words, f"--room={offer.room}", "--", offer.capability, payload)
+    return write_command(*words, offer.capability, payload, "--room", offer.room)

@@ -12,11 +12,11 @@ import argparse
 import importlib.util
 import keyword
 import re
-import sys
 from importlib import resources
 from pathlib import Path
 
 from alephscript.cli.options import Add, CliError
+from alephscript.cli.printing import complain
 
 __all__ = ["FILES", "add_to"]
 
@@ -51,7 +51,7 @@ def _new(options: argparse.Namespace) -> None:
         raise CliError(f"{folder} exists already; choose another name") from exc
     except OSError as exc:
         raise CliError(f"cannot make {folder}: {exc.strerror}") from exc
-    print(f"{folder} is made; {folder / 'README.md'} says how to run and test it", file=sys.stderr)
+    complain(f"{folder} is made; {folder / 'README.md'} says how to run and test it")
 
 
 def _spellings(name: str, others: str) -> dict[str, str]:

@@ -11,6 +11,7 @@ method runs (`serving`, `worker`).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import uuid
 from typing import Any
@@ -22,7 +23,7 @@ from alephscript.client.calls import Delivery
 from alephscript.client.declaring import Capability
 from alephscript.client.jobs import Job
 from alephscript.client.session import HubSession
-from alephscript.diagnostics.redaction import redacted
+from alephscript.diagnostics.redaction import ends_program, redacted
 from alephscript.errors import (
     Cancelled,
     CapabilityError,
@@ -150,16 +151,17 @@ def write_failure(job: Job, exc: BaseException) -> Outcome:
     Raises:
         BaseException: The same, if the client is closing, or the program ends.
     """
+    # Native extensions raise BaseExceptions of their own: no class but the two that end a program
+    # may pass, else the asker would wait out its deadline.
     request = job.request
+    assert job.task is not None
+    if ends_program(exc):
+        raise exc
     if isinstance(exc, _UnfitPayload):
         return _outcome_of(exc.args[0].answer())
     if isinstance(exc, CapabilityError):
-        try:
-            return _outcome_of(exc.answer())
-        except RequestError as error:  # its details have no JSON form
-            return _write_incident(request, error)
+        return _write_own_words(request, exc)
     if isinstance(exc, asyncio.CancelledError):
-        assert job.task is not None
         if job.stop is not None:
             job.task.uncancel()
             return write_stop(job.stop)
@@ -168,8 +170,8 @@ def write_failure(job: Job, exc: BaseException) -> Outcome:
         cancelled = RuntimeError("what it waited for was cancelled")
         cancelled.__cause__ = exc
         return _write_incident(request, cancelled)
-    if not isinstance(exc, Exception):
-        raise exc
+    if isinstance(exc, GeneratorExit) and not job.task.get_loop().is_running():
+        raise exc  # the run is thrown away with its loop
     if job.stop is None:
         return _write_incident(request, exc)
     name = events.capability_name(request.event)
@@ -219,6 +221,20 @@ def send(session: HubSession, request: Delivery, answer: bytes, *, announces: bo
         )
 
 
+def _write_own_words(request: Delivery, error: CapabilityError) -> Outcome:
+    """Write an error that crosses as it was raised; an application's class may break at that."""
+    try:
+        answer = error.answer()
+        if not events.is_failure(answer):
+            wrong = _WrongType(f"{type(error).__qualname__}.answer() is no failed answer")
+            return _write_incident(request, wrong)
+        return _outcome_of(answer)
+    except BaseException as broken:
+        if ends_program(broken):
+            raise
+        return _write_incident(request, broken)
+
+
 def _outcome_of(answer: Answer) -> Outcome:
     text = write_json({"success": answer["success"], **answer})
     if not events.is_failure(answer):
@@ -235,19 +251,20 @@ def _write_incident(request: Delivery, exc: BaseException) -> Outcome:
     incident = uuid.uuid4().hex[:12]
     name = events.capability_name(request.event)
     why = str(exc) if isinstance(exc, _WrongType) else type(exc).__qualname__
-    logger.error(
-        "%s failed (%s), incident %s",
-        name,
-        why,
-        incident,
-        exc_info=redacted(exc),
-        extra={
-            "capability": name,
-            "room": request.room,
-            "request_id": request.id,
-            "incident": incident,
-            "code": Internal.code,
-        },
-    )
+    with contextlib.suppress(Exception):  # of an application's handlers and filters
+        logger.error(
+            "%s failed (%s), incident %s",
+            name,
+            why,
+            incident,
+            exc_info=redacted(exc),
+            extra={
+                "capability": name,
+                "room": request.room,
+                "request_id": request.id,
+                "incident": incident,
+                "code": Internal.code,
+            },
+        )
     error = Internal(f"{name} failed at its master", [{"incident": incident}])
     return _outcome_of(error.answer())

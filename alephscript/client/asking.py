@@ -10,22 +10,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from enum import Enum
 from typing import Any, Literal, TypeVar, overload
 
 import msgspec
 
 from alephscript import contracts
+from alephscript.client.arguments import check_seconds
 from alephscript.client.calls import Call, read_answer
 from alephscript.client.jobs import current_job
 from alephscript.client.lifecycle import Lifecycle, State
 from alephscript.client.messages import Progress
 from alephscript.client.session import HubSession
-from alephscript.diagnostics.redaction import redacted
+from alephscript.diagnostics.redaction import ends_program, redacted
 from alephscript.diagnostics.tracing import Tracing
-from alephscript.errors import DeadlineExceeded, error_from_answer
+from alephscript.errors import DeadlineExceeded, DeclarationError, error_from_answer
 from alephscript.protocol import events
 
 __all__ = ["USE_CLIENT_TIMEOUT", "Asker", "UseClientTimeout"]
@@ -34,6 +36,7 @@ logger = logging.getLogger("alephscript.client")
 
 R = TypeVar("R")
 
+_NUMBERS = (float, int, type(None))
 _NOT_DELIVERED = [{"delivered": False}]
 
 
@@ -65,10 +68,10 @@ class Asker:
         when_offline: Literal["fail", "wait"],
         tracing: Tracing | None,
     ) -> None:
-        self._life = life
-        self._timeout = timeout
-        self._when_offline = when_offline
-        self._tracing = tracing
+        self._alephscript_life = life
+        self._alephscript_timeout = timeout
+        self._alephscript_when_offline = when_offline
+        self._alephscript_tracing = tracing
 
     @overload
     async def request(
@@ -146,16 +149,17 @@ class Asker:
         """
         if not isinstance(request, str):
             reply = contracts.reply_type(type(request))
-        call = self._make_call(request, payload, room, timeout, on_progress)
+        call = self._alephscript_make_call(request, payload, room, timeout, on_progress)
         if wait_for_master:
             call = call.with_meta({"wait": True})
-        if self._tracing is not None:
-            with self._tracing.asking(call.event, call.room) as trace:
-                return await self._answer_to(call.with_meta(trace), reply)
-        # As `_answer_to`, which would be resumed with this coroutine each time.
-        session = self._life.session
-        if session is None:
-            session, call = await self._session_for(call)
+        if self._alephscript_tracing is not None:
+            with self._alephscript_tracing.asking(call.event, call.room) as trace:
+                return await self._alephscript_answer_to(call.with_meta(trace), reply)
+        # As `_alephscript_answer_to`, which would be resumed with this coroutine each time.
+        life = self._alephscript_life
+        session = life.session
+        if session is None or asyncio.get_running_loop() is not life.loop:
+            session, call = await self._alephscript_session_for(call)
         payload = await session.dialect.ask(call)
         if reply is not None:
             value = contracts.read_reply(payload, reply)
@@ -237,19 +241,19 @@ class Asker:
         if not isinstance(request, str):
             reply = contracts.reply_type(type(request))
         timeout = events.LONGEST_TIMEOUT if timeout is None else timeout
-        call = self._make_call(request, payload, room, timeout, on_progress)
+        call = self._alephscript_make_call(request, payload, room, timeout, on_progress)
         with contextlib.ExitStack() as stack:
-            if self._tracing is not None:
-                span = self._tracing.asking(call.event, call.room)
+            if self._alephscript_tracing is not None:
+                span = self._alephscript_tracing.asking(call.event, call.room)
                 call = call.with_meta(stack.enter_context(span))
-            session, call = await self._session_for(call)
+            session, call = await self._alephscript_session_for(call)
             async with contextlib.aclosing(session.dialect.stream(call)) as parts:
                 async for part in parts:
                     yield part if reply is None else contracts.structure(part, reply)
 
     # Inside
 
-    def _make_call(
+    def _alephscript_make_call(
         self,
         request: str | contracts.RequestFor[Any],
         payload: Any,
@@ -262,7 +266,9 @@ class Asker:
         else:
             capability, payload = request.capability, request
         event = events.request_event(capability)
-        seconds = self._timeout if timeout is USE_CLIENT_TIMEOUT else timeout
+        seconds = self._alephscript_timeout if timeout is USE_CLIENT_TIMEOUT else timeout
+        if type(seconds) not in _NUMBERS:
+            check_seconds("request", "timeout", seconds)
         job = current_job.get()
         meta: dict[str, Any] = {}
         if job is not None:
@@ -271,17 +277,22 @@ class Asker:
                 raise DeadlineExceeded(f"no time is left to ask {event}", _NOT_DELIVERED)
             seconds = remaining if seconds is None else min(seconds, remaining)
             meta = {"chain": job.chain}
-        if seconds is not None and seconds > events.LONGEST_TIMEOUT:
-            seconds = events.LONGEST_TIMEOUT
+        if seconds is not None and not 0 <= seconds <= events.LONGEST_TIMEOUT:
+            # Neither NaN nor an infinity is on any side of a bound.
+            check_seconds("request", "timeout", seconds)
+            seconds = min(seconds, events.LONGEST_TIMEOUT)
         report = None
         if on_progress is not None:
+            if not _is_plain(on_progress):
+                raise DeclarationError("on_progress is called, not awaited: give a plain function")
             report = _make_reporter(on_progress, events.capability_name(event))
         return Call(event, contracts.write(payload), room, seconds, meta, report)
 
-    async def _answer_to(self, call: Call, reply: Any) -> Any:
-        session = self._life.session
-        if session is None:
-            session, call = await self._session_for(call)
+    async def _alephscript_answer_to(self, call: Call, reply: Any) -> Any:
+        life = self._alephscript_life
+        session = life.session
+        if session is None or asyncio.get_running_loop() is not life.loop:
+            session, call = await self._alephscript_session_for(call)
         payload = await session.dialect.ask(call)
         if reply is not None:
             # In one pass over the text, where the answer is a plain success (decision 0022).
@@ -290,19 +301,20 @@ class Asker:
                 return value
         return _read_answered(payload, reply)
 
-    async def _session_for(self, call: Call) -> tuple[HubSession, Call]:
+    async def _alephscript_session_for(self, call: Call) -> tuple[HubSession, Call]:
         """Return the session to ask on, and the call with the time that is left by then."""
-        if self._when_offline == "fail" or self._life.session is not None:
-            return self._life.present_session(), call
+        self._alephscript_life.check_loop()
+        if self._alephscript_when_offline == "fail" or self._alephscript_life.session is not None:
+            return self._alephscript_life.present_session(), call
         clock = asyncio.get_running_loop().time
         began = clock()
         try:
             async with asyncio.timeout(call.timeout):
-                await self._life.until(State.READY)
+                await self._alephscript_life.until(State.READY)
         except TimeoutError:
             message = f"no link to the hub within {call.timeout:g} s"
             raise DeadlineExceeded(message, _NOT_DELIVERED) from None
-        session = self._life.present_session()
+        session = self._alephscript_life.present_session()
         if call.timeout is None:
             return session, call
         left = max(0.001, call.timeout - (clock() - began))
@@ -319,17 +331,43 @@ def _read_answered(payload: bytes, reply: Any) -> Any:
 
 
 def _make_reporter(
-    on_progress: Callable[[Progress], None], capability: str
+    on_progress: Callable[[Progress], object], capability: str
 ) -> Callable[[Any], None]:
+    tasks: set[asyncio.Future[None]] = set()
+
+    def fail(exc: BaseException) -> None:
+        if ends_program(exc):
+            raise exc
+        logger.error(
+            "a callback for the progress of %s failed",
+            capability,
+            exc_info=redacted(exc),
+            extra={"capability": capability},
+        )
+
+    async def finish(begun: Awaitable[Any]) -> None:
+        try:
+            await begun
+        except asyncio.CancelledError:
+            raise
+        except BaseException as exc:  # noqa: BLE001 - raised again if the program ends
+            fail(exc)
+
     def report(data: Any) -> None:
         try:
-            on_progress(contracts.structure(data, Progress))
-        except Exception as exc:
-            logger.error(
-                "a callback for the progress of %s failed",
-                capability,
-                exc_info=redacted(exc),
-                extra={"capability": capability},
-            )
+            begun = on_progress(contracts.structure(data, Progress))
+        except BaseException as exc:  # noqa: BLE001 - raised again if the program ends
+            fail(exc)
+            return
+        if inspect.isawaitable(begun):  # of a lambda, whose looks do not tell
+            task = asyncio.ensure_future(finish(begun))
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
 
     return report
+
+
+def _is_plain(function: object) -> bool:
+    """Return whether a thing may be called, and is nothing that has to be awaited then."""
+    call = getattr(function, "__call__", None)  # noqa: B004 - the method itself is looked at
+    return callable(function) and not any(map(inspect.iscoroutinefunction, (function, call)))

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from alephscript import contracts
-from alephscript.errors import DeadlineExceeded, RequestError
+from alephscript.errors import DeadlineExceeded, InvalidPayload, RequestError
 from alephscript.protocol import events
 from alephscript.protocol.events import Answer
 from alephscript.protocol.json import parse_json
@@ -114,13 +114,15 @@ def read_answer(payload: bytes) -> Answer:
     """Read the answer, failed or not, that an acknowledgement brings.
 
     Args:
-        payload: A JSON array, unchecked; text that is no JSON is read as a failed answer.
+        payload: A JSON array, unchecked; any other text is read as a failed answer.
     """
     try:
         args = parse_json(payload)
     except RequestError as error:
         return error.answer()
-    return events.normalise(args if isinstance(args, list) else [args])
+    if not isinstance(args, list):
+        return InvalidPayload("the answer is no JSON array").answer()
+    return events.normalise(args)
 
 
 def make_late_error(event: str, timeout: float | None) -> DeadlineExceeded:

@@ -23,7 +23,8 @@ from typing import Any, ClassVar, Literal, Self, TypeVar, cast
 import attrs
 
 from alephscript import contracts
-from alephscript.client import loops, surveying
+from alephscript.client import loops, surveying, threads
+from alephscript.client.arguments import check_count, check_seconds, names_of, unfit
 from alephscript.client.asking import USE_CLIENT_TIMEOUT, Asker, UseClientTimeout
 from alephscript.client.connecting import Auth, Connector
 from alephscript.client.declaring import Declarations, Group, RoomRole, collect, summary
@@ -68,7 +69,9 @@ class AlephScriptClient(Asker):
             ...
 
     Args:
-        hub: The hub's address, or a `Transport` such as `alephscript.testing.InMemoryMesh`.
+        hub: The hub's address, or a `Transport` such as `alephscript.testing.InMemoryMesh`. An
+            address may go without ``http://``, and end in the namespace; another path is that at
+            which a proxy has the hub.
         usuario: The name to register; the class's name by default.
         sesion: Which instance of that name the client is; made up by default.
         extras: Further fields of the registration, which the server state shows in each room of the
@@ -91,7 +94,11 @@ class AlephScriptClient(Asker):
             once with `NotConnected`, or ``wait`` for the link: requests until their deadline,
             broadcasts in a buffer.
         offline_buffer: Broadcasts that wait for the link at most; further ones are `Overloaded`.
-        max_in_flight: Requests that all capabilities together serve at once, at the most.
+        max_in_flight: Requests that all capabilities together serve at once, at the most. A plain
+            ``def`` whose request has ended counts until its thread has.
+
+    Raises:
+        ContractError: An argument is not what it has to be.
 
     Attributes:
         rooms: The rooms of each instance, on every connection. A name is subscribed to and
@@ -109,7 +116,7 @@ class AlephScriptClient(Asker):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        cls.declarations = collect(cls)
+        cls.declarations = collect(cls, AlephScriptClient)
 
     def __init__(
         self,
@@ -131,20 +138,25 @@ class AlephScriptClient(Asker):
         offline_buffer: int = 1024,
         max_in_flight: int = 1024,
     ) -> None:
+        where = type(self).__name__
+        check_seconds(where, "timeout", timeout)
+        check_seconds(where, "connect_timeout", connect_timeout)
+        check_count(where, "offline_buffer", offline_buffer, 0)
+        check_count(where, "max_in_flight", max_in_flight, 1)
         self.usuario = usuario or type(self).__name__
         self.sesion = sesion or uuid.uuid4().hex[:8]
-        self._extras = dict(extras or {})
-        self._namespace = namespace
-        self._max_in_flight = max_in_flight
-        self._offline = OfflineBuffer(offline_buffer)
+        self._alephscript_extras = dict(extras or {})
+        self._alephscript_namespace = namespace
+        self._alephscript_max_in_flight = max_in_flight
+        self._alephscript_offline = OfflineBuffer(offline_buffer)
         declared = self.declarations
-        self._rooms = dict.fromkeys(room.name for room in declared.rooms)
-        self._masters = {
+        self._alephscript_rooms = dict.fromkeys(room.name for room in declared.rooms)
+        self._alephscript_masters = {
             room.name: declared.mastery(room.name, room.group)
             for room in declared.rooms
             if room.mastered
         }
-        self._connector = Connector(
+        self._alephscript_connector = Connector(
             hub,
             transports=transports,
             tls=tls,
@@ -155,50 +167,51 @@ class AlephScriptClient(Asker):
             watch=debugging.watch_links(self.usuario + self.sesion),
         )
         life = Lifecycle(
-            self._establish,
-            began=self._began,
-            ended=self._ended,
+            self._alephscript_establish,
+            began=self._alephscript_began,
+            ended=self._alephscript_ended,
             backoff=backoff,
             retry_open=retry_open,
         )
         super().__init__(
             life, timeout=timeout, when_offline=when_offline, tracing=tracing.trace_client()
         )
-        self._streams = Streams()
-        self._positions: dict[str, Position] = {}
+        self._alephscript_streams = Streams()
+        self._alephscript_positions: dict[str, Position] = {}
         # Made when the client is opened: they belong to its event loop.
-        self._service: Service | None = None
-        self._listening: Listening | None = None
-        self._session_inbox: Inbox | None = None
-        self._closing: asyncio.Task[None] | None = None
+        self._alephscript_service: Service | None = None
+        self._alephscript_listening: Listening | None = None
+        self._alephscript_session_inbox: Inbox | None = None
+        self._alephscript_closing: asyncio.Task[None] | None = None
+        self._alephscript_draining: asyncio.Task[None] | None = None
 
     # Life
 
     @property
     def state(self) -> State:
         """The state of the client's life."""
-        return self._life.state
+        return self._alephscript_life.state
 
     def states(self) -> AsyncIterator[State]:
         """Iterate over the present state, and each one after it, until the client is closed."""
-        return self._life.states()
+        return self._alephscript_life.states()
 
     async def __aenter__(self) -> Self:
-        self._life.open()
-        service = self._service = Service(
+        self._alephscript_life.open()
+        service = self._alephscript_service = Service(
             self,
             self.declarations.capabilities,
             name=self.usuario,
-            max_in_flight=self._max_in_flight,
-            tracing=self._tracing,
+            max_in_flight=self._alephscript_max_in_flight,
+            tracing=self._alephscript_tracing,
         )
         description = surveying.SelfDescription(
             self.declarations, summary=summary(type(self).__doc__), service=service
         )
-        self._session_inbox = Inbox(service, self._streams, description)
+        self._alephscript_session_inbox = Inbox(service, self._alephscript_streams, description)
         listeners = [each for group in self.declarations.listeners.values() for each in group]
-        self._listening = Listening(self, listeners, name=self.usuario)
-        self._listening.open(self._streams)
+        self._alephscript_listening = Listening(self, listeners, name=self.usuario)
+        self._alephscript_listening.open(self._alephscript_streams)
         try:
             await self.ready()
         except BaseException:
@@ -221,43 +234,73 @@ class AlephScriptClient(Asker):
             ConnectionRefused: The hub refused the client, for good.
             StateError: The client is not open.
         """
-        await self._life.ready()
+        await self._alephscript_life.ready()
 
     async def close(self) -> None:
-        """Leave the mesh: running capabilities are cancelled, waiting requests end as closed."""
-        if self._closing is None:
-            # A task of its own: a method that closes its client is cancelled by the closing.
-            self._closing = asyncio.create_task(self._close(asyncio.current_task()))
-        await asyncio.shield(self._closing)
+        """Leave the mesh: running capabilities are cancelled, waiting requests end as closed.
 
-    async def _close(self, closer: asyncio.Task[Any] | None) -> None:
+        A capability that ignores its cancellation is waited for 5 s, and then left alone.
+
+        Raises:
+            StateError: The client was opened on another event loop.
+        """
+        self._alephscript_life.check_loop()
+        if self._alephscript_closing is None:
+            # A task of its own: a method that closes its client is cancelled by the closing.
+            self._alephscript_closing = asyncio.create_task(
+                self._alephscript_close(asyncio.current_task())
+            )
+        await asyncio.shield(self._alephscript_closing)
+
+    async def _alephscript_close(self, closer: asyncio.Task[Any] | None) -> None:
         # Begin with the link, so that calls that wait, and later ones, fail with `Closed`.
-        closing = asyncio.ensure_future(self._life.close())
+        closing = asyncio.ensure_future(self._alephscript_life.close())
         await asyncio.sleep(0)
-        if self._service is not None:
-            await self._service.close(spare=closer)
-        if self._listening is not None:
-            await self._listening.close(spare=closer)
+        if self._alephscript_service is not None:
+            await self._alephscript_service.close(spare=closer)
+        if self._alephscript_listening is not None:
+            await self._alephscript_listening.close(spare=closer)
         await closing
-        self._streams.close()
+        self._alephscript_streams.close()
 
     async def drain(self, timeout: float | None = None) -> None:
         """Leave the mesh in peace: take no more requests, finish those that run, then close.
 
+        A capability may drain its own client: all others are finished first, and the client is
+        closed when the capability itself has answered.
+
         Args:
             timeout: Seconds that those may take, None for as long as they need; requests that
                 have not finished by then are cancelled.
+
+        Raises:
+            ContractError: The timeout is no number.
+            StateError: The client was opened on another event loop.
         """
-        session = self._life.session
-        masters, self._masters = self._masters, {}
+        check_seconds("drain", "timeout", timeout)
+        self._alephscript_life.check_loop()
+        session = self._alephscript_life.session
+        masters, self._alephscript_masters = self._alephscript_masters, {}
         with contextlib.suppress(AlephScriptError):
             if session is not None:
                 for room in masters:
                     await session.dialect.resign(room)
-        if self._service is not None:
+        if self._alephscript_service is not None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(timeout):
-                    await self._service.drain()
+                    await self._alephscript_service.drain()
+            job = self._alephscript_service.own_job()
+            if job is not None and job.task is not None:
+                # The link has to last until the answer is out.
+                closing = asyncio.create_task(self._alephscript_close_after(job.task, timeout))
+                self._alephscript_draining = closing
+                return
+        await self.close()
+
+    async def _alephscript_close_after(
+        self, task: asyncio.Task[None], timeout: float | None
+    ) -> None:
+        await asyncio.wait({task}, timeout=timeout)
         await self.close()
 
     async def run_forever(self) -> None:
@@ -270,18 +313,24 @@ class AlephScriptClient(Asker):
             async with self:
                 await self.run_forever()
             return
-        await self._life.until(State.CLOSED)
-        if self._life.failure is not None:
-            raise self._life.failure
+        await self._alephscript_life.until(State.CLOSED)
+        if self._alephscript_life.failure is not None:
+            raise self._alephscript_life.failure
 
     def run(self) -> None:
         """Serve from a script until SIGINT, or SIGTERM, which lets requests finish (10 s).
 
-        Owns the event loop and both signals.
+        Owns the event loop and both signals, whose handlers are what they were before when it
+        returns. A SIGINT cancels what runs, and waits for plain methods; a second one ends the
+        program at once.
 
         Raises:
             ConnectionRefused: There is no hub, or it refused the client.
+            StateError: An event loop runs here, or this is not the main thread, which alone hears
+                signals; `run_forever` wants neither.
         """
+        loops.check_free()
+        interrupts: list[signal.Signals] = []
 
         async def main() -> None:
             loop = asyncio.get_running_loop()
@@ -291,12 +340,24 @@ class AlephScriptClient(Asker):
             def drain() -> None:
                 draining.add(asyncio.ensure_future(self.drain(_DRAIN_SECONDS)))
 
-            loop.add_signal_handler(signal.SIGINT, running.cancel)
-            loop.add_signal_handler(signal.SIGTERM, drain)
-            with contextlib.suppress(asyncio.CancelledError):
-                await running
+            def interrupt() -> None:
+                running.cancel()
+                interrupts.append(signal.SIGINT)
+                # The next one ends all: a method may block, or refuse to be cancelled.
+                loop.remove_signal_handler(signal.SIGINT)
+                signal.signal(signal.SIGINT, loops.end_program)
 
-        loops.run(main())
+            loop.add_signal_handler(signal.SIGINT, interrupt)
+            loop.add_signal_handler(signal.SIGTERM, drain)
+            try:
+                with contextlib.suppress(asyncio.CancelledError):
+                    await running
+            except StateError:
+                if not draining:  # else it was closed before there was a hub
+                    raise
+
+        # Here rather than when the interpreter ends, where a second SIGINT would be in vain.
+        loops.run(main(), lambda: threads.wait_for_threads() if interrupts else None)
 
     # Asking, beside what `Asker` has
 
@@ -338,8 +399,8 @@ class AlephScriptClient(Asker):
         Raises:
             RequestError: There was no answer.
         """
-        dialect = self._life.present_session().dialect
-        answer = await dialect.server_state(self._timeout or events.DEFAULT_TIMEOUT)
+        dialect = self._alephscript_life.present_session().dialect
+        answer = await dialect.server_state(self._alephscript_timeout or events.DEFAULT_TIMEOUT)
         return {key: value for key, value in answer.items() if key != "success"}
 
     # Finding out
@@ -360,7 +421,10 @@ class AlephScriptClient(Asker):
         """
         name = None if capability is None else events.capability_name(capability)
         query = {"room": room, "capability": name}
-        dialect, timeout = self._life.present_session().dialect, self._timeout
+        dialect, timeout = (
+            self._alephscript_life.present_session().dialect,
+            self._alephscript_timeout,
+        )
         reply = await dialect.ask_about_mesh(
             HubEvent.GET_CAPABILITIES, query, timeout or events.DEFAULT_TIMEOUT
         )
@@ -369,7 +433,7 @@ class AlephScriptClient(Asker):
     async def watch_masters(self) -> AsyncIterator[MasterChange]:
         """Iterate over each change of a master, in any room, also across reconnections."""
         with contextlib.closing(self.events(None, HubEvent.MASTER_CHANGED)) as stream:
-            if events.EVERY_ROOM not in self._rooms:
+            if events.EVERY_ROOM not in self._alephscript_rooms:
                 await self.subscribe(events.EVERY_ROOM)
             async for event in stream:
                 yield contracts.structure(event.data, MasterChange)
@@ -386,8 +450,12 @@ class AlephScriptClient(Asker):
 
         Raises:
             UnknownEvent: The hub is none of this package, and does not say which members there are.
+            ContractError: The timeout is no number.
         """
-        return await surveying.survey(self._life.present_session(), topic, room, timeout)
+        check_seconds("survey", "timeout", timeout)
+        return await surveying.survey(
+            self._alephscript_life.present_session(), topic, room, timeout
+        )
 
     # Being somewhere
 
@@ -404,8 +472,10 @@ class AlephScriptClient(Asker):
             RequestError: The hub refused the registration; the client is who it was.
         """
         sesion = sesion or self.sesion
-        await self._life.present_session().register(_registration(usuario, sesion, extras))
-        self.usuario, self.sesion, self._extras = usuario, sesion, extras
+        await self._alephscript_life.present_session().register(
+            _registration(usuario, sesion, extras)
+        )
+        self.usuario, self.sesion, self._alephscript_extras = usuario, sesion, extras
 
     async def subscribe(self, room: str, *, since: Position | None = None) -> None:
         """Be in a room, now and on every later connection.
@@ -421,20 +491,20 @@ class AlephScriptClient(Asker):
             RequestError: The hub refused.
         """
         if since is not None:
-            self._positions[events.check_room_name(room)] = attrs.evolve(since)
-        await self._life.present_session().subscribe(events.check_room_name(room))
-        self._rooms[room] = None
+            self._alephscript_positions[events.check_room_name(room)] = attrs.evolve(since)
+        await self._alephscript_life.present_session().subscribe(events.check_room_name(room))
+        self._alephscript_rooms[room] = None
 
     def position(self, room: str) -> Position | None:
         """Return how far a room was heard, for `subscribe`; None without a history."""
-        position = self._positions.get(room)
+        position = self._alephscript_positions.get(room)
         return None if position is None else attrs.evolve(position)
 
     async def unsubscribe(self, room: str) -> None:
         """Leave a room; what the client masters, it goes on mastering."""
-        self._rooms.pop(room, None)
-        self._positions.pop(room, None)
-        await self._life.present_session().unsubscribe(events.check_room_name(room))
+        self._alephscript_rooms.pop(room, None)
+        self._alephscript_positions.pop(room, None)
+        await self._alephscript_life.present_session().unsubscribe(events.check_room_name(room))
 
     async def make_master(
         self, room: str, features: tuple[str, ...] | None = None, *, group: Group = "single"
@@ -454,9 +524,12 @@ class AlephScriptClient(Asker):
         """
         mastery = self.declarations.mastery(events.check_room_name(room), group)
         if features is not None:
-            mastery = attrs.evolve(mastery, features=features)
-        await self._life.present_session().dialect.make_master(room, mastery)
-        self._masters[room] = mastery
+            names = names_of(features)
+            if names is None:
+                raise unfit("make_master", "features", "a tuple of names of capabilities")
+            mastery = attrs.evolve(mastery, features=names)
+        await self._alephscript_life.present_session().dialect.make_master(room, mastery)
+        self._alephscript_masters[room] = mastery
 
     async def resign(self, room: str) -> None:
         """Master a room no more; requests that run are still answered.
@@ -464,8 +537,8 @@ class AlephScriptClient(Asker):
         Raises:
             RequestError: The hub refused.
         """
-        self._masters.pop(room, None)
-        await self._life.present_session().dialect.resign(events.check_room_name(room))
+        self._alephscript_masters.pop(room, None)
+        await self._alephscript_life.present_session().dialect.resign(events.check_room_name(room))
 
     # Saying and hearing
 
@@ -487,18 +560,18 @@ class AlephScriptClient(Asker):
             Closed: The client is closed.
         """
         if room is None:
-            room = next(iter(self._rooms), None)
+            room = next(iter(self._alephscript_rooms), None)
             if room is None:
                 raise StateError("this client is in no room; say which one: broadcast(…, room=…)")
         message = (events.check_room_name(room), events.check_event(event), contracts.write(data))
         try:
-            self._life.present_session().dialect.broadcast(*message)
+            self._alephscript_life.present_session().dialect.broadcast(*message)
         except NotConnected:
-            if self._when_offline == "fail":
+            if self._alephscript_when_offline == "fail":
                 raise
         else:
             return
-        self._offline.keep(*message)
+        self._alephscript_offline.keep(*message)
 
     def events(self, room: str | None = None, *names: str, buffer: int = 1024) -> EventStream:
         """Return an async iterator over what is said from now on, also across reconnections.
@@ -507,44 +580,58 @@ class AlephScriptClient(Asker):
             room: Only this room; None for all that the client is in.
             names: Only events of these names; none for all.
             buffer: How many unread events are kept before the oldest are dropped.
+
+        Raises:
+            ContractError: The buffer is no number of events.
+            StateError: The client was opened on another event loop.
         """
-        return self._streams.open(room, frozenset(names), buffer)
+        check_count("events", "buffer", buffer, 1)
+        self._alephscript_life.check_loop()
+        return self._alephscript_streams.open(room, frozenset(names), buffer)
 
     # Inside
 
     @property
-    def _session(self) -> HubSession | None:
-        return self._life.session
+    def _alephscript_session(self) -> HubSession | None:
+        return self._alephscript_life.session
 
-    def _began(self, session: HubSession) -> None:
+    def _alephscript_began(self, session: HubSession) -> None:
         logger.info(
-            "%s is ready on %s",
+            "%s is ready on %s%s",
             self.usuario,
-            self._namespace,
-            extra={"usuario": self.usuario, "namespace": self._namespace},
+            self._alephscript_namespace,
+            self._alephscript_hint(),
+            extra={"usuario": self.usuario, "namespace": self._alephscript_namespace},
         )
-        self._offline.flush(session.dialect)
+        self._alephscript_offline.flush(session.dialect)
         session.release()
 
-    def _ended(self, session: HubSession) -> None:
+    def _alephscript_hint(self) -> str:
+        """Say which capabilities nobody can ask, since no room offers them."""
+        names = self.declarations.roomless()
+        if not names or self._alephscript_masters:
+            return ""
+        return f"; no room offers {', '.join(names)}: its class has no `rooms`"
+
+    def _alephscript_ended(self, session: HubSession) -> None:
         change = "has left" if self.state is State.CLOSED else "lost its link to"
         logger.info(
             "%s %s the hub",
             self.usuario,
             change,
-            extra={"usuario": self.usuario, "namespace": self._namespace},
+            extra={"usuario": self.usuario, "namespace": self._alephscript_namespace},
         )
-        if self._service is not None:
-            self._service.lose(session)
+        if self._alephscript_service is not None:
+            self._alephscript_service.lose(session)
 
-    async def _establish(self) -> HubSession:
-        assert self._session_inbox is not None
-        return await self._connector.open_session(
-            self._session_inbox,
-            self._positions,
-            registration=_registration(self.usuario, self.sesion, self._extras),
-            rooms=list(self._rooms),
-            masters=dict(self._masters),
+    async def _alephscript_establish(self) -> HubSession:
+        assert self._alephscript_session_inbox is not None
+        return await self._alephscript_connector.open_session(
+            self._alephscript_session_inbox,
+            self._alephscript_positions,
+            registration=_registration(self.usuario, self.sesion, self._alephscript_extras),
+            rooms=list(self._alephscript_rooms),
+            masters=dict(self._alephscript_masters),
         )
 
 

@@ -12,13 +12,16 @@ import ssl
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
+from alephscript.client.arguments import names_of, unfit
 from alephscript.client.declaring import Mastery
 from alephscript.client.session import DeliveryHandler, HubSession
-from alephscript.diagnostics.redaction import redacted
-from alephscript.errors import AlephScriptError, ConnectionRefused
+from alephscript.diagnostics.redaction import ends_program, redacted
+from alephscript.errors import AlephScriptError, ConnectionRefused, ContractError, RequestError
 from alephscript.links import transport_to
+from alephscript.links.address import HubAddress, check_namespace, parse_address
 from alephscript.links.transport import Transport
 from alephscript.protocol.events import Position
+from alephscript.protocol.json import write_json
 
 __all__ = ["Auth", "Connector"]
 
@@ -40,6 +43,9 @@ class Connector:
         timeout: Seconds that ``auth`` may take, and after that connecting and registering.
         acknowledges: Whether the hub acknowledges; None finds out.
         watch: Wraps a transport whose packets are to be shown.
+
+    Raises:
+        ContractError: An argument is not what it has to be.
     """
 
     def __init__(
@@ -54,8 +60,19 @@ class Connector:
         acknowledges: bool | None,
         watch: Callable[[Transport], Transport],
     ) -> None:
-        self._hub = hub
-        self._transports = transports
+        check_namespace(namespace)
+        if isinstance(hub, str) or not callable(getattr(hub, "connect", None)):
+            self._hub: HubAddress | Transport = parse_address(hub, namespace)
+        else:
+            self._hub = hub
+        kinds = names_of(transports) or ()
+        if isinstance(self._hub, HubAddress) and not (kinds and {*kinds} <= _TRANSPORTS):
+            raise unfit(_WHERE, "transports", 'a tuple of "websocket", "polling" or both')
+        self._transports = kinds
+        if isinstance(auth, Mapping):
+            _check_auth(auth)
+        elif auth is not None and not callable(auth):
+            raise unfit(_WHERE, "auth", "a mapping, or a function that gives one")
         self._tls = tls
         self._namespace = namespace
         self._auth = auth
@@ -92,9 +109,11 @@ class Connector:
                 timeout=self._timeout,
                 acknowledges=self._acknowledges,
             )
-        except AlephScriptError:
+        except (AlephScriptError, asyncio.CancelledError):
             raise
-        except Exception as exc:
+        except BaseException as exc:
+            if ends_program(exc):
+                raise
             logger.error(
                 "the transport of %s failed",
                 registration["usuario"],
@@ -105,8 +124,8 @@ class Connector:
         return session
 
     def _transport(self) -> Transport:
-        if isinstance(self._hub, str):
-            return transport_to(self._hub, self._transports, self._tls)
+        if isinstance(self._hub, HubAddress):
+            return transport_to(self._hub.url, self._transports, self._tls)
         return self._hub
 
     async def _credentials(self, usuario: str) -> Mapping[str, Any] | None:
@@ -114,12 +133,16 @@ class Connector:
             async with asyncio.timeout(self._timeout):
                 if self._auth is None or isinstance(self._auth, Mapping):
                     return self._auth
-                auth = self._auth()
-                return dict((await auth if inspect.isawaitable(auth) else auth) or {})
+                given = self._auth()
+                auth = dict((await given if inspect.isawaitable(given) else given) or {})
         except TimeoutError as exc:
             reason = f"the auth provider said nothing for {self._timeout:g} s"
             raise ConnectionRefused(str(self._hub), reason) from exc
-        except Exception as exc:
+        except asyncio.CancelledError:
+            raise
+        except BaseException as exc:
+            if ends_program(exc):
+                raise
             logger.error(
                 "the auth provider of %s failed",
                 usuario,
@@ -127,3 +150,28 @@ class Connector:
                 extra={"usuario": usuario, "namespace": self._namespace},
             )
             raise ConnectionRefused(str(self._hub), "the auth provider failed") from exc
+        try:
+            _check_auth(auth)
+        except ContractError as error:
+            raise ConnectionRefused(str(self._hub), str(error), fatal=True) from None
+        return auth
+
+
+_WHERE = "AlephScriptClient"
+_TRANSPORTS = {"websocket", "polling"}
+
+
+def _check_auth(auth: Mapping[str, Any]) -> None:
+    """Refuse credentials that cannot be sent, and quote none.
+
+    Raises:
+        ContractError: A value, or its name, has no JSON form.
+    """
+    for name, value in auth.items():
+        try:
+            write_json({name: value})
+        except RequestError:
+            shown = name if str(name).isprintable() else "a name"
+            raise unfit(
+                _WHERE, "auth", f"{shown} has no JSON form, being a {type(value).__qualname__}"
+            ) from None

@@ -21,7 +21,10 @@ from typing import Any, Literal, TypeVar, overload
 import attrs
 
 from alephscript import contracts
+from alephscript.client.arguments import is_count, is_number, names_of
 from alephscript.client.messages import GAP, Event, Request
+from alephscript.client.methods import attach, check_names, find_records
+from alephscript.client.roles import Group, RoomRole, master, observe
 from alephscript.client.signatures import checked_type, inspect_method
 from alephscript.errors import DeclarationError, RequestError
 from alephscript.protocol import events
@@ -43,56 +46,7 @@ __all__ = [
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-Group = Literal["single", "standby", "shared"]
 OnAskerLost = Literal["cancel", "finish"]
-
-_RECORDS = "__alephscript_records__"
-
-
-@attrs.frozen
-class RoomRole:
-    """A room of a class, and the class's role there.
-
-    Attributes:
-        name: The room's name.
-        mastered: Whether instances are its master, or merely there.
-        group: How they share the room with other masters.
-    """
-
-    name: str
-    mastered: bool
-    group: Group = "single"
-
-
-def master(*rooms: str, group: Group = "single") -> tuple[RoomRole, ...]:
-    """Name rooms to master together with others.
-
-    ::
-
-        class Worker(AlephScriptClient):
-            rooms = master("WORK", group="shared")
-
-    Args:
-        rooms: Their names.
-        group: ``single``, ``standby`` or ``shared``; see `AlephScriptClient.make_master`.
-
-    Raises:
-        DeclarationError: The group is none of these.
-    """
-    if group not in typing.get_args(Group):
-        raise DeclarationError(f'a group is "single", "standby" or "shared", not {group!r}')
-    return tuple(RoomRole(name, mastered=True, group=group) for name in rooms)
-
-
-def observe(*rooms: str) -> tuple[RoomRole, ...]:
-    """Name rooms to be in without mastering them.
-
-    ::
-
-        class Watcher(AlephScriptClient):
-            rooms = observe("AAIA_ROOM")
-    """
-    return tuple(RoomRole(name, mastered=False) for name in rooms)
 
 
 @attrs.frozen
@@ -117,6 +71,8 @@ class Capability:
         wants_request: Whether the method takes a `Request` rather than the payload.
         takes_payload: Whether the method takes an argument at all.
         blocking: Whether the method is a plain function, to be run in a worker thread.
+        wrapped: Whether another decorator is around the method, so that what a call gives (a
+            result, an awaitable, a generator) is known only then.
         doc: The method's docstring.
     """
 
@@ -136,6 +92,7 @@ class Capability:
     wants_request: bool
     takes_payload: bool
     blocking: bool
+    wrapped: bool = False
     doc: str = ""
 
     def description(self) -> dict[str, Any]:
@@ -177,6 +134,7 @@ class Listener:
         ordered: Whether one event is handled after the other.
         data: The type of the event's data; None takes any JSON as it comes.
         blocking: Whether the method is a plain function, to be run in a worker thread.
+        wrapped: As in `Capability`.
     """
 
     event: str
@@ -185,6 +143,7 @@ class Listener:
     ordered: bool
     data: Any
     blocking: bool
+    wrapped: bool = False
 
 
 @attrs.frozen
@@ -224,6 +183,14 @@ class Declarations:
     def offered(self, room: str) -> tuple[Capability, ...]:
         """Return the capabilities offered in a room, in order of declaration."""
         return tuple(self._offered(room).values())
+
+    def roomless(self) -> tuple[str, ...]:
+        """Return the names of the capabilities that no room offers, in order of declaration."""
+        offered = {
+            name for room in self.rooms if room.mastered for name in self._offered(room.name)
+        }
+        names = dict.fromkeys(each.name for each in self.capabilities.values())
+        return tuple(name for name in names if name not in offered)
 
     def mastery(self, room: str, group: Group) -> Mastery:
         """Return the declaration for a room."""
@@ -301,15 +268,16 @@ def capability(
         return capability()(name)
     if name is not None and not (isinstance(name, str) and name):
         raise DeclarationError(f'{name!r} is no capability name; write @capability("NAME")')
-    if timeout is not None and timeout <= 0:
-        raise DeclarationError(f"a timeout of {timeout} s leaves no time to run")
+    if timeout is not None and not (is_number(timeout) and timeout > 0):
+        raise DeclarationError(f"a timeout of {timeout!r} s leaves no time to run")
     if on_asker_lost not in typing.get_args(OnAskerLost):
         raise DeclarationError(f'on_asker_lost is "cancel" or "finish", not {on_asker_lost!r}')
-    if (max_in_flight is not None and max_in_flight < 1) or queue < 0:
+    is_bound = max_in_flight is None or is_count(max_in_flight, 1)
+    if not (is_bound and is_count(queue, 0)):
         raise DeclarationError("max_in_flight is 1 or more, queue 0 or more")
     options = {
-        "rooms": (room,) if isinstance(room, str) else tuple(room),
-        "aliases": tuple(aliases),
+        "rooms": _names("room", (room,) if isinstance(room, str) else room),
+        "aliases": _names("aliases", aliases),
         "timeout": timeout,
         "announce": announce,
         "idempotent": idempotent,
@@ -318,6 +286,13 @@ def capability(
         "queue": queue,
     }
     return lambda function: _capability(function, name, options)
+
+
+def _names(option: str, value: Any) -> tuple[str, ...]:
+    names = names_of(value)
+    if names is None:
+        raise DeclarationError(f"{option} is a sequence of names, not {value!r}")
+    return names
 
 
 def _capability(function: F, name: str | None, options: dict[str, Any]) -> F:
@@ -335,7 +310,8 @@ def _capability(function: F, name: str | None, options: dict[str, Any]) -> F:
         _check_name(event, function)
         if event in events.ANSWERED_BY_HUB:
             raise DeclarationError(f"{function.__qualname__}: {event} is answered by the hub")
-    streams = inspect.isasyncgenfunction(function)
+    inner = inspect.unwrap(function)
+    streams = inspect.isasyncgenfunction(inner)
     if streams:
         reply = (typing.get_args(reply) or (None,))[0]  # AsyncIterator[Part]
     record = Capability(
@@ -347,10 +323,12 @@ def _capability(function: F, name: str | None, options: dict[str, Any]) -> F:
         reply=reply if contracts.is_contract(typing.get_origin(reply) or reply) else None,
         wants_request=wants_request,
         takes_payload=takes_payload,
-        blocking=not streams and not inspect.iscoroutinefunction(function),
+        blocking=not streams and not any(map(inspect.iscoroutinefunction, (function, inner))),
+        wrapped=inner is not function,
         **options,
     )
-    return _attach(function, record)
+    attach(function, record)
+    return function
 
 
 def on(event: str, /, *, room: str | None = None, ordered: bool = True) -> Callable[[F], F]:
@@ -369,11 +347,14 @@ def on(event: str, /, *, room: str | None = None, ordered: bool = True) -> Calla
     """
     if not isinstance(event, str):
         raise DeclarationError('write @on("EVENT"), with the name of an event')
+    if room is not None:
+        _names("room", (room,))
 
     def decorate(function: F) -> F:
         if event not in (GAP, events.HubEvent.MASTER_CHANGED):
             _check_name(event, function)
-        if inspect.isasyncgenfunction(function):
+        inner = inspect.unwrap(function)
+        if inspect.isasyncgenfunction(inner):
             raise DeclarationError(
                 f"{function.__qualname__} is a generator; listeners answer nothing"
             )
@@ -391,26 +372,39 @@ def on(event: str, /, *, room: str | None = None, ordered: bool = True) -> Calla
             room=room,
             ordered=ordered,
             data=checked_type(data, function),
-            blocking=not inspect.iscoroutinefunction(function),
+            blocking=not any(map(inspect.iscoroutinefunction, (function, inner))),
+            wrapped=inner is not function,
         )
-        return _attach(function, record)
+        attach(function, record)
+        return function
 
     return decorate
 
 
-def collect(cls: type) -> Declarations:
+def collect(cls: type, base: type | None = None) -> Declarations:
     """Collect what a class declares, its bases included; an unmarked override withdraws a method.
 
+    Args:
+        cls: The class.
+        base: The client class under it, whose names are taken.
+
     Raises:
-        DeclarationError: Two methods claim one name, or rooms and capabilities do not fit.
+        DeclarationError: Two methods claim one name, rooms and capabilities do not fit, or
+            something takes a name of the base.
     """
+    if base is not None:
+        check_names(cls, base)
     records: dict[str, list[Capability | Listener]] = {}
     for owner in reversed(cls.__mro__):
         for attribute, value in vars(owner).items():
             records.pop(attribute, None)
-            if marks := getattr(value, _RECORDS, None):
+            marks, is_wrapped = find_records(owner, attribute, value)
+            if marks:
                 # Under the name it has in the class, which may not be the function's own.
-                records[attribute] = [attrs.evolve(mark, attribute=attribute) for mark in marks]
+                records[attribute] = [
+                    attrs.evolve(mark, attribute=attribute, wrapped=mark.wrapped or is_wrapped)
+                    for mark in marks
+                ]
     capabilities: dict[str, Capability] = {}
     listeners: dict[str, list[Listener]] = {}
     for record in (each for group in records.values() for each in group):
@@ -437,6 +431,8 @@ def _rooms(cls: type) -> tuple[RoomRole, ...]:
     rooms = getattr(cls, "rooms", ())
     if isinstance(rooms, str | RoomRole):
         raise DeclarationError(f"{cls.__qualname__}.rooms: write a tuple, ({rooms!r},)")
+    if isinstance(rooms, bytes | Mapping) or not isinstance(rooms, Iterable):
+        raise DeclarationError(f"{cls.__qualname__}.rooms: a tuple of names, not {rooms!r}")
     roles: dict[str, RoomRole] = {}
     for each in rooms:
         role = each if isinstance(each, RoomRole) else RoomRole(each, mastered=True)
@@ -463,11 +459,6 @@ def _check_rooms(cls: type, declared: Declarations) -> None:
                 f"{cls.__qualname__}.{each.attribute} is offered in {strays[0]}, "
                 f"which is not among the rooms that the class masters"
             )
-
-
-def _attach(function: F, record: Capability | Listener) -> F:
-    setattr(function, _RECORDS, (*getattr(function, _RECORDS, ()), record))
-    return function
 
 
 def _check_name(event: str, function: Callable[..., Any]) -> None:

@@ -37,6 +37,7 @@ class Offer:
         timeout_ms: Most milliseconds that a run may take.
         idempotent: Whether running twice does no harm.
         streams: Whether it answers in parts.
+        tags: Words that its master sorts it under; stock masters have them.
     """
 
     room: str
@@ -50,6 +51,7 @@ class Offer:
     timeout_ms: int | None = None
     idempotent: bool = False
     streams: bool = False
+    tags: tuple[str, ...] = ()
 
 
 @attrs.frozen

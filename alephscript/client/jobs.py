@@ -16,6 +16,7 @@ from alephscript.client.calls import Delivery
 from alephscript.client.declaring import Capability
 from alephscript.client.discovery import CapabilityStats
 from alephscript.client.session import HubSession
+from alephscript.client.threads import ThreadRun
 from alephscript.errors import RequestError
 
 __all__ = ["Job", "Lane", "current_job"]
@@ -41,6 +42,7 @@ class Job(msgspec.Struct, eq=False):
         task: The task that runs the job, None before.
         stop: The reason why the job was stopped, None if it was not.
         granted: Set when there is credit again.
+        thread: The call of its method in a worker thread, if it has one.
     """
 
     session: HubSession
@@ -56,6 +58,7 @@ class Job(msgspec.Struct, eq=False):
     task: asyncio.Task[None] | None = None
     stop: RequestError | None = None
     granted: asyncio.Event | None = None
+    thread: ThreadRun | None = None
 
     @property
     def above(self) -> tuple[str, ...]:

@@ -13,12 +13,17 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from enum import Enum
 
+from alephscript.client.cancelling import cancel
 from alephscript.client.session import HubSession
+from alephscript.diagnostics.redaction import ends_program, redacted
 from alephscript.errors import AlephScriptError, Closed, ConnectionRefused, NotConnected, StateError
 
 __all__ = ["Lifecycle", "State", "full_jitter"]
 
 logger = logging.getLogger("alephscript.client")
+
+_LONGEST_DELAY = 24 * 3600.0
+"""Seconds between two attempts to connect."""
 
 
 class State(Enum):
@@ -58,6 +63,7 @@ class Lifecycle:
         state: Where the client is in its life.
         session: The present session, None while there is none.
         failure: The error that closed the client; None after `close`.
+        loop: The event loop that the client was opened on, None before.
     """
 
     def __init__(
@@ -72,6 +78,7 @@ class Lifecycle:
         self.state = State.NEW
         self.session: HubSession | None = None
         self.failure: AlephScriptError | None = None
+        self.loop: asyncio.AbstractEventLoop | None = None
         self._establish = establish
         self._began = began
         self._ended = ended
@@ -88,8 +95,32 @@ class Lifecycle:
         """
         if self.state is not State.NEW:
             raise StateError(f"this client is {self.state.value} already; make another one")
+        self.loop = asyncio.get_running_loop()
         self._become(State.CONNECTING)
         self._supervisor = asyncio.create_task(self._supervise())
+        self._supervisor.add_done_callback(self._supervisor_ended)
+
+    def check_loop(self) -> None:
+        """Refuse a caller that is not on the loop to which an open client belongs.
+
+        From another thread nothing would wake that loop, and a forked child has a copy of its
+        sockets.
+
+        Raises:
+            StateError: The caller is on another loop, or on none.
+        """
+        if self.loop is None or self.state is State.CLOSED:
+            return
+        try:
+            running = asyncio.get_running_loop()
+        except RuntimeError:
+            running = None
+        if running is not self.loop:
+            raise StateError(
+                "this client belongs to the event loop that it was opened on; other threads, loops "
+                "and forked processes open clients of their own, as alephscript.sync has them for "
+                "code that blocks"
+            )
 
     async def close(self) -> None:
         """End the present session, and have no other."""
@@ -97,14 +128,14 @@ class Lifecycle:
         supervisor, self._supervisor = self._supervisor, None
         session, self.session = self.session, None
         if supervisor is not None and supervisor is not asyncio.current_task():
-            supervisor.cancel()
-            await asyncio.wait({supervisor})
+            await cancel({supervisor}, "a client")
         if session is not None:
             await session.close()
             self._ended(session)
 
     async def states(self) -> AsyncIterator[State]:
         """Iterate over the present state, and each one after it, until the client is closed."""
+        self.check_loop()
         changes: asyncio.Queue[State] = asyncio.Queue()
         changes.put_nowait(self.state)
         self._watchers.add(changes)
@@ -118,6 +149,7 @@ class Lifecycle:
 
     async def until(self, *states: State) -> State:
         """Wait until the client is in one of these states, or closed; return the state."""
+        self.check_loop()
         changes: asyncio.Queue[State] = asyncio.Queue()
         self._watchers.add(changes)
         try:
@@ -137,6 +169,7 @@ class Lifecycle:
         """
         if self.state is State.NEW:
             raise StateError("this client is not open; use `async with`, or run()")
+        self.check_loop()
         while self.session is None:
             if await self.until(State.READY) is State.CLOSED:
                 raise self.failure or StateError("this client is closed; make another one")
@@ -150,6 +183,7 @@ class Lifecycle:
             Closed: The client is closed.
             StateError: The client is not open.
         """
+        self.check_loop()
         if self.session is not None:
             return self.session
         if self.state is State.NEW:
@@ -163,8 +197,45 @@ class Lifecycle:
         for changes in self._watchers:
             changes.put_nowait(state)
 
+    def _supervisor_ended(self, supervisor: asyncio.Task[None]) -> None:
+        """Close the client if its supervisor failed: nobody may wait for it for ever."""
+        if supervisor.cancelled() or self.state is State.CLOSED:
+            return
+        exc = supervisor.exception()
+        if exc is not None and not ends_program(exc):
+            error = _kind(exc)
+            logger.error(
+                "the client failed: %s", error, exc_info=redacted(exc), extra={"error": error}
+            )
+            self.failure = StateError(f"the client failed ({type(exc).__name__})")
+            self._become(State.CLOSED)
+
+    def _delays(self) -> Iterator[float]:
+        """Give the application's delays; where these fail, those of `full_jitter`."""
+        try:
+            delay = 0.0
+            for delay in self._backoff():
+                if not 0 <= delay <= _LONGEST_DELAY:
+                    raise ValueError(delay)  # noqa: TRY301 - handled like the application's own
+                yield delay
+            while True:  # where they end, the last one is kept
+                yield delay
+        except GeneratorExit:
+            raise  # of this generator, which is not needed any more
+        except BaseException as exc:
+            if ends_program(exc):
+                raise
+            error = _kind(exc)
+            logger.error(
+                "a backoff failed (%s); the default takes its place",
+                error,
+                exc_info=redacted(exc),
+                extra={"error": error},
+            )
+        yield from full_jitter()
+
     async def _supervise(self) -> None:
-        delays, delay = self._backoff(), 0.0
+        delays = self._delays()
         while True:
             try:
                 session = await self._establish()
@@ -176,7 +247,7 @@ class Lifecycle:
                     return
                 logger.debug("no session yet: %s", _kind(error), extra={"error": _kind(error)})
             else:
-                delays = self._backoff()
+                delays = self._delays()
                 self.session = session
                 self._began(session)
                 self._become(State.READY)
@@ -184,8 +255,7 @@ class Lifecycle:
                 self.session = None
                 self._ended(session)
                 self._become(State.RECONNECTING)
-            delay = next(delays, delay)
-            await asyncio.sleep(delay)
+            await asyncio.sleep(next(delays))
 
 
 def _kind(error: BaseException) -> str:

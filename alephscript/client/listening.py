@@ -7,17 +7,20 @@ events there are (`streams`), capabilities (`serving`).
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import inspect
 import logging
-from collections.abc import Awaitable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any
 
 from alephscript import contracts
+from alephscript.client.cancelling import cancel
 from alephscript.client.declaring import Listener
 from alephscript.client.jobs import current_job
 from alephscript.client.messages import Event
 from alephscript.client.streams import EventStream, Streams
-from alephscript.client.worker import in_thread
-from alephscript.diagnostics.redaction import redacted
+from alephscript.client.threads import ThreadRun
+from alephscript.diagnostics.redaction import ends_program, redacted
 
 __all__ = ["Listening"]
 
@@ -59,11 +62,7 @@ class Listening:
         Args:
             spare: The task that closes, which may be one of them.
         """
-        tasks = self._tasks - {spare}
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await cancel(self._tasks - {spare}, self._name)
 
     def _spawn(self, run: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(run)
@@ -102,8 +101,8 @@ class Listening:
         if listener.data is not None and type(event.data) is not listener.data:
             data = contracts.structure(event.data, listener.data)
             event = Event(event.room, event.name, data, event.sender)
-        if listener.blocking:
-            return in_thread(method, event)
+        if listener.wrapped or listener.blocking:
+            return _call_any(listener, method, event)
         call: Awaitable[Any] = method(event)
         return call
 
@@ -113,21 +112,28 @@ class Listening:
         Raises:
             BaseException: The same, if the client is closing, or the program ends.
         """
-        if isinstance(exc, asyncio.CancelledError):
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
-                raise exc
-        elif not isinstance(exc, Exception):
+        task = asyncio.current_task()
+        if task is None or ends_program(exc):  # without a task, the loop has ended
             raise exc
-        logger.error(
-            "%s.%s failed on an event",
-            self._name,
-            listener.attribute,
-            exc_info=redacted(exc),
-            extra={
-                "usuario": self._name,
-                "listener": listener.attribute,
-                "event": event.name,
-                "room": event.room,
-            },
-        )
+        if isinstance(exc, asyncio.CancelledError) and task.cancelling():
+            raise exc
+        with contextlib.suppress(Exception):  # of an application's handlers and filters
+            logger.error(
+                "%s.%s failed on an event",
+                self._name,
+                listener.attribute,
+                exc_info=redacted(exc),
+                extra={
+                    "usuario": self._name,
+                    "listener": listener.attribute,
+                    "event": event.name,
+                    "room": event.room,
+                },
+            )
+
+
+async def _call_any(listener: Listener, method: Callable[..., Any], event: Event[Any]) -> None:
+    """Call a method that may return what it likes: a plain one, or one in another decorator."""
+    result = await ThreadRun(method, event).result() if listener.blocking else method(event)
+    while inspect.isawaitable(result):
+        result = await result

@@ -6,19 +6,65 @@ May go in: choosing a loop. May not: what runs on it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+import signal
+import threading
+from collections.abc import Callable, Coroutine
 from typing import Any
 
-__all__ = ["run"]
+from alephscript.errors import StateError
+
+__all__ = ["check_free", "end_program", "run"]
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-def run(main: Coroutine[Any, Any, None]) -> None:
-    """Run a program, on uvloop where the ``[fast]`` extra is installed."""
+def check_free() -> None:
+    """Refuse a place where no program can be run.
+
+    Raises:
+        StateError: An event loop runs in this thread, or this is not the main thread.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        raise StateError(
+            "run() handles signals, which the main thread alone hears; run run_forever()"
+        )
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise StateError("an event loop runs here already; await run_forever()")
+
+
+def end_program(number: int, _: object) -> None:
+    """Handle a signal as if no handler were there: at once, whatever blocks."""
+    signal.signal(number, signal.SIG_DFL)
+    signal.raise_signal(number)
+
+
+def run(main: Coroutine[Any, Any, None], last: Callable[[], None] | None = None) -> None:
+    """Run a program, on uvloop where the ``[fast]`` extra is installed.
+
+    After it the handlers of SIGINT and SIGTERM are what they were before.
+
+    Args:
+        main: The program.
+        last: Called when the loop has ended, while signals are still handled as in the program.
+    """
     try:
         import uvloop
     except ModuleNotFoundError:
         factory = None
     else:
         factory = uvloop.new_event_loop
-    with asyncio.Runner(loop_factory=factory) as runner:
-        runner.run(main)
+    # Loops take signals for themselves, and do not all give them back.
+    is_main = threading.current_thread() is threading.main_thread()
+    before = {each: signal.getsignal(each) for each in _SIGNALS} if is_main else {}
+    try:
+        with asyncio.Runner(loop_factory=factory) as runner:
+            runner.run(main)
+        if last is not None:
+            last()
+    finally:
+        for number, handler in before.items():
+            if handler is not None:  # else it was not set by Python
+                signal.signal(number, handler)

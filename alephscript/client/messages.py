@@ -14,6 +14,8 @@ from typing import Any, Generic, TypeVar
 import attrs
 import msgspec
 
+from alephscript.client.arguments import is_number, unfit
+
 __all__ = ["GAP", "Event", "Gap", "Progress", "Request"]
 
 P = TypeVar("P")
@@ -49,7 +51,12 @@ class Request(Generic[P]):
         Args:
             fraction: The share that is done, 0 to 1.
             message: One sentence for a person.
+
+        Raises:
+            ContractError: The fraction is no number.
         """
+        if not is_number(fraction):
+            raise unfit("progress", "fraction", f"a finite number, and not {fraction!r}")
         self.report({"fraction": float(fraction), "message": message})
 
     def time_remaining(self) -> float:

@@ -5,12 +5,15 @@ May go in: keeping them, bounded and in order. May not: whether they are kept at
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 
 from alephscript.client.dialects import Dialect
-from alephscript.errors import Overloaded
+from alephscript.errors import NotConnected, Overloaded, RequestError
 
 __all__ = ["OfflineBuffer"]
+
+logger = logging.getLogger("alephscript.client")
 
 
 class OfflineBuffer:
@@ -36,6 +39,19 @@ class OfflineBuffer:
         self._broadcasts.append((room, event, data))
 
     def flush(self, dialect: Dialect) -> None:
-        """Say what was kept; raises as `Dialect.broadcast`."""
+        """Say what was kept, as far as the link lasts; what the hub cannot take is dropped."""
         while self._broadcasts:
-            dialect.broadcast(*self._broadcasts.popleft())
+            room, event, data = self._broadcasts[0]
+            try:
+                dialect.broadcast(room, event, data)
+            except NotConnected:
+                return  # the rest waits for the next link
+            except RequestError as error:
+                logger.error(
+                    "%s, which waited for the link, was not said in %s (%s)",
+                    event,
+                    room,
+                    error.code,
+                    extra={"event": event, "room": room, "code": error.code},
+                )
+            self._broadcasts.popleft()

@@ -11,6 +11,7 @@ an asker gets of it (`answers`).
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,7 +19,7 @@ from alephscript.client import answers
 from alephscript.client.calls import Delivery
 from alephscript.client.declaring import Capability
 from alephscript.client.discovery import CapabilityStats
-from alephscript.client.jobs import Job, Lane
+from alephscript.client.jobs import Job, Lane, current_job
 from alephscript.client.session import HubSession
 from alephscript.client.worker import Worker
 from alephscript.diagnostics.tracing import Tracing
@@ -69,8 +70,9 @@ class Service:
         self._waiting = 0
         self._deadlines: Deadlines[Job] = Deadlines(self._expire)
         self._loop = asyncio.get_running_loop()  # kept: asking is a system call on some Pythons
-        self._worker = Worker(owner, tracing=tracing, end=self._end)
+        self._worker = Worker(owner, name=name, tracing=tracing, end=self._end)
         self._is_draining = False
+        self._drainers: set[object] = set()
         self._is_drained = asyncio.Event()  # set once: nothing is taken after that
 
     def __len__(self) -> int:
@@ -129,10 +131,23 @@ class Service:
             if job.ends_with_asker:
                 self._stop(job, Cancelled("the link to the hub is gone"))
 
+    def own_job(self) -> Job | None:
+        """Return the job of this service whose method is the caller, if it is one."""
+        job = current_job.get()
+        return job if job is not None and self._jobs.get(job.key) is job else None
+
     async def drain(self) -> None:
-        """Take nothing more, and wait until what was taken is done."""
+        """Take nothing more, and wait until what was taken is done.
+
+        A job that drains is not waited for: by itself it would be for ever, and two would wait for
+        each other.
+        """
         self._is_draining = True
-        if self._jobs:
+        job = self.own_job()
+        if job is not None:
+            self._drainers.add(job.key)
+            self._note_if_drained()
+        if len(self._jobs) > len(self._drainers):
             await self._is_drained.wait()
 
     async def close(self, *, spare: asyncio.Task[Any] | None = None) -> None:
@@ -166,8 +181,15 @@ class Service:
         self._worker.start(job)
 
     def _end(self, job: Job) -> None:
-        """Forget a job that ran, and give its room to those that have waited longest."""
+        """Forget a job that ran, and give its room away once its thread has ended, too."""
         self._forget(job)
+        if job.thread is None or not job.thread.is_left_running(
+            functools.partial(self._leave, job)
+        ):
+            self._leave(job)
+
+    def _leave(self, job: Job) -> None:
+        """Give the room of a job to those that have waited longest."""
         job.lane.running -= 1
         self._running -= 1
         while self._waiting and self._running < self._most:
@@ -208,7 +230,12 @@ class Service:
         job.is_over = True
         self._jobs.pop(job.key, None)
         self._deadlines.forget(job)
-        if self._is_draining and not self._jobs:
+        if self._is_draining:
+            self._drainers.discard(job.key)
+            self._note_if_drained()
+
+    def _note_if_drained(self) -> None:
+        if len(self._jobs) == len(self._drainers):
             self._is_drained.set()
 
 

@@ -47,20 +47,34 @@ def inspect_method(function: Callable[..., Any]) -> tuple[Any, bool, Any]:
     """
     if isinstance(function, staticmethod | classmethod) or not inspect.isfunction(function):
         raise DeclarationError(f"{function!r} is no method; decorate a def or async def")
-    if inspect.isgeneratorfunction(function):
+    if any(map(inspect.isgeneratorfunction, (function, inspect.unwrap(function)))):
         raise DeclarationError(
             f"{function.__qualname__} is a generator; return one result, or make it async"
         )
-    parameters = list(inspect.signature(function).parameters.values())[1:]
+    every = list(inspect.signature(function).parameters.values())
+    if every and every[0].kind is not inspect.Parameter.VAR_POSITIONAL:
+        own, *parameters = every
+        if own.kind not in _BY_PLACE:
+            raise DeclarationError(f"{function.__qualname__} takes no self")
+    elif every:
+        parameters = every
+    else:
+        raise DeclarationError(f"{function.__qualname__} takes no self")
+    argument = next((p for p in parameters if p.kind in _BY_PLACE), None)
+    if argument is None and any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        raise DeclarationError(
+            f"{function.__qualname__} takes *{parameters[0].name}, which does not tell whether it "
+            "takes a payload: name that; or give the decorator around it functools.wraps"
+        )
     required = [p for p in parameters if p.default is p.empty and p.kind not in _VARIADIC]
     if len(required) > 1 or any(p.kind is p.KEYWORD_ONLY for p in required):
         raise DeclarationError(f"{function.__qualname__} takes more than self and one argument")
     hints = _hints(function)
-    argument = next((p for p in parameters if p.kind not in _VARIADIC), None)
     annotation = hints.get(argument.name) if argument else None
     return annotation, argument is not None, hints.get("return")
 
 
+_BY_PLACE = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 

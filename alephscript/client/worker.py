@@ -15,21 +15,23 @@ import asyncio
 import contextlib
 import contextvars
 import functools
+import inspect
+import threading
 import types
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
 from typing import Any
 
-import anyio.to_thread
-
 from alephscript.client import answers
 from alephscript.client.answers import Outcome
+from alephscript.client.cancelling import cancel
 from alephscript.client.jobs import Job, current_job
 from alephscript.client.messages import Request
+from alephscript.client.threads import ThreadRun
 from alephscript.diagnostics.tracing import Tracing
 from alephscript.errors import CapabilityError, PayloadTooLarge
 
-__all__ = ["Worker", "in_thread"]
+__all__ = ["Worker"]
 
 _MOST_IN_A_ROW = 64
 """Jobs that run back to back before the common task yields to the event loop."""
@@ -48,17 +50,20 @@ class Worker:
 
     Args:
         owner: The object whose methods they are.
+        name: The owner's, for the log.
         tracing: What makes spans of runs, if anything does.
         end: Called with each job that has ended, before its answer goes out.
     """
 
     def __init__(
-        self, owner: object, *, tracing: Tracing | None, end: Callable[[Job], None]
+        self, owner: object, *, name: str, tracing: Tracing | None, end: Callable[[Job], None]
     ) -> None:
         self._owner = owner
+        self._name = name
         self._tracing = tracing
         self._end = end
         self._loop = asyncio.get_running_loop()  # kept: asking is a system call on some Pythons
+        self._thread = threading.get_ident()
         # Copied for each run: else a run would have the variables of the task, or of the job whose
         # end began it.
         self._context = contextvars.copy_context()
@@ -85,11 +90,7 @@ class Worker:
             spare: The task that closes, which may be one of them.
         """
         self._ready.clear()
-        tasks = self._tasks - {spare}
-        for task in tasks:
-            task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
+        await cancel(self._tasks - {spare}, self._name)
 
     # Tasks
 
@@ -191,13 +192,12 @@ class Worker:
                     arguments = (self._request(job, payload),)
                 elif capability.takes_payload:
                     arguments = (payload,)
-                if capability.streams:
+                if capability.wrapped or capability.blocking:
+                    outcome = await _call(job, method, arguments)
+                elif capability.streams:
                     outcome = await _stream(job, method(*arguments))
                 else:
-                    if capability.blocking:
-                        result = await in_thread(method, *arguments)
-                    else:
-                        result = await method(*arguments)
+                    result = await method(*arguments)
                     outcome = answers.write_result(capability, result)
         except BaseException as exc:  # noqa: BLE001 - raised again if it is nobody's failure
             outcome = answers.write_failure(job, exc)
@@ -212,9 +212,16 @@ class Worker:
     def _request(self, job: Job, payload: Any) -> Request[Any]:
         request = job.request
 
-        def report(progress: Mapping[str, Any]) -> None:
+        def send(progress: Mapping[str, Any]) -> None:
             if not job.is_over:
                 job.session.dialect.report_progress(request, progress)
+
+        def report(progress: Mapping[str, Any]) -> None:
+            if threading.get_ident() == self._thread:
+                send(progress)
+            else:  # a plain method's: links belong to the loop, which sleeps unless it is woken
+                with contextlib.suppress(RuntimeError):  # the loop has ended
+                    self._loop.call_soon_threadsafe(send, progress)
 
         return Request(
             payload,
@@ -228,9 +235,20 @@ class Worker:
         )
 
 
-async def in_thread(function: Callable[..., Any], *args: Any) -> Any:
-    """Call a plain function in a worker thread; a thread that is cancelled is left alone."""
-    return await anyio.to_thread.run_sync(function, *args, abandon_on_cancel=True)
+async def _call(job: Job, method: Callable[..., Any], arguments: tuple[Any, ...]) -> Outcome:
+    """Call a method that may return what it likes: a plain one, or one in another decorator."""
+    capability = job.lane.capability
+    result: Any
+    if capability.blocking:
+        job.thread = ThreadRun(method, *arguments)
+        result = await job.thread.result()
+    else:
+        result = method(*arguments)
+    while inspect.isawaitable(result):
+        result = await result
+    if isinstance(result, AsyncGenerator):
+        return await _stream(job, result)
+    return answers.write_result(capability, result)
 
 
 async def _stream(job: Job, parts: AsyncGenerator[Any, None]) -> Outcome:

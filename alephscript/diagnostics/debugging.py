@@ -35,16 +35,17 @@ from alephscript.links.transport import Link, Receiver, Transport
 from alephscript.protocol import packets
 from alephscript.protocol.json import parse_json
 from alephscript.protocol.packets import Kind
+from alephscript.protocol.text import printable
 
 __all__ = [
     "END",
     "IN",
+    "LONGEST",
     "OUT",
     "TOPICS",
     "VARIABLE",
     "UnknownTopic",
     "Wire",
-    "printable",
     "printer",
     "topics",
     "watch_links",
@@ -58,7 +59,7 @@ IN, OUT, END = "←", "→", "✗"
 _COLOURS = {IN: "\x1b[32m", OUT: "\x1b[33m", END: "\x1b[31m"}
 _DIM, _PLAIN = "\x1b[2m", "\x1b[0m"
 
-_LONGEST = 128
+LONGEST = 128
 """Characters shown of a name that nobody has checked."""
 
 
@@ -104,7 +105,7 @@ class Wire:
     """
 
     def __init__(self, local: str, *, payloads: bool) -> None:
-        self._local = printable(local)
+        self._local = printable(local, LONGEST)
         self._payloads = payloads
         self._put = printer("wire")
 
@@ -126,12 +127,12 @@ class Wire:
         if payload and kind is not Kind.CONNECT:
             words.append(f"{len(payload)} B")
             if self._payloads:
-                words.append(printable(payload.decode(errors="replace"), None))
-        self._put(arrow, f"{self._local} {arrow} {printable(peer)} {' '.join(words)}")
+                words.append(printable(payload.decode(errors="replace")))
+        self._put(arrow, f"{self._local} {arrow} {printable(peer, LONGEST)} {' '.join(words)}")
 
     def end(self, peer: str, reason: str) -> None:
         """Show that a link was refused or lost, and why."""
-        self._put(END, f"{self._local} {END} {printable(peer)} {printable(reason, None)}")
+        self._put(END, f"{self._local} {END} {printable(peer, LONGEST)} {printable(reason)}")
 
 
 class _WatchedTransport:
@@ -203,20 +204,7 @@ def _event(payload: bytes) -> str:
         name = parse_json(bytes(packets.split_values(payload)[0]))
     except (RequestError, IndexError):
         name = None
-    return printable(name) if isinstance(name, str) else "?"
-
-
-def printable(text: str, most: int | None = _LONGEST) -> str:
-    """Escape what a terminal would obey: peers choose their own names.
-
-    Args:
-        text: Any text.
-        most: The characters of it that are kept, None for all.
-    """
-    kept = text[:most]
-    if kept.isprintable():
-        return kept
-    return "".join(each if each.isprintable() else f"\\u{ord(each):04x}" for each in kept)
+    return printable(name, LONGEST) if isinstance(name, str) else "?"
 
 
 def printer(topic: str) -> Callable[[str, str], None]:

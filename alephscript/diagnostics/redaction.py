@@ -3,15 +3,21 @@
 An exception's text quotes what it failed on: a payload, a token, an address with a password
 (decision 0026).
 
-May go in: what takes texts out of what is logged. May not: what is logged, and when.
+May go in: what takes texts out of what is logged, which exceptions are nobody's to log. May not:
+what is logged, and when.
 """
 
 from __future__ import annotations
 
-__all__ = ["redacted"]
+__all__ = ["ends_program", "redacted"]
 
 _DEEPEST = 16
 """Links of a chain of exceptions, and levels of groups, that are followed."""
+
+
+def ends_program(exc: BaseException) -> bool:
+    """Return whether an exception is meant to end the program, so that no handler may keep it."""
+    return isinstance(exc, KeyboardInterrupt | SystemExit)
 
 
 def redacted(exc: BaseException) -> Exception:

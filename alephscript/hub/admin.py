@@ -72,11 +72,15 @@ class Admin:
     def received(self, sid: str, ack: int | None, payload: bytes) -> None:
         """Ignore a command: nothing can be done from here."""
 
-    def acknowledged(self, sid: str, ack: int | None, payload: bytes) -> None:
+    def acknowledged(self, sid: str, ack: int | None, payload: bytes) -> bool:  # noqa: ARG002 - a protocol's
         """Ignore an acknowledgement: nothing here asks for one."""
+        return False
 
     def refused(self, sid: str, ack: int | None, error: RequestError) -> None:
         """Ignore what cannot be read."""
+
+    def dropped(self, event: str, reason: str) -> None:
+        """Ignore what is not taken."""
 
     def close(self) -> None:
         """Stop watching."""

@@ -7,14 +7,17 @@ decided where the question is asked (`joining`, `http`, `sockets`).
 from __future__ import annotations
 
 import inspect
+import ipaddress
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from alephscript.diagnostics.redaction import redacted
 from alephscript.mesh.access import Access, Handshake, Identity, Refusal
+from alephscript.protocol.text import has_controls
 
-__all__ = ["Admit", "identify", "make_admission"]
+__all__ = ["Admit", "identify", "is_loopback", "make_admission"]
 
 logger = logging.getLogger("alephscript.hub")
 
@@ -22,7 +25,22 @@ Admit = Callable[[Mapping[str, str]], str | None]
 """Says why a request is not taken, by its headers (lower-case names); None if it is taken."""
 
 
-def make_admission(origins: Sequence[str] | str, hosts: Sequence[str] | None) -> Admit:
+_LONGEST_SHOWN = 200
+"""Characters of a refused header that are logged."""
+
+_MOST_REFUSED = 100
+"""Origins and hosts whose refusal is logged, once each."""
+
+_PORTS = {"http": 80, "https": 443}
+
+
+def make_admission(
+    origins: Sequence[str] | str,
+    hosts: Sequence[str] | None,
+    *,
+    is_private: bool = True,
+    is_on_loopback: bool = False,
+) -> Admit:
     """Make the rule that takes requests of no browser, of the hub's own pages, and of ``origins``.
 
     Args:
@@ -30,30 +48,115 @@ def make_admission(origins: Sequence[str] | str, hosts: Sequence[str] | None) ->
         hosts: The names that the hub goes by, without a port; None for any. A hub without an
             `Access` has to look, since any website can give its own name this machine's address
             (DNS rebinding; decision 0029).
+        is_private: Whether only programs on this machine can ask. Beyond, the machine has
+            addresses that the hub need not know: any IP address is taken for its own, and from
+            programs that are no browsers a name without a dot, which no website has.
+        is_on_loopback: Whether the hub listens on loopback: pages that are served from there, by
+            programs on the same machine, are taken, too.
     """
     allowed = {origins} if isinstance(origins, str) else set(origins)
     known = None if hosts is None else {host.lower() for host in hosts}
+    refused: set[str] = set()
+
+    def log_once(what: str, value: str, option: str) -> None:
+        """Log what was refused, and how it is let in: who operates the hub sees no browser's."""
+        if value not in refused and len(refused) < _MOST_REFUSED:
+            refused.add(value)
+            logger.warning(
+                "refused a page: its %s is %r; %s adds one",
+                what,
+                value[:_LONGEST_SHOWN],
+                option,
+                extra={"header": what, "value": value[:_LONGEST_SHOWN]},
+            )
 
     def admit(headers: Mapping[str, str]) -> str | None:
         # Headers of proxies say nothing: anybody can send them.
         origin, host = headers.get("origin"), headers.get("host")
-        if known is not None and host is not None and _without_port(host) not in known:
-            return "this hub goes by another name; allowed_hosts (--allowed-host) adds one"
+        if known is not None and host is not None:
+            name = _without_port(host)
+            is_own = name in known or (
+                not is_private and (_is_address(name) or (origin is None and "." not in name))
+            )
+            if not is_own:
+                log_once("Host", host, "allowed_hosts (--allowed-host)")
+                return "this hub goes by another name; allowed_hosts (--allowed-host) adds one"
         if (
             origin is None
             or "*" in allowed
             or origin in allowed
-            or (host is not None and origin in (f"http://{host}", f"https://{host}"))
+            or (host is not None and _is_own(origin, host))
+            or (is_on_loopback and _is_local(origin, host))
         ):
             return None
+        log_once("Origin", origin, "cors_origins (--cors-origin)")
         return "not from that origin; cors_origins (--cors-origin) adds one"
 
     return admit
 
 
+def _is_own(origin: str, host: str) -> bool:
+    """Whether a page is of the same host and port as a request; usual ports may be left out."""
+    if origin in (f"http://{host}", f"https://{host}"):
+        return True
+    parts = _split_origin(origin)
+    if parts is None:
+        return False
+    scheme, name, port = parts
+    asked = _split_origin(f"{scheme}://{host}")
+    return asked is not None and asked[1:] == (name, port)
+
+
+def _is_local(origin: str, host: str | None) -> bool:
+    """Whether a page of this machine asks for this machine, both by a name that nobody can give."""
+    parts = _split_origin(origin)
+    return (
+        parts is not None
+        and is_loopback(parts[1])
+        and (host is None or is_loopback(_without_port(host)))
+    )
+
+
+def _split_origin(origin: str) -> tuple[str, str, int] | None:
+    """Split an origin into scheme, name and port; None if it is no origin of a web page."""
+    try:
+        url = urlsplit(origin)
+        port = url.port
+    except ValueError:
+        return None
+    name = url.hostname
+    if (
+        name is None
+        or url.scheme not in _PORTS
+        or origin.lower() != f"{url.scheme}://{url.netloc}".lower()
+    ):
+        return None
+    if "@" in url.netloc:
+        return None
+    return url.scheme, name, _PORTS[url.scheme] if port is None else port
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a name or an address is this machine's own, whoever asks."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def _without_port(host: str) -> str:
     name, _, port = host.rpartition(":")
     return (name if name and port.isdecimal() else host).strip("[]").lower()
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 async def identify(access: Access, auth: Any, handshake: Handshake) -> Identity | Refusal:
@@ -78,7 +181,10 @@ async def identify(access: Access, auth: Any, handshake: Handshake) -> Identity 
 async def _authenticate(access: Access, auth: Any, handshake: Handshake) -> Identity | Refusal:
     try:
         verdict = access.authenticate(auth, handshake)
-        return await verdict if inspect.isawaitable(verdict) else verdict
+        if inspect.isawaitable(verdict):
+            verdict = await verdict
+        # A proven name is shown before, and in place of, the one that is registered.
+        is_fit = not (isinstance(verdict, Identity) and has_controls(verdict.usuario or ""))
     except Exception as exc:
         name = type(access).__name__
         logger.error(
@@ -88,3 +194,4 @@ async def _authenticate(access: Access, auth: Any, handshake: Handshake) -> Iden
             extra={"access": name, "namespace": handshake.namespace},
         )
         return Refusal()
+    return verdict if is_fit else Refusal()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, Protocol
@@ -40,6 +41,8 @@ from alephscript.protocol.packets import Kind
 from alephscript.protocol.websocket import write_text_frame
 
 __all__ = ["Carrier", "ClusterPort"]
+
+logger = logging.getLogger("alephscript.hub")
 
 
 class ClusterPort(Protocol):
@@ -88,6 +91,7 @@ class Carrier:
         self._event_head = packets.packet_head(Kind.EVENT, mesh.namespace)
         self._ack_head = packets.packet_head(Kind.ACK, mesh.namespace)
         mesh.requests.remaining = self._deadlines.remaining  # (decision 0019)
+        mesh.drops.report = self._report_drop
 
     # Packets
 
@@ -112,26 +116,43 @@ class Carrier:
         else:
             self.carry(self.mesh.received(sid, name, args, ack))
 
-    def acknowledged(self, sid: str, ack: int | None, payload: bytes) -> None:
+    def acknowledged(self, sid: str, ack: int | None, payload: bytes) -> bool:
         """Handle a client's acknowledgement; see `Namespace`."""
         if ack is None:
-            return
+            return False
         try:
             values = packets.split_values(payload)
         except RequestError as error:
             # The request ends all the same: its asker gets the error for an answer.
             values = [msgspec.Raw(_encode(error.answer()))]
-        self.carry(self.mesh.acknowledged(sid, ack, values))
+        effects = self.mesh.acknowledged(sid, ack, values)
+        self.carry(effects)
+        return effects != []
 
     def refused(self, sid: str, ack: int | None, error: RequestError) -> None:
         """Answer an event that is not taken; see `Namespace`."""
         self.carry(self.mesh.refused(sid, ack, error))
+
+    def dropped(self, event: str, reason: str) -> None:
+        """Count what is not taken and told nobody; see `Namespace`."""
+        self.mesh.drops.count(event, reason)
+
+    def _report_drop(self, event: str, reason: str) -> None:
+        """Log a name that is seen for the first time: counts tell the rest."""
+        namespace = self.mesh.namespace
+        logger.warning(
+            "an event %r was dropped (%s), its sender not told; GET /mesh counts such events",
+            event,
+            reason,
+            extra={"event": event, "reason": reason, "namespace": namespace},
+        )
 
     def close(self) -> None:
         """Forget all deadlines; see `Namespace`."""
         self._deadlines.close()
         if self._resumption is not None:
             self._resumption.cancel()
+            self.mesh.resumed()  # nobody is left who could be told anything
         self._opened_at.clear()
         if self._tracing is not None:
             self._tracing.close()

@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import Counter
+from collections import Counter, deque
 from typing import Protocol
 
 from alephscript.errors import Overloaded
@@ -34,6 +34,10 @@ _LAST_POLL_SECONDS = 1.0
 
 _LONGEST_REASON = 40
 """Characters; a close frame takes 123 bytes."""
+
+_FRAME_CREDIT = 5_000
+"""Packets that are no events, control frames and fragments that a client may send a second, and as
+many at once; answers that were asked for cost nothing. Honest ones are rare."""
 
 _POLL_MESSAGES = 16
 """A python-engineio client drops a body of more messages than this, all of it (decision 0007)."""
@@ -107,12 +111,13 @@ class Connection:
         heard_at: When the client last answered a ping, in the loop's time.
         opened_at: When the connection was opened, seconds since 1970.
         handshake: How the connection came about, where an `Access` asks that.
-        joining: The namespaces whose `Access` is deciding about the client just now.
     """
 
     __slots__ = (
         "_credit",
         "_credited_at",
+        "_frame_credit",
+        "_framed_at",
         "_frames",
         "_host",
         "_is_doomed",
@@ -122,7 +127,6 @@ class Connection:
         "handshake",
         "heard_at",
         "id",
-        "joining",
         "opened_at",
         "sids",
     )
@@ -130,7 +134,6 @@ class Connection:
     def __init__(self, host: Host, connection_id: str, handshake: Handshake | None) -> None:
         self.id = connection_id
         self.handshake = handshake
-        self.joining: frozenset[str] = frozenset()
         self.sids: dict[str, str] = {}
         self.closed = False
         self.heard_at = 0.0
@@ -138,7 +141,9 @@ class Connection:
         self._host = host
         self._credit = host.limits.events_per_second * 2  # events that may come at once
         self._credited_at = time.monotonic()
-        self._polling: _Polling | None = _Polling()
+        self._frame_credit = _FRAME_CREDIT
+        self._framed_at = self._credited_at
+        self._polling: _Polling | None = _Polling(host.limits.message_bytes)
         self._websocket: WebSocket | None = None
         self._frames: list[bytes] = []
         self._is_doomed = False  # to be closed on the next turn of the loop
@@ -202,7 +207,7 @@ class Connection:
 
     # From the client
 
-    def receive(self, message: bytes) -> None:
+    def receive(self, message: bytes) -> None:  # noqa: C901 - hot: no further call a packet
         """Handle one Engine.IO message; an invalid one closes the connection."""
         if self.closed:
             return  # the message came in one segment with a goodbye; a CONNECT would stay for ever
@@ -212,7 +217,8 @@ class Connection:
             self.close("its message is too large")
             return
         if message[:1] != packets.MESSAGE:
-            self._receive_engine_message(message)
+            if self.spend(1):
+                self._receive_engine_message(message)
             return
         try:
             kind, namespace, ack, payload = packets.parse_packet(message)
@@ -221,9 +227,11 @@ class Connection:
             return
         sid = self.sids.get(namespace)
         if sid is None or (kind is not _EVENT and kind is not _ACK):
-            host.control(self, kind, namespace, ack, payload)
+            if self.spend(1):
+                host.control(self, kind, namespace, ack, payload)
         elif kind is _ACK:
-            host.namespaces[namespace].acknowledged(sid, ack, payload)
+            if not host.namespaces[namespace].acknowledged(sid, ack, payload):
+                self.spend(1)
         else:
             # Counted down, so that time is asked for only when the credit is used up.
             self._credit -= 1
@@ -243,9 +251,29 @@ class Connection:
             else:
                 self.close("a ping carries no text")
         elif kind == packets.CLOSE:
+            self.probe()  # a poll that waits gets a noop, as Engine.IO's conformance suite wants
             self.close("the client closed it")
         elif kind not in (packets.UPGRADE, packets.NOOP):
             self.close(f"no Engine.IO message begins with {kind!r}")
+
+    def spend(self, packets: int) -> bool:
+        """Count packets and frames that are no events; too many end the connection.
+
+        Returns:
+            Whether the connection goes on.
+        """
+        self._frame_credit -= packets
+        if self._frame_credit >= 0:
+            return True
+        now = time.monotonic()
+        earned = int((now - self._framed_at) * _FRAME_CREDIT)
+        if earned > 0:
+            self._frame_credit = min(self._frame_credit + earned, _FRAME_CREDIT)
+            self._framed_at = now
+        if self._frame_credit < 0:
+            self._host.refusals["events_per_second"] += 1
+            self.close("it sends too many packets a second")
+        return not self.closed
 
     def _earn_credit(self) -> bool:
         """Take the credit of the time that has passed; say whether it is enough for one event."""
@@ -346,6 +374,9 @@ class Connection:
 class _Polling:
     """The transport of a client that polls: messages wait for its next poll, or a poll for them.
 
+    Args:
+        max_bytes: The bytes of an answer, unless its only message is larger.
+
     Invariant: `size` is the sum of the bytes of `messages`. While a poll waits, there are
     `messages` only until the next `flush`, or while they are held.
 
@@ -354,10 +385,11 @@ class _Polling:
         size: Their bytes.
     """
 
-    __slots__ = ("_is_held", "_waiting_poll", "messages", "size")
+    __slots__ = ("_is_held", "_max_bytes", "_waiting_poll", "messages", "size")
 
-    def __init__(self) -> None:
-        self.messages: list[bytes] = []
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self.messages: deque[bytes] = deque()
         self.size = 0
         self._waiting_poll: asyncio.Future[bytes] | None = None
         self._is_held = False
@@ -402,11 +434,11 @@ class _Polling:
     def end(self) -> list[bytes]:
         """Answer the poll that waits, and give back the messages that are left."""
         self._answer(otherwise=packets.NOOP)
-        return self.messages
+        return list(self.messages)
 
     def close(self) -> None:
         """Answer the poll that waits with a goodbye, and forget the messages."""
-        self.messages = []
+        self.messages.clear()
         self.size = 0
         self._answer(otherwise=packets.CLOSE)
 
@@ -418,6 +450,12 @@ class _Polling:
 
     def _take(self) -> bytes:
         """Take what one body may hold; the next poll comes at once for the rest."""
-        body, self.messages = self.messages[:_POLL_MESSAGES], self.messages[_POLL_MESSAGES:]
-        self.size = sum(map(len, self.messages))
+        messages, size = self.messages, 0
+        body: list[bytes] = []
+        while messages and len(body) < _POLL_MESSAGES:
+            size += len(messages[0]) + 1
+            if body and size > self._max_bytes:
+                break
+            body.append(messages.popleft())
+            self.size -= len(body[-1])
         return packets.join_polling(body)

@@ -26,6 +26,7 @@ from alephscript.mesh.federation import Federation
 from alephscript.mesh.mesh import Mesh
 from alephscript.protocol import packets
 from alephscript.protocol.packets import ProtocolError
+from alephscript.protocol.text import printable
 
 __all__ = ["WatchedConnection", "find_inputs", "watch_connections", "watch_mesh"]
 
@@ -179,11 +180,12 @@ class _WatchedMachine:
             return f"{field} {value}"
         if not self._payloads:
             return "…"
-        return debugging.printable(msgspec.json.encode(value, enc_hook=str).decode(), None)
+        return printable(msgspec.json.encode(value, enc_hook=str).decode())
 
     def _name(self, text: str) -> str:
         """Return the name of a peer in place of its socket id; other text as it is."""
         peer = self._mesh.rooms.peers.get(text)
         if peer is None:
-            return debugging.printable(text)
-        return debugging.printable(peer.name if peer.registration else peer.engine_id[:8])
+            return printable(text, debugging.LONGEST)
+        name = peer.name if peer.registration else peer.engine_id[:8]
+        return printable(name, debugging.LONGEST)

@@ -162,6 +162,7 @@ class Engine:
                     "clients": carrier.mesh.clients,
                     "in_flight": len(carrier.mesh.requests),
                     "late_answers": carrier.mesh.late_answers,
+                    "dropped": carrier.mesh.drops.snapshot(),
                     "capabilities": carrier.meter.snapshot(),
                 }
                 for namespace, carrier in self.carriers.items()

@@ -21,6 +21,7 @@ from alephscript.hub.admission import Admit, identify
 from alephscript.hub.connection import Connection
 from alephscript.hub.engine import Engine
 from alephscript.hub.pages import Headers, MeshPage
+from alephscript.hub.sockets.lobby import Arrival
 from alephscript.mesh.access import Handshake, Identity
 from alephscript.protocol import packets
 from alephscript.protocol.packets import ProtocolError
@@ -75,6 +76,13 @@ class HubApp:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
+        arrival: Arrival = scope["state"]["arrival"]
+        try:
+            await self._answer(scope, receive, send, arrival)
+        finally:
+            arrival.rest()
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, arrival: Arrival) -> None:
         headers = {
             name.decode("latin-1").lower(): value.decode("latin-1")
             for name, value in scope["headers"]
@@ -87,9 +95,11 @@ class HubApp:
                 await _send(send, *page)
                 return
         if scope["path"].rstrip("/") != "/socket.io":
+            arrival.pause()
             status, kind, body = await self._page(scope, headers, refusal)
+            arrival.resume()
         elif refusal is None:
-            status, kind, body = await self._polling(scope, receive, headers)
+            status, kind, body = await self._polling(scope, receive, headers, arrival)
         else:
             status, kind, body = _refuse(_FORBIDDEN)
         answer = [(b"content-type", kind), (b"cache-control", b"no-store")]
@@ -141,19 +151,26 @@ class HubApp:
             return False
         return isinstance(verdict, Identity)
 
-    async def _polling(self, scope: Scope, receive: Receive, headers: Mapping[str, str]) -> Reply:
+    async def _polling(
+        self, scope: Scope, receive: Receive, headers: Mapping[str, str], arrival: Arrival
+    ) -> Reply:
         if scope["method"] == "OPTIONS":
             return 204, _TEXT, b""
         connection = self._find_connection(scope, headers)
         if not isinstance(connection, Connection):
             return _refuse(connection)
+        arrival.session = connection
         try:
             if scope["method"] == "GET":
                 wait = self._engine.ping_interval + self._engine.ping_timeout
-                return 200, _TEXT, await connection.poll(wait)
+                arrival.is_polling = True
+                arrival.pause()
+                body = await connection.poll(wait)
+                arrival.resume()
+                return 200, _TEXT, body
             body = await _body(receive, self._engine.limits.message_bytes)
             for message in packets.split_polling(body):
-                connection.receive(message)
+                connection.receive(message)  # a closed one takes nothing
         except (ProtocolError, PayloadTooLarge) as error:
             if isinstance(error, PayloadTooLarge):
                 self._engine.refusals["message_bytes"] += 1
@@ -173,7 +190,10 @@ class HubApp:
         if scope["method"] not in ("GET", "POST"):
             return _BAD_REQUEST
         if "sid" in query:
-            return self._engine.connections.get(query["sid"][0], _UNKNOWN_SID)
+            connection = self._engine.connections.get(query["sid"][0])
+            if connection is None:
+                return _UNKNOWN_SID
+            return _BAD_REQUEST if connection.upgraded else connection
         if scope["method"] == "POST":
             return _BAD_REQUEST
         if self._engine.is_full:
@@ -221,6 +241,8 @@ async def _body(receive: Receive, most: int) -> bytes:
     body = bytearray()
     while True:
         event = await receive()
+        if event["type"] == "http.disconnect":
+            raise ProtocolError("its request broke off")
         body += event.get("body", b"")
         if len(body) > most:
             raise PayloadTooLarge(f"a body is at most {most} bytes")

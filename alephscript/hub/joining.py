@@ -23,7 +23,8 @@ from alephscript.hub.namespace import Namespace
 from alephscript.links.deadlines import Deadlines
 from alephscript.mesh.access import Access, Handshake, Identity, Refusal
 from alephscript.protocol import packets
-from alephscript.protocol.json import parse_json
+from alephscript.protocol.events import HubEvent, parse_room_message
+from alephscript.protocol.json import parse_json, write_json
 from alephscript.protocol.packets import Kind
 
 __all__ = ["Entrance"]
@@ -51,8 +52,10 @@ class Entrance:
         self._namespaces = namespaces
         self._access = access
         self._refusals = refusals
-        self._decisions: set[asyncio.Task[None]] = set()  # a loop keeps no task alive
-        self._expiries: Deadlines[Connection] = Deadlines(_expire)
+        self._decisions: dict[tuple[str, str], asyncio.Task[None]] = {}  # by client, namespace
+        # Each identity has its own end: one that lasts longer, shown for another namespace, does
+        # not prolong it.
+        self._expiries: Deadlines[tuple[Connection, str]] = Deadlines(_expire)
 
     def control(
         self, connection: Connection, kind: Kind, namespace: str, ack: int | None, payload: bytes
@@ -63,29 +66,38 @@ class Entrance:
             # A client that is not joined there gets no answer, as from stock hubs.
             if kind is Kind.CONNECT:
                 self._connect(connection, namespace, payload)
+            elif kind is Kind.DISCONNECT:
+                self._withdraw((connection.id, namespace))
+            elif kind is Kind.EVENT and namespace in self._namespaces:
+                self._namespaces[namespace].dropped("", "not_joined")
             return
         joined = self._namespaces[namespace]
         if kind is Kind.DISCONNECT:
             del connection.sids[namespace]
+            self._expiries.forget((connection, namespace))
             joined.left(sid)
         elif kind is Kind.BINARY_EVENT:
-            error = InvalidPayload("binary payloads are not accepted; send JSON")
-            joined.refused(sid, ack, error)
+            joined.dropped(_event_name(payload), "binary")
+            if ack is not None:
+                error = InvalidPayload("binary payloads are not accepted; send JSON")
+                joined.refused(sid, ack, error)
         elif kind is Kind.BINARY_ACK:
-            joined.acknowledged(sid, ack, b"[]")
+            # No success: the asker would take what is left of the answer for the whole.
+            error = InvalidPayload("the answer has binary parts, which are not accepted")
+            joined.acknowledged(sid, ack, write_json([error.answer()]))
         elif kind is Kind.CONNECT_ERROR:
             connection.close("a client sends no CONNECT_ERROR")
 
     def leave_all(self, connection: Connection) -> None:
         """Take a connection that has ended out of all namespaces."""
-        self._expiries.forget(connection)
         for namespace, sid in connection.sids.items():
+            self._expiries.forget((connection, namespace))
             self._namespaces[namespace].left(sid)
         connection.sids.clear()
 
     def close(self) -> None:
         """End the decisions that are still open, and forget when identities expire."""
-        for task in self._decisions:
+        for task in self._decisions.values():
             task.cancel()
         self._expiries.close()
 
@@ -93,18 +105,26 @@ class Entrance:
         namespace = self._namespaces.get(name)
         if namespace is None:
             _refuse(connection, name, "Invalid namespace")
-        elif name in connection.joining:
-            pass
         elif self._access is None:
             self._join(connection, name, namespace, None)
         else:
             assert connection.handshake is not None  # always given where there is an `Access`
             handshake = attrs.evolve(connection.handshake, namespace=name)
-            connection.joining |= {name}
+            key = (connection.id, name)
+            self._withdraw(key)  # the client has thought better of it, with other credentials
             decision = self._decide(connection, namespace, self._access, payload, handshake)
-            task = asyncio.get_running_loop().create_task(decision)
-            self._decisions.add(task)
-            task.add_done_callback(self._decisions.discard)
+            task = self._decisions[key] = asyncio.get_running_loop().create_task(decision)
+            task.add_done_callback(lambda _: self._forget_decision(key, task))
+
+    def _withdraw(self, key: tuple[str, str]) -> None:
+        """End a decision that is open, without a verdict; none open is no error."""
+        task = self._decisions.pop(key, None)
+        if task is not None:
+            task.cancel()
+
+    def _forget_decision(self, key: tuple[str, str], task: asyncio.Task[None]) -> None:
+        if self._decisions.get(key) is task:
+            del self._decisions[key]
 
     async def _decide(
         self,
@@ -122,9 +142,10 @@ class Entrance:
         else:
             verdict = await identify(access, auth, handshake)
         name = handshake.namespace
-        connection.joining -= {name}
-        if connection.closed:
-            return
+        if connection.closed or self._decisions.get((connection.id, name)) is not (
+            asyncio.current_task()
+        ):
+            return  # nobody waits for this any more, though the rule went on
         if isinstance(verdict, Refusal):
             _refuse(connection, name, verdict.reason)
             self._refusals["unauthorized"] += 1
@@ -133,7 +154,8 @@ class Entrance:
             return
         self._join(connection, name, namespace, verdict)
         if verdict.expires_at is not None:
-            self._expiries.set(connection, max(0.0, verdict.expires_at - time.time()))
+            left = max(0.0, verdict.expires_at - time.time())
+            self._expiries.set((connection, name), left)
 
     def _join(
         self,
@@ -153,5 +175,17 @@ def _refuse(connection: Connection, namespace: str, reason: str) -> None:
     connection.send(packets.write_packet(Kind.CONNECT_ERROR, namespace, payload=refusal))
 
 
-def _expire(connection: Connection) -> None:
+def _event_name(payload: bytes) -> str:
+    """Read which event somebody meant: of a ROOM_MESSAGE, the event inside; empty if none."""
+    try:
+        name, args = packets.split_event(payload)
+        if name == HubEvent.ROOM_MESSAGE and args:
+            name = parse_room_message(args[0]).event
+    except RequestError:
+        return ""
+    return name if isinstance(name, str) else ""
+
+
+def _expire(key: tuple[Connection, str]) -> None:
+    connection, _ = key
     connection.close("its identity has expired")

@@ -71,7 +71,14 @@ class _Collector:
             "How long requests were open.",
             labels=["namespace", "capability"],
         )
+        dropped = CounterMetricFamily(
+            "alephscript_dropped",
+            "Events that were not taken, and whose senders wanted no answer that would say so.",
+            labels=["namespace", "event", "reason"],
+        )
         for namespace, about in snapshot["namespaces"].items():
+            for each in about["dropped"]:
+                dropped.add_metric([namespace, each["event"], each["reason"]], each["count"])
             clients.add_metric([namespace], about["clients"])
             in_flight.add_metric([namespace], about["in_flight"])
             late.add_metric([namespace], about["late_answers"])
@@ -84,4 +91,4 @@ class _Collector:
                     for bound, count in each["seconds"]["buckets"]
                 ]
                 seconds.add_metric(labels, buckets, sum_value=each["seconds"]["sum"])
-        yield from (refusals, clients, in_flight, late, ended, seconds)
+        yield from (refusals, clients, in_flight, late, ended, seconds, dropped)

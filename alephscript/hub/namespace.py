@@ -61,12 +61,25 @@ class Namespace(Protocol):
         """
         ...
 
-    def acknowledged(self, sid: str, ack: int | None, payload: bytes) -> None:
-        """Handle a client's acknowledgement; the arguments are those of `received`."""
+    def acknowledged(self, sid: str, ack: int | None, payload: bytes) -> bool:
+        """Handle a client's acknowledgement; the arguments are those of `received`.
+
+        Returns:
+            Whether it was waited for.
+        """
         ...
 
     def refused(self, sid: str, ack: int | None, error: RequestError) -> None:
         """Answer an event that is not taken with an error."""
+        ...
+
+    def dropped(self, event: str, reason: str) -> None:
+        """Count an event that is not taken and whose sender hears nothing of that.
+
+        Args:
+            event: The event's name as it came; empty if it cannot be read.
+            reason: A word for what is wrong.
+        """
         ...
 
     def close(self) -> None:

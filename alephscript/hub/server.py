@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
-import re
 import secrets
 import socket
 import ssl
@@ -20,11 +18,13 @@ from typing import TYPE_CHECKING, Any, Self
 
 from alephscript.errors import AlephScriptError, StateError
 from alephscript.hub.admin import Admin
-from alephscript.hub.admission import make_admission
+from alephscript.hub.admission import is_loopback, make_admission
 from alephscript.hub.debugging import watch_connections
 from alephscript.hub.engine import Engine
 from alephscript.hub.http import HubApp
 from alephscript.hub.pages import MeshPage
+from alephscript.hub.sockets.listening import Listener, counted, raise_descriptor_limit
+from alephscript.hub.sockets.lobby import Arrival, Lobby
 from alephscript.mesh.access import Access
 from alephscript.mesh.budget import Budget
 from alephscript.mesh.limits import DEFAULT_LIMITS, Limits
@@ -65,9 +65,10 @@ class Hub:
         tls: Certificate and key (``ssl.SSLContext.load_cert_chain``); None serves plain HTTP.
         default_timeout: Seconds that a request may take when its asker names no timeout.
         require_subscription: Whether an asker has to be in the room that it asks.
-        cors_origins: Browser origins that may connect besides the hub's own; ``"*"`` for all.
+        cors_origins: Browser origins that may connect besides the hub's own, and, to a hub on
+            loopback, besides those of pages that are served from loopback; ``"*"`` for all.
         allowed_hosts: Names that the hub goes by besides loopback's: for a hub without ``access``
-            behind a proxy.
+            behind a proxy, or with a name of its own.
         ping_interval: Seconds between heartbeats.
         ping_timeout: Seconds that a client may take to answer a heartbeat.
         limits: How much one client may take of the hub.
@@ -111,9 +112,12 @@ class Hub:
         self._insecure = insecure
         self._access = access
         self._tls = tls
-        self._is_private = access is None and _is_loopback(host)
+        self._is_private = access is None and is_loopback(host)
         self._admit = make_admission(
-            cors_origins, [*_LOOPBACK, host, *allowed_hosts] if self._is_private else None
+            cors_origins,
+            [*_LOOPBACK, host, *allowed_hosts] if access is None else None,
+            is_private=self._is_private,
+            is_on_loopback=is_loopback(host),
         )
         budget = Budget(limits)
         self._engine = Engine(
@@ -143,9 +147,11 @@ class Hub:
         self._reuse_port = reuse_port
         self._redis = redis
         self._cluster: Cluster | None = None
-        is_shown = mesh_page and (access is not None or _is_loopback(host))
+        is_shown = mesh_page and (access is not None or is_loopback(host))
         self._mesh_page = MeshPage() if is_shown else None
-        self._server: asyncio.Server | None = None
+        self._server: Listener | None = None
+        self._lobby = Lobby(self._engine)
+        self._limits = limits
         self._state: Any = None
         self._closed = asyncio.Event()
 
@@ -164,7 +170,7 @@ class Hub:
     async def __aenter__(self) -> Self:
         if self._server is not None:
             raise StateError("this hub is open already")
-        if self._access is None and not _is_loopback(self._host):
+        if self._access is None and not is_loopback(self._host):
             if not self._insecure:
                 raise HubError(
                     f"{self._host} is reachable by others and nobody is asked who they are; "
@@ -177,22 +183,21 @@ class Hub:
                     "access=SharedToken(…) (--token)"
                 )
         make_protocol, self._state = self._http_protocol()
+        raise_descriptor_limit(self._limits.connections)
         if self._redis is not None:
             await self._join(self._redis)
         self._engine.take_requests(take=True)
         self._closed.clear()
-        loop = asyncio.get_running_loop()
         server = None
         try:
-            server = await loop.create_server(
+            server = Listener(
+                self._bind(),
+                self._lobby,
                 make_protocol,
-                sock=self._bind(),
-                backlog=_BACKLOG,
-                ssl=self._tls,
-                start_serving=False,
+                tls=self._tls,
+                handshake_seconds=self._limits.join_seconds,
             )
-            await server.start_serving()
-            # uvloop gets here without a turn of the loop, and a cancellation has to land somewhere.
+            # A cancellation has to land somewhere.
             await asyncio.sleep(0)
         except BaseException:
             if server is not None:
@@ -217,6 +222,7 @@ class Hub:
         if server is None:
             return
         server.close()
+        server.end_openings()
         self._engine.close()
         for connection in list(self._state.connections):
             connection.shutdown()
@@ -227,6 +233,7 @@ class Hub:
         for task in self._state.tasks:
             task.cancel()
         self._engine.close()  # connections that were opened meanwhile
+        self._lobby.close()
         if self._cluster is not None:
             await self._cluster.close()
         self._closed.set()
@@ -257,8 +264,8 @@ class Hub:
             raise StateError("this hub is not open; use `async with Hub(…) as hub`")
         await self._closed.wait()
 
-    def _http_protocol(self) -> tuple[Callable[[], asyncio.BaseProtocol], Any]:
-        """Make the factory of each connection's protocol, and uvicorn's list of what is open."""
+    def _http_protocol(self) -> tuple[Callable[[Arrival], asyncio.BaseProtocol], Any]:
+        """Make the factory of each socket's protocol, and uvicorn's list of what is open."""
         # Imported here: only a program that starts a hub needs what serving needs.
         try:
             import uvicorn
@@ -279,6 +286,8 @@ class Hub:
                 is_private=self._is_private,
             ),
             ws=websocket_protocol(self._engine, self._admit),
+            # Later than the lobby, which knows how long an idle socket may stay.
+            timeout_keep_alive=round(self._engine.ping_interval + self._engine.ping_timeout) + 1,
             log_config=None,
             log_level="warning",
             access_log=False,
@@ -291,9 +300,11 @@ class Hub:
         state = ServerState()
         state.default_headers = config.encoded_headers
 
-        def make_protocol() -> asyncio.BaseProtocol:
-            protocol: asyncio.BaseProtocol = config.http_protocol_class(
-                config=config, server_state=state, app_state={}
+        protocol_class = counted(config.http_protocol_class)
+
+        def make_protocol(arrival: Arrival) -> asyncio.BaseProtocol:
+            protocol: asyncio.BaseProtocol = protocol_class(
+                config=config, server_state=state, app_state={"arrival": arrival}
             )
             return protocol
 
@@ -302,6 +313,7 @@ class Hub:
     async def _join(self, url: str) -> None:
         """Join the hubs that share a Redis."""
         try:
+            from alephscript.hub.cluster.addresses import show_address
             from alephscript.hub.cluster.cluster import Cluster
             from alephscript.hub.cluster.redis import RedisRegistry
         except ModuleNotFoundError as exc:
@@ -311,15 +323,22 @@ class Hub:
         if self._cluster is None:
             try:
                 self._cluster = Cluster(self._engine, RedisRegistry(url))
-            except ValueError as exc:
-                raise HubError(f"{_without_password(url)} is no address of a Redis: {exc}") from exc
+            except ValueError:
+                # Without its text, which quotes parts of the address.
+                raise HubError(
+                    f"{show_address(url) or 'redis=… (--redis)'} is no address of a Redis; write "
+                    "redis://127.0.0.1:6379/0, and in a password % / ? # @ : as %25 %2F %3F %23 "
+                    "%40 %3A"
+                ) from None
         try:
             await self._cluster.open()
         except OSError as exc:
+            shown = show_address(url)
+            where = "the given address" if shown is None else f"{shown}: {exc}"
             raise HubError(
-                f"cannot reach Redis at {_without_password(url)}: {exc}; start one there, or leave "
-                "redis=… (--redis) out to run one hub alone"
-            ) from exc
+                f"cannot reach Redis at {where}; start one there, or leave redis=… (--redis) out "
+                "to run one hub alone"
+            ) from None
 
     def _bind(self) -> socket.socket:
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
@@ -361,16 +380,3 @@ def _pages_of(folder: Path) -> Path:
         f"{folder} holds no Admin UI; `npm install @socket.io/admin-ui` makes "
         "node_modules/@socket.io/admin-ui"
     )
-
-
-def _without_password(url: str) -> str:
-    return re.sub(r"//[^/@]*@", "//", url)
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

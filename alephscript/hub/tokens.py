@@ -11,6 +11,7 @@ from typing import Any
 import jwt
 
 from alephscript.mesh.access import Access, Handshake, Identity, Refusal
+from alephscript.protocol import events
 
 __all__ = ["JsonWebToken"]
 
@@ -58,7 +59,7 @@ class JsonWebToken(Access):
                 options={"require": ["exp", "sub"]},
             )
             return Identity(
-                usuario=claims["sub"],
+                usuario=_name(claims),
                 rooms=_rooms(claims, "rooms"),
                 masters=_rooms(claims, "masters"),
                 is_admin=claims.get("admin") is True,
@@ -66,6 +67,18 @@ class JsonWebToken(Access):
             )
         except (jwt.InvalidTokenError, TypeError):
             return Refusal()
+
+
+def _name(claims: Mapping[str, Any]) -> str:
+    """Read whom a token names.
+
+    Raises:
+        TypeError: ``sub`` is no name; an empty one would leave the name to the client.
+    """
+    name = claims["sub"]
+    if not isinstance(name, str) or not 0 < len(name) <= events.MAX_NAME:
+        raise TypeError(f"sub is no name of 1 to {events.MAX_NAME} characters")
+    return name
 
 
 def _rooms(claims: Mapping[str, Any], name: str) -> frozenset[str] | None:

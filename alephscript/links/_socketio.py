@@ -11,7 +11,8 @@ and a loop can wait for the other in vain.
 
 Foreign private names used here (each has a test in ``tests/links/test_socketio_facts.py``):
 ``_handle_event``, ``_handle_ack``, ``_handle_error``, ``_handle_disconnect``,
-``_handle_eio_disconnect``, ``packet_class``.
+``_handle_eio_disconnect``, ``packet_class``, ``_engineio_client_class``, ``_get_engineio_url``, and
+of asyncio's queue ``_queue``.
 """
 
 from __future__ import annotations
@@ -19,18 +20,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import ssl
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import aiohttp
+import engineio
 import engineio.packet
 import socketio
 import socketio.exceptions
 import socketio.packet
 
-from alephscript.errors import ConnectionRefused, NotConnected, RequestError
-from alephscript.links.transport import CLOSE_SECONDS, Link, Receiver
+from alephscript.errors import ConnectionRefused, NotConnected, PayloadTooLarge, RequestError
+from alephscript.links.address import parse_address
+from alephscript.links.binary import FORMLESS_ANSWER, refuse_event
+from alephscript.links.handshake import reason_in
+from alephscript.links.transport import CLOSE_SECONDS, OLD_PROTOCOL, Link, Receiver
 from alephscript.protocol import packets
 from alephscript.protocol.json import parse_json, write_json
 from alephscript.protocol.packets import Kind
@@ -58,7 +64,8 @@ class SocketIOTransport:
         transports: Sequence[str] = ("websocket",),
         tls: ssl.SSLContext | None = None,
     ) -> None:
-        self.url = url
+        self._address = parse_address(url)
+        self.url = str(self._address)
         self._tls = tls
         self._transports = list(transports)
 
@@ -69,7 +76,7 @@ class SocketIOTransport:
         client = _Client(receiver, namespace, self._tls)
         opening = asyncio.ensure_future(
             client.connect(
-                self.url,
+                self._address.url,
                 auth=dict(auth or {}),
                 transports=self._transports,
                 namespaces=[namespace],
@@ -92,13 +99,79 @@ class SocketIOTransport:
         error = opening.exception() if done else None
         hung_up = client.ended.is_set()
         if done and error is None:
-            return _SocketIOLink(client, namespace)
+            return _SocketIOLink(client)
         await client.abandon(opening)
+        if client.has_old_hub:
+            raise ConnectionRefused(self.url, OLD_PROTOCOL, fatal=True) from error
         if client.refusal is not None:
             raise ConnectionRefused(self.url, client.refusal, fatal=True) from error
         silence = f"the hub was silent for {timeout:g} s"
         reason = error or ("the hub closed the connection" if hung_up else silence)
-        raise ConnectionRefused(self.url, str(reason)) from error
+        raise ConnectionRefused(self.url, f"{reason}{client.reason}") from error
+
+
+_OLD_GREETING = re.compile(rb"[0-9]+:0\{")
+"""The first answer of a hub of Engine.IO 3, which counts the characters of each message."""
+_MAX_PAYLOAD = re.compile(rb'"maxPayload":([0-9]{1,15})')
+
+_IDLE_SECONDS = 3.0
+"""Seconds that an idle socket is kept: fewer than a server's five. A request that meets a socket
+which the server is just closing is lost."""
+
+_POST_MESSAGES = 16
+"""A python-engineio server drops a body of more messages, all of it (decision 0007)."""
+
+
+class _Queue(asyncio.Queue[Any]):
+    """The queue of packets to be sent, which the library empties into one body.
+
+    After as many as a hub takes in one body the queue pretends to be empty.
+
+    Args:
+        engine: The client, which knows how much a body may hold.
+    """
+
+    def __init__(self, engine: _Engine) -> None:
+        super().__init__()
+        self._engine = engine
+        self._packets = self._bytes = 0
+
+    async def get(self) -> Any:
+        self._packets = self._bytes = 0
+        return await super().get()
+
+    def get_nowait(self) -> Any:
+        if self.empty():
+            raise asyncio.QueueEmpty
+        first = self._queue[0]  # type: ignore[attr-defined]
+        size = 0 if first is None else len(first.encode(b64=True).encode()) + 1
+        if self._packets and (
+            self._packets == _POST_MESSAGES or self._bytes + size > self._engine.max_bytes
+        ):
+            raise asyncio.QueueEmpty
+        self._packets += 1
+        self._bytes += size
+        return super().get_nowait()
+
+
+class _Engine(engineio.AsyncClient):  # type: ignore[misc]
+    """The library's Engine.IO client; it asks where all other links do.
+
+    Its bodies are as large as the hub takes them, no larger.
+    """
+
+    max_bytes = 1_000_000  # the default of stock hubs
+
+    def create_queue(self, *_: Any, **__: Any) -> _Queue:
+        return _Queue(self)
+
+    def _get_engineio_url(
+        self,
+        url: str,
+        engineio_path: str,  # noqa: ARG002 - the library's signature
+        transport: Literal["websocket", "polling"],
+    ) -> str:
+        return parse_address(url).endpoint(transport)
 
 
 class _Client(socketio.AsyncClient):  # type: ignore[misc]
@@ -109,8 +182,12 @@ class _Client(socketio.AsyncClient):  # type: ignore[misc]
     ) -> None:
 
         async def make_http_session() -> aiohttp.ClientSession:
-            connector = aiohttp.TCPConnector(ssl=True if tls is None else tls)
-            return aiohttp.ClientSession(connector=connector, middlewares=(_refuse_redirect,))
+            connector = aiohttp.TCPConnector(
+                ssl=True if tls is None else tls, keepalive_timeout=_IDLE_SECONDS
+            )
+            return aiohttp.ClientSession(
+                connector=connector, middlewares=(_refuse_redirect, self._read_greeting)
+            )
 
         super().__init__(
             http_session=make_http_session,
@@ -124,15 +201,62 @@ class _Client(socketio.AsyncClient):  # type: ignore[misc]
         self.namespace = namespace
         self.refusal: str | None = None
         self.ended = asyncio.Event()
+        self.has_old_hub = False
+        self.reason = ""
         self._ending: asyncio.Future[None] | None = None
 
+    @property
+    def max_bytes(self) -> int:
+        """The largest message that the hub takes, and the largest body."""
+        return int(self.eio.max_bytes)
+
+    def _engineio_client_class(self) -> type[engineio.AsyncClient]:
+        return _Engine
+
+    async def _read_greeting(
+        self, request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        """Read of a hub's first answer what the library does not."""
+        response = await handler(request)
+        if "sid" not in request.url.query and "websocket" not in request.url.query.values():
+            greeting = await response.read()  # kept by the response for the library
+            self.reason = reason_in(greeting)
+            self.has_old_hub = _OLD_GREETING.match(greeting) is not None
+            size = _MAX_PAYLOAD.search(greeting)
+            if size is not None:
+                self.eio.max_bytes = int(size[1])
+        return response
+
     async def _handle_event(self, namespace: str | None, id: int | None, data: Any) -> None:
-        if (namespace or "/") == self.namespace:
+        if (namespace or "/") != self.namespace:
+            return
+        if data is _BINARY:
+            refuse_event(self.acknowledge, id)
+        else:
             self.receiver.received(write_json(data), id)
 
     async def _handle_ack(self, namespace: str | None, id: int, data: Any) -> None:
         if (namespace or "/") == self.namespace:
-            self.receiver.acknowledged(id, write_json(data))
+            has_form = isinstance(data, list)  # neither unreadable nor `_BINARY`
+            self.receiver.acknowledged(id, write_json(data) if has_form else FORMLESS_ANSWER)
+
+    def acknowledge(self, ack: int, payload: bytes) -> None:
+        """Answer an event; see `alephscript.links.transport.Link`."""
+        if self.eio.state == "connected":
+            self.put(Kind.ACK, payload, ack)
+
+    def put(self, kind: Kind, payload: bytes, ack: int | None) -> None:
+        """Queue a packet.
+
+        Raises:
+            PayloadTooLarge: The hub takes no message of that size; nothing was sent.
+        """
+        message = packets.write_packet(kind, self.namespace, ack, payload)
+        if len(message) > self.max_bytes:
+            raise PayloadTooLarge(f"the hub takes messages of {self.max_bytes} bytes at most")
+        # The library writes Engine.IO's 4 itself.
+        packet = engineio.packet.Packet(engineio.packet.MESSAGE, data=message[1:].decode())
+        self.eio.queue.put_nowait(packet)
 
     async def _handle_error(self, namespace: str | None, data: Any) -> None:
         message = data.get("message") if isinstance(data, dict) else data
@@ -211,31 +335,23 @@ _REDIRECTS = (301, 302, 303, 307, 308)
 class _SocketIOLink:
     """See `alephscript.links.transport.Link`."""
 
-    def __init__(self, client: _Client, namespace: str) -> None:
+    def __init__(self, client: _Client) -> None:
         self._client = client
-        self._namespace = namespace
         self._closing = False
         self._watch = asyncio.ensure_future(self._until_lost())
 
     def send(self, payload: bytes, ack: int | None = None) -> None:
         if self._closing or self._client.eio.state != "connected":
             raise NotConnected("the link to the hub is gone; nothing was sent")
-        self._put(Kind.EVENT, payload, ack)
+        self._client.put(Kind.EVENT, payload, ack)
 
     def acknowledge(self, ack: int, payload: bytes) -> None:
-        if self._client.eio.state == "connected":
-            self._put(Kind.ACK, payload, ack)
+        self._client.acknowledge(ack, payload)
 
     async def close(self) -> None:
         self._closing = True
         await self._client.end()
         await self._watch
-
-    def _put(self, kind: Kind, payload: bytes, ack: int | None) -> None:
-        message = packets.write_packet(kind, self._namespace, ack, payload)
-        # The library writes Engine.IO's 4 itself. It keeps no maxPayload to hold this against.
-        packet = engineio.packet.Packet(engineio.packet.MESSAGE, data=message[1:].decode())
-        self._client.eio.queue.put_nowait(packet)
 
     async def _until_lost(self) -> None:
         await self._client.until_ended()
@@ -259,6 +375,17 @@ class _Codec:
             return None  # what a hub sends unreadably is dropped, not fatal to the link
 
 
+_BINARY = object()
+"""The data of a packet that has binary parts."""
+
+
 class _Packet(socketio.packet.Packet):  # type: ignore[misc]
     uses_binary_events = False
     json = _Codec
+
+    def add_attachment(self, attachment: Any) -> bool:  # noqa: ARG002 - the library's
+        self.attachments.append(b"")
+        is_whole = bool(self.attachment_count <= len(self.attachments))
+        if is_whole:
+            self.data = _BINARY
+        return is_whole

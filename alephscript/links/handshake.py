@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import ssl
 from collections.abc import Callable
 from typing import Generic, TypeVar, cast
@@ -17,7 +18,7 @@ from urllib.parse import urlsplit
 
 from alephscript.protocol.websocket import check_handshake, write_handshake
 
-__all__ = ["open_websocket"]
+__all__ = ["open_websocket", "reason_in"]
 
 _LONGEST_HEAD = 65_536
 """Bytes of an answer to the handshake; more of them come from no websocket server."""
@@ -101,7 +102,7 @@ class _Handshake(asyncio.Protocol, Generic[P]):
         try:
             check_handshake(head, self._key)
         except ConnectionError as exc:
-            self.granted.set_exception(exc)
+            self.granted.set_exception(ConnectionError(f"{exc}{reason_in(rest)}"))
             return
         protocol = self._make_protocol(self._transport)
         self._transport.set_protocol(protocol)
@@ -113,3 +114,9 @@ class _Handshake(asyncio.Protocol, Generic[P]):
             self.granted.set_exception(
                 exc or ConnectionResetError("the hub hung up during the handshake")
             )
+
+
+def reason_in(body: bytes) -> str:
+    """Read why an opening was refused, as Engine.IO's hubs tell it; empty if it does not say."""
+    match = re.search(rb'"message":"([ -!#-\[\]-~]{1,100})"', body)
+    return "" if match is None else f" ({match[1].decode()})"

@@ -12,10 +12,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-__all__ = ["CLOSE_SECONDS", "Link", "Receiver", "Transport"]
+__all__ = ["CLOSE_SECONDS", "OLD_PROTOCOL", "Link", "Receiver", "Transport"]
 
 CLOSE_SECONDS = 2.0
 """Longest wait for a peer that does not take what was sent, when a link is closed."""
+
+OLD_PROTOCOL = "the hub speaks an old Socket.IO protocol; versions 3 and 4 of Socket.IO speak ours"
+"""Why a hub of Socket.IO 2, which is Engine.IO 3, is no hub for us."""
 
 
 class Receiver(Protocol):

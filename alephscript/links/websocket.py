@@ -15,13 +15,14 @@ import logging
 import ssl
 from collections.abc import Mapping
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 import msgspec
 
 from alephscript.errors import ConnectionRefused, NotConnected, PayloadTooLarge
+from alephscript.links.address import parse_address
+from alephscript.links.binary import FORMLESS_ANSWER, refuse_event
 from alephscript.links.handshake import open_websocket
-from alephscript.links.transport import CLOSE_SECONDS, Link, Receiver
+from alephscript.links.transport import CLOSE_SECONDS, OLD_PROTOCOL, Link, Receiver
 from alephscript.protocol import packets
 from alephscript.protocol.json import write_json
 from alephscript.protocol.packets import Kind, ProtocolError
@@ -46,18 +47,17 @@ class WebSocketTransport:
         tls: The context that an ``https`` hub's certificate is checked with.
 
     Attributes:
-        url: As given.
+        url: The address as it may be shown.
+
+    Raises:
+        ContractError: The address is none of a hub.
     """
 
     def __init__(self, url: str, *, tls: ssl.SSLContext | None = None) -> None:
-        self.url = url
+        address = parse_address(url)
+        self.url = str(address)
         self._tls = tls
-        parts = urlsplit(url)
-        scheme = {"http": "ws", "https": "wss"}.get(parts.scheme, parts.scheme)
-        path = parts.path.rstrip("/")
-        self._websocket_url = (
-            f"{scheme}://{parts.netloc}{path}/socket.io/?EIO=4&transport=websocket"
-        )
+        self._websocket_url = address.endpoint("websocket")
 
     async def connect(
         self, receiver: Receiver, *, namespace: str, auth: Mapping[str, Any] | None, timeout: float
@@ -215,7 +215,7 @@ class WebSocketLink(asyncio.Protocol):
                 elif kind is _EVENT:  # first, as most are
                     self._received(payload, ack)
                 elif kind is not _ACK:
-                    self._packet(kind, payload)
+                    self._packet(kind, ack, payload)
                 elif ack is not None:
                     self._acknowledged(ack, payload)
             else:
@@ -227,11 +227,17 @@ class WebSocketLink(asyncio.Protocol):
             )
             self._hang_up()
 
-    def _packet(self, kind: Kind, payload: bytes) -> None:
-        if kind is Kind.CONNECT:
-            self._is_up = True
+    def _packet(self, kind: Kind, ack: int | None, payload: bytes) -> None:
+        if kind is Kind.BINARY_EVENT:
+            refuse_event(self.acknowledge, ack)
+        elif kind is Kind.BINARY_ACK and ack is not None:
+            self._acknowledged(ack, FORMLESS_ANSWER)
+        elif kind is Kind.CONNECT:
+            # Since version 5 of Socket.IO's protocol a hub tells the socket's id here.
+            self._is_up = bool(payload)
             if not self.joined.done():
-                self.joined.set_result(None)
+                refusal = None if payload else _Refusal(OLD_PROTOCOL, is_final=True)
+                self.joined.set_result(refusal)
         elif kind is Kind.CONNECT_ERROR:
             error = msgspec.json.decode(payload or b"null")
             message = error.get("message") if isinstance(error, dict) else error

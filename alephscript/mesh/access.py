@@ -14,6 +14,7 @@ from __future__ import annotations
 import abc
 import hmac
 from collections.abc import Awaitable, Mapping
+from secrets import token_hex
 from typing import Any, Literal
 
 import attrs
@@ -29,6 +30,9 @@ __all__ = [
     "RoomSecrets",
     "SharedToken",
 ]
+
+_ZONE = "::z:"
+"""What stands between a room and its zone, in the names of upstream's newer hubs."""
 
 Action = Literal["subscribe", "speak", "ask", "master"]
 """An action in a room. ``subscribe`` is to enter it, and to learn who is there; ``speak`` to say
@@ -78,8 +82,8 @@ class Refusal:
     """The decision not to let a client in.
 
     Attributes:
-        reason: The text that the client gets: ``unauthorized``, ``room required``, ``room not
-            allowed``, or words of yours that give nothing away.
+        reason: The text that the client gets: ``unauthorized``, ``room required``, or words of
+            yours that give nothing away.
     """
 
     reason: str = "unauthorized"
@@ -117,12 +121,13 @@ class Access(abc.ABC):
         Args:
             identity: The client, as `Access.authenticate` returned it.
             action: What the client wants to do.
-            room: The room; ``*`` stands for hearing of the masters of all rooms.
+            room: The room; ``*`` stands for hearing of the masters of all rooms. A zone of a room,
+                ``ROOM::z:ZONE``, is another room, which who may use ROOM may use, too.
             name: The event that the client says, or the capability that it asks; else empty.
         """
-        if identity.rooms is not None and room not in identity.rooms:
+        if not _covers(identity.rooms, room):
             return False
-        return action != "master" or identity.masters is None or room in identity.masters
+        return action != "master" or _covers(identity.masters, room)
 
 
 class SharedToken(Access):
@@ -150,7 +155,8 @@ class SharedToken(Access):
 class RoomSecrets(Access):
     """One secret a room: handshake ``auth: {token, room, user}``, as upstream's newer hubs want it.
 
-    A client that has a room's secret may do everything in that room and nothing elsewhere.
+    A client that has a room's secret may do everything in that room and its zones
+    (``ROOM::z:ZONE``), and nothing elsewhere.
 
     Args:
         secrets: The secrets, by room.
@@ -163,18 +169,27 @@ class RoomSecrets(Access):
         if not secrets or not all(secrets.values()):
             raise ValueError("each room needs a secret that is not empty")
         self._secrets = dict(secrets)
+        self._nobodys = token_hex()
 
     def authenticate(self, auth: Any, handshake: Handshake) -> Identity | Refusal:  # noqa: ARG002
         """Let in a client that has the secret of the room that it names."""
         room = _field(auth, "room")
         if not isinstance(room, str) or not room:
             return Refusal("room required")
-        secret = self._secrets.get(room)
-        if secret is None:
-            return Refusal("room not allowed")
+        # A room that there is not has a secret that nobody knows, and the same answer: which rooms
+        # there are is not for everybody to know.
+        secret = self._secrets.get(room, self._nobodys)
         if not _equals(secret, _field(auth, "token")):
             return Refusal()
         return Identity(suggested=_suggested(auth), rooms=frozenset({room}))
+
+
+def _covers(granted: frozenset[str] | None, room: str) -> bool:
+    """Whether a grant holds for a room: one of its own, or for the room that it is a zone of."""
+    if granted is None or room in granted:
+        return True
+    whole, mark, zone = room.partition(_ZONE)
+    return bool(mark and zone) and whole in granted
 
 
 def _field(auth: Any, name: str) -> Any:

@@ -14,14 +14,12 @@ from typing import Any
 
 import attrs
 
+from alephscript.mesh.meta import parse_number
 from alephscript.mesh.peers import OpenRequest, Peer
 from alephscript.protocol import events
 from alephscript.protocol.json import read_value
 
 __all__ = ["Match", "match_answer"]
-
-_MOST_DIGITS = 15
-"""Digits of a request's number; `int` takes time for more, and a hub counts no further."""
 
 
 @attrs.frozen
@@ -42,7 +40,9 @@ def match_answer(peer: Peer, message: events.RoomMessage, fields: Mapping[str, A
 
     In this order: by the hub's number, if the envelope was echoed; by the asker's mark, if exactly
     one request bears it; else the oldest request that has not been answered by an event yet, which
-    is certain only if it is alone (decision 0011).
+    is certain only if it is alone (decision 0011). Requests of the room in which the event is said
+    count; of another room only if the peer is no master in the one in which it speaks, as stock
+    bots do that master one room and answer in another.
 
     Args:
         peer: The peer that sent the event.
@@ -53,11 +53,19 @@ def match_answer(peer: Peer, message: events.RoomMessage, fields: Mapping[str, A
         return Match(None, is_certain=False)
     served, room = peer.find_served(), message.room
     event = f"GET_{message.event.removeprefix('SET_')}"  # whose `answer_event` this is
-    candidates = served.of_event(room, event)
     number = read_value(message.extras.get("requestId"))
     if isinstance(number, str) and number.isdecimal():
-        named = candidates.all.get(int(number)) if len(number) <= _MOST_DIGITS else None
+        named = peer.serving.get(parse_number(number) or 0)
+        if named is not None and named.event != event:
+            named = None
         return Match(named, is_certain=True)  # None: one that has ended already
+    candidates = served.of_event(room, event)
+    if not candidates.all and room not in peer.mastered:
+        rooms = served.rooms_of(event)
+        if len(rooms) != 1:  # an answer from one room is not for another
+            return Match(None, is_certain=False)
+        (room,) = rooms
+        candidates = served.of_event(room, event)
     mark = fields.get("requestId")
     if mark is not None:
         marked = served.of_mark(room, event, mark)

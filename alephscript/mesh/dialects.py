@@ -133,7 +133,7 @@ class Native(_ShapesAnswers, _AtThisHub):
         meta = {
             "id": str(number),
             "room": request.room,
-            "caller": request.asker.caller,
+            "caller": request.asker.name,
             "timeoutMs": round(left * 1000),
         }
         if request.meta.extras:
@@ -165,6 +165,8 @@ class Core(_AtThisHub):
         namespace: The mesh's, which the envelope names.
     """
 
+    acknowledges = False
+
     def __init__(self, rooms: Rooms, namespace: str) -> None:
         self.as_core = self
         self._rooms = rooms
@@ -193,7 +195,7 @@ class Core(_AtThisHub):
 
     def answer(self, request: OpenRequest, answer: Answer | msgspec.Raw) -> list[Effect]:
         """Tell the room and the asker one SET_, unless the master has sent its own."""
-        if request.answer_seen:
+        if request.answer_room:
             return []
         master_sid = request.master_sid
         to = [sid for sid in self._rooms.members(request.room) if sid != master_sid]
@@ -231,6 +233,8 @@ class Core(_AtThisHub):
 class NativeAsCore(Core):
     """Native peers that declared inside ROOM_MESSAGE: asked as core, yet they acknowledge."""
 
+    acknowledges = True
+
     def is_answered_by_event(self, *, is_certain: bool) -> bool:
         """Wait for the acknowledgement."""
         return False
@@ -244,6 +248,8 @@ class Remote(_ShapesAnswers):
     Args:
         reads_meta: Whether the peer itself reads the meta of events.
     """
+
+    acknowledges = False  # its hub does; of the peer nothing is known but how it has declared
 
     def __init__(self, *, reads_meta: bool) -> None:
         self.reads_meta = reads_meta
@@ -275,7 +281,7 @@ class Remote(_ShapesAnswers):
 
     def answer(self, request: OpenRequest, answer: Answer | msgspec.Raw) -> list[Effect]:
         """Send `answer`."""
-        frame = ("answer", request.ack, request.master_sid, answer, request.answer_seen)
+        frame = ("answer", request.ack, request.master_sid, answer, request.answer_room)
         return [ToHub(request.asker.hub, frame)]
 
     def refuse(
@@ -287,7 +293,7 @@ class Remote(_ShapesAnswers):
         master_sid: str,
     ) -> Effect:
         """Send `answer`, with the failure."""
-        return ToHub(asker.hub, ("answer", ack, master_sid, error.answer(), False))
+        return ToHub(asker.hub, ("answer", ack, master_sid, error.answer(), ""))
 
     def note(self, request: OpenRequest, event: str, data: Any) -> list[Effect]:
         """Send `note`, if the asker can read what comes before an answer."""

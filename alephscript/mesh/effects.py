@@ -146,7 +146,6 @@ class Claim(msgspec.Struct, frozen=True):
     Attributes:
         sid: The peer's socket id.
         name: What others see as its name.
-        ack: The peer's acknowledgement id, None if it wants no acknowledgement.
         room: The room.
         declared: The peer's declaration, as JSON values.
         is_core: Whether the peer declared inside ROOM_MESSAGE.
@@ -157,7 +156,6 @@ class Claim(msgspec.Struct, frozen=True):
 
     sid: str
     name: str
-    ack: int | None
     room: str
     declared: Mapping[str, Any]
     is_core: bool

@@ -13,7 +13,7 @@ frame       fields                                                from … to
 `ask`       number, master, room, event, data, about              the asker's hub, the master's
 `cancel`    number, asker, reason                                 the same
 `more`      number, asker, parts                                  the same
-`answer`    number, master, answer, whether it was a SET_         the master's hub, the asker's
+`answer`    number, master, answer, room that heard a SET_        the master's hub, the asker's
 `moved`     number, master                                        the same: nothing was delivered
 `lost`      number, master                                        the same: it may have run
 `note`      number, master, event, data                           the same: a part, or progress
@@ -29,15 +29,19 @@ how they are made (`dialects.Remote`). Pure: no socket, no clock.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
+import msgspec
 
-from alephscript.errors import NoMaster, RequestError
+from alephscript.errors import InvalidPayload, NoMaster, RequestError
 from alephscript.mesh.access import Identity
+from alephscript.mesh.census import Censuses, count_peers, take_census
+from alephscript.mesh.claims import Claims, make_claim
 from alephscript.mesh.dialects import Dialects
 from alephscript.mesh.effects import Acknowledge, Claim, Effect, Release, SurveyHubs, ToHub
+from alephscript.mesh.foreign import read_fields, read_said, read_text
 from alephscript.mesh.meta import RequestMeta, is_part_count
 from alephscript.mesh.peers import Master, OpenRequest, Peer
 from alephscript.mesh.reports import Reports
@@ -101,7 +105,7 @@ class Federation:
         self._dialects = dialects
         self._masters: dict[str, Peer] = {}  # of other hubs
         self._askers: dict[str, Peer] = {}  # of other hubs
-        self._claiming: dict[tuple[str, str], Master] = {}  # by socket id and room
+        self._claims = Claims()
         self._most_askers = _FEW_ASKERS
         self._handlers: Mapping[Any, Callable[..., list[Effect]]] = {
             "ask": self._on_ask,
@@ -133,6 +137,8 @@ class Federation:
             epoch: Its epoch.
             entries: All masters, by seniority; none for a room that is mastered no more.
         """
+        if name in self._rooms.peers:
+            return []  # a hub to which this one was unknown took a socket's id for a room
         room = self._rooms.get_or_create(name) if entries else self._rooms.get(name)
         if room is None:
             return []
@@ -159,32 +165,70 @@ class Federation:
             master: The declaration.
             ack: The peer's acknowledgement id, None if it wants no acknowledgement.
         """
-        self._claiming[master.peer.sid, master.declared.room] = master
+        hub, mark, _ = master.declared.room.partition(_MARK)
+        if mark and (hub == self.hub or hub in self.hubs):
+            detail = {"path": "room", "message": "is a socket's id"}
+            raise InvalidPayload("a socket's id is no room", [detail])
+        return self._put_forward(master, [] if ack is None else [ack])
+
+    def _put_forward(self, master: Master, acks: list[int]) -> list[Effect]:
+        if not self._claims.put(master, acks):
+            return []  # what is under way is decided first
         room = self._rooms.get(master.declared.room)
-        epoch = room.masters.epoch if room else 0
-        return [_claim(master, ack, epoch, reclaiming=False)]
+        return [make_claim(master, room.masters.epoch if room else 0, reclaiming=False)]
+
+    def claimed_rooms(self, peer: Peer) -> Collection[str]:
+        """The rooms that a peer has declared itself master of, undecided so far."""
+        return self._claims.rooms(peer.sid)
+
+    def resign(self, peer: Peer, room: str) -> None:
+        """Let a claim of a peer that is under way come to nothing."""
+        self._claims.resign(peer.sid, room)
 
     def claimed(self, claim: Claim, epoch: int) -> list[Effect]:
-        """Tell a peer that its claim was decided.
+        """Tell a peer that its claim was decided, and put forward what it has declared since.
 
         Args:
             claim: The claim.
             epoch: The room's epoch.
         """
-        self._claiming.pop((claim.sid, claim.room), None)
-        if claim.sid not in self._rooms.peers:
+        decided = self._claims.settle(claim.sid, claim.room)
+        peer = self._rooms.peers.get(claim.sid)
+        if peer is None:
             return [Release(claim.sid, claim.room)]
-        if claim.ack is None:
+        if decided is None:
             return []
         fields = {"room": claim.room, "features": claim.declared["features"], "epoch": epoch}
-        return [Acknowledge(claim.sid, claim.ack, events.make_success(fields))]
+        acks, successor = decided.acks, decided.successor
+        if successor is None:
+            acks += decided.waiting
+        effects: list[Effect] = [
+            Acknowledge(claim.sid, ack, events.make_success(fields)) for ack in acks
+        ]
+        if successor is not None:
+            return effects + self._put_forward(successor, decided.waiting)
+        return effects + self._withdraw(peer, claim.room) if decided.is_over else effects
 
     def unclaimed(self, claim: Claim, error: RequestError) -> list[Effect]:
         """Tell a peer that the registry could not be asked in time."""
-        self._claiming.pop((claim.sid, claim.room), None)
-        if claim.ack is None or claim.sid not in self._rooms.peers:
+        given_up = self._claims.settle(claim.sid, claim.room)
+        peer = self._rooms.peers.get(claim.sid)
+        if given_up is None or peer is None:
             return []
-        return [Acknowledge(claim.sid, claim.ack, error.answer())]
+        if claim.room not in peer.mastered:
+            peer.account.release(("master", claim.room))
+        acks = (*given_up.acks, *given_up.waiting)
+        return [Acknowledge(claim.sid, ack, error.answer()) for ack in acks]
+
+    def _withdraw(self, peer: Peer, name: str) -> list[Effect]:
+        """Let a peer that has resigned meanwhile master a room no more."""
+        room = self._rooms.get(name)
+        if room is None or name not in peer.mastered:
+            peer.account.release(("master", name))
+            return [Release(peer.sid, name)]
+        effects = self._rooms.withdraw(peer, room)
+        self._rooms.drop_if_empty(room)
+        return effects
 
     # Whether the registry and the other hubs can be reached
 
@@ -232,7 +276,7 @@ class Federation:
     def reclaims(self) -> list[Claim]:
         """List the masters at this hub, to be claimed again after an outage."""
         return [
-            _claim(each, None, room.masters.epoch, reclaiming=True)
+            make_claim(each, room.masters.epoch, reclaiming=True)
             for room in self._rooms
             for each in room.masters
             if not each.peer.hub
@@ -240,34 +284,24 @@ class Federation:
 
     # Who is there
 
-    def census(self) -> list[dict[str, Any]]:
+    def census(self) -> list[msgspec.Raw]:
         """List the peers at this hub, as plain data for another one."""
-        return [
-            {
-                "sid": peer.sid,
-                "rooms": list(peer.rooms),
-                "masters": list(peer.mastered),
-                "registration": peer.registration
-                and {
-                    **peer.registration.extras,
-                    "usuario": peer.registration.usuario,
-                    "sesion": peer.registration.sesion,
-                },
-            }
-            for peer in self._rooms.peers.values()
-        ]
+        return take_census(self._rooms.peers.values())
 
-    def surveyed(self, survey: SurveyHubs, censuses: Iterable[tuple[str, Any]]) -> list[Effect]:
+    def count(self, censuses: Censuses) -> list[Peer]:
+        """Make peers of what other hubs say of theirs; see `census`."""
+        return count_peers(censuses, self._dialects)
+
+    def surveyed(self, survey: SurveyHubs, others: Sequence[Peer]) -> list[Effect]:
         """Answer a peer that asked who is there, now that the other hubs have said.
 
         Args:
             survey: The question.
-            censuses: Each hub's name, and its `census`.
+            others: The peers at the other hubs; see `count`.
         """
         asker = self._rooms.peers.get(survey.sid)
         if asker is None:
             return []
-        others = [self._counted(hub, each) for hub, census in censuses for each in census]
         if survey.event == events.HubEvent.GET_MEMBERS:
             return self._reports.tell_members(asker, survey.ack, survey.room, others)
         return self._reports.tell_state(asker, survey.ack, others)
@@ -275,22 +309,27 @@ class Federation:
     # What other hubs say
 
     def received(self, hub: str, frame: Sequence[Any]) -> list[Effect]:
-        """Take a frame for this hub; one of an unknown kind is dropped.
+        """Take a frame for this hub.
 
         Args:
             hub: The name of the hub that sent it.
             frame: Its kind and its fields, read or unread.
+
+        Raises:
+            RequestError: The frame makes no sense; nothing has come of it.
         """
         kind, *fields = frame
-        handle = self._handlers.get(read_value(kind))
-        return [] if handle is None else handle(hub, *fields)
+        kind = read_text(kind)
+        values = read_fields(kind, fields)
+        handle = self._handlers.get(kind)
+        return [] if handle is None else handle(hub, *values)
 
     def heard(self, name: str, event: Any, data: Any, sender: Any) -> list[Effect]:
         """Tell the members here what was said in a room at another hub."""
-        message = events.RoomMessage(read_value(event), name, None, {})
+        event, sender = read_said(event, sender)
+        message = events.RoomMessage(event, name, None, {})
         # All that other hubs say takes one share: they do not tell who of their clients says it.
-        members = self._rooms.members(name)
-        return self._rooms.tell(members, message, data, read_value(sender), self.hub)
+        return self._rooms.tell(self._rooms.members(name), message, data, sender, self.hub)
 
     def undelivered(self, hub: str, frame: Sequence[Any]) -> list[Effect]:
         """Act on a frame that could not be sent: its hub is gone, or all are out of reach."""
@@ -301,49 +340,49 @@ class Federation:
     def _on_ask(
         self,
         hub: str,
-        number: Any,
-        sid: Any,
-        name: Any,
-        event: Any,
+        number: int,
+        sid: str,
+        name: str | None,
+        event: str,
         data: Any,
-        about: Any,
+        about: Mapping[str, Any],
     ) -> list[Effect]:
-        number, sid, name, event, about = map(read_value, (number, sid, name, event, about))
         asker = self._remember_asker(hub, about)
         master = self._find_master(sid, name) if name else self._find_member(asker, sid)
         if master is None:
             return [ToHub(hub, ("moved", number, sid))]
-        meta = RequestMeta(room=name or None, seconds=about["seconds"], extras=about["extras"])
+        extras = self._own_chain(hub, about["extras"])
+        meta = RequestMeta(room=name or None, seconds=about["seconds"], extras=extras)
         question = events.RoomMessage(event, name or "", data, about["envelope"])
         return self._requests.ask_master(asker, question, master, number, meta)
 
-    def _on_cancel(self, hub: str, number: Any, sid: Any, reason: Any) -> list[Effect]:
+    def _on_cancel(self, hub: str, number: int, sid: str, reason: str) -> list[Effect]:
         request = self._request_from(hub, number, sid)
-        return [] if request is None else self._requests.cancel(request, str(read_value(reason)))
+        return [] if request is None else self._requests.cancel(request, reason)
 
-    def _on_more(self, hub: str, number: Any, sid: Any, parts: Any) -> list[Effect]:
-        request, parts = self._request_from(hub, number, sid), read_value(parts)
-        if request is None or request.master is None or not is_part_count(parts):
+    def _on_more(self, hub: str, number: int, sid: str, parts: int) -> list[Effect]:
+        request = self._request_from(hub, number, sid)
+        if request is None or not is_part_count(parts):
             return []
-        return request.master.dialect.grant(request, request.master, parts)
+        return self._requests.grant(request, parts)
 
-    def _on_answer(self, hub: str, number: Any, sid: Any, answer: Any, seen: Any) -> list[Effect]:
+    def _on_answer(self, hub: str, number: int, sid: str, answer: Any, room: Any) -> list[Effect]:
         request = self._request_at(hub, number, sid)
         if request is None or request.master is None:
             self._requests.late_answers += 1
             return []
         effects: list[Effect] = []
-        if read_value(seen) and request.ack is None:
+        if isinstance(room, str) and room and request.ack is None:
             # The room heard the SET_ already, at each of the hubs.
-            request.answer_seen = True
+            fields = {**events.spread(read_value(answer)), "sender": sid}
+            request.answer_room = room
             event = events.answer_event(request.event)
-            message = events.RoomMessage(event, request.room, None, {})
-            fields = {**read_value(answer), "sender": read_value(sid)}
+            message = events.RoomMessage(event, room, None, {})
             effects += request.dialect.echo(request, message, fields, "")
         shaped = request.master.peer.dialect.read_answer(request, [answer])
         return effects + self._requests.end(request, shaped)
 
-    def _on_moved(self, hub: str, number: Any, sid: Any) -> list[Effect]:
+    def _on_moved(self, hub: str, number: int, sid: str) -> list[Effect]:
         """Put a request that reached nobody to the next, or let it wait for a decision."""
         request = self._request_at(hub, number, sid)
         if request is None or request.master is None:
@@ -354,15 +393,15 @@ class Federation:
         self._requests.take_back(request)
         return self._requests.put_or_end(request) if is_decided else []
 
-    def _on_lost(self, hub: str, number: Any, sid: Any) -> list[Effect]:
+    def _on_lost(self, hub: str, number: int, sid: str) -> list[Effect]:
         request = self._request_at(hub, number, sid)
         if request is None:
             return []
         return self._requests.lose(request, f"the master of {request.room} is gone")
 
-    def _on_note(self, hub: str, number: Any, sid: Any, event: Any, data: Any) -> list[Effect]:
+    def _on_note(self, hub: str, number: int, sid: str, event: str, data: Any) -> list[Effect]:
         request = self._request_at(hub, number, sid)
-        return [] if request is None else request.dialect.note(request, read_value(event), data)
+        return [] if request is None else request.dialect.note(request, event, data)
 
     # Peers and requests by what frames say
 
@@ -377,6 +416,17 @@ class Federation:
     def _remote(self, sid: str, hub: str) -> Peer:
         # Its hub understands all that is said of requests here, whatever the peer speaks there.
         return Peer(sid, sid, self._dialects.choose_remote(reads_meta=True), hub=hub)
+
+    def _own_chain(self, hub: str, extras: Mapping[str, Any]) -> dict[str, Any]:
+        """Name the requests of a chain as this hub does: its own by number, others with their hub.
+
+        Hubs count alike: a number of another hub alone would mean some request of this one.
+        """
+        fields = dict(extras)
+        if "chain" in fields:
+            chain = (each if _MARK in each else f"{hub}{_MARK}{each}" for each in fields["chain"])
+            fields["chain"] = [each.removeprefix(self.prefix) for each in chain]
+        return fields
 
     def _find_peer(self, entry: Entry) -> Peer | None:
         """Find the peer that an entry means; None if it was at this hub and is gone."""
@@ -395,7 +445,7 @@ class Federation:
             return None
         master = None if room is None else room.masters.find(peer)
         # The registry may have told the asker's hub first.
-        return master or self._claiming.get((sid, room_name))
+        return master or self._claims.find(sid, room_name)
 
     def _find_member(self, asker: Peer, sid: str) -> Master | None:
         """Find a member here that answers about itself, and that the asker may know of."""
@@ -425,52 +475,20 @@ class Federation:
         asker.rename(about["name"])
         return asker
 
-    def _counted(self, hub: str, counted: Mapping[str, Any]) -> Peer:
-        """Make a peer of what the census of another hub says of it."""
-        sid = counted["sid"]
-        peer = Peer(sid, sid, self._dialects.choose_remote(reads_meta=False), hub=hub)
-        peer.rooms = dict.fromkeys(counted["rooms"])
-        peer.mastered = dict.fromkeys(counted["masters"])
-        if counted["registration"] is not None:
-            registration = events.parse_registration(counted["registration"])
-            reads_meta = registration.is_native
-            peer.register(registration, self._dialects.choose_remote(reads_meta=reads_meta))
-        return peer
-
-    def _request_from(self, hub: str, number: Any, sid: Any) -> OpenRequest | None:
+    def _request_from(self, hub: str, number: int, sid: str) -> OpenRequest | None:
         """Find a request of a peer at another hub that is at a master here."""
-        asker = self._askers.get(read_value(sid))
+        asker = self._askers.get(sid)
         if asker is None or asker.hub != hub:
             return None
-        return asker.requests.get(read_value(number))
+        return asker.requests.get(number)
 
-    def _request_at(self, hub: str, number: Any, sid: Any) -> OpenRequest | None:
+    def _request_at(self, hub: str, number: int, sid: str) -> OpenRequest | None:
         """Find a request of a peer here that is at a certain master of another hub."""
-        request = self._requests.get(read_value(number))
+        request = self._requests.get(number)
         if request is None or request.master is None:
             return None
         peer = request.master.peer
-        return request if peer.hub == hub and peer.sid == read_value(sid) else None
-
-
-def _claim(master: Master, ack: int | None, epoch: int, *, reclaiming: bool) -> Claim:
-    peer, declared = master.peer, master.declared
-    fields = {
-        "room": declared.room,
-        "features": list(declared.features),
-        "group": declared.group,
-        "descriptions": declared.descriptions,
-    }
-    return Claim(
-        sid=peer.sid,
-        name=peer.name,
-        ack=ack,
-        room=declared.room,
-        declared=fields,
-        is_core=master.is_core,
-        epoch=epoch,
-        reclaiming=reclaiming,
-    )
+        return request if peer.hub == hub and peer.sid == sid else None
 
 
 def _identity(fields: Mapping[str, Any] | None) -> Identity | None:

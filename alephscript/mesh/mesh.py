@@ -31,7 +31,7 @@ the room, with an event to be said there, cancel, stream and report (docs/refere
 May go in: inputs, and what each event of a peer means. May not: a rule that another module of this
 folder is about. All mesh state changes in this folder and nowhere else. Pure: no socket, no clock,
 no task. Arguments may come unread (`msgspec.Raw`): what is only passed on stays so, what matters is
-read (decision 0004).
+read (decision 0004). Over 500 lines, because each event of a peer has its handler here.
 """
 
 from __future__ import annotations
@@ -42,22 +42,17 @@ from typing import Any
 
 import msgspec
 
-from alephscript.errors import (
-    LimitExceeded,
-    PermissionDenied,
-    RequestError,
-    StateError,
-    UnknownEvent,
-)
+from alephscript.errors import LimitExceeded, RequestError, StateError, UnknownEvent
 from alephscript.mesh.access import Identity
 from alephscript.mesh.answers import match_answer
 from alephscript.mesh.budget import Budget, weigh
 from alephscript.mesh.dialects import Dialects
-from alephscript.mesh.effects import Acknowledge, Denied, Effect, Emit, Release, SurveyHubs
+from alephscript.mesh.drops import Drops
+from alephscript.mesh.effects import Acknowledge, Effect, Emit, SurveyHubs
 from alephscript.mesh.federation import Federation
 from alephscript.mesh.history import History
 from alephscript.mesh.limits import DEFAULT_LIMITS, Limits
-from alephscript.mesh.meta import NO_META, is_part_count, parse_meta
+from alephscript.mesh.meta import NO_META, is_part_count, parse_meta, parse_number
 from alephscript.mesh.peers import Master, Peer, acknowledge
 from alephscript.mesh.reports import Reports
 from alephscript.mesh.requests import Requests
@@ -71,11 +66,9 @@ __all__ = ["Mesh"]
 _Handler = Callable[[Peer, Sequence[Any], int | None], list[Effect]]
 """Takes the peer that sent an event, the event's arguments, and the acknowledgement id."""
 
-_MOST_DIGITS = 15
-"""Digits of a request's number; `int` takes time for more, and a hub counts no further."""
-
 # Kept: a member of an enum costs 0.1 µs and more to look up where Python is older than 3.12.
 _GET_SERVER_STATE, _MAKE_MASTER = HubEvent.GET_SERVER_STATE, HubEvent.MAKE_MASTER
+_RELEASE_MASTER, _REQUEST_PART = HubEvent.RELEASE_MASTER, HubEvent.REQUEST_PART
 
 _NO_EXTRAS: dict[str, Any] = {}
 """Shared by all direct questions, which have no envelope with further keys."""
@@ -100,6 +93,7 @@ class Mesh:
         rooms: The rooms and their members.
         requests: The open requests.
         reports: What the hub tells about itself.
+        drops: What was not taken, and its sender was not told of.
         federation: The other hubs of this mesh, if there may be any.
     """
 
@@ -132,6 +126,7 @@ class Mesh:
             most=limits.requests_per_client,
         )
         self.reports = Reports(self.rooms, namespace, limits.backlog_bytes)
+        self.drops = Drops()
         self.federation: Federation | None = None
         self._dialects = Dialects(self.rooms, namespace)
         self._incarnation = incarnation
@@ -141,6 +136,7 @@ class Mesh:
             HubEvent.CLIENT_SUBSCRIBE: self._subscribe,
             HubEvent.CLIENT_UNSUBSCRIBE: self._unsubscribe,
             HubEvent.MAKE_MASTER: self._make_master,
+            HubEvent.RELEASE_MASTER: self._release_master,
             HubEvent.ROOM_MESSAGE: self._open_envelope,
             HubEvent.CANCEL_REQUEST: self._cancel_request,
             HubEvent.REQUEST_MORE: self._grant_parts,
@@ -226,11 +222,23 @@ class Mesh:
             question = events.RoomMessage(name, "", args[0] if args else {}, _NO_EXTRAS)
             return self.requests.ask(peer, question, capability, meta.room, ack, meta)
         except RequestError as error:
-            return self._deny(peer, event, error) + self.refused(sid, ack, error)
+            return self.rooms.deny(peer, event, error) + self.refused(sid, ack, error, event)
 
-    def refused(self, sid: str, ack: int | None, error: RequestError) -> list[Effect]:
-        """Answer a socket that sent what cannot be read, or may not be done."""
-        if ack is None or sid not in self._peers:
+    def refused(
+        self, sid: str, ack: int | None, error: RequestError, event: Any = None
+    ) -> list[Effect]:
+        """Answer a socket that sent what cannot be read, or may not be done.
+
+        Args:
+            sid: The sender's id.
+            ack: The acknowledgement id; None if the sender wants none, and so hears nothing.
+            error: What is wrong.
+            event: The event's name as it came, of any type; None if it cannot be read.
+        """
+        if sid not in self._peers:
+            return []
+        if ack is None:
+            self.drops.count(event, error.code)
             return []
         return [Acknowledge(sid, ack, error.answer())]
 
@@ -250,7 +258,7 @@ class Mesh:
 
     def resumed(self) -> list[Effect]:
         """Go on with work that was left for later."""
-        return self.requests.resume()
+        return self.requests.resume() + self.reports.resume()
 
     def disconnected(self, sid: str) -> list[Effect]:
         """Forget a socket that is gone: its requests end, its rooms lose it."""
@@ -269,20 +277,6 @@ class Mesh:
             self.rooms.drop_if_empty(room)
         peer.account.close()
         return effects
-
-    def _deny(self, peer: Peer, event: Any, error: RequestError) -> list[Effect]:
-        """Tell a client what upstream's hubs tell one that may not do something, beside the answer.
-
-        Two errors are told so: the client may not use the room that it named, or, on a hub with
-        rules, it named no valid room.
-        """
-        action = "subscribe" if event == HubEvent.CLIENT_SUBSCRIBE else "room_message"
-        if isinstance(error, PermissionDenied):
-            (detail,) = error.details  # see `Rooms.check`
-            return [Denied(peer.sid, error.message, detail["room"], action)]
-        if self.rooms.is_guarded and any(each.get("path") == "room" for each in error.details):
-            return [Denied(peer.sid, "room required", None, action)]
-        return []
 
     # Registering and subscribing
 
@@ -368,7 +362,7 @@ class Mesh:
         self.rooms.check(peer, "master", declared.room)
         room = self.rooms.get_or_create(declared.room)
         if self.federation is not None:
-            self.rooms.check_mastering(master, room)
+            self.rooms.check_mastering(master, room, self.federation.claimed_rooms(peer))
             self.rooms.drop_if_empty(room)
             return self.federation.claim(master, ack)
         announced, displaced = self.rooms.declare(room, master)
@@ -384,14 +378,21 @@ class Mesh:
 
     def _resign(self, peer: Peer, name: str, ack: int | None) -> list[Effect]:
         effects = acknowledge(peer, ack, {"room": name})
+        if self.federation is not None:
+            self.federation.resign(peer, name)  # a claim may be on its way
         room = self.rooms.get(name)
         if room is not None and name in peer.mastered:
             effects += self.rooms.withdraw(peer, room)
             self.rooms.drop_if_empty(room)
-        elif self.federation is not None:
-            peer.account.release(("master", name))
-            effects.append(Release(peer.sid, name))  # a claim may be on its way
         return effects
+
+    def _release_master(self, peer: Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:
+        meta = parse_meta(args[1]) if len(args) > 1 and peer.reads_meta else NO_META
+        if meta.room is None:
+            return self._resign(peer, events.parse_subscription(_read_first(args)).room, ack)
+        room = events.check_room_name(meta.room)
+        message = events.RoomMessage(_RELEASE_MASTER, room, args[0], _NO_EXTRAS)
+        return self._say(peer, message, ack)
 
     # What is said in a room
 
@@ -413,8 +414,11 @@ class Mesh:
         self.rooms.check(peer, "speak", message.room, message.event)
         if message.event.startswith("SET_"):
             return self._say_answer(peer, message, ack)
+        effects: list[Effect] = []
+        if message.event == _RELEASE_MASTER:  # the room hears it besides, as on upstream's hubs
+            effects = self._resign(peer, message.room, None)
         members = self.rooms.members(message.room)
-        effects = self.rooms.say(members, message, message.data, peer.name, peer.account)
+        effects += self.rooms.say(members, message, message.data, peer.name, peer.account)
         if ack is None:  # as with most events: no call to add nothing
             return effects
         return effects + acknowledge(peer, ack, {"room": message.room, "members": len(members)})
@@ -438,7 +442,7 @@ class Mesh:
         match = match_answer(peer, message, fields)
         request = match.request
         if request is not None and request.master is not None:
-            request.answer_seen = True
+            request.answer_room = message.room
             peer.find_served().note_seen(request)
             effects += request.dialect.echo(request, message, payload, peer.name)
             if request.master.dialect.is_answered_by_event(is_certain=match.is_certain):
@@ -456,33 +460,36 @@ class Mesh:
         effects = acknowledge(peer, ack, {})
         fields = _read_first(args)
         request = peer.find_request(fields)
-        if request is None or request.master is None or not is_part_count(fields.get("parts")):
+        if request is None or not is_part_count(fields.get("parts")):
             return effects
-        return effects + request.master.dialect.grant(request, request.master, fields["parts"])
+        return effects + self.requests.grant(request, fields["parts"])
 
     def _note(self, event: str, peer: Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:
         """Pass on to an asker a part of its answer, or progress."""
         effects = acknowledge(peer, ack, {})
         meta = read_value(args[1]) if len(args) > 1 else None
-        number = meta.get("id") if isinstance(meta, dict) else None
-        if not (isinstance(number, str) and number.isdecimal() and len(number) <= _MOST_DIGITS):
+        number = parse_number(meta.get("id") if isinstance(meta, dict) else None)
+        request = None if number is None else peer.serving.get(number)
+        if request is None:
             return effects
-        request = peer.serving.get(int(number))
-        return (
-            effects if request is None else effects + request.dialect.note(request, event, args[0])
-        )
+        if event == _REQUEST_PART:
+            overrun = self.requests.spend(request)
+            if overrun is not None:
+                return effects + overrun
+        return effects + request.dialect.note(request, event, args[0])
 
     # What is asked about the hub, or about a member
 
     def _report_state(self, peer: Peer, _: Sequence[Any], ack: int | None) -> list[Effect]:
         if self.federation is not None and self.federation.hubs:
             return [SurveyHubs(peer.sid, ack, HubEvent.GET_SERVER_STATE, None)]
-        return self.reports.tell_state(peer, ack, [])
+        return self.reports.give(peer, lambda: self.reports.tell_state(peer, ack, []))
 
     def _report_capabilities(
         self, peer: Peer, args: Sequence[Any], ack: int | None
     ) -> list[Effect]:
-        return self.reports.tell_capabilities(peer, ack, _read_first(args))
+        query = _read_first(args)
+        return self.reports.give(peer, lambda: self.reports.tell_capabilities(peer, ack, query))
 
     def _report_members(self, peer: Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:
         query = _read_first(args)
@@ -491,7 +498,7 @@ class Mesh:
             self.rooms.check(peer, "subscribe", events.check_room_name(room))
         if self.federation is not None and self.federation.hubs:
             return [SurveyHubs(peer.sid, ack, HubEvent.GET_MEMBERS, room)]
-        return self.reports.tell_members(peer, ack, room, [])
+        return self.reports.give(peer, lambda: self.reports.tell_members(peer, ack, room, []))
 
     def _ask_member(
         self, event: str, peer: Peer, args: Sequence[Any], ack: int | None

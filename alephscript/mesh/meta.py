@@ -14,13 +14,16 @@ import msgspec
 from alephscript.protocol import events
 from alephscript.protocol.json import parse_json
 
-__all__ = ["NO_META", "RequestMeta", "is_part_count", "parse_meta"]
+__all__ = ["NO_META", "RequestMeta", "is_part_count", "parse_meta", "parse_number"]
 
 _MOST_PARTS = 1024
 """Parts of an answer that may be granted at once."""
 
 _LONGEST_CACHED = 64
 """Metas of up to this many bytes are cached after parsing: nearly all hold one timeout."""
+
+_MOST_DIGITS = 15
+"""Digits of a request's number; `int` takes time for more, and a hub counts no further."""
 
 _NO_EXTRAS: dict[str, Any] = {}
 """Shared by all metas without extras: a request reads them, and changes none."""
@@ -85,6 +88,13 @@ def _check(fields: Any) -> RequestMeta:
     if not isinstance(member, str) or len(member) > events.MAX_NAME:
         member = None  # no socket has such an id
     return RequestMeta(fields.get("room"), seconds, fields.get("wait") is True, extras, member)
+
+
+def parse_number(text: Any) -> int | None:
+    """Parse a request's number as masters know it, a string; None if the value is no number."""
+    if isinstance(text, str) and text.isdecimal() and len(text) <= _MOST_DIGITS:
+        return int(text)
+    return None
 
 
 def is_part_count(parts: Any) -> bool:

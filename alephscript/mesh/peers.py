@@ -43,9 +43,8 @@ class Peer:
     Attributes:
         reads_meta: As `Dialect.reads_meta` of its dialect.
         registration: What the peer registered as; None before that.
-        name: What other members see as its name.
-        caller: The name that a master sees as ``caller``; with an `Access`, the authenticated
-            ``usuario``.
+        name: What other members see as its name: an authenticated ``usuario`` alone, since a
+            ``sesion`` behind it could make the name of somebody else of both; else both.
         rooms: Names of the rooms that it is in, in the order of subscribing.
         mastered: Names of the rooms that it masters.
         requests: Its open requests, by acknowledgement id, or by minus their number.
@@ -55,7 +54,6 @@ class Peer:
 
     __slots__ = (
         "account",
-        "caller",
         "dialect",
         "engine_id",
         "hub",
@@ -93,7 +91,7 @@ class Peer:
         self.serving: dict[int, OpenRequest] = {}
         self.served: Serving | None = None
         self.speak(dialect)
-        self.rename((identity and identity.usuario) or "--")
+        self.rename("--")
 
     def speak(self, dialect: Dialect) -> None:
         """Take a dialect."""
@@ -102,10 +100,9 @@ class Peer:
         self.reads_meta = dialect.reads_meta
 
     def rename(self, name: str) -> None:
-        """Take a name; masters see an authenticated one instead, if there is one."""
-        self.name = name
-        # Kept, not computed: each request names its caller.
-        self.caller = (self.identity and self.identity.usuario) or name
+        """Take a name, unless the peer has an authenticated one."""
+        # Kept, not computed: each request names its asker.
+        self.name = (self.identity and self.identity.usuario) or name
 
     def register(self, registration: events.Registration, dialect: Dialect) -> None:
         """Take a registration, and the dialect that it announces."""
@@ -151,6 +148,11 @@ class Master:
         dialect = self.peer.dialect
         return dialect.as_core if self.is_core else dialect
 
+    @property
+    def acknowledges(self) -> bool:
+        """Whether this master answers by acknowledgement, not only by telling its room."""
+        return not self.is_core or self.dialect.acknowledges
+
     def is_idempotent(self, capability: str) -> bool:
         """Whether running a capability twice does no harm."""
         return self.declared.descriptions.get(capability, {}).get("idempotent") is True
@@ -170,7 +172,9 @@ class OpenRequest(msgspec.Struct, eq=False):
         meta: What the asker says about the request.
         room: The room that was asked, as far as it is known.
         master: The declaration that is to answer it; None while the request waits for one.
-        answer_seen: Whether a SET_ event of the master has told the asker already.
+        answer_room: The room that has heard a SET_ event of the master, and the asker with it;
+            empty before.
+        credit: Parts of the answer that the asker has granted and the master has not sent.
         losses: How many masters have been lost that were to answer it.
         size: Bytes that its asker's account has for it.
     """
@@ -185,9 +189,15 @@ class OpenRequest(msgspec.Struct, eq=False):
     meta: RequestMeta
     room: str
     master: Master | None = None
-    answer_seen: bool = False
+    answer_room: str = ""
+    credit: int = 0
     losses: int = 0
     size: int = 0
+
+    @property
+    def answer_seen(self) -> bool:
+        """Whether a SET_ event of the master has told the asker already."""
+        return self.answer_room != ""
 
     @property
     def event(self) -> str:
@@ -227,10 +237,12 @@ class Dialect(abc.ABC):
     Attributes:
         reads_meta: Whether the peer sends and understands the meta, an event's second argument;
             only such a peer is told in which room an event was said, and by whom.
+        acknowledges: Whether the peer is known to acknowledge what it is asked.
         as_core: The dialect of the same peer where it does as core peers do.
     """
 
     reads_meta: bool
+    acknowledges = True
     as_core: Dialect
 
     # To a master

@@ -4,6 +4,9 @@ Each answer has so many bytes at the most (`_Space`), whatever others have regis
 so that whoever asks can read it. What it has no room for is counted in ``omitted``, a key that is
 there only then: at first all that is said of things besides their names goes, then things.
 
+A large answer is a lot of work for a short question. So there are so many bytes of answers a turn;
+questions beyond wait for the next one, after others have been served.
+
 May go in: the contents of these answers, and who may see what. May not: any change of the mesh.
 Pure: no socket, no clock.
 """
@@ -11,10 +14,12 @@ Pure: no socket, no clock.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from alephscript.mesh.effects import Effect, Emit
+from alephscript.errors import Overloaded
+from alephscript.mesh.effects import Effect, Emit, Resume
 from alephscript.mesh.peers import Peer, acknowledge
 from alephscript.mesh.rooms import Room, Rooms
 from alephscript.protocol import events
@@ -26,24 +31,32 @@ __all__ = ["Reports"]
 _MOST_BYTES = 500_000
 """JSON of an answer, some of it estimated; GET_SERVER_STATE gives its answer twice."""
 
+_TURN_BYTES = 250_000
+"""Answers of so many bytes, and the one that exceeds them, are given in one turn."""
+
+_MOST_POSTPONED = 16
+"""Questions of one peer that may wait for another turn."""
+
 
 class _Space:
     """Bytes that are left of an answer.
 
     Attributes:
+        used: Bytes that were taken.
         omitted: How many things there was no room for.
     """
 
     def __init__(self, most: int) -> None:
-        self._left = most
+        self._most = most
+        self.used = 0
         self.omitted = 0
 
     def take(self, size: int) -> bool:
         """Take room for a thing; what comes after one that had none has none, either."""
-        if self.omitted or size > self._left:
+        if self.omitted or size > self._most - self.used:
             self.omitted += 1
             return False
-        self._left -= size
+        self.used += size
         return True
 
     def omit(self, count: int) -> None:
@@ -68,6 +81,43 @@ class Reports:
         self._most_bytes = min(_MOST_BYTES, backlog_bytes // 8)
         self._rooms = rooms
         self._namespace = namespace
+        self._spent = 0  # bytes of answers in this turn
+        self._postponed: deque[tuple[Peer, Callable[[], list[Effect]]]] = deque()
+        self._is_resuming = False
+
+    def give(self, peer: Peer, tell: Callable[[], list[Effect]]) -> list[Effect]:
+        """Give an answer now, or when it is its turn.
+
+        Args:
+            peer: The asker.
+            tell: Gives the answer.
+
+        Raises:
+            Overloaded: Too many questions of this peer wait already.
+        """
+        if self._spent < _TURN_BYTES:
+            return tell() + self._left_for_later()
+        if sum(each is peer for each, _ in self._postponed) >= _MOST_POSTPONED:
+            raise Overloaded("too many questions of this client about the hub wait for an answer")
+        self._postponed.append((peer, tell))
+        return self._left_for_later()
+
+    def resume(self) -> list[Effect]:
+        """Begin a turn, with what was left for later."""
+        self._spent = 0
+        self._is_resuming = False
+        effects: list[Effect] = []
+        while self._postponed and self._spent < _TURN_BYTES:
+            peer, tell = self._postponed.popleft()
+            if self._rooms.peers.get(peer.sid) is peer:
+                effects += tell()
+        return effects + self._left_for_later()
+
+    def _left_for_later(self) -> list[Effect]:
+        if self._is_resuming or self._spent < _TURN_BYTES:
+            return []
+        self._is_resuming = True
+        return [Resume()]
 
     def sees(self, peer: Peer, other: Peer) -> bool:
         """Whether a peer may know of another: they may meet in a room that the other is in."""
@@ -105,6 +155,7 @@ class Reports:
             space = _Space(self._most_bytes)
             state = self._describe(peer, others, space, has_extras=False)
             state["omitted"] = space.omitted
+        self._spent += 2 * space.used
         return state
 
     def _describe(
@@ -128,14 +179,14 @@ class Reports:
                 break
         seen = [each for each in (*here.values(), *others) if self.sees(peer, each)]
         registered = [
-            registration
+            (each.name, registration)
             for each in seen
             # Named thrice: as a socket, as a member, and by its session.
             if (registration := each.registration)
             and space.take(3 * _size_of(registration.name) + 40)
         ]
         sesiones: dict[str, list[str]] = {}
-        for registration in registered:
+        for _, registration in registered:
             sesiones.setdefault(registration.usuario, []).append(registration.sesion)
         return {
             "action": HubEvent.SET_SERVER_STATE.value,
@@ -147,7 +198,7 @@ class Reports:
                 {
                     "name": self._namespace,
                     "socketsCount": len(seen),
-                    "sockets": [{"id": f"/{each.name}"} for each in registered],
+                    "sockets": [{"id": f"/{name}"} for name, _ in registered],
                 }
             ],
             "miembros": [{"usuario": u, "sesiones": s} for u, s in sesiones.items()],
@@ -182,7 +233,7 @@ class Reports:
                         **(registration.extras if has_extras else {}),
                         "usuario": registration.usuario,
                         "sesion": registration.sesion,
-                        "name": registration.name,
+                        "name": member.name,
                     }
                 )
             elif has_extras:
@@ -224,6 +275,7 @@ class Reports:
                     break
             else:
                 break
+        self._spent += space.used
         return acknowledge(peer, ack, {"offers": offers, **space.tell()})
 
     def tell_members(
@@ -248,6 +300,7 @@ class Reports:
             and self.sees(peer, each)
             and space.take(_size_of(each.sid) + _size_of(each.name) + 20)
         ]
+        self._spent += space.used
         return acknowledge(peer, ack, {"members": members, **space.tell()})
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -23,6 +23,7 @@ import msgspec
 from alephscript.errors import (
     Conflict,
     DeadlineExceeded,
+    Internal,
     MasterLost,
     NoMaster,
     Overloaded,
@@ -30,7 +31,7 @@ from alephscript.errors import (
 )
 from alephscript.mesh.budget import REQUEST_BYTES, Budget
 from alephscript.mesh.effects import Arm, Effect, Ended, Resume
-from alephscript.mesh.meta import RequestMeta
+from alephscript.mesh.meta import RequestMeta, parse_number
 from alephscript.mesh.peers import Master, OpenRequest, Peer
 from alephscript.mesh.rooms import Room, Rooms
 from alephscript.mesh.waiting import Group, Waiting
@@ -210,8 +211,8 @@ class Requests:
         if len(requests) >= self._most:
             message = f"{self._most} requests of this client wait for an answer already"
             raise Overloaded(message, [{"delivered": False}])
-        if meta.extras and len(meta.extras.get("chain", ())) > _LONGEST_CHAIN:
-            raise Conflict(f"more than {_LONGEST_CHAIN} requests inside each other: a loop?")
+        if meta.extras and "chain" in meta.extras:
+            meta = _with_known_chain(peer, meta)
         # Counted here, and in `forget`, without a call: see `Account`.
         account, size = peer.account, REQUEST_BYTES + self._budget.message_bytes
         kept = account.kept + size
@@ -239,6 +240,8 @@ class Requests:
         peer.serving[request.number] = request
         if peer.served is not None:
             peer.served.add(request)
+        if request.meta.extras:
+            request.credit = request.meta.extras.get("parts", 0)
         # `Master.dialect`, without the call.
         dialect = peer.dialect.as_core if master.is_core else peer.dialect
         return dialect.ask(request, master, left, seconds)
@@ -319,6 +322,28 @@ class Requests:
         assert master is not None
         request.room = room.name
         return self._put(request, master, self.remaining(number), None)
+
+    # What is said meanwhile
+
+    def grant(self, request: OpenRequest, parts: int) -> list[Effect]:
+        """Let the master of a request send so many further parts of its answer."""
+        if request.master is None:
+            return []
+        request.credit += parts
+        return request.master.dialect.grant(request, request.master, parts)
+
+    def spend(self, request: OpenRequest) -> list[Effect] | None:
+        """Count a part that a master here sends; end the request if nobody has granted the part.
+
+        Returns:
+            None if the part was granted; else the effects of the end. An asker keeps what it has
+            not read yet, so that a master that does not wait for credit would fill its memory.
+        """
+        request.credit -= 1
+        if request.credit >= 0:
+            return None
+        error = Internal(f"{request.room} sent more parts of {request.event} than it was granted")
+        return self._tell_cancelled(request, "overrun") + self.end(request, error.answer())
 
     # How it ends
 
@@ -434,6 +459,39 @@ class Requests:
 def stand_in(member: Peer) -> Master:
     """Make the declaration of a member that is asked about itself: of no room, offering nothing."""
     return Master(member, events.Declaration("", ()), is_core=False)
+
+
+def _with_known_chain(peer: Peer, meta: RequestMeta) -> RequestMeta:
+    """Put what the hub knows of a chain in place of what the asker says of it.
+
+    An asker is believed which of the open requests that it serves has led to this one, and nothing
+    else: a master starts a request at once that comes of one of its own (decision 0018). The hub of
+    an asker elsewhere has done this already.
+
+    Raises:
+        Conflict: Too many requests stand inside each other.
+    """
+    if peer.hub:
+        return meta
+    extras = dict(meta.extras)
+    claims = extras.pop("chain")
+    parent = _find_parent(peer, claims)
+    if parent is not None:
+        chain = [*parent.meta.extras.get("chain", ()), str(parent.number)]
+        if len(chain) > _LONGEST_CHAIN:
+            raise Conflict(f"more than {_LONGEST_CHAIN} requests inside each other: a loop?")
+        extras["chain"] = chain
+    return msgspec.structs.replace(meta, extras=extras)
+
+
+def _find_parent(peer: Peer, claims: Sequence[str]) -> OpenRequest | None:
+    """Find the open request of a peer's that is the last of those that the peer names."""
+    serving = peer.serving
+    for claim in reversed(claims[-_LONGEST_CHAIN:]):
+        number = parse_number(claim)
+        if number is not None and number in serving:
+            return serving[number]
+    return None
 
 
 def _refuse(

@@ -7,7 +7,7 @@ question. May not: what becomes of the question (`requests`). Pure: no socket, n
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from typing import Any
 
 from alephscript.errors import (
@@ -17,10 +17,12 @@ from alephscript.errors import (
     NoMaster,
     NotSubscribed,
     PermissionDenied,
+    RequestError,
 )
 from alephscript.mesh.access import Action, Identity
 from alephscript.mesh.budget import ROOM_BYTES, weigh
 from alephscript.mesh.effects import (
+    Denied,
     Effect,
     Emit,
     Release,
@@ -173,15 +175,38 @@ class Rooms:
         if self._authorize is not None and not self.is_allowed(peer, action, room, name):
             raise PermissionDenied(f"room not allowed: {room}", [{"room": room, "action": action}])
 
-    def check_mastering(self, master: Master, room: Room) -> None:
+    def deny(self, peer: Peer, event: Any, error: RequestError) -> list[Effect]:
+        """Tell a client what upstream's hubs tell one that may not do something, beside the answer.
+
+        Two errors are told so: the client may not use the room that it named, or, on a hub with
+        rules, it named no valid room.
+        """
+        action = "subscribe" if event == HubEvent.CLIENT_SUBSCRIBE else "room_message"
+        if isinstance(error, PermissionDenied):
+            (detail,) = error.details  # see `check`
+            return [Denied(peer.sid, error.message, detail["room"], action)]
+        if self.is_guarded and any(each.get("path") == "room" for each in error.details):
+            return [Denied(peer.sid, "room required", None, action)]
+        return []
+
+    def check_mastering(self, master: Master, room: Room, claimed: Collection[str] = ()) -> None:
         """Raise if a peer that is to master a room masters too many; count what is kept of that.
+
+        Args:
+            master: The declaration.
+            room: The room.
+            claimed: Rooms that the peer is to master as well, which is not decided yet.
 
         Raises:
             LimitExceeded: The peer masters as many rooms as it may, or makes the hub keep too much.
         """
         peer = master.peer
         most = self._limits.rooms_per_client
-        if room.name not in peer.mastered and len(peer.mastered) >= most:
+        if (
+            not (room.name in peer.mastered or room.name in claimed)
+            and len(peer.mastered) + len(claimed) >= most
+            and len(peer.mastered.keys() | set(claimed)) >= most
+        ):
             raise self._exceeded(room, f"a client may master {most} rooms; resign from one first")
         declared = master.declared
         size = ROOM_BYTES + len(room.name) + weigh(declared.descriptions)
@@ -334,7 +359,8 @@ class Rooms:
 
         Raises:
             NoMaster: No master offers the capability, or the named room has no master.
-            AmbiguousRoom: Several masters offer it in rooms that the asker is not in.
+            AmbiguousRoom: Several masters that answer in the same way offer it in rooms that the
+                asker is not in.
             NotSubscribed: The asker is not in the room, and the hub wants it to be.
             PermissionDenied: The asker may not ask there.
         """
@@ -358,7 +384,11 @@ class Rooms:
         return room
 
     def _choose_offering(self, peer: Peer, capability: str) -> Room:
-        """Choose a room that offers a capability, the asker's own rooms first."""
+        """Choose a room that offers a capability, the asker's own rooms first.
+
+        Elsewhere a master that acknowledges comes before one that only tells its room: an app of
+        upstream's that is open in some browser claims what the bot of another room offers, too.
+        """
         offering = self._offers.get(capability)
         if offering is not None and self._authorize is not None:
             offering = {
@@ -373,7 +403,11 @@ class Rooms:
         for name in peer.rooms:
             if name in offering:
                 return offering[name]
-        rooms = list(offering.values())
+        rooms = [
+            room
+            for room in offering.values()
+            if any(each.acknowledges for each in room.masters.serving)
+        ] or list(offering.values())
         if len({id(each.peer) for room in rooms for each in room.masters.serving}) > 1:
             names = [room.name for room in rooms]
             raise AmbiguousRoom(

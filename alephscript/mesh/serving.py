@@ -10,7 +10,7 @@ becomes of them (`requests`). Pure: no socket, no clock.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, Protocol
 
 from alephscript.protocol.json import write_json
@@ -23,7 +23,11 @@ class Served(Protocol):
 
     number: int
     room: str
-    answer_seen: bool
+
+    @property
+    def answer_seen(self) -> bool:
+        """Whether an event has answered it."""
+        ...
 
     @property
     def event(self) -> str:
@@ -116,10 +120,11 @@ class Serving:
         requests: Those that are open already.
     """
 
-    __slots__ = ("_rooms",)
+    __slots__ = ("_rooms", "_rooms_of")
 
     def __init__(self, requests: Iterable[Served]) -> None:
         self._rooms: dict[str, dict[str, _Event]] = {}
+        self._rooms_of: dict[str, dict[str, None]] = {}  # by event
         for request in requests:
             self.add(request)
 
@@ -129,6 +134,7 @@ class Serving:
         event = by_event.get(request.event)
         if event is None:
             event = by_event[request.event] = _Event()
+            self._rooms_of.setdefault(request.event, {})[request.room] = None
         event.add(request)
 
     def remove(self, request: Served) -> None:
@@ -140,6 +146,10 @@ class Serving:
         event.remove(request)
         if not event.all.all:
             del by_event[request.event]
+            rooms = self._rooms_of[request.event]
+            del rooms[request.room]
+            if not rooms:
+                del self._rooms_of[request.event]
             if not by_event:
                 del self._rooms[request.room]
 
@@ -156,6 +166,10 @@ class Serving:
             number: each for one in by_event.values() for number, each in one.all.all.items()
         }
         return [numbers[number] for number in sorted(numbers)]
+
+    def rooms_of(self, event: str) -> Collection[str]:
+        """Name the rooms in which an event has asked for something."""
+        return self._rooms_of.get(event, ())
 
     def of_event(self, room: str, event: str) -> Candidates:
         """Find the requests of a room by the event that asked them."""

@@ -22,6 +22,8 @@ import msgspec
 
 from alephscript.errors import InvalidPayload, PayloadTooLarge, UnknownEvent
 from alephscript.protocol.json import MAX_DEPTH, is_plain, read_value, write_json
+from alephscript.protocol.secrets import without_secrets
+from alephscript.protocol.text import has_controls
 from alephscript.protocol.vocabulary import HubEvent
 
 __all__ = [
@@ -94,6 +96,7 @@ TRACE_CONTEXT = ("traceparent", "tracestate")
 _TRACEPARENT = re.compile(
     r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}"
 )
+_NO_CONTROLS = "a name has no control characters"
 _TRACESTATE = re.compile(r"[\x20-\x7e]{1,512}")
 
 Answer = dict[str, Any]
@@ -148,8 +151,8 @@ class Registration:
     Attributes:
         usuario: The client's name.
         sesion: Suffix that tells clients of one name apart.
-        extras: Further fields, kept and shown to others.
-        extras_bytes: Bytes of them as JSON.
+        extras: Further fields, kept and shown to others; without what looks like a secret.
+        extras_bytes: Bytes of them as JSON, at the most.
     """
 
     usuario: str
@@ -260,10 +263,13 @@ def check_event(event: Any) -> str:
     """Return an event's name if any peer survives it.
 
     Raises:
-        UnknownEvent: The name is no string, empty, too long, or reserved by Socket.IO or the hub.
+        UnknownEvent: The name is no string, empty, too long, has control characters, or is
+            reserved by Socket.IO or the hub.
     """
     if not isinstance(event, str) or not event or len(event) > MAX_NAME:
         raise UnknownEvent(f"an event name is a string of 1 to {MAX_NAME} characters")
+    if has_controls(event):
+        raise UnknownEvent("an event name has no control characters")
     if event in RESERVED or event in HUB_ONLY:
         raise UnknownEvent(f"{event} is a reserved event name; choose another one")
     return event
@@ -273,10 +279,10 @@ def check_room_name(room: Any) -> str:
     """Return a room's name if it may be one.
 
     Raises:
-        InvalidPayload: The name is no string, empty or too long.
+        InvalidPayload: The name is no string, empty, too long, or has control characters.
     """
     # As `_check_name` does, without the call: each event that is said in a room comes by here.
-    if type(room) is str and 0 < len(room) <= MAX_NAME:
+    if type(room) is str and 0 < len(room) <= MAX_NAME and room.isprintable():
         return room
     return _check_name(room, "room")
 
@@ -299,7 +305,7 @@ def parse_registration(payload: Any) -> Registration:
     return Registration(
         usuario=_check_name(fields.get("usuario"), "usuario"),
         sesion=sesion if sesion == "" else _check_name(sesion, "sesion"),
-        extras=extras,
+        extras=without_secrets(extras),
         extras_bytes=extras_bytes,
     )
 
@@ -327,7 +333,8 @@ def parse_subscription(payload: Any) -> Subscription:
 def parse_declaration(payload: Any, *, room: Any = None) -> Declaration:
     """Parse MAKE_MASTER ``{room, features?, group?, out?, descriptions?}``.
 
-    DevOps peers write ``capabilities`` for ``features``.
+    DevOps peers write ``capabilities`` for ``features``, others describe themselves in ``metadata:
+    {capabilities: [{id, description, inputSchema, outputSchema, tags}]}``.
 
     Args:
         payload: The declaration, as read from JSON.
@@ -338,8 +345,11 @@ def parse_declaration(payload: Any, *, room: Any = None) -> Declaration:
     """
     fields = _check_object({} if payload is None and room is not None else payload)
     features = fields.get("features")
+    described: dict[str, dict[str, Any]] = {}
     if features is None:
         features = fields.get("capabilities") or []
+        if _are_objects(features):
+            features, described = [], _describe(features)
     if not isinstance(features, list) or not all(
         isinstance(each, str) and 0 < len(each) <= MAX_NAME for each in features
     ):
@@ -347,17 +357,26 @@ def parse_declaration(payload: Any, *, room: Any = None) -> Declaration:
     group = fields.get("group", "single")
     if group not in GROUPS:
         raise _invalid("group", f"expected one of {', '.join(GROUPS)}")
+    metadata = fields.get("metadata")
+    if isinstance(metadata, dict) and _are_objects(metadata.get("capabilities")):
+        described = _describe(metadata["capabilities"])
+    spelt = {capability_name(each): each for each in features}
+    described = {spelt.get(capability_name(k), k): each for k, each in described.items()}
     descriptions = fields.get("descriptions", {})
     if not isinstance(descriptions, dict) or not all(
         isinstance(each, dict) for each in descriptions.values()
     ):
         raise _invalid("descriptions", "expected an object of objects")
+    if any(map(has_controls, (*features, *descriptions))):
+        raise _invalid("features", _NO_CONTROLS)
     return Declaration(
         room=check_room_name(fields.get("room") if room is None else room),
-        features=tuple(dict.fromkeys(features)),
+        features=tuple(dict.fromkeys([*features, *described])),
         group=group,
         out=fields.get("out") is True,
-        descriptions={name: _parse_description(each) for name, each in descriptions.items()},
+        descriptions={
+            name: _parse_description(each) for name, each in {**described, **descriptions}.items()
+        },
     )
 
 
@@ -368,13 +387,44 @@ _DESCRIPTION = {
     "timeoutMs": int,
     "idempotent": bool,
     "streams": bool,
+    "tags": list,
 }
 """Fields of a capability's description, all of them optional, and their types."""
 
 
 def _parse_description(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Keep those fields of a capability's description that are known and of the right type."""
-    return {key: fields[key] for key, kind in _DESCRIPTION.items() if type(fields.get(key)) is kind}
+    known = {
+        key: fields[key] for key, kind in _DESCRIPTION.items() if type(fields.get(key)) is kind
+    }
+    if not all(isinstance(tag, str) for tag in known.get("tags", ())):
+        del known["tags"]
+    return known
+
+
+_UPSTREAMS = {"summary": "description", "request": "inputSchema", "reply": "outputSchema"}
+"""Fields of a description, and what masters of upstream call them."""
+
+
+def _are_objects(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(each, dict) for each in value)
+
+
+def _describe(capabilities: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Make descriptions, by id, of what a master of upstream says of its capabilities.
+
+    An entry without a name says nothing that could be asked for, and is left out.
+    """
+    return {
+        each["id"]: {
+            "tags": each.get("tags"),
+            **{ours: each.get(theirs) for ours, theirs in _UPSTREAMS.items()},
+        }
+        for each in capabilities
+        if isinstance(each.get("id"), str)
+        and 0 < len(each["id"]) <= MAX_NAME
+        and not has_controls(each["id"])
+    }
 
 
 def parse_room_message(payload: Any) -> RoomMessage:
@@ -483,6 +533,8 @@ def _check_object(payload: Any) -> dict[str, Any]:
 def _check_name(value: Any, path: str) -> str:
     if not isinstance(value, str) or not value or len(value) > MAX_NAME:
         raise _invalid(path, f"expected a string of 1 to {MAX_NAME} characters")
+    if has_controls(value):
+        raise _invalid(path, _NO_CONTROLS)
     return value
 
 

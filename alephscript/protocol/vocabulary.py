@@ -35,6 +35,10 @@ class HubEvent(StrEnum):
     master of the room, or resigns with ``out``; the answer has ``room``, ``features`` and
     ``epoch``."""
 
+    RELEASE_MASTER = "RELEASE_MASTER"
+    """client → hub: ``{room}`` The client is a master of the room no more, as with ``out``; the
+    answer has ``room``. Inside ROOM_MESSAGE, as core masters send it, the room hears it, too."""
+
     ROOM_MESSAGE = "ROOM_MESSAGE"
     """client → hub: ``{event, room, data}`` The room gets the inner event; the answer has
     ``room`` and ``members``, a count, or is the inner event's own. A request to a core master
@@ -92,7 +96,8 @@ class HubEvent(StrEnum):
 
     CANCEL_REQUEST = "CANCEL_REQUEST"
     """asker → hub → master: ``{request}`` → ``{id, reason}`` Nobody waits for the request any
-    more: ``cancelled``, ``asker_lost``, ``deadline`` or ``displaced``."""
+    more: ``cancelled``, ``asker_lost``, ``deadline``, ``displaced``, or ``overrun``: the master
+    has sent more parts than it was granted."""
 
     REQUEST_PART = "REQUEST_PART"
     """master → hub → asker: ``any`` One part of a streamed answer; in the meta ``{id}`` →
@@ -135,7 +140,9 @@ class MetaKey(StrEnum):
     1,024."""
 
     CHAIN = "chain"
-    """question, request: The ids of the requests that led to this one, 16 at the most."""
+    """question, request: The ids of the requests that led to this one, 16 at the most; of a
+    question the hub believes the last that names an open request of which the asker is the
+    master, and knows the rest."""
 
     TRACEPARENT = "traceparent"
     """question, request: W3C Trace Context."""

@@ -117,6 +117,8 @@ class FrameReader:
     Attributes:
         reply: Frames to be sent to the peer and then cleared: pongs, and a close when it is closed.
         closed: Whether the peer closed, or broke the rules; nothing is read from then on.
+        extras: Count of frames that were no whole message: control frames and fragments. Whoever
+            bounds them counts down.
     """
 
     # What is kept between two calls of `read`:
@@ -134,16 +136,18 @@ class FrameReader:
         "_unfinished",
         "_wanted",
         "closed",
+        "extras",
         "reply",
     )
 
     def __init__(self, *, masked: bool, max_bytes: int) -> None:
         self.reply = b""
         self.closed = False
+        self.extras = 0
         self._header, self._mask_bit = (6, 0x80) if masked else (2, 0)
         self._max = self._left = max_bytes
         self._unfinished = _CONTINUATION
-        self._fragments: list[bytes] = []
+        self._fragments = bytearray()  # not a list: an object a fragment is many times its size
         self._rest = bytearray()
         self._wanted = 0
 
@@ -207,6 +211,7 @@ class FrameReader:
             payload: The frame's payload, unmasked.
             messages: Where a text message goes that is whole with this frame.
         """
+        self.extras += 1
         opcode = first & _OPCODE
         if first & _RESERVED:
             self._close(_BROKEN)  # an extension, such as compression, which was not agreed upon
@@ -220,14 +225,15 @@ class FrameReader:
     def _take_fragment(self, first: int, payload: bytes, messages: list[bytes]) -> None:
         self._unfinished = self._unfinished or first & _OPCODE
         self._left -= len(payload)
-        if payload and self._unfinished == _TEXT:
-            self._fragments.append(payload)
+        if self._unfinished == _TEXT:
+            self._fragments += payload
         if self._left < 0:
             self._close(_TOO_BIG)
         elif first & _FIN:
             if self._unfinished == _TEXT:
-                messages.append(b"".join(self._fragments))
-            self._fragments, self._left, self._unfinished = [], self._max, _CONTINUATION
+                messages.append(bytes(self._fragments))
+                self._fragments = bytearray()
+            self._left, self._unfinished = self._max, _CONTINUATION
 
     def _take_control(self, first: int, payload: bytes) -> None:
         opcode = first & _OPCODE

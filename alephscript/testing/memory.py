@@ -156,11 +156,11 @@ class _MemoryLink:
         elif ack is not None:
             self._hop(lambda: self._receiver.acknowledged(ack, payload))
 
-    def _hop(self, act: Callable[[], None]) -> None:
+    def _hop(self, act: Callable[[], object]) -> None:
         """Act on the next turn of the loop, unless the link is gone by then."""
         asyncio.get_running_loop().call_soon(self._act_if_up, act)
 
-    def _act_if_up(self, act: Callable[[], None]) -> None:
+    def _act_if_up(self, act: Callable[[], object]) -> None:
         if self.is_up:
             act()
 

@@ -241,6 +241,20 @@ async def test_capabilities_come_with_a_call_that_works(url: str) -> None:
     assert json.loads(ended.out) == {"total": 0}
 
 
+async def test_a_master_that_describes_itself_in_metadata_is_listed_with_that(url: str) -> None:
+    """As masters of upstream's do; with a call that fits what it says it takes."""
+    asks = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+    card = {"id": "HALVE", "description": "Half of it.", "inputSchema": asks, "tags": ["sums"]}
+    async with AlephScriptClient(url) as client:
+        said = {"room": "R", "metadata": {"capabilities": [card]}}
+        await client._alephscript_life.present_session().dialect.tell("MAKE_MASTER", said)
+        [offer] = json.loads((await run("capabilities", "--json", "--room", "R", url=url)).out)
+        table = (await run("capabilities", "--room", "R", url=url)).out
+    assert (offer["summary"], offer["request"], offer["tags"]) == ("Half of it.", asks, ["sums"])
+    assert "Half of it. (sums)" in table
+    assert """alephscript request HALVE '{"n": 0}' --room R""" in table
+
+
 @pytest.mark.parametrize("dialect", ["doc", "core"])
 async def test_a_master_in_plain_node_is_listed_and_can_be_called(
     url: str, node: str, dialect: str

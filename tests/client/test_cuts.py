@@ -150,8 +150,8 @@ class Wires:
         for client in clients:
             if self.kind != "memory":
                 self._relay_of[client].cut()
-            elif client._session is not None:
-                client._session._channel.link.drop("cut")  # type: ignore[union-attr]
+            elif client._alephscript_session is not None:
+                client._alephscript_session._channel.link.drop("cut")  # type: ignore[union-attr]
 
     async def end(self) -> None:
         """Close every client, the hub, and the wires."""
@@ -191,14 +191,14 @@ class Watched(AlephScriptClient):
         super().__init__(*args, **kwargs)
         self.seen: list[State] = []
         self.noted = asyncio.Event()
-        become = self._life._become
+        become = self._alephscript_life._become
 
         def note(state: State) -> None:
             self.seen.append(state)
             self.noted.set()
             become(state)
 
-        self._life._become = note  # type: ignore[method-assign]
+        self._alephscript_life._become = note  # type: ignore[method-assign]
 
     async def through(self, count: int, state: State = State.READY) -> None:
         """Wait until it was in a state so often."""
@@ -262,7 +262,7 @@ async def test_a_hundred_requests_on_a_cut_link_end_at_once(wires: Wires) -> Non
     """With an exception each, and nothing is left waiting."""
     worker = await wires.open(Worker)
     asker = await wires.open(Watched)
-    session = asker._session
+    session = asker._alephscript_session
     asked = [asyncio.create_task(asker.request("FOREVER", timeout=60)) for _ in range(100)]
     await worker.is_serving(100)
     wires.cut(asker)

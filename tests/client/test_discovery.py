@@ -95,7 +95,7 @@ async def test_offers_tell_what_is_taken_and_given(mesh: Any) -> None:
 async def test_stock_masters_appear_with_what_they_declared(mesh: Any) -> None:
     """In either dialect, spelt with GET_ or without; what nobody could read is left out."""
     client = await mesh.open(usuario="stock", sesion="1")
-    session = client._session
+    session = client._alephscript_session
     declared = {"room": "OLD", "features": ["GET_X", "Y"], "descriptions": {"Y": {"summary": 7}}}
     await session.dialect.tell("MAKE_MASTER", declared)
     offers = await client.discover()
@@ -119,7 +119,7 @@ async def test_changes_of_masters_are_told_from_any_room(mesh: Any) -> None:
     gone = await asyncio.wait_for(anext(changes), 5)
     assert (gone.room, gone.usuario, gone.epoch) == ("SUMS", None, 2)
     await mesh.stop()
-    await client._life.until(State.RECONNECTING)
+    await client._alephscript_life.until(State.RECONNECTING)
     await mesh.start()
     await client.ready()
     async with mesh.make(Abacus, sesion="2"):
@@ -160,7 +160,7 @@ async def test_members_tell_what_they_are_and_how_they_do(mesh: Any) -> None:
 async def test_who_does_not_answer_is_named(mesh: Any) -> None:
     """And costs the others' answers nothing."""
     slow = await mesh.open(usuario="slow", sesion="1")
-    slow._session._hand_on = lambda *_: None
+    slow._alephscript_session._hand_on = lambda *_: None
     client = await mesh.open(usuario="me", sesion="1")
     survey = await client.survey("ping", timeout=0.3)
     assert (set(survey.answers), survey.missing) == ({"me1"}, ("slow1",))
@@ -172,7 +172,9 @@ async def test_a_member_is_asked_about_itself_and_nothing_else(mesh: Any) -> Non
     client = await mesh.open()
     with pytest.raises(NoMaster):
         await client.request("MEMBER_PING")
-    answer = await client._session.ask(Call("GET_MEMBER_PING", b"{}", meta={"member": "none"}))
+    answer = await client._alephscript_session.ask(
+        Call("GET_MEMBER_PING", b"{}", meta={"member": "none"})
+    )
     assert answer["code"] == "no_master"
 
 

@@ -252,7 +252,7 @@ async def test_a_payload_without_a_wire_form_is_never_sent(mesh: Any, payload: A
     client = await mesh.open()
     with pytest.raises((ContractError, RequestError)):
         await client.request("ORDER", payload)
-    assert len(client._session._channel.pending) == 0
+    assert len(client._alephscript_session._channel.pending) == 0
     assert shop.orders == []
 
 
@@ -349,9 +349,9 @@ async def test_a_cancelled_request_leaves_nothing_behind(mesh: Any) -> None:
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
-    assert len(client._session._channel.pending) == 0
+    assert len(client._alephscript_session._channel.pending) == 0
     await client.request("ORDER", {"amount": 1, "what": "tea"})
-    assert len(client._session._channel.pending) == 0
+    assert len(client._alephscript_session._channel.pending) == 0
 
 
 async def test_every_failure_is_an_alephscript_error(mesh: Any) -> None:

@@ -35,7 +35,7 @@ pytestmark = pytest.mark.anyio
 async def until(client: AlephScriptClient, state: State) -> None:
     """Wait for a client to be in a state."""
     async with asyncio.timeout(5):
-        await client._life.until(state)
+        await client._alephscript_life.until(state)
 
 
 class Bot(AlephScriptClient):

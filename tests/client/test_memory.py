@@ -75,12 +75,12 @@ async def test_an_answer_that_finds_no_link_is_nobody_s(
         asked = asyncio.create_task(client.request("WAIT"))
         async with asyncio.timeout(5):
             await slow.serving.wait()
-            first = slow._session
+            first = slow._alephscript_session
             mesh.cut()
             with pytest.raises(ConnectionError):
                 await asked
             slow.go_on.set()
-            while slow._session in (first, None) or client._session is None:
+            while slow._alephscript_session in (first, None) or client._alephscript_session is None:
                 await asyncio.gather(slow.ready(), client.ready())
             assert await client.request("WAIT", room="SLOW") == {"late": True}
     assert [each for each in caplog.records if each.levelname == "ERROR"] == []

@@ -53,9 +53,9 @@ class Listener(AlephScriptClient):
 
     def lose_link(self) -> None:
         """Cut the link, and come back only when it may."""
-        assert self._session is not None
+        assert self._alephscript_session is not None
         self.may_connect.clear()
-        link: Any = self._session._channel.link
+        link: Any = self._alephscript_session._channel.link
         link.drop("cut") if hasattr(link, "drop") else link.abort()
 
     async def has_heard(self, count: int) -> list[Any]:
@@ -91,7 +91,7 @@ async def test_what_was_said_meanwhile_is_heard_after_the_reconnection(hub: Any)
         await say(speaker, 1, 2)
         await listener.has_heard(2)
         listener.lose_link()
-        await listener._life.until(State.RECONNECTING)
+        await listener._alephscript_life.until(State.RECONNECTING)
         await say(speaker, 3, 4, 5)
         listener.may_connect.set()
         await listener.ready()
@@ -105,7 +105,7 @@ async def test_what_the_hub_no_longer_has_is_told_as_a_gap(hub: Any) -> None:
         await say(speaker, 0)
         await listener.has_heard(1)
         listener.lose_link()
-        await listener._life.until(State.RECONNECTING)
+        await listener._alephscript_life.until(State.RECONNECTING)
         await say(speaker, *range(1, KEPT + 4))
         listener.may_connect.set()
         heard = await listener.has_heard(1 + KEPT + 1)
@@ -159,7 +159,7 @@ async def test_without_a_history_nothing_is_replayed_and_nothing_is_said_of_it()
         await listener.has_heard(1)
         assert listener.position("NEWS") is None
         listener.lose_link()
-        await listener._life.until(State.RECONNECTING)
+        await listener._alephscript_life.until(State.RECONNECTING)
         await say(speaker, 2)
         listener.may_connect.set()
         await listener.ready()

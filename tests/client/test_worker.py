@@ -12,7 +12,7 @@ import pytest
 
 from alephscript import Request
 from alephscript.client.declaring import capability
-from alephscript.client.worker import in_thread
+from alephscript.client.threads import ThreadRun
 from tests.support.desk import Bill, Desk, Order, answer_of, no_secret_in
 
 pytestmark = pytest.mark.anyio
@@ -244,4 +244,4 @@ async def test_progress_is_passed_on_while_the_request_is_open() -> None:
 
 async def test_a_plain_function_gets_a_thread() -> None:
     """Blocking is for threads."""
-    assert await in_thread(threading.get_ident) != threading.get_ident()
+    assert await ThreadRun(threading.get_ident).result() != threading.get_ident()

@@ -143,7 +143,7 @@ async def test_a_late_question_gives_way_to_the_next(mesh: Any) -> None:
         ended = await asyncio.gather(*late, return_exceptions=True)
         assert [type(each) for each in ended] == [DeadlineExceeded] * 2
         assert (await asker.request("DOUBLE", {"n": 1}, timeout=None))["double"] == 2
-    assert asker._session.dialect._waiting == {}
+    assert asker._alephscript_session.dialect._waiting == {}
 
 
 async def test_what_waits_ends_with_the_link_or_the_client(mesh: Any) -> None:
@@ -168,8 +168,8 @@ async def test_a_hub_that_does_not_acknowledge_the_registration_is_a_stock_one()
     """It is found out by its silence, and told the rest in its dialect."""
     hub = Silent()
     async with asyncio.timeout(5), Master(hub) as client:
-        assert client._session is not None
-        assert isinstance(client._session.dialect, Core)
+        assert client._alephscript_session is not None
+        assert isinstance(client._alephscript_session.dialect, Core)
     assert hub.sent == ["CLIENT_REGISTER", "CLIENT_SUSCRIBE", "ROOM_MESSAGE", "ROOM_MESSAGE"]
 
 

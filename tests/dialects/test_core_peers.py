@@ -347,7 +347,7 @@ class TestAsker:
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-        assert asker._session.dialect._waiting == {}
+        assert asker._alephscript_session.dialect._waiting == {}
         assert await asker.request("DOUBLE", {"value": 2}, timeout=5) == {"value": 4}
 
     async def test_a_master_hears_nothing_of_what_it_asks_itself(

@@ -72,6 +72,7 @@ async def test_the_metas_have_the_keys_that_the_page_lists() -> None:
                 ["CLIENT_SUSCRIBE", {"room": "R"}],
                 ["MAKE_MASTER", {"room": "R", "features": ["X"]}],
                 ["ROOM_MESSAGE", {"event": "SAID", "room": "R", "data": 1}],
+                ["GET_X", {}],  # the request 1, which the next may name: the peer is its master
                 ["GET_X", {}, QUESTION],
             ]
         ):

@@ -5,22 +5,36 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import socket
 import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from hypothesis import given, settings, strategies as st
 from mcp import StdioServerParameters
 from mcp.client.client import Client
 from mcp.shared.subscriptions import ResourceUpdated
 from mcp_types import TextContent, TextResourceContents
 
-from alephscript import AlephScriptClient, Request, capability
+from alephscript import AlephScriptClient, Offer, Request, capability
 from alephscript.testing import HubMesh, InMemoryMesh
-from examples.mcp_observer import EVENTS, MCPObserver, ObserverServer
+from examples.mcp_observer import (
+    EVENTS,
+    MOST_TOOLS,
+    OWN_TOOLS,
+    MCPObserver,
+    ObserverServer,
+    as_json,
+    input_schema,
+    shown,
+    tool_name,
+)
 from examples.persefon_bot import PersefonBot
 from tests.support.pages import DOCS, blocks
+from tests.support.properties import examples
+from tests.support.strangers import OBEYED, ODD_SCHEMAS, SCHEMAS, TEXTS
 
 pytestmark = pytest.mark.anyio
 
@@ -148,6 +162,39 @@ async def test_every_capability_of_the_mesh_is_a_tool_with_its_schema(mesh: InMe
         assert tools["AAIA_STEP_FIA"].input_schema["required"] == ["sessionId", "fiaIndex"]
         result = await client.call_tool("AAIA_GET_APPS", {})
         assert result.structured_content == json.loads(text_of(result.content[0]))
+
+
+class Silent:
+    """A master of upstream's, by hand: it is only there."""
+
+    def received(self, payload: bytes, ack: int | None) -> None:
+        """See `alephscript.Receiver`."""
+
+    def acknowledged(self, number: int, payload: bytes) -> None:
+        """See `alephscript.Receiver`."""
+
+    def lost(self, reason: str) -> None:
+        """See `alephscript.Receiver`."""
+
+
+async def test_a_master_that_describes_itself_in_metadata_is_a_tool_with_that(
+    mesh: InMemoryMesh,
+) -> None:
+    """Summary, tags, and both schemas."""
+    asks = {"type": "object", "properties": {"n": {"type": "integer"}}}
+    answers = {"type": "object", "properties": {"m": {"type": "integer"}}}
+    card = {"id": "HALVE", "description": "Half of it.", "inputSchema": asks}
+    card |= {"outputSchema": answers, "tags": ["sums", "small"]}
+    link = await mesh.connect(Silent(), namespace="/runtime", auth=None, timeout=1)
+    declared = {"features": ["GET_HALVE"], "metadata": {"capabilities": [card]}}
+    said = {"event": "MAKE_MASTER", "room": "R", "data": declared}
+    link.send(json.dumps(["ROOM_MESSAGE", said]).encode(), 1)
+    async with observed(mesh) as (client, observer):
+        await offered(observer, "HALVE")
+        (tool,) = [each for each in (await client.list_tools()).tools if each.name == "HALVE"]
+        assert tool.description == "Half of it. (sums, small)"
+        required: dict[str, Any] = {"required": []}  # as the observer shows each schema
+        assert (tool.input_schema, tool.output_schema) == (asks | required, answers)
 
 
 async def test_all_thirteen_capabilities_of_the_bot_can_be_called(mesh: InMemoryMesh) -> None:
@@ -325,3 +372,37 @@ async def test_it_serves_over_http(hub: HubMesh, bot: PersefonBot) -> None:
         finally:
             process.terminate()
             await process.communicate()
+
+
+def test_its_own_tools_are_known_by_name() -> None:
+    """So that no capability can take their place."""
+    assert set(OWN_TOOLS) == TOOLS
+
+
+@given(st.lists(st.tuples(TEXTS, TEXTS | st.sampled_from(OWN_TOOLS)), max_size=20))
+@settings(max_examples=examples(100))
+def test_every_tool_has_a_name_of_its_own(offers: list[tuple[str, str]]) -> None:
+    """As MCP clients take it, whatever strangers call their rooms and capabilities."""
+    taken = set(OWN_TOOLS)
+    for room, name in offers:
+        made = tool_name(Offer(room, name, (), "single", 1), taken)
+        assert re.fullmatch(r"[A-Za-z0-9_-]{1,64}", made)
+        assert made not in taken
+        taken.add(made)
+    assert len(taken) <= MOST_TOOLS
+
+
+@pytest.mark.parametrize("name", SCHEMAS)
+def test_a_tool_takes_an_object_whatever_its_schema(name: str) -> None:
+    """A schema that a client does not take would cost the model all tools."""
+    schema = input_schema(SCHEMAS[name])
+    assert schema["type"] == "object"
+    assert len(as_json(schema)) < 60_000
+
+
+@given(TEXTS, ODD_SCHEMAS)
+@settings(max_examples=examples(100))
+def test_a_model_reads_no_control_characters(text: str, schema: Any) -> None:
+    """In what strangers say."""
+    for said in (shown(text), as_json({text: [text, schema]}), as_json(input_schema(schema))):
+        assert OBEYED.search(said) is None

@@ -160,12 +160,14 @@ async def soak(seconds: float, seed: int) -> tuple[History, dict[str, Any]]:
             await asyncio.gather(*going, return_exceptions=True)
             await asyncio.gather(*(each.ready() for each in clients))
             for each in clients:
-                while each._service is not None and len(each._service):  # noqa: ASYNC110
+                while each._alephscript_service is not None and len(each._alephscript_service):  # noqa: ASYNC110
                     await asyncio.sleep(0.01)
             left = {
                 "hub's open requests": hub._engine.in_flight,
                 "pending": sum(
-                    len(each._session._channel.pending) for each in clients if each._session
+                    len(each._alephscript_session._channel.pending)
+                    for each in clients
+                    if each._alephscript_session
                 ),
             }
         await asyncio.gather(*(each.close() for each in clients))

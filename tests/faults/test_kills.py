@@ -81,11 +81,11 @@ async def test_a_master_killed_twenty_times_under_load_loses_no_answer(start: St
             worker = await start("-m", "tests.faults.worker", hub.url, ready=b"is ready on")
             load = load or Load(client)
             await load.answers(random.randint(1, 3 * IN_FLIGHT))
-            in_flight = set(client._session._channel.pending._futures)  # type: ignore[union-attr]
+            in_flight = set(client._alephscript_session._channel.pending._futures)  # type: ignore[union-attr]
             killed = time.monotonic()
             worker.send(signal.SIGKILL)
             async with asyncio.timeout(20):
-                while in_flight & client._session._channel.pending._futures.keys():  # type: ignore[union-attr]  # noqa: ASYNC110
+                while in_flight & client._alephscript_session._channel.pending._futures.keys():  # type: ignore[union-attr]  # noqa: ASYNC110
                     await asyncio.sleep(0.001)
             assert time.monotonic() - killed < 1.0
         assert load is not None
@@ -93,7 +93,7 @@ async def test_a_master_killed_twenty_times_under_load_loses_no_answer(start: St
         assert load.answered + load.failed.total() == load.asked
         assert set(load.failed) <= {"master_lost", "no_master"}
         assert load.failed["master_lost"] >= KILLS
-        assert len(client._session._channel.pending) == 0  # type: ignore[union-attr]
+        assert len(client._alephscript_session._channel.pending) == 0  # type: ignore[union-attr]
         assert hub._engine.in_flight == 0
 
 
@@ -109,10 +109,10 @@ async def test_a_hub_killed_under_load_ends_every_request_and_all_come_back(
         load = Load(client)
         for _ in range(3):
             await load.answers(IN_FLIGHT)
-            pending = list(client._session._channel.pending._futures.values())  # type: ignore[union-attr]
+            pending = list(client._alephscript_session._channel.pending._futures.values())  # type: ignore[union-attr]
             hub.send(signal.SIGKILL)
             async with asyncio.timeout(1):
-                await client._life.until(State.RECONNECTING)
+                await client._alephscript_life.until(State.RECONNECTING)
             ends = {type(each.exception()) for each in pending if not each.cancelled()}
             assert ends <= {LinkLost, type(None)}
             await hub.ended()
@@ -141,7 +141,7 @@ async def test_a_stopped_hub_is_noticed_by_its_silence(start: Start, port: int) 
         hub.send(signal.SIGSTOP)
         waiting = asyncio.create_task(client.request("ECHO", 1, timeout=30, wait_for_master=True))
         async with asyncio.timeout(10):
-            await client._life.until(State.RECONNECTING)
+            await client._alephscript_life.until(State.RECONNECTING)
             with pytest.raises(LinkLost):
                 await waiting
         with pytest.raises(NotConnected):

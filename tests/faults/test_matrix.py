@@ -183,7 +183,7 @@ async def test_links_cut_just_after_they_were_made_leave_no_zombie(
                     for _ in range(line.accepted % 5):
                         await asyncio.sleep(0)
                     line.cut()
-                    await client._life.until(State.RECONNECTING)
+                    await client._alephscript_life.until(State.RECONNECTING)
                 await client.ready()
                 while (await client.server_state())["clients"] != 1:  # noqa: ASYNC110
                     await asyncio.sleep(0)
@@ -209,7 +209,7 @@ async def test_a_hub_that_takes_its_time_lets_one_in_also_the_second_time(
             client = make(line.url, acknowledges=True)
             async with asyncio.timeout(10), client:
                 line.cut()
-                await client._life.until(State.RECONNECTING)
+                await client._alephscript_life.until(State.RECONNECTING)
                 await stalling
                 stalling = asyncio.create_task(later())
                 await client.ready()
@@ -225,7 +225,7 @@ async def test_closing_during_attempts_to_reconnect_ends_soon(make: Make, line_t
             client = make(line.url)
             await client.__aenter__()
             line.cut()
-            await client._life.until(State.RECONNECTING)
+            await client._alephscript_life.until(State.RECONNECTING)
             for _ in range(number):
                 await asyncio.sleep(0)
             async with asyncio.timeout(5):

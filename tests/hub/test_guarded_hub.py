@@ -34,7 +34,7 @@ from alephscript.hub import (
 )
 from alephscript.hub.engine import Engine
 from alephscript.links.websocket import WebSocketTransport
-from tests.support.peers import Stock, quiet
+from tests.support.peers import Stock, quiet, raw_peer
 
 pytestmark = pytest.mark.anyio
 
@@ -211,7 +211,7 @@ async def test_rooms_have_secrets_as_upstreams_hubs_want_them() -> None:
     async with Hub(port=0, access=secrets) as hub:
         for auth, reason in (
             ({"token": "a"}, "room required"),
-            ({"token": "a", "room": "NONE"}, "room not allowed"),
+            ({"token": "a", "room": "NONE"}, "unauthorized"),
             ({"token": "o", "room": "AAIA_ROOM"}, "unauthorized"),
         ):
             with pytest.raises(ConnectionRefused, match=reason):
@@ -283,6 +283,51 @@ async def test_a_token_that_expires_ends_its_connection_and_a_new_one_is_asked_f
     assert asked == tokens
 
 
+class Lasting(Access):
+    """Lets in everybody for as many seconds as they say."""
+
+    def authenticate(self, auth: Any, handshake: Handshake) -> Identity:
+        """The token is a number."""
+        return Identity(expires_at=time.time() + auth["token"])
+
+
+async def show(socket: Any, namespace: str, seconds: float) -> None:
+    """Join a namespace with a token for so many seconds."""
+    name = "" if namespace == "/" else f"{namespace},"
+    await socket.send(f'40{name}{{"token":{seconds}}}')
+    assert str(await socket.recv()).startswith(f"40{name}")
+
+
+@pytest.mark.parametrize("shown", [(0.1, 3600), (3600, 0.1), (0.1, 1e9)])
+async def test_a_token_shown_elsewhere_does_not_prolong_another(shown: tuple[float, ...]) -> None:
+    """Each ends at its own time, whichever namespace it was shown for, and in whichever order."""
+    async with Hub(port=0, access=Lasting()) as hub, asyncio.timeout(20):
+        url = f"{hub.url.replace('http', 'ws')}/socket.io/?EIO=4&transport=websocket"
+        async with connect(url) as socket:
+            await socket.recv()
+            for namespace, seconds in zip(("/runtime", "/"), shown, strict=True):
+                await show(socket, namespace, seconds)
+            async for _ in socket:  # until the hub ends it
+                pass
+            assert "expired" in (socket.close_reason or "")
+
+
+async def test_a_token_counts_no_more_where_its_bearer_has_left() -> None:
+    """So that a client may renew it without a new connection; nothing of the first is kept."""
+    async with Hub(port=0, access=Lasting()) as hub, asyncio.timeout(20):
+        url = f"{hub.url.replace('http', 'ws')}/socket.io/?EIO=4&transport=websocket"
+        async with connect(url) as socket:
+            await socket.recv()
+            for seconds in (10, 3600):
+                await show(socket, "/runtime", seconds)
+                assert len(hub._engine.entrance._expiries) == 1
+                await socket.send("41/runtime,")
+            await show(socket, "/", 10)
+            assert len(hub._engine.entrance._expiries) == 1
+        await until_alone(hub._engine)
+        assert not len(hub._engine.entrance._expiries)
+
+
 async def test_a_provider_that_never_answers_is_given_up() -> None:
     """In the time that connecting may take."""
 
@@ -320,6 +365,60 @@ async def test_a_rule_may_ask_elsewhere_and_is_told_how_somebody_came() -> None:
         (saw,) = access.saw
         assert (saw.namespace, saw.address) == ("/runtime", "127.0.0.1")
         assert saw.headers["host"] == hub.url.removeprefix("http://")
+
+
+class AskedTwice(Access):
+    """Decides about each set of credentials when it is told to."""
+
+    def __init__(self) -> None:
+        self.answers: dict[Any, asyncio.Future[Identity | Refusal]] = {}
+        self.asked = asyncio.Event()
+
+    async def authenticate(self, auth: Any, handshake: Handshake) -> Identity | Refusal:
+        answer = self.answers[auth] = asyncio.Future()
+        self.asked.set()
+        return await answer
+
+
+@pytest.mark.parametrize("between", [[], ["41/runtime,"]], ids=["again", "withdrawn"])
+@pytest.mark.parametrize("order", [("old", "new"), ("new", "old")])
+async def test_of_two_connects_the_last_one_is_decided_about(
+    between: list[str], order: tuple[str, str]
+) -> None:
+    """Browsers send another one when their page thought better of it; each has one answer."""
+    access = AskedTwice()
+    async with (
+        Hub(port=0, access=access) as hub,
+        raw_peer(hub, namespace=None) as peer,
+        asyncio.timeout(10),
+    ):
+        for packets in (['40/runtime,"old"'], [*between, '40/runtime,"new"']):
+            access.asked.clear()
+            for packet in packets:
+                await peer.send(packet)
+            await access.asked.wait()
+        verdicts = {"old": Identity(usuario="old"), "new": Identity(usuario="new")}
+        for auth in order:
+            if not access.answers[auth].done():
+                access.answers[auth].set_result(verdicts[auth])
+        assert (await peer.recv()).startswith('40/runtime,{"sid"')
+        await peer.ask("CLIENT_REGISTER", {"usuario": "any", "sesion": ""})
+        state = await peer.ask("GET_SERVER_STATE")
+        assert [each["usuario"] for each in state["miembros"]] == ["new"]
+
+
+async def test_a_connect_that_is_withdrawn_lets_nobody_in() -> None:
+    """Though the rule says yes, later."""
+    access = AskedTwice()
+    async with Hub(port=0, access=access) as hub, raw_peer(hub, namespace=None) as peer:
+        await peer.send('40/runtime,"old"')
+        await peer.send("41/runtime,")
+        await peer.send("2")
+        assert await peer.recv() == "3"
+        for answer in access.answers.values():
+            answer.cancel()
+        assert not hub._engine.entrance._decisions
+        assert hub._engine.carriers["/runtime"].mesh.clients == 0
 
 
 async def test_a_rule_that_takes_too_long_lets_nobody_in() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -136,6 +137,20 @@ async def test_what_others_ask_and_say_is_seen(page: Page, plain: Hub) -> None:
             await page.until(rf"parseFloat(/at most ([\d.]+)/.exec({said})?.[1]) > 0")
         drawn = "document.querySelector('#rate .series-0').getAttribute('d')"
         await page.until(f"/L/.test({drawn})")
+        assert await page.problems() == []
+
+
+async def test_what_was_dropped_is_seen(page: Page, plain: Hub) -> None:
+    """By event and reason, with a count; as text, whatever its name."""
+    async with PersefonBot(plain.url), raw_peer(plain) as peer:
+        await opened(page, plain)
+        assert not await page.do(["locator", "#drops"], ["isVisible"])
+        for _ in range(2):
+            for event in ("BOARD", HOSTILE):
+                await peer.send(f"42/runtime,{json.dumps([event, {}])}")
+        await peer.fence()
+        await page.see("#dropped li", "BOARD unknown_event 2")
+        await page.see("#dropped", HOSTILE)
         assert await page.problems() == []
 
 
@@ -407,6 +422,8 @@ async def test_names_and_payloads_stay_text(page: Page, plain: Hub) -> None:
         await page.see("#events li", HOSTILE)
         await page.do(["locator", "#events summary"], ["first"], ["click"])
         await page.see("#events pre", "<img src=x")
+        await peer.ask("ROOM_MESSAGE", {**said, "event": "OBEYED", "data": "\u202e\x1b\u009b"})
+        await page.see("#events li", r"\u202e\u001b\u009b")
         await page.do(["locator", "#rooms a", {"hasText": HOSTILE}], ["click"])
         for where in ("[data-part=summary]", "#try label", "#try option"):
             found = ["locator", where, {"hasText": HOSTILE}]

@@ -174,7 +174,8 @@ async def test_the_upgrade_ends_the_poll_and_keeps_the_socket(hub: Hub, poller: 
         await upgraded(poller, peer)
         assert await waiting == ["6"]
         assert (await peer.ask("GET_SERVER_STATE"))["socketId"] in before[0]
-        assert await poller.get() == ["6"]
+        for method, body in (("GET", None), ("POST", "2")):
+            assert (await poller.request(method, body))[0] == 400
         with pytest.raises(InvalidStatus):
             await connect(poller.upgrade_url(), compression=None)
         assert len(hub._engine.connections) == 1
@@ -328,3 +329,52 @@ async def test_browsers_connect_from_welcome_origins_only(
         else:
             with pytest.raises(InvalidStatus):
                 await opening
+
+
+async def test_a_poll_that_waits_while_its_client_closes_gets_a_noop(poller: Poller) -> None:
+    """As Engine.IO's conformance suite wants; then its id is forgotten."""
+    await poller.join()
+    waiting = asyncio.ensure_future(poller.get())
+    await poller.post("2")
+    assert await waiting == ["3"]
+    waiting = asyncio.ensure_future(poller.get())
+    await poller.post("1")
+    assert await waiting == ["6"]
+    for method, body in (("GET", None), ("POST", "2")):
+        assert (await poller.request(method, body))[0] == 400
+
+
+async def test_a_poll_that_breaks_ends_its_session(hub: Hub, poller: Poller) -> None:
+    """What its master had in hand is told at once, as stock hubs do."""
+    await poller.join()
+    await poller.post('42/runtime,1["MAKE_MASTER",{"room":"R","features":["X"]}]')
+    while not any(each.startswith("43/runtime,1") for each in await poller.get()):
+        pass
+    async with raw_peer(hub) as asker:
+        polling = asyncio.ensure_future(poller.get())
+        await asker.send('42/runtime,7["GET_X",{},{"room":"R","timeoutMs":60000}]')
+        assert "GET_X" in (await polling)[0]
+        polling = asyncio.ensure_future(poller.get())
+        await poller.post("2")
+        await polling
+        polling = asyncio.ensure_future(poller.get())
+        (connection,) = (each for each in hub._engine.connections.values() if not each.upgraded)
+        while getattr(connection._polling, "_waiting_poll", None) is None:  # noqa: ASYNC110 - the hub's own turn
+            await asyncio.sleep(0)
+        polling.cancel()
+        assert (await asker.answer(7))["code"] == "master_lost"
+        assert (await asker.ask("GET_X", {}, {"room": "R"}, ack=8))["code"] == "no_master"
+
+
+async def test_a_body_that_breaks_off_is_no_message(hub: Hub, poller: Poller) -> None:
+    """Its beginning would pass for the whole."""
+    await poller.join()
+    (connection,) = hub._engine.connections.values()
+    _, writer = await asyncio.open_connection("127.0.0.1", int(hub.url.rpartition(":")[2]))
+    path = f"/socket.io/?EIO=4&transport=polling&sid={poller.query['sid']}"
+    writer.write(f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 99\r\n\r\n2".encode())
+    await writer.drain()
+    writer.close()
+    async with asyncio.timeout(5):
+        while not connection.closed:  # noqa: ASYNC110 - the hub's own turn
+            await asyncio.sleep(0)

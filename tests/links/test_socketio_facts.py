@@ -11,7 +11,7 @@ import pytest
 import socketio
 import socketio.packet
 
-from alephscript.links._socketio import _Client, _Packet
+from alephscript.links._socketio import _Client, _Engine, _Packet
 
 pytestmark = pytest.mark.anyio
 
@@ -46,6 +46,17 @@ async def test_the_overridden_methods_are_there_with_their_parameters(
     method = getattr(socketio.AsyncClient, name)
     assert list(inspect.signature(method).parameters) == parameters
     assert inspect.iscoroutinefunction(method)
+
+
+async def test_the_library_asks_for_addresses_by_the_methods_that_are_overridden() -> None:
+    """Else polling would ask at another place than websockets."""
+    client = _Client(Nobody(), "/runtime")
+    assert inspect.signature(socketio.AsyncClient._engineio_client_class).parameters.keys() == {
+        "self"
+    }
+    assert isinstance(client.eio, _Engine)
+    parameters = inspect.signature(engineio.AsyncClient._get_engineio_url).parameters
+    assert list(parameters) == ["self", "url", "engineio_path", "transport"]
 
 
 async def test_the_client_decodes_with_the_class_that_it_was_given() -> None:

@@ -62,13 +62,13 @@ def test_a_secret_that_keeps_nobody_out_is_refused(secrets: dict[str, str]) -> N
         ({"token": "a"}, "room required"),
         ({"token": "a", "room": ""}, "room required"),
         ({"token": "a", "room": 7}, "room required"),
-        ({"token": "a", "room": "C"}, "room not allowed"),
+        ({"token": "a", "room": "C"}, "unauthorized"),  # as for a room that is there
         ({"token": "b", "room": "A"}, "unauthorized"),
         ({"room": "A"}, "unauthorized"),
     ],
 )
 def test_a_room_has_a_secret_of_its_own(auth: Any, reason: str) -> None:
-    """Refused in the words of upstream's hubs."""
+    """Refused in the words of upstream's hubs, which do not say here whether there is the room."""
     assert RoomSecrets({"A": "a", "B": "b"}).authenticate(auth, HOW) == Refusal(reason)
 
 
@@ -79,6 +79,39 @@ def test_a_rooms_secret_is_good_for_that_room_only() -> None:
     assert identity == Identity(suggested="Ana", rooms=frozenset({"A"}))
     assert all(may(access, identity, action, "A") for action in ACTIONS)
     assert not any(may(access, identity, action, room) for action in ACTIONS for room in ("B", "*"))
+
+
+@pytest.mark.parametrize(
+    ("room", "is_covered"),
+    [
+        ("SALA", True),
+        ("SALA::z:norte", True),
+        ("SALA::z:norte::z:alta", True),
+        ("SALA::z:", False),
+        ("SALA::z", False),
+        ("SALA:z:norte", False),
+        ("SALA::norte", False),
+        ("SALA2::z:norte", False),
+        ("SAL::z:norte", False),
+        ("::z:SALA", False),
+        ("OTHER::z:SALA", False),
+        ("OTHER::z:SALA::z:norte", False),
+        ("sala::z:norte", False),
+        ("*", False),
+    ],
+)
+def test_a_grant_for_a_room_covers_its_zones(room: str, *, is_covered: bool) -> None:
+    """And no room whose name only resembles theirs; whichever rule grants."""
+    access = RoomSecrets({"SALA": "s"})
+    identity = access.authenticate({"token": "s", "room": "SALA"}, HOW)
+    assert [may(access, identity, action, room) for action in ACTIONS] == [is_covered] * 4
+    of_a_token = JsonWebToken(KEY).authenticate(token(rooms=["SALA"]), HOW)
+    assert may(JsonWebToken(KEY), of_a_token, "master", room) == is_covered
+    masters = Identity(rooms=None, masters=frozenset({"SALA"}))
+    assert may(access, masters, "master", room) == is_covered
+    assert may(access, masters, "speak", room)
+    zone = Identity(rooms=frozenset({"SALA::z:norte"}))
+    assert may(access, zone, "speak", room) == (room == "SALA::z:norte")
 
 
 def token(key: str = KEY, **claims: Any) -> dict[str, str]:
@@ -116,6 +149,8 @@ def test_a_token_says_who_it_is_and_what_it_may_do() -> None:
         token(exp=None),
         token(sub=None),
         token(sub=7),
+        token(sub=""),
+        token(sub="a" * 257),
         token(rooms="A"),
         token(rooms=[1]),
         token(masters={"A": 1}),
@@ -263,6 +298,34 @@ def test_a_caller_cannot_be_forged_where_it_is_proven() -> None:
     assert asked.args[1]["caller"] == "x"
     state = mesh.reports.state_for(mesh.rooms.peers["x"])
     assert {each["usuario"] for each in state["miembros"]} == {"bot", "x"}
+
+
+@pytest.mark.parametrize("sesion", ["in", "!", 7, ""])
+def test_a_proven_name_is_not_glued_to_what_its_bearer_adds(sesion: Any) -> None:
+    """Wherever others read it: as sender, as asker, as master, in every list."""
+    mesh = Mesh(authorize=SharedToken("any").authorize)
+    mesh.connected("o", identity=Identity(usuario="observer"))
+    mesh.connected("x", identity=Identity(usuario="adm"))
+    assert mesh.rooms.peers["x"].name == "adm"
+    for sid in "ox":
+        said = {"usuario": "?", "sesion": sesion, "name": "admin", "protocol": events.PROTOCOL}
+        mesh.received(sid, "CLIENT_REGISTER", [said])
+        mesh.received(sid, "CLIENT_SUSCRIBE", [{"room": "R"}])
+    said_there = [
+        *mesh.received("x", "MAKE_MASTER", [{"room": "R", "features": ["X"]}], ACK),
+        *mesh.received("x", "ROOM_MESSAGE", [{"room": "R", "event": "ORDER"}], ACK),
+        *mesh.received("o", "GET_SERVER_STATE", [], ACK),
+        *mesh.received("o", "GET_CAPABILITIES", [], ACK),
+        *mesh.received("o", "GET_MEMBERS", [], ACK),
+    ]
+    [heard] = [each for each in said_there if isinstance(each, Emit) and each.event == "ORDER"]
+    assert heard.args[1]["sender"] == "adm"
+    assert "admin" not in str(said_there)
+    state = mesh.reports.state_for(mesh.rooms.peers["o"])
+    assert [each["name"] for each in state["rooms"][0]["miembros"]] == ["observer", "adm"]
+    assert state["rooms"][0]["master"] == "adm"
+    ids = [each["id"] for each in state["socketsPerNamespace"][0]["sockets"]]
+    assert ids == ["/observer", "/adm"]
 
 
 def test_who_registers_no_usuario_is_called_what_it_connected_as() -> None:

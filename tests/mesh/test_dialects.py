@@ -127,8 +127,8 @@ SPEECHES: Mapping[str, Speech] = {
         ),
         cancelled=[ToHub("there", ("cancel", 1, "asker", "why"))],
         granted=[ToHub("there", ("more", 1, "asker", 3))],
-        answered=[ToHub("there", ("answer", 7, "master", ANSWER, False))],
-        refused=ToHub("there", ("answer", 7, "master", FAILURE, False)),
+        answered=[ToHub("there", ("answer", 7, "master", ANSWER, ""))],
+        refused=ToHub("there", ("answer", 7, "master", FAILURE, "")),
         noted=[ToHub("there", ("note", 7, "master", "REQUEST_PROGRESS", 0.5))],
         handed_back=[ToHub("there", ("lost", 7, "master"))],
         told=[ToRoom("R", ("NEWS", 1, "Someone"))],
@@ -141,8 +141,8 @@ SPEECHES: Mapping[str, Speech] = {
         ),
         cancelled=[ToHub("there", ("cancel", 1, "asker", "why"))],
         granted=[ToHub("there", ("more", 1, "asker", 3))],
-        answered=[ToHub("there", ("answer", 7, "master", ANSWER, False))],
-        refused=ToHub("there", ("answer", 7, "master", FAILURE, False)),
+        answered=[ToHub("there", ("answer", 7, "master", ANSWER, ""))],
+        refused=ToHub("there", ("answer", 7, "master", FAILURE, "")),
         handed_back=[ToHub("there", ("lost", 7, "master"))],
         told=[ToRoom("R", ("NEWS", 1, "Someone"))],
         unread=True,
@@ -268,7 +268,7 @@ def test_a_set_event_ends_a_request_of_masters_that_may_not_acknowledge(
 def test_an_answer_that_was_heard_is_not_said_again() -> None:
     """A core asker hears exactly one SET_; in the room, the master's own."""
     exchange = Exchange("core")
-    exchange.request.answer_seen = True
+    exchange.request.answer_room = "R"
     assert exchange.request.dialect.answer(exchange.request, ANSWER) == []
     message = events.RoomMessage("SET_X", "R", None, {})
     exchange.rooms.enter(exchange.asker, exchange.rooms.get_or_create("R"))

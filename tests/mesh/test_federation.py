@@ -68,7 +68,7 @@ def test_what_reached_nobody_is_asked_of_whoever_serves_next(
     again = put(federation.apply_decision("R", 2, [entry("third", "N")]))
     assert (again.hub, again.request, again.seconds) == ("third", asked.request, None)
     assert federation.received("there", ("moved", asked.request, "there~M")) == []
-    answer = ("answer", asked.request, "third~N", {"success": True}, False)
+    answer = ("answer", asked.request, "third~N", {"success": True}, "")
     assert code(federation.received("third", answer)) == "ok"
 
 

@@ -327,11 +327,54 @@ def test_an_event_to_an_empty_room_is_answered(mesh: Mesh) -> None:
     assert the_answer(effects)["members"] == 0
 
 
-def test_a_release_is_just_an_event(mesh: Mesh) -> None:
-    """As upstream: RELEASE_MASTER changes nothing."""
+@pytest.mark.parametrize("declare", [direct_master, envelope_master])
+@pytest.mark.parametrize("is_direct", [True, False])
+def test_a_release_resigns(mesh: Mesh, declare: Any, *, is_direct: bool) -> None:
+    """In whichever way it was declared; inside ROOM_MESSAGE the room hears it, as upstream."""
+    declare(mesh)
+    if is_direct:
+        effects = mesh.received("M", "RELEASE_MASTER", [{"room": ROOM}], ACK)
+        assert heard(effects) == {}
+    else:
+        effects = say(mesh, "M", "RELEASE_MASTER", ack=ACK)
+        assert set(heard(effects)) == set("MRO")
+    assert the_answer(effects, "M")["room"] == ROOM
+    changes = [
+        each.args[0]["usuario"]
+        for each in effects
+        if isinstance(each, Emit) and each.event == "MASTER_CHANGED"
+    ]
+    assert changes == [None] * len(changes) != []
+    for asked in (say(mesh, "R", STEP, {}, ACK), mesh.received("R", STEP, [{}], ACK)):
+        assert the_failure(asked) == "no_master"
+
+
+def test_a_release_by_others_is_just_an_event(mesh: Mesh) -> None:
+    """Nobody resigns for another, in no room."""
     envelope_master(mesh)
-    assert set(heard(say(mesh, "M", "RELEASE_MASTER"))) == set("MRO")
+    envelope_master(mesh, "O", "B")
+    assert set(heard(say(mesh, "R", "RELEASE_MASTER"))) == set("MRO")
+    assert set(heard(say(mesh, "O", "RELEASE_MASTER"))) == set("MRO")
+    mesh.received("R", "RELEASE_MASTER", [{"room": ROOM}])
     assert number(say(mesh, "R", "GET_X", {}, ACK))
+    assert number(say(mesh, "R", "GET_X", {}, 8, room="B"))
+
+
+@pytest.mark.parametrize("payload", [None, {}, {"room": 7}, [], "R"])
+def test_a_release_of_no_room_is_refused(mesh: Mesh, payload: Any) -> None:
+    """And changes nothing."""
+    direct_master(mesh)
+    refused = mesh.received("M", "RELEASE_MASTER", [payload], ACK)
+    assert the_failure(refused, "M") == "invalid_payload"
+    assert number(mesh.received("R", STEP, [{}], ACK))
+
+
+def test_what_a_resigned_master_has_in_hand_it_may_finish(mesh: Mesh) -> None:
+    """As with any other way to resign."""
+    envelope_master(mesh)
+    n = number(say(mesh, "R", STEP, {}, ACK))
+    say(mesh, "M", "RELEASE_MASTER")
+    assert ended(say(mesh, "M", STEPPED, {"n": 1})) == [n]
 
 
 @pytest.mark.parametrize("event", ["connect", "disconnect", "newListener", "SET_SERVER_STATE"])
@@ -624,6 +667,47 @@ def test_several_masters_outside_the_askers_rooms_are_ambiguous(mesh: Mesh) -> N
     assert the_answer(effects, "U")["details"] == [ROOM, "B"]
 
 
+def native_core_master(mesh: Mesh, sid: str, room: str, *features: str) -> list[Effect]:
+    """Declare inside ROOM_MESSAGE, as a peer that acknowledges all the same."""
+    native = {"usuario": sid, "protocol": events.PROTOCOL}
+    mesh.received(sid, "CLIENT_REGISTER", [native])
+    return envelope_master(mesh, sid, room, *features)
+
+
+@pytest.mark.parametrize(
+    ("masters", "expected"),
+    [
+        ([(direct_master, "M"), (envelope_master, "O")], "M"),
+        ([(envelope_master, "O"), (direct_master, "M")], "M"),
+        ([(envelope_master, "O"), (envelope_master, "R"), (direct_master, "M")], "M"),
+        ([(envelope_master, "O"), (native_core_master, "M")], "M"),
+        ([(envelope_master, "O")], "O"),
+        ([(envelope_master, "O"), (envelope_master, "M")], None),
+        ([(direct_master, "O"), (direct_master, "M"), (envelope_master, "R")], None),
+    ],
+)
+def test_a_master_that_acknowledges_comes_before_one_that_only_tells_the_room(
+    mesh: Mesh, masters: list[Any], expected: str | None
+) -> None:
+    """A browser tab of upstream's claims what the bot of another room offers, too."""
+    for declare, sid in masters:
+        declare(mesh, sid, f"{sid}'s room", "GET_X")
+    effects = mesh.received("U", "GET_X", [{}], ACK)
+    if expected is None:
+        assert the_failure(effects, "U") == "ambiguous_room"
+        assert f"{masters[0][1]}'s room" in the_answer(effects, "U")["details"]
+        assert ("R's room" in the_answer(effects, "U")["details"]) is False
+    else:
+        assert set(heard(effects)) == {expected}
+
+
+def test_the_askers_own_room_comes_before_all_that_acknowledge(mesh: Mesh) -> None:
+    """It subscribed there because it means that one."""
+    envelope_master(mesh, "M", ROOM, "X")
+    direct_master(mesh, "O", "B", "X")
+    assert set(heard(mesh.received("R", "GET_X", [{}], ACK))) == {"M"}
+
+
 def test_one_master_of_several_rooms_is_not_ambiguous(mesh: Mesh) -> None:
     """A bot masters ENGINE_THREADS_ROOM and ENGINE_THREADS with the same features."""
     direct_master(mesh, "M", ROOM, "X")
@@ -879,6 +963,62 @@ def test_a_set_in_another_room_ends_nothing(mesh: Mesh) -> None:
     n = number(say(mesh, "R", STEP, {}, ACK))
     assert ended(say(mesh, "M", STEPPED, {}, room="B")) == []
     assert ended(say(mesh, "M", STEPPED, {})) == [n]
+
+
+def test_a_master_may_answer_in_a_room_of_others(mesh: Mesh) -> None:
+    """The stock PersefonBot masters AAIA_ROOM and answers in ENGINE_THREADS."""
+    envelope_master(mesh)
+    mesh.received("M", "CLIENT_SUSCRIBE", [{"room": "B"}])
+    mesh.received("O", "CLIENT_SUSCRIBE", [{"room": "B"}])
+    n = number(say(mesh, "R", STEP, {}, ACK))
+    effects = say(mesh, "M", STEPPED, {"n": 1}, room="B")
+    assert ended(effects) == [n]
+    assert the_answer(effects) == {"success": True, "n": 1}
+    assert heard(effects) == {"O": [(STEPPED, {"n": 1, "sender": "M"})]}
+    assert ended(say(mesh, "M", STEPPED, {"n": 2}, room="B")) == []
+
+
+def test_a_core_asker_hears_an_answer_from_another_room_once(mesh: Mesh) -> None:
+    """Whether it is in that room or not."""
+    envelope_master(mesh)
+    mesh.received("O", "CLIENT_SUSCRIBE", [{"room": "B"}])
+    for asker in "RO":
+        say(mesh, asker, STEP, {})
+        effects = say(mesh, "M", STEPPED, {"n": 1}, room="B")
+        told = heard(effects)
+        assert told.pop("O") == [(STEPPED, {"n": 1, "sender": "M"})]
+        assert told == ({"R": [(STEPPED, {"n": 1, "sender": "M"})]} if asker == "R" else {})
+
+
+def test_answers_of_several_rooms_are_not_guessed(mesh: Mesh) -> None:
+    """Of one room the oldest is meant; of two nobody can say, unless the number is echoed."""
+    envelope_master(mesh)
+    envelope_master(mesh, "M", "A")
+    first = number(say(mesh, "R", STEP, {}, 1))
+    second = number(say(mesh, "R", STEP, {}, 2, room="A"))
+    assert ended(say(mesh, "M", STEPPED, {}, room="B")) == []
+    assert ended(say(mesh, "M", STEPPED, {}, room="B", requestId=str(second))) == [second]
+    third = number(say(mesh, "R", STEP, {}, 3))
+    assert ended(say(mesh, "M", STEPPED, {}, room="B")) == [first]
+    assert ended(say(mesh, "M", STEPPED, {}, room="B")) == [third]
+
+
+@pytest.mark.parametrize("sid", "RO")
+def test_others_answer_nothing_in_another_room(mesh: Mesh, sid: str) -> None:
+    """Only the master of the request does."""
+    envelope_master(mesh)
+    say(mesh, "R", STEP, {}, ACK)
+    assert ended(say(mesh, sid, STEPPED, {}, room="B")) == []
+
+
+def test_a_documented_master_answers_in_another_room_if_it_is_certain(mesh: Mesh) -> None:
+    """As in its own."""
+    direct_master(mesh)
+    n = number(mesh.received("R", STEP, [{}], 1))
+    assert ended(say(mesh, "M", STEPPED, {}, room="B")) == [n]
+    mesh.received("R", STEP, [{}], 2)
+    mesh.received("R", STEP, [{}], 3)
+    assert ended(say(mesh, "M", STEPPED, {}, room="B")) == []
 
 
 def test_an_echoed_request_id_says_which(mesh: Mesh) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from alephscript.hub import Limits
 from alephscript.mesh.access import Identity
-from alephscript.mesh.effects import Acknowledge
+from alephscript.mesh.effects import Acknowledge, Effect, Resume
 from alephscript.mesh.mesh import Mesh
 from alephscript.protocol import events
 from alephscript.protocol.json import write_json
@@ -29,11 +29,10 @@ def enter(mesh: Mesh, name: str, *rooms: str, **extras: Any) -> None:
 
 def asked(mesh: Mesh, event: str, query: Any = None) -> dict[str, Any]:
     """The answer that a member gets."""
-    (answer,) = [
-        each.answer
-        for each in mesh.received("looker", event, [query], ACK)
-        if isinstance(each, Acknowledge)
-    ]
+    effects = mesh.received("looker", event, [query], ACK)
+    while any(isinstance(each, Resume) for each in effects[-1:]):
+        effects[-1:] = mesh.resumed()
+    (answer,) = [each.answer for each in effects if isinstance(each, Acknowledge)]
     assert isinstance(answer, dict)
     assert answer["success"] is True
     return answer
@@ -184,3 +183,45 @@ def test_what_is_left_out_says_nothing_of_rooms_that_are_not_the_askers() -> Non
     state = asked(mesh, "GET_SERVER_STATE")
     assert [room["roomId"] for room in state["rooms"]] == ["mine"]
     assert "omitted" not in state
+
+
+@pytest.mark.parametrize("event", ["GET_SERVER_STATE", "GET_CAPABILITIES", "GET_MEMBERS"])
+def test_many_questions_at_once_are_answered_in_turns(event: str) -> None:
+    """A short question has a long answer: others are served in between."""
+    mesh = Mesh()
+    enter(mesh, "looker")
+    enter(mesh, "other")
+    {"GET_SERVER_STATE": many_rooms, "GET_CAPABILITIES": many_features, "GET_MEMBERS": many_names}[
+        event
+    ](mesh)
+    effects: list[Effect] = []
+    for number in range(100):
+        effects += mesh.received("looker", event, [None], number)
+    effects += mesh.received("other", event, [None], ACK)
+    turns = []
+    while effects:
+        turns.append(sum(isinstance(each, Acknowledge) and _is_success(each) for each in effects))
+        assert sum(isinstance(each, Resume) for each in effects) <= 1
+        refused = [
+            each for each in effects if isinstance(each, Acknowledge) and not _is_success(each)
+        ]
+        assert len(refused) == (0 if len(turns) > 1 else 100 - 16 - turns[0])
+        effects = mesh.resumed() if any(isinstance(each, Resume) for each in effects) else []
+    assert max(turns) <= 2
+    assert sum(turns) == 16 + turns[0] + 1
+
+
+def _is_success(acknowledged: Acknowledge) -> bool:
+    assert isinstance(acknowledged.answer, dict)
+    return acknowledged.answer["success"] is True
+
+
+def test_a_peer_that_is_gone_gets_no_answer() -> None:
+    """What it asked for is not even made."""
+    mesh = Mesh()
+    enter(mesh, "looker")
+    many_rooms(mesh)
+    for number in range(5):
+        mesh.received("looker", "GET_SERVER_STATE", [None], number)
+    mesh.disconnected("looker")
+    assert mesh.resumed() == []

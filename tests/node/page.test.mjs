@@ -9,6 +9,7 @@ import { ceiling, path } from "../../alephscript/hub/page/chart.mjs";
 import { between, duration, perSecond, quantile } from "../../alephscript/hub/page/figures.mjs";
 import { plan, read, Unfit } from "../../alephscript/hub/page/schema.mjs";
 import { backoff, decode, encode } from "../../alephscript/hub/page/socket.mjs";
+import { printable } from "../../alephscript/hub/page/text.mjs";
 
 const PAGE = fileURLToPath(new URL("../../alephscript/hub/page/", import.meta.url));
 
@@ -294,5 +295,115 @@ describe("forms", () => {
     const own = JSON.parse('{"type": "object", "properties": {"__proto__": {"type": "integer"}}}');
     const filled = Object.fromEntries([["__proto__", "3"]]);
     assert.equal(JSON.stringify(read(plan(own), filled)), '{"__proto__":3}');
+  });
+});
+
+/** What a browser has to draw of a plan: fields and choices, and their characters. */
+function sizeOf({ fields = [], choices = [], description, initial }) {
+  const own = { drawn: 1 + choices.length, characters: description.length };
+  own.characters += JSON.stringify([choices, initial ?? null]).length;
+  for (const field of fields) {
+    const { drawn, characters } = sizeOf(field);
+    own.drawn += drawn;
+    own.characters += characters + field.name.length;
+  }
+  return own;
+}
+
+const MANY = Array.from({ length: 100_000 }, (_, number) => `c${number}`);
+const LONG = "x".repeat(900_000);
+
+function fieldsOf(count, schema) {
+  return Object.fromEntries(Array.from({ length: count }, (_, number) => [`f${number}`, schema]));
+}
+
+function shared(definition) {
+  const properties = fieldsOf(200, { $ref: "#/$defs/B" });
+  return { type: "object", properties, $defs: { B: definition } };
+}
+
+function deep(count, levels) {
+  const $defs = { [`A${levels}`]: { type: "string" } };
+  for (let level = 0; level < levels; level += 1) {
+    const properties = fieldsOf(count, { $ref: `#/$defs/A${level + 1}` });
+    $defs[`A${level}`] = { type: "object", properties, required: Object.keys(properties) };
+  }
+  return { $ref: "#/$defs/A0", $defs };
+}
+
+function ownKind(count) {
+  const A = { type: "object", properties: fieldsOf(count, { $ref: "#/$defs/A" }) };
+  return { $ref: "#/$defs/A", $defs: { A } };
+}
+
+const STRANGE = {
+  "24 fields of its own kind": ownKind(24),
+  "256 fields of its own kind": ownKind(256),
+  "10,000 fields": ownKind(10_000),
+  "20 fields six deep": deep(20, 6),
+  "a long name": { type: "object", properties: { [LONG]: {} }, required: [LONG] },
+  "a long reference": { $ref: `#/$defs/${LONG}`, $defs: { [LONG]: {} } },
+  "a long description": shared({ description: LONG }),
+  "a long default": shared({ type: "string", default: LONG }),
+  "many choices": shared({ enum: MANY }),
+  "some choices": shared({ enum: MANY.slice(0, 300) }),
+  "many fields": shared({ type: "object", properties: fieldsOf(100_000, {}), required: MANY }),
+  "many alternatives": shared({ anyOf: MANY.map(() => ({})) }),
+  "many keys": shared(fieldsOf(100_000, 1)),
+  "an enum of another type": { enum: 5 },
+  "an enum of nothing": { enum: [] },
+  "properties of another type": { type: "object", properties: [1], required: [1] },
+  "references of another type": { $ref: 5, $defs: [1] },
+};
+
+describe("schemas of strangers", () => {
+  for (const [name, schema] of Object.entries(STRANGE)) {
+    test(`a form is as large as its budget, whatever its schema: ${name}`, () => {
+      const { drawn, characters } = sizeOf(plan(schema));
+      assert.ok(drawn <= 1500, `${drawn} fields and choices`);
+      assert.ok(characters <= 150_000, `${characters} characters`);
+    });
+  }
+
+  test("parts that are referred to often are looked at once", () => {
+    let looks = 0;
+    const counted = new Proxy(fieldsOf(1000, {}), {
+      ownKeys: (target) => {
+        looks += 1;
+        return Reflect.ownKeys(target);
+      },
+    });
+    plan(shared({ type: "object", properties: counted }));
+    assert.equal(looks, 1);
+  });
+
+  test("siblings are kept before what is in them", () => {
+    const planned = plan(ownKind(24));
+    assert.equal(planned.fields.length, 24);
+    assert.ok(planned.fields.every(({ kind }) => ["object", "map"].includes(kind)));
+  });
+});
+
+describe("text of strangers", () => {
+  test("what a browser obeys is escaped as JSON does", () => {
+    for (let code = 0; code < 0x3000; code += 1) {
+      const each = String.fromCodePoint(code);
+      const shown = printable(each);
+      assert.doesNotMatch(
+        shown,
+        // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is looked for
+        /[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]/,
+      );
+      if (shown !== each) assert.equal(JSON.parse(`"${shown}"`), each);
+    }
+    assert.equal(printable("\u{e0001}\ud800"), "\\udb40\\udc01\\ud800");
+    assert.equal(printable("a\nb\u202e", { lines: true }), "a\nb\\u202e");
+  });
+
+  test("honest text stays as it is", () => {
+    const texts = ["Sala-é🦤", "👩\u200d💻", "\u0645\u06cc\u200c\u062e", "山田\u3000太郎", "[/boom]"];
+    for (const each of texts) {
+      assert.equal(printable(each), each);
+    }
   });
 });

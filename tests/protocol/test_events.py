@@ -84,6 +84,7 @@ def test_names_are_spelt_as_peers_spell_them() -> None:
         "CLIENT_SUSCRIBE",
         "CLIENT_UNSUSCRIBE",
         "MAKE_MASTER",
+        "RELEASE_MASTER",
         "ROOM_MESSAGE",
         "GET_SERVER_STATE",
         "SET_SERVER_STATE",
@@ -260,6 +261,55 @@ def test_a_declaration_names_room_and_features(
 ) -> None:
     """Features may be empty; the envelope's room wins."""
     assert events.parse_declaration(payload, room=room) == expected
+
+
+SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}}
+CARD: dict[str, Any] = {
+    "id": "THREAD_STEP",
+    "description": "One step.",
+    "inputSchema": SCHEMA,
+    "outputSchema": SCHEMA,
+    "tags": ["threads", "step"],
+}
+DESCRIBED = {"summary": "One step.", "request": SCHEMA, "reply": SCHEMA, "tags": CARD["tags"]}
+NO_METADATA: list[Any] = [None, [], 7, {}, {"capabilities": None}, {"capabilities": ["X"]}]
+ODD = {"id": "Z", "description": 7, "inputSchema": "s", "tags": ["a", 1]}
+
+
+@pytest.mark.parametrize(
+    ("payload", "features", "descriptions"),
+    [
+        ({"metadata": {"capabilities": [CARD]}}, ["THREAD_STEP"], {"THREAD_STEP": DESCRIBED}),
+        ({"capabilities": [CARD]}, ["THREAD_STEP"], {"THREAD_STEP": DESCRIBED}),
+        (
+            {"features": ["GET_THREAD_STEP", "X"], "metadata": {"capabilities": [CARD]}},
+            ["GET_THREAD_STEP", "X"],
+            {"GET_THREAD_STEP": DESCRIBED},
+        ),
+        (
+            {"features": ["X"], "metadata": {"capabilities": [CARD, {"id": "Y"}, {}, {"id": 7}]}},
+            ["X", "THREAD_STEP", "Y"],
+            {"THREAD_STEP": DESCRIBED, "Y": {}},
+        ),
+        (
+            {"metadata": {"capabilities": [CARD]}, "descriptions": {"THREAD_STEP": {}}},
+            ["THREAD_STEP"],
+            {"THREAD_STEP": {}},
+        ),
+        ({"metadata": {"capabilities": [ODD]}}, ["Z"], {"Z": {}}),
+        *(({"features": ["X"], "metadata": odd}, ["X"], {}) for odd in NO_METADATA),
+    ],
+)
+def test_masters_of_upstream_describe_themselves_in_metadata(
+    payload: dict[str, Any], features: list[str], descriptions: dict[str, Any]
+) -> None:
+    """What does not fit says nothing, and refuses no declaration: features alone are enough."""
+    declared = events.parse_declaration({"room": "R", **payload})
+    assert list(declared.features) == features
+    assert declared.descriptions == descriptions
+    # Other hubs read what this one has read.
+    again = {"room": "R", "features": features, "descriptions": descriptions}
+    assert events.parse_declaration(again) == declared
 
 
 @pytest.mark.parametrize(

@@ -130,7 +130,7 @@ async def test_a_killed_mesh_comes_back_empty(mesh: Any) -> None:
     async with Bot(mesh, backoff=at_once), AlephScriptClient(mesh, backoff=at_once) as client:
         await mesh.kill()
         async with asyncio.timeout(10):
-            await client._life.until(State.RECONNECTING)
+            await client._alephscript_life.until(State.RECONNECTING)
             with pytest.raises(NotConnected):
                 await client.request("STEP")
             await mesh.restart()

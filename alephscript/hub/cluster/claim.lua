@@ -6,15 +6,19 @@ if reclaiming == '1' and #before.masters > 0
     and (group == 'single' or before.masters[1][3] ~= group) then
   return 0
 end
-local is_master = false
+local is_master, is_known = false, false
 local masters = {}
 for _, master in ipairs(before.masters) do
   if master[2] == sid then
     masters[#masters + 1] = {hub, sid, group, entry}
     is_master = true
+    is_known = master[1] == hub and master[3] == group and master[4] == entry
   elseif group ~= 'single' and master[3] == group then
     masters[#masters + 1] = master
   end
+end
+if is_known and #masters == #before.masters then -- nothing new, for anybody
+  return {tonumber(redis.call('GET', prefix .. ':seq')), before.epoch}
 end
 if not is_master then masters[#masters + 1] = {hub, sid, group, entry} end
 redis.call('SADD', prefix .. ':claims:' .. hub, field)

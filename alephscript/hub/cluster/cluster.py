@@ -8,24 +8,25 @@ a registry works (`redis`). A hub without a registry has none of this.
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 import logging
 import secrets
-from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Iterator, Sequence
 
 from alephscript.diagnostics.redaction import redacted
 from alephscript.errors import Overloaded
 from alephscript.hub.carrier import Carrier
 from alephscript.hub.cluster.frames import (
-    MALFORMED,
     read_announcement,
     read_frame,
     write_announcement,
     write_frame,
 )
 from alephscript.hub.cluster.registry import Registry, Standings
+from alephscript.hub.cluster.surveys import Surveys
 from alephscript.hub.engine import Engine
+from alephscript.mesh.census import Censuses
 from alephscript.mesh.effects import (
     Claim,
     Effect,
@@ -36,44 +37,15 @@ from alephscript.mesh.effects import (
     UnsubscribeRoom,
 )
 from alephscript.mesh.federation import Entry
-from alephscript.protocol.json import read_value
+from alephscript.mesh.foreign import read_fields, read_text
+from alephscript.mesh.peers import Peer
 
 __all__ = ["Cluster"]
 
 logger = logging.getLogger("alephscript.hub.cluster")
 
-_SURVEY_SECONDS = 1.0
-"""How long other hubs may take to answer a survey; those that take longer are left out."""
-
-
-class _OpenSurvey:
-    """A survey whose answers are coming in.
-
-    Args:
-        hubs: The hubs that are asked.
-        done: Called once, with each hub's name and census, when all have answered or time is up.
-    """
-
-    def __init__(self, hubs: Iterable[str], done: Callable[[list[tuple[str, Any]]], None]) -> None:
-        self._expected = set(hubs)
-        self._done = done
-        self._answers: list[tuple[str, Any]] = []
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_later(_SURVEY_SECONDS, self.finish)
-
-    def answer(self, hub: str, census: Any) -> None:
-        """Take a hub's answer; the last one ends the survey."""
-        if hub in self._expected:
-            self._expected.discard(hub)
-            self._answers.append((hub, census))
-        if not self._expected:
-            self.finish()
-
-    def finish(self) -> None:
-        """End the survey with the answers that have come."""
-        self._timer.cancel()
-        done, self._done = self._done, lambda _: None
-        done(self._answers)
+_TOLD_AT_ONCE = 16
+"""Answers of a survey that are told in one turn of the loop: the state of a mesh may be long."""
 
 
 class Cluster:
@@ -92,12 +64,17 @@ class Cluster:
         self.hub = secrets.token_hex(6)
         self._engine = engine
         self._registry = registry
-        self._tokens = itertools.count(1)
-        self._surveys: dict[int, _OpenSurvey] = {}
         self._is_adrift = False
         self.federations = {
             namespace: carrier.mesh.federate(self.hub)
             for namespace, carrier in engine.carriers.items()
+        }
+        self._surveys = {
+            namespace: Surveys(
+                functools.partial(self._begin_survey, namespace),
+                functools.partial(self._finish_survey, namespace),
+            )
+            for namespace in engine.carriers
         }
         for carrier in engine.carriers.values():
             carrier.cluster = self
@@ -116,8 +93,8 @@ class Cluster:
     async def close(self) -> None:
         """Leave the other hubs."""
         await self._registry.close()
-        for survey in list(self._surveys.values()):
-            survey.finish()
+        for surveys in self._surveys.values():
+            surveys.close()
 
     # Effects
 
@@ -137,7 +114,7 @@ class Cluster:
         elif isinstance(effect, Release):
             registry.release(namespace, effect)
         elif isinstance(effect, SurveyHubs):
-            self._survey(carrier, effect)
+            self._surveys[namespace].ask(effect)
         else:
             raise TypeError(f"{type(effect).__name__} concerns this hub alone")
 
@@ -165,17 +142,29 @@ class Cluster:
         else:
             carrier.carry(federation.claimed(claim, epoch))
 
-    def _survey(self, carrier: Carrier, survey: SurveyHubs) -> None:
-        namespace, token = carrier.mesh.namespace, next(self._tokens)
-        federation = self.federations[namespace]
+    def _begin_survey(self, namespace: str, number: int) -> Collection[str]:
+        hubs = self.federations[namespace].hubs
+        for hub in hubs:
+            self._registry.send(hub, write_frame(self.hub, namespace, ("survey", number)), None)
+        return hubs
 
-        def done(answers: list[tuple[str, Any]]) -> None:
-            self._surveys.pop(token, None)
-            carrier.carry(federation.surveyed(survey, answers))
+    def _finish_survey(
+        self, namespace: str, questions: Sequence[SurveyHubs], censuses: Censuses
+    ) -> None:
+        others = self.federations[namespace].count(censuses)
+        self._tell(namespace, iter(questions), others)
 
-        self._surveys[token] = _OpenSurvey(federation.hubs, done)
-        for hub in federation.hubs:
-            self._registry.send(hub, write_frame(self.hub, namespace, ("survey", token)), None)
+    def _tell(
+        self, namespace: str, questions: Iterator[SurveyHubs], others: Sequence[Peer]
+    ) -> None:
+        """Answer some of those that shared a survey, and the rest in later turns of the loop."""
+        carrier, federation = self._engine.carriers[namespace], self.federations[namespace]
+        for question in itertools.islice(questions, _TOLD_AT_ONCE):
+            carrier.carry(federation.surveyed(question, others))
+        following = next(questions, None)
+        if following is not None:
+            rest = itertools.chain([following], questions)
+            asyncio.get_running_loop().call_soon(self._tell, namespace, rest, others)
 
     # What the registry reports
 
@@ -197,26 +186,27 @@ class Cluster:
         logger.info("hub %s is gone", hub, extra={"hub": hub})
         for namespace, federation in self.federations.items():
             self._engine.carriers[namespace].carry(federation.hub_gone(hub))
-        for survey in list(self._surveys.values()):
-            survey.answer(hub, [])
+        for surveys in self._surveys.values():
+            surveys.lose(hub)
 
     def handle_frame(self, data: bytes) -> None:
         """Handle a frame; one that makes no sense is dropped, and logged."""
         try:
-            hub, namespace, kind, fields = read_frame(data)
+            hub, namespace, unread, fields = read_frame(data)
             federation = self.federations[namespace]
-            known = read_value(kind)
-            if known == "survey":
-                answer = ("census", fields[0], federation.census())
+            kind = read_text(unread)
+            if kind == "survey":
+                (number,) = read_fields(kind, fields)
+                answer = ("census", number, federation.census())
                 self._registry.send(hub, write_frame(self.hub, namespace, answer), None)
-            elif known == "census":
-                survey = self._surveys.get(read_value(fields[0]))
-                if survey is not None:
-                    survey.answer(hub, read_value(fields[1]))
+            elif kind == "census":
+                number, census = read_fields(kind, fields)
+                self._surveys[namespace].answer(number, hub, census)
             else:
                 effects = federation.received(hub, (kind, *fields))
                 self._engine.carriers[namespace].carry(effects)
-        except MALFORMED as exc:
+        except Exception as exc:
+            # All that a frame brings about is caught here: others would wait for the next one.
             logger.error(
                 "a frame of another hub makes no sense",
                 exc_info=redacted(exc),
@@ -230,7 +220,7 @@ class Cluster:
             if hub != self.hub:  # a channel brings back what this hub itself said
                 effects = self.federations[namespace].heard(room, event, payload, sender)
                 self._engine.carriers[namespace].carry(effects)
-        except MALFORMED as exc:
+        except Exception as exc:
             logger.error(
                 "what another hub says in a room makes no sense",
                 exc_info=redacted(exc),
@@ -250,14 +240,14 @@ class Cluster:
         self._is_adrift = True
         for namespace, federation in self.federations.items():
             self._engine.carriers[namespace].carry(federation.go_adrift())
-        for survey in list(self._surveys.values()):
-            survey.finish()
+        for surveys in self._surveys.values():
+            surveys.close()
 
     def resynchronise(self, hubs: Collection[str], standings: Standings) -> None:
         """See `RegistryListener`."""
-        self._is_adrift = False
         for namespace, federation in self.federations.items():
             here = {room: each for (name, room), each in standings.items() if name == namespace}
             carrier = self._engine.carriers[namespace]
             carrier.mesh.rooms.forget_histories()
             carrier.carry(federation.resynchronise(hubs, here))
+        self._is_adrift = False  # last: whoever asks is to hear the truth

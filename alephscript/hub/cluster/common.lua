@@ -9,10 +9,21 @@ local function notice(decision)
   redis.call('PUBLISH', prefix .. ':notices', cjson.encode(decision))
   return decision.seq
 end
+local function is_record(record)
+  if type(record) ~= 'table' or type(record.masters) ~= 'table' then return false end
+  for _, master in ipairs(record.masters) do
+    if type(master) ~= 'table' then return false end
+    for i = 1, 4 do if type(master[i]) ~= 'string' then return false end end
+  end
+  return type(record.epoch) == 'number'
+end
 local function load(field)
   local text = redis.call('HGET', prefix .. ':rooms', field)
-  if text then return cjson.decode(text) end
-  return {epoch = 0, masters = {}}
+  if text then
+    local is_json, record = pcall(cjson.decode, text)
+    if is_json and is_record(record) then return record, text end
+  end
+  return {epoch = 0, masters = {}} -- also for what no hub can have written
 end
 local function serving(masters)
   local names = {}
@@ -29,6 +40,11 @@ local function store(field, masters, before, floor)
     redis.call('HDEL', prefix .. ':rooms', field)
   else
     redis.call('HSET', prefix .. ':rooms', field, cjson.encode(record))
+  end
+  local left = {}
+  for _, master in ipairs(masters) do left[master[1]] = true end
+  for _, master in ipairs(before.masters) do
+    if not left[master[1]] then redis.call('SREM', prefix .. ':claims:' .. master[1], field) end
   end
   return {notice({kind = 'room', field = field, record = record}), epoch}
 end

@@ -15,27 +15,34 @@ May go in: how these are written and read. May not: when they are sent (`cluster
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterable, Sequence
+import hashlib
+import weakref
+from collections.abc import Callable, Sequence
 from typing import Any
 
+import attrs
 import msgspec
 
-from alephscript.errors import RequestError
+from alephscript.errors import AlephScriptError
 from alephscript.hub.cluster.registry import Standings
 from alephscript.mesh.effects import Claim
 from alephscript.mesh.federation import Entry
+from alephscript.mesh.foreign import read_flag, read_number, read_text
 from alephscript.protocol import events
-from alephscript.protocol.json import read_value
+from alephscript.protocol.json import parse_json
 
 __all__ = [
     "MALFORMED",
     "Announcement",
     "Frame",
+    "HubNotice",
+    "Notice",
+    "RoomNotice",
     "read_announcement",
     "read_field",
     "read_frame",
-    "read_standing",
+    "read_notice",
+    "read_notice_number",
     "read_standings",
     "write_announcement",
     "write_entry",
@@ -43,8 +50,11 @@ __all__ = [
     "write_frame",
 ]
 
-MALFORMED = (msgspec.DecodeError, RequestError, ValueError, TypeError, KeyError, IndexError)
-"""What reading and following something can raise that another version of a hub has written."""
+MALFORMED = (
+    *(msgspec.DecodeError, AlephScriptError, RecursionError),
+    *(ValueError, TypeError, LookupError, AttributeError, OverflowError),
+)
+"""What reading something can raise that is none of ours, or of another version of a hub."""
 
 
 Frame = tuple[str, str, msgspec.Raw, list[msgspec.Raw]]
@@ -52,6 +62,29 @@ Frame = tuple[str, str, msgspec.Raw, list[msgspec.Raw]]
 
 Announcement = tuple[str, msgspec.Raw, msgspec.Raw, msgspec.Raw]
 """What was said in a room: the hub's name, and unread event, data and the sender's name."""
+
+
+@attrs.frozen
+class RoomNotice:
+    """A decision about a room: its epoch and its masters from now on."""
+
+    seq: int
+    namespace: str
+    room: str
+    epoch: int
+    entries: Sequence[Entry]
+
+
+@attrs.frozen
+class HubNotice:
+    """A hub has come, or is gone."""
+
+    seq: int
+    hub: str
+    is_gone: bool
+
+
+Notice = RoomNotice | HubNotice
 
 
 def write_frame(hub: str, namespace: str, frame: Sequence[Any]) -> bytes:
@@ -62,7 +95,7 @@ def write_frame(hub: str, namespace: str, frame: Sequence[Any]) -> bytes:
 def read_frame(data: bytes) -> Frame:
     """Read a frame; raises one of `MALFORMED`."""
     hub, namespace, kind, *fields = _split(data)
-    return str(read_value(hub)), str(read_value(namespace)), kind, fields
+    return read_text(hub), read_text(namespace), kind, fields
 
 
 def write_announcement(hub: str, frame: Sequence[Any]) -> bytes:
@@ -73,7 +106,7 @@ def write_announcement(hub: str, frame: Sequence[Any]) -> bytes:
 def read_announcement(data: bytes) -> Announcement:
     """Read what was said in a room; raises one of `MALFORMED`."""
     hub, event, payload, sender = _split(data)
-    return str(read_value(hub)), event, payload, sender
+    return read_text(hub), event, payload, sender
 
 
 def write_entry(claim: Claim) -> bytes:
@@ -81,18 +114,51 @@ def write_entry(claim: Claim) -> bytes:
     return _encode([claim.name, claim.is_core, claim.declared])
 
 
-def read_standings(pairs: Sequence[bytes]) -> Standings:
-    """Read all rooms of the registry: field and record by turns."""
+def read_standings(pairs: Sequence[bytes], skip: Callable[[Exception], None]) -> Standings:
+    """Read all rooms of the registry: field and record by turns.
+
+    Args:
+        pairs: Fields and records.
+        skip: Gets what was raised for each room that makes no sense, which is left out.
+    """
     standings: dict[tuple[str, str], tuple[int, list[Entry]]] = {}
-    for field, record in _in_pairs(pairs):
-        standings[read_field(field.decode())] = read_standing(msgspec.json.decode(record))
+    for field, record in zip(pairs[::2], pairs[1::2], strict=True):
+        try:
+            standings[read_field(field.decode())] = _read_standing(msgspec.json.decode(record))
+        except MALFORMED as exc:
+            skip(exc)
     return standings
 
 
-def read_standing(record: Any) -> tuple[int, list[Entry]]:
-    """Read a room's epoch and masters from its record."""
+def read_notice(data: bytes) -> Notice:
+    """Read what the registry has decided; raises one of `MALFORMED`."""
+    notice = msgspec.json.decode(data)
+    seq, kind = read_number(notice["seq"]), notice["kind"]
+    if kind == "room":
+        return RoomNotice(seq, *read_field(notice["field"]), *_read_standing(notice["record"]))
+    if kind not in ("came", "gone"):
+        raise ValueError("a notice of an unknown kind")
+    return HubNotice(seq, read_text(notice["hub"]), is_gone=kind == "gone")
+
+
+def read_notice_number(data: bytes) -> int | None:
+    """Read the number of a notice that makes no sense otherwise, if it has any."""
+    try:
+        return read_number(msgspec.json.decode(data)["seq"])
+    except MALFORMED:
+        return None
+
+
+def _read_standing(record: Any) -> tuple[int, list[Entry]]:
     masters = record["masters"] or []  # Lua writes an empty table as an object
-    return int(record["epoch"]), [_read_entry(hub, sid, text) for hub, sid, _, text in masters]
+    entries = [_read_entry(hub, sid, text) for hub, sid, _, text in masters]
+    return _read_epoch(record["epoch"]), entries
+
+
+def _read_epoch(value: Any) -> int:
+    if type(value) is not int or not 0 <= value < 2**53:
+        raise ValueError("no epoch")
+    return value
 
 
 def write_field(namespace: str, room: str) -> str:
@@ -106,21 +172,27 @@ def read_field(field: str) -> tuple[str, str]:
     return namespace, room
 
 
-# Kept, since each decision about a room brings all its masters again, which nearly all are known.
-@functools.lru_cache(maxsize=4096)
 def _read_entry(hub: str, sid: str, text: str) -> Entry:
-    name, is_core, declared = msgspec.json.decode(text)
-    return Entry(hub, sid, name, _read_declaration(msgspec.json.encode(declared)), is_core)
+    name, is_core, declared = _split(text)
+    declaration = _read_declaration(bytes(declared))
+    return Entry(read_text(hub), read_text(sid), read_text(name), declaration, read_flag(is_core))
 
 
-@functools.lru_cache(maxsize=1024)
 def _read_declaration(text: bytes) -> events.Declaration:
-    """Read a declaration; instances of one class declare the same, which is kept once."""
-    return events.parse_declaration(msgspec.json.decode(text))
+    """Read a declaration; instances of one class declare the same, which is kept once.
+
+    Each decision about a room brings all its masters again, which nearly all are known. A
+    declaration is kept no longer than somebody declares it: by a hash, as texts may be long.
+    """
+    key = hashlib.blake2b(text, digest_size=16).digest()
+    declaration = _declarations.get(key)
+    if declaration is None:
+        declaration = _declarations[key] = events.parse_declaration(parse_json(text))
+    return declaration
 
 
-def _in_pairs(values: Sequence[bytes]) -> Iterable[tuple[bytes, bytes]]:
-    return zip(values[::2], values[1::2], strict=True)
+_declarations: weakref.WeakValueDictionary[bytes, events.Declaration]
+_declarations = weakref.WeakValueDictionary()
 
 
 _encode = msgspec.json.Encoder().encode

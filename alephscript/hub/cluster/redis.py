@@ -19,26 +19,31 @@ import asyncio
 import contextlib
 import functools
 import importlib.resources
-import itertools
 import logging
 import random
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
 import redis.asyncio as redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
+from alephscript.diagnostics.redaction import redacted
+from alephscript.hub.cluster.commands import CommandQueue, Done
+from alephscript.hub.cluster.deciding import OpenClaim, OpenClaims
 from alephscript.hub.cluster.frames import (
+    MALFORMED,
+    RoomNotice,
     read_field,
-    read_standing,
+    read_notice,
+    read_notice_number,
     read_standings,
     write_entry,
     write_field,
 )
 from alephscript.hub.cluster.registry import RegistryListener
+from alephscript.hub.cluster.subscriptions import SUBSCRIBE, UNSUBSCRIBE, Subscriptions
 from alephscript.mesh.effects import Claim, Release
 
 __all__ = ["SCRIPTS", "RedisRegistry"]
@@ -56,34 +61,13 @@ _BUSY_BEAT_SECONDS = 0.05
 """Between two beats while a request here waits for another hub: the loss of that hub ends it."""
 
 _TIMEOUT_SECONDS = 1.0
-_CLAIM_SECONDS = 5.0
-"""How long a declaration may wait for a registry that cannot be reached."""
-
-_MOST_COMMANDS = 100_000
-_SUBSCRIBING = ("SUBSCRIBE", "UNSUBSCRIBE")
-_ROUND_TRIP = 500
-"""Commands sent at once: what comes meanwhile waits, and has its answers in one go as well."""
-
-Done = Callable[[Any], None]
-"""Gets a command's result, or the exception that kept the command from being carried out."""
+_SUBSCRIBING = (SUBSCRIBE, UNSUBSCRIBE)
+_MOST_SKIPPED = 1000
+"""Decisions of no sense that are remembered, so that none of them counts as missed."""
 
 
 class _Adrift(Exception):
     """This hub is cut off from the others, and has to join again."""
-
-
-class _OpenClaim:
-    """A claim until the listener has been told of the decision about it."""
-
-    __slots__ = ("claim", "done", "epoch", "namespace", "seq", "timer")
-
-    def __init__(self, namespace: str, claim: Claim, done: Callable[[int | None], None]) -> None:
-        self.namespace = namespace
-        self.claim = claim
-        self.done = done
-        self.seq: int | None = None
-        self.epoch = 0
-        self.timer: asyncio.TimerHandle | None = None
 
 
 class RedisRegistry:
@@ -107,14 +91,12 @@ class RedisRegistry:
         self._shas: dict[str, str] = {}
         self._client: Any = None
         self._pubsub: Any = None
-        self._queue: list[tuple[tuple[Any, ...], Done | None]] = []
-        self._wake = asyncio.Event()
+        self._skipped: set[int] = set()  # numbers of decisions that made no sense
+        self._queue = CommandQueue()
         self._beat_now = asyncio.Event()
         self._is_up = False
-        self._claims: dict[int, _OpenClaim] = {}
-        self._numbers = itertools.count()
-        # By channel: what to call when Redis confirms, None when that is done.
-        self._subscriptions: dict[bytes, Callable[[], None] | None] = {}
+        self._claims = OpenClaims()
+        self._subscriptions = Subscriptions()
         self._task: asyncio.Task[None] | None = None
 
     async def open(self, hub: str, listener: RegistryListener) -> None:
@@ -125,7 +107,7 @@ class RedisRegistry:
         except (RedisError, OSError, TimeoutError, _Adrift) as exc:
             await self._hang_up()
             raise ConnectionError(str(exc) or type(exc).__name__) from exc
-        self._task = asyncio.get_running_loop().create_task(self._live())
+        self._start(0)
 
     async def close(self) -> None:
         """Leave; see `Registry`."""
@@ -136,23 +118,16 @@ class RedisRegistry:
         if self._is_up:
             self._is_up = False
             with contextlib.suppress(RedisError, OSError, TimeoutError):
-                commands = [each for each, _ in self._queue]
-                self._queue.clear()
-                await self._execute([*commands, self._command("leave", self._hub)])
-        for waiting in self._claims.values():
-            if waiting.timer is not None:
-                waiting.timer.cancel()
-        self._claims.clear()
+                left = [each for each, _ in self._queue.take_all() if each[0] not in _SUBSCRIBING]
+                await self._execute([*left, self._command("leave", self._hub)])
+        self._claims.close()
         await self._hang_up()
 
     # What a hub asks for
 
     def claim(self, namespace: str, claim: Claim, done: Callable[[int | None], None]) -> None:
         """Make a peer master of a room; see `Registry`."""
-        number, waiting = next(self._numbers), _OpenClaim(namespace, claim, done)
-        self._claims[number] = waiting
-        loop = asyncio.get_running_loop()
-        waiting.timer = loop.call_later(_CLAIM_SECONDS, self._give_up, number)
+        waiting = self._claims.add(namespace, claim, done)
         if self._is_up:
             self._put_claim(waiting)
 
@@ -183,43 +158,83 @@ class RedisRegistry:
         """Receive from now on what other hubs say in a room; see `Registry`."""
         channel = self._channel(namespace, room)
         if not self._is_up:
-            self._subscriptions[channel] = None  # `_join` subscribes to it
+            self._subscriptions.add(channel)  # `_join` subscribes to it
             done()
             return
-        self._subscriptions[channel] = done
-        self._put(("SUBSCRIBE", channel), None)
+        self._subscriptions.wait(channel, done)
+        self._put((SUBSCRIBE, channel), None)
 
     def unsubscribe(self, namespace: str, room: str) -> None:
         """Stop receiving what other hubs say in a room; see `Registry`."""
         channel = self._channel(namespace, room)
-        self._subscriptions.pop(channel, None)
+        self._subscriptions.remove(channel)
         if self._is_up:
-            self._put(("UNSUBSCRIBE", channel), None)
+            self._put((UNSUBSCRIBE, channel), None)
 
     # How it lives
 
-    async def _live(self) -> None:
-        """Serve until cancelled; whenever the registry is out of reach, try to join again."""
+    def _start(self, pause: float) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._live(pause))
+        self._task.add_done_callback(self._revive)
+
+    def _revive(self, task: asyncio.Task[None]) -> None:
+        """Begin anew if the hub's life ends in another way than by `close`."""
+        if task is not self._task:
+            return
+        exc = (None if task.cancelled() else task.exception()) or asyncio.CancelledError()
+        if isinstance(exc, KeyboardInterrupt | SystemExit):
+            return  # which end the program
+        logger.error(
+            "adrift: the task of the registry has ended",
+            exc_info=redacted(exc),
+            extra={"hub": self._hub},
+        )
+        self._start(_pause())
+        self._go_adrift()
+
+    async def _live(self, pause: float) -> None:
+        """Serve until cancelled; whenever the registry is out of reach, try to join again.
+
+        Args:
+            pause: Seconds to wait before anything else.
+        """
+        await asyncio.sleep(pause)
         while True:
-            try:
-                await self._serve()
-            except (RedisError, OSError, TimeoutError, _Adrift) as exc:
-                why = str(exc) if isinstance(exc, _Adrift) else type(exc).__name__
-                logger.warning(
-                    "adrift: %s; local work goes on", why, extra={"hub": self._hub, "reason": why}
-                )
+            if self._is_up:
+                try:
+                    await self._serve()
+                except Exception as exc:  # noqa: BLE001 - whatever it was, this hub joins again
+                    self._warn(exc)
             self._go_adrift()
             await self._hang_up()
-            while True:
-                # Many hubs come back at the same time, to a Redis that has just begun.
-                await asyncio.sleep(random.uniform(0.05, 0.3))  # noqa: S311 - no secret
-                try:
-                    await self._join()
-                except (RedisError, OSError, TimeoutError, _Adrift):
-                    await self._hang_up()
-                else:
-                    logger.warning("joined again", extra={"hub": self._hub})
-                    break
+            await self._join_again()
+
+    def _warn(self, exc: Exception) -> None:
+        why = str(exc) if isinstance(exc, _Adrift) else type(exc).__name__
+        logger.warning(
+            "adrift: %s; local work goes on", why, extra={"hub": self._hub, "reason": why}
+        )
+        if not isinstance(exc, RedisError | OSError | TimeoutError | _Adrift):
+            logger.error("the registry failed", exc_info=redacted(exc), extra={"hub": self._hub})
+
+    async def _join_again(self) -> None:
+        last = None
+        while True:
+            # Many hubs come back at the same time, to a Redis that has just begun.
+            await asyncio.sleep(_pause())
+            try:
+                await self._join()
+            except (RedisError, OSError, TimeoutError, _Adrift):
+                await self._hang_up()
+            except Exception as exc:  # noqa: BLE001 - as above
+                if type(exc) is not last:  # once, not several times a second
+                    self._warn(exc)
+                last = type(exc)
+                self._is_up = False
+                await self._hang_up()
+            else:
+                logger.warning("joined again", extra={"hub": self._hub})
+                return
 
     async def _serve(self) -> None:
         loop = asyncio.get_running_loop()
@@ -227,6 +242,8 @@ class RedisRegistry:
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
+                if task.cancelled():
+                    raise _Adrift("a task of the registry was cancelled")
                 task.result()
         finally:
             await _end(*tasks)
@@ -252,26 +269,23 @@ class RedisRegistry:
             claims = [self._claim_command(*each) for each in self._listener.reclaims()]
             *_, (seq, rooms, hubs) = await self._execute([*claims, self._command("dump")])
         self._seq = seq
-        self._queue.clear()
+        self._skipped.clear()
+        self._queue.take_all()
         self._is_up = True
-        others = {hub.decode() for hub in hubs} - {self._hub}
-        self._listener.resynchronise(others, read_standings(rooms))
-        for waiting in self._claims.values():
+        others = {hub.decode(errors="replace") for hub in hubs} - {self._hub}
+        self._listener.resynchronise(others, read_standings(rooms, self._skip))
+        for waiting in self._claims:
             self._put_claim(waiting)
 
     def _go_adrift(self) -> None:
         self._is_up = False
-        queue, self._queue = self._queue, []
+        queue = self._queue.take_all()
+        self._claims.reset()
         self._listener.go_adrift()
         for _, done in queue:
             if done is not None:
                 done(_Adrift())
-        for channel, confirm in list(self._subscriptions.items()):
-            self._subscriptions[channel] = None
-            if confirm is not None:
-                confirm()
-        for waiting in self._claims.values():
-            waiting.seq = None
+        self._subscriptions.reset()
 
     async def _hang_up(self) -> None:
         client, pubsub = self._client, self._pubsub
@@ -283,22 +297,27 @@ class RedisRegistry:
 
     async def _write(self) -> None:
         while True:
-            await self._wake.wait()
-            self._wake.clear()
+            await self._queue.wake.wait()
+            self._queue.wake.clear()
             while self._queue:
-                batch = self._queue[:_ROUND_TRIP]
+                batch = self._queue.take_batch()
                 mine = [command for command, _ in batch if command[0] not in _SUBSCRIBING]
-                for verb, *channels in (command for command, _ in batch):
-                    if verb == "SUBSCRIBE":
-                        await self._pubsub.subscribe(*channels)
-                    elif verb == "UNSUBSCRIBE":
-                        await self._pubsub.unsubscribe(*channels)
+                steps = [
+                    (verb, channel) for (verb, channel, *_), _ in batch if verb in _SUBSCRIBING
+                ]
+                joined, left = self._subscriptions.reduce(steps)
+                if joined:
+                    await self._pubsub.subscribe(*joined)
+                if left:
+                    await self._pubsub.unsubscribe(*left)
                 results = iter(await self._execute(mine) if mine else [])
-                del self._queue[: len(batch)]  # not before: else they end with what waits
+                self._queue.answered()  # not before: else what waits ends unanswered
                 for command, done in batch:
                     result = None if command[0] in _SUBSCRIBING else next(results)
                     if done is not None:
                         done(result)
+                # A turn of the loop: a full queue never lets others wait.
+                await asyncio.sleep(0)
 
     async def _beat(self) -> None:
         while True:
@@ -313,7 +332,7 @@ class RedisRegistry:
                     beaten.set_result(result)
 
             lease = round(_LEASE_SECONDS * 1000)
-            self._put(self._command("beat", self._hub, self._generation, lease), done)
+            self._queue.put_first(self._command("beat", self._hub, self._generation, lease), done)
             async with asyncio.timeout(_TIMEOUT_SECONDS * 2):
                 if await beaten != 1:
                     raise _Adrift("others took this hub for dead")
@@ -325,10 +344,7 @@ class RedisRegistry:
         async for message in self._pubsub.listen():
             kind, channel, data = message["type"], message["channel"], message["data"]
             if kind == "subscribe":
-                confirm = self._subscriptions.get(channel)
-                if confirm is not None:
-                    self._subscriptions[channel] = None
-                    confirm()
+                self._subscriptions.confirm(channel)
             elif kind != "message":
                 pass
             elif channel == mine:
@@ -342,50 +358,58 @@ class RedisRegistry:
 
     def _follow(self, data: bytes) -> None:
         """Do what was decided, in the order of the numbers."""
-        decision = msgspec.json.decode(data)
-        seq = int(decision["seq"])
-        if seq <= self._seq:
+        try:
+            notice = read_notice(data)
+        except MALFORMED as exc:
+            self._skip(exc)
+            number = read_notice_number(data)
+            if number is not None and len(self._skipped) < _MOST_SKIPPED:
+                self._skipped.add(number)
+            return
+        if notice.seq <= self._seq:
             return  # made before this hub joined, and part of what it was told then
+        self._count_up(notice.seq)
+        if isinstance(notice, RoomNotice):
+            self._listener.apply_decision(
+                notice.namespace, notice.room, notice.epoch, notice.entries
+            )
+            self._claims.finish(self._seq)
+        elif notice.hub == self._hub:
+            if notice.is_gone:
+                raise _Adrift("others took this hub for dead")
+        elif notice.is_gone:
+            self._listener.hub_gone(notice.hub)
+        else:
+            self._listener.hub_came(notice.hub)
+
+    def _count_up(self, seq: int) -> None:
+        """Take the number of a decision, which has to be the next one that makes sense."""
+        while self._seq + 1 < seq and self._seq + 1 in self._skipped:
+            self._seq += 1
         if seq != self._seq + 1:
             raise _Adrift("a decision of the registry was missed")
         self._seq = seq
-        kind = decision["kind"]
-        if kind == "room":
-            namespace, room = read_field(decision["field"])
-            epoch, entries = read_standing(decision["record"])
-            self._listener.apply_decision(namespace, room, epoch, entries)
-            self._finish_claims()
-        elif decision["hub"] == self._hub:
-            if kind == "gone":
-                raise _Adrift("others took this hub for dead")
-        elif kind == "came":
-            self._listener.hub_came(decision["hub"])
-        else:
-            self._listener.hub_gone(decision["hub"])
+        if self._skipped:
+            self._skipped = {each for each in self._skipped if each > seq}
+
+    def _skip(self, exc: Exception) -> None:
+        logger.error(
+            "a decision of the registry makes no sense",
+            exc_info=redacted(exc),
+            extra={"hub": self._hub},
+        )
 
     # Claims
 
-    def _put_claim(self, waiting: _OpenClaim) -> None:
+    def _put_claim(self, waiting: OpenClaim) -> None:
         def done(result: Any) -> None:
             if isinstance(result, list):
-                waiting.seq, waiting.epoch = result
-                self._finish_claims()
+                self._claims.decide(waiting, *result)
+                self._claims.finish(self._seq)
             elif not isinstance(result, Exception):
                 self._beat_now.set()  # refused: this hub may have been removed, the beat will say
 
         self._put(self._claim_command(waiting.namespace, waiting.claim), done)
-
-    def _finish_claims(self) -> None:
-        """Finish the claims whose decisions the listener has been told of."""
-        for number, waiting in list(self._claims.items()):
-            if waiting.seq is not None and waiting.seq <= self._seq:
-                del self._claims[number]
-                assert waiting.timer is not None
-                waiting.timer.cancel()
-                waiting.done(waiting.epoch)
-
-    def _give_up(self, number: int) -> None:
-        self._claims.pop(number).done(None)
 
     def _claim_command(self, namespace: str, claim: Claim) -> tuple[Any, ...]:
         return self._command(
@@ -414,12 +438,11 @@ class RedisRegistry:
         return ("EVALSHA", self._shas[name], 1, self._prefix, *arguments)
 
     def _put(self, command: tuple[Any, ...], done: Done | None) -> None:
-        if len(self._queue) >= _MOST_COMMANDS or not self._is_up:
+        if self._queue.is_full or not self._is_up:
             if done is not None:
                 asyncio.get_running_loop().call_soon(done, _Adrift("Redis is out of reach"))
             return
-        self._queue.append((command, done))
-        self._wake.set()
+        self._queue.put(command, done)
 
     async def _execute(self, commands: list[tuple[Any, ...]]) -> list[Any]:
         pipeline = self._client.pipeline(transaction=False)
@@ -430,6 +453,10 @@ class RedisRegistry:
 
     def _channel(self, namespace: str, room: str) -> bytes:
         return f"{self._prefix}:in:{write_field(namespace, room)}".encode()
+
+
+def _pause() -> float:
+    return random.uniform(0.05, 0.3)  # noqa: S311 - no secret
 
 
 async def _end(*tasks: asyncio.Task[None]) -> None:

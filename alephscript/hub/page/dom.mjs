@@ -1,10 +1,15 @@
-// Elements. Whatever comes from the mesh gets in here as text, never as markup.
+// Elements. Whatever comes from the mesh gets in here as text, never as markup, and is escaped: a
+// control character could make it read as another text.
+
+import { printable } from "./text.mjs";
+
+const SHOWN = ["title", "label", "aria-label"]; // attributes that are read, not compared
 
 /** An element with attributes and children; strings become text, functions listen to `on…`. */
 export function element(tag, attributes = {}, ...children) {
   const made = document.createElement(tag);
   set(made, attributes);
-  made.append(...children);
+  made.append(...children.map(shownChild));
   return made;
 }
 
@@ -12,26 +17,33 @@ export function element(tag, attributes = {}, ...children) {
 export function drawn(tag, attributes = {}, ...children) {
   const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
   set(made, attributes);
-  made.append(...children);
+  made.append(...children.map(shownChild));
   return made;
+}
+
+function shownChild(child) {
+  return typeof child === "string" ? printable(child, { lines: true }) : child;
 }
 
 function set(made, attributes) {
   for (const [name, value] of Object.entries(attributes)) {
     if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
     else if (value === true) made.setAttribute(name, "");
-    else if (value !== false && value !== undefined) made.setAttribute(name, value);
+    else if (value !== false && value !== undefined) {
+      made.setAttribute(name, SHOWN.includes(name) ? printable(value) : value);
+    }
   }
 }
 
 /** A name that somebody gave: its direction of writing stays its own, its whole length its title. */
 export function named(name) {
-  return element("bdi", { class: "name", title: name }, name);
+  return element("bdi", { class: "name", title: name }, printable(name));
 }
 
 /** Set a text, without disturbing a reader if it is the same. */
 export function write(node, text) {
-  if (node.textContent !== text) node.textContent = text;
+  const shown = printable(text, { lines: true });
+  if (node.textContent !== shown) node.textContent = shown;
 }
 
 const shown = new WeakMap(); // parent -> key -> {node, update}

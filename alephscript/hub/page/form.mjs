@@ -3,6 +3,7 @@
 import { element, write } from "./dom.mjs";
 import { duration } from "./figures.mjs";
 import { plan, read, Unfit } from "./schema.mjs";
+import { printable } from "./text.mjs";
 
 const DEFAULT_SECONDS = 10;
 const MOST_PARTS = 200; // shown of a streamed answer, the latest
@@ -26,7 +27,7 @@ class Fields {
       const at = [...path, field.name];
       if (field.kind !== "object") return { name: field.name, ...this.#labelled(field, at) };
       const { node, filled } = this.#group(field, at);
-      const legend = element("legend", {}, field.name, ...note(field));
+      const legend = element("legend", {}, printable(field.name), ...note(field));
       return { name: field.name, node: element("fieldset", {}, legend, node), filled };
     });
     return {
@@ -42,7 +43,7 @@ class Fields {
     const { input, filled } = control(field, described);
     this.inputs.set(JSON.stringify(path), { input, problem });
     const about = element("span", { class: "about", id: `${id}-about` }, field.description);
-    const label = element("label", { for: id }, field.name, ...note(field));
+    const label = element("label", { for: id }, printable(field.name), ...note(field));
     return { node: element("div", { class: "field" }, label, input, about, problem), filled };
   }
 
@@ -90,7 +91,9 @@ function control(field, attributes) {
   const input = isJson
     ? element("textarea", { ...attributes, rows: 3, spellcheck: "false" })
     : element("input", { ...attributes, type: "text", autocomplete: "off", inputmode: numeric });
-  if (initial !== undefined) input.value = isJson ? JSON.stringify(initial) : String(initial);
+  if (initial !== undefined) {
+    input.value = isJson ? printable(JSON.stringify(initial)) : String(initial);
+  }
   return { input, filled: () => input.value };
 }
 
@@ -138,7 +141,7 @@ export class Trial {
       this.#listed = keys;
       const groups = [...grouped(offers)].map(([room, several]) => {
         const options = several.map((each) =>
-          element("option", { value: keyOf(each) }, each.capability),
+          element("option", { value: keyOf(each) }, printable(each.capability)),
         );
         return element("optgroup", { label: room }, ...options);
       });
@@ -228,7 +231,10 @@ export class Trial {
 /** Offers by room; Map.groupBy is too young. */
 function grouped(offers) {
   const rooms = new Map();
-  for (const offer of offers) rooms.set(offer.room, [...(rooms.get(offer.room) ?? []), offer]);
+  for (const offer of offers) {
+    if (!rooms.has(offer.room)) rooms.set(offer.room, []);
+    rooms.get(offer.room).push(offer);
+  }
   return rooms;
 }
 

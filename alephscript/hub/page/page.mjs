@@ -7,6 +7,7 @@ import { keyOf, Trial } from "./form.mjs";
 import { Mesh } from "./mesh.mjs";
 import { NAMESPACE } from "./socket.mjs";
 import { Stream } from "./stream.mjs";
+import { printable } from "./text.mjs";
 
 const POLL_MS = 1000;
 const LOOK_EVERY = 5; // polls; masters that change are heard of at once
@@ -178,7 +179,7 @@ function capabilityItem(offer) {
   return {
     node: element("li", {}, button),
     update: ({ capability, summary }) => {
-      button.title = summary ?? "";
+      button.title = printable(summary ?? "", { lines: true });
       const of = figures.get(capability);
       write(now, of?.rate ? `${rate(of.rate)} · ${duration(of.p95)}` : "");
     },
@@ -211,6 +212,17 @@ async function poll() {
   mesh.version = version;
   write($("hub"), `${version} · up ${since(uptime)} · ${clients} clients · ${inFlight} in flight`);
   showFigures();
+  const dropped = counts.namespaces[NAMESPACE]?.dropped ?? [];
+  $("drops").hidden = dropped.length === 0;
+  show($("dropped"), dropped, ({ event, reason }) => JSON.stringify([event, reason]), dropItem);
+}
+
+function dropItem({ event, reason }) {
+  const count = element("small");
+  return {
+    node: element("li", {}, named(event), " ", element("small", {}, reason), " ", count),
+    update: (drop) => write(count, String(drop.count)),
+  };
 }
 
 function showFigures() {

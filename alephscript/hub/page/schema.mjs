@@ -1,9 +1,19 @@
 // Which fields a JSON Schema asks for, and what was filled in as JSON. Pure.
 //
-// Schemas come from masters, so from anybody: what is not understood becomes a field for JSON.
+// Schemas come from masters, so from anybody: what is not understood becomes a field for JSON. A
+// plan has one budget for the whole of it, not for each level: whoever draws it draws a bounded
+// tree. Parts of a schema are looked at once, however often they are referred to.
+
+import { printable } from "./text.mjs";
 
 const DEEPEST = 4;
-const MOST_FIELDS = 64;
+const MOST_FIELDS = 256;
+const MOST_CHOICES = 1024;
+const MOST_CHARACTERS = 50_000; // of descriptions, and of what fields begin with
+const MOST_ALTERNATIVES = 16;
+const LONGEST_DESCRIPTION = 500;
+const LONGEST_NAME = 256;
+const KEYS = "type properties required enum const anyOf description default".split(" ");
 
 /** What was filled in does not fit; `path` names the field, as a list. */
 export class Unfit extends Error {
@@ -20,67 +30,141 @@ export class Unfit extends Error {
  * Kinds: `object`, `text`, `integer`, `number`, `boolean`, `choice`, `list` (JSON), `map` (JSON),
  * `json`. Fields have `name` and `isRequired` besides.
  */
-export function plan(schema, root = schema, depth = 0) {
-  const [found, isNullable] = resolved(schema, root);
-  const planned = {
-    ...kindOf(found, root, depth),
-    description: text(found.description),
-    isNullable,
-  };
-  if (found.default !== undefined && found.default !== null) planned.initial = found.default;
-  return planned;
+export function plan(schema) {
+  return new Planner(schema).plan(schema, 0);
 }
 
-/** A schema without references and without "or null", and whether it may be null. */
-function resolved(schema, root) {
-  let [found, isNullable] = [schema, false];
-  for (let step = 0; step < 2 * DEEPEST; step += 1) {
-    if (!isObject(found)) return [{}, isNullable];
-    if (typeof found.$ref === "string") {
-      const name = found.$ref.replace(/^#\/\$defs\//, "");
-      const known = isObject(root.$defs) && Object.hasOwn(root.$defs, name);
-      const { $ref, ...besides } = found;
-      found = known && isObject(root.$defs[name]) ? { ...root.$defs[name], ...besides } : {};
-    } else if (Array.isArray(found.anyOf)) {
-      const others = found.anyOf.filter((each) => each?.type !== "null");
-      isNullable ||= others.length < found.anyOf.length;
-      const { anyOf, ...besides } = found;
-      if (others.length !== 1) return [besides, isNullable];
-      found = { ...others[0], ...besides };
-    } else {
-      return [found, isNullable];
+/** Plans the fields of one schema, within one budget. */
+class Planner {
+  #definitions;
+  #fields = MOST_FIELDS;
+  #choices = MOST_CHOICES;
+  #characters = MOST_CHARACTERS;
+  #named = new Map(); // properties -> their names, or null if there are too many
+  #needed = new Map(); // required -> the names in it
+
+  constructor(root) {
+    this.#definitions = isObject(root) && isObject(root.$defs) ? root.$defs : {};
+  }
+
+  plan(schema, depth) {
+    const [found, isNullable] = this.#resolved(schema);
+    const planned = {
+      ...this.#kindOf(found, depth),
+      description: this.#paid(text(found.description).slice(0, LONGEST_DESCRIPTION)) ?? "",
+      isNullable,
+    };
+    const initial = this.#initial(found.default, planned.kind);
+    if (initial !== undefined) planned.initial = initial;
+    return planned;
+  }
+
+  /** A schema without references and without "or null", and whether it may be null. */
+  #resolved(schema) {
+    let [found, isNullable] = [known(schema), false];
+    for (let step = 0; step < 2 * DEEPEST; step += 1) {
+      const { $ref, anyOf, ...besides } = found;
+      if (typeof $ref === "string") {
+        found = { ...known(this.#definition($ref)), ...besides };
+      } else if (Array.isArray(anyOf) && anyOf.length <= MOST_ALTERNATIVES) {
+        const others = anyOf.filter((each) => each?.type !== "null");
+        isNullable ||= others.length < anyOf.length;
+        if (others.length !== 1) return [besides, isNullable];
+        found = { ...known(others[0]), ...besides };
+      } else {
+        return [besides, isNullable];
+      }
+    }
+    return [{}, isNullable];
+  }
+
+  #definition(reference) {
+    if (reference.length > 2 * LONGEST_NAME) return {};
+    const name = reference.replace(/^#\/\$defs\//, "");
+    return Object.hasOwn(this.#definitions, name) ? this.#definitions[name] : {};
+  }
+
+  #kindOf(schema, depth) {
+    const choices = Object.hasOwn(schema, "const") ? [schema.const] : schema.enum;
+    if (Array.isArray(choices) && choices.length > 0 && this.#hasChoices(choices)) {
+      return { kind: "choice", choices };
+    }
+    switch (schema.type) {
+      case "string":
+        return { kind: "text" };
+      case "integer":
+      case "number":
+      case "boolean":
+        return { kind: schema.type };
+      case "array":
+        return { kind: "list" };
+      case "object":
+        return this.#group(schema, depth) ?? { kind: "map" };
+      default:
+        return { kind: "json" };
     }
   }
-  return [{}, isNullable];
+
+  /** The fields of an object, paid for before what is in them; null if it is to be a mapping. */
+  #group({ properties, required }, depth) {
+    // Without named fields it is a mapping, except at the top: there it takes nothing.
+    if (!isObject(properties) || depth === DEEPEST) return null;
+    const names = once(this.#named, properties, namesOf);
+    if (names === null || names.length > this.#fields) return null;
+    this.#fields -= names.length;
+    const needed = once(this.#needed, required, neededOf);
+    const fields = names.map((name) => ({
+      ...this.plan(properties[name], depth + 1),
+      name,
+      isRequired: needed.has(name),
+    }));
+    return { kind: "object", fields };
+  }
+
+  #hasChoices(choices) {
+    if (choices.length > this.#choices) return false;
+    this.#choices -= choices.length;
+    return choices.every((each) => this.#paid(each) !== undefined);
+  }
+
+  /** What a field begins with, if it can be shown as it is. */
+  #initial(value, kind) {
+    if (value === undefined || value === null) return undefined;
+    if (kind === "text" && printable(value) !== value) return undefined;
+    return this.#paid(value);
+  }
+
+  /** A value, if the budget has its characters; what is too long uses it up, to be seen once. */
+  #paid(value) {
+    if (this.#characters <= 0) return undefined;
+    this.#characters -= typeof value === "string" ? value.length : JSON.stringify(value).length;
+    return this.#characters < 0 ? undefined : value;
+  }
 }
 
-function kindOf(schema, root, depth) {
-  if (Array.isArray(schema.enum)) return { kind: "choice", choices: schema.enum };
-  if (Object.hasOwn(schema, "const")) return { kind: "choice", choices: [schema.const] };
-  switch (schema.type) {
-    case "string":
-      return { kind: "text" };
-    case "integer":
-    case "number":
-    case "boolean":
-      return { kind: schema.type };
-    case "array":
-      return { kind: "list" };
-    case "object": {
-      const named = isObject(schema.properties) ? Object.entries(schema.properties) : null;
-      // Without named fields it is a mapping, except at the top: there it takes nothing.
-      if (named === null || named.length > MOST_FIELDS || depth === DEEPEST) return { kind: "map" };
-      const required = Array.isArray(schema.required) ? schema.required : [];
-      const fields = named.map(([name, each]) => ({
-        ...plan(each, root, depth + 1),
-        name,
-        isRequired: required.includes(name),
-      }));
-      return { kind: "object", fields };
-    }
-    default:
-      return { kind: "json" };
+/** Of a schema, what is understood; it may have any number of other keys. */
+function known(schema) {
+  const found = {};
+  if (!isObject(schema)) return found;
+  for (const key of ["$ref", ...KEYS]) {
+    if (Object.hasOwn(schema, key)) found[key] = schema[key];
   }
+  return found;
+}
+
+function once(seen, key, make) {
+  if (!seen.has(key)) seen.set(key, make(key));
+  return seen.get(key);
+}
+
+function namesOf(properties) {
+  const names = Object.keys(properties);
+  const isFit = names.length <= MOST_FIELDS && names.every((name) => name.length <= LONGEST_NAME);
+  return isFit ? names : null;
+}
+
+function neededOf(required) {
+  return new Set(Array.isArray(required) ? required : []);
 }
 
 /**

@@ -1,6 +1,7 @@
 // What is said in the rooms that are looked at: filtered, searched, held.
 
 import { element, named, write } from "./dom.mjs";
+import { printable } from "./text.mjs";
 
 const MOST = 500; // events that are kept
 const LONGEST = 20_000; // characters of each
@@ -41,7 +42,7 @@ export class Stream {
     if (this.#fresh.length > MOST) this.#fresh.shift();
     if (!this.#names.has(event) && this.#names.size < MOST_NAMES) {
       this.#names.add(event);
-      this.#filter.append(element("option", { value: event }, event));
+      this.#filter.append(element("option", { value: event }, printable(event)));
     }
     // Many in one frame are drawn once.
     if (!this.#isScheduled) requestAnimationFrame(() => this.#showFresh());

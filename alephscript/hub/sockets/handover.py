@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 from alephscript.hub.admission import Admit
 from alephscript.hub.connection import Connection, WebSocket
 from alephscript.hub.engine import Engine
+from alephscript.hub.sockets.lobby import Arrival
 from alephscript.mesh.access import Handshake
 from alephscript.protocol import packets
 from alephscript.protocol.websocket import write_text_frame
@@ -42,11 +43,14 @@ class Handover:
     Args:
         engine: The engine that holds the connections.
         admit: The rule about who may connect.
+        arrival: The socket, which stays in the lobby until it is the session's transport.
     """
 
-    def __init__(self, engine: Engine, admit: Admit) -> None:
+    def __init__(self, engine: Engine, admit: Admit, arrival: Arrival) -> None:
         self._engine = engine
         self._admit = admit
+        self._arrival = arrival
+        self._is_begun = False
         self._connection: Connection | None = None
         self._handshake: Handshake | None = None
         self._probing = False
@@ -88,6 +92,7 @@ class Handover:
 
     def begin(self, websocket: OpenWebSocket) -> None:
         """Choose where the messages of a websocket go, now that its handshake is done."""
+        self._is_begun = True
         if self._probing:
             websocket.take = functools.partial(self._probe, websocket)
             loop = asyncio.get_running_loop()
@@ -97,8 +102,9 @@ class Handover:
             self._attach(self._connection, websocket)
 
     def end(self) -> None:
-        """Tell the connection that its websocket is gone."""
-        if self._connection is None:
+        """Tell the lobby and the connection, if there is one, that the websocket is gone."""
+        self._arrival.leave()
+        if self._connection is None or not self._is_begun:
             return
         if self._probing:
             self._stop_probing()
@@ -106,9 +112,15 @@ class Handover:
         else:
             self._connection.close("its websocket is gone")
 
+    def spend(self, frames: int) -> None:
+        """Count frames that were no whole message; too many end the connection."""
+        if self._connection is not None:
+            self._connection.spend(frames)
+
     def _probe(self, websocket: OpenWebSocket, message: bytes) -> None:
         """Handle a message of a websocket that a polling client tries out."""
         assert self._connection is not None
+        self._connection.spend(1)
         if self._connection.closed or self._connection.upgraded:
             websocket.close()  # the client is gone, or another websocket was first
         elif message == packets.PING + packets.PROBE:
@@ -122,6 +134,7 @@ class Handover:
 
     def _attach(self, connection: Connection, websocket: OpenWebSocket) -> None:
         # The connection's own method, so that nothing stands between it and the bytes from now on.
+        self._arrival.leave()
         websocket.take = connection.receive
         connection.attach(websocket)
 

@@ -27,6 +27,9 @@ __all__ = ["websocket_protocol"]
 
 _OK = 1000
 
+_HIGH_WATER = 4_096
+"""Bytes that a transport may keep in pieces of its own: each write goes through all of them."""
+
 # websockets logs what peers send; a program that wants that lowers this logger's level.
 _quiet = logging.getLogger("alephscript.hub.websocket")
 _quiet.setLevel(logging.ERROR)
@@ -39,7 +42,9 @@ def websocket_protocol(engine: Engine, admit: Admit) -> Callable[..., asyncio.Pr
         engine: The engine that holds the connections.
         admit: The rule about who may connect.
     """
-    return lambda *, server_state, **_: _WebSocket(server_state.connections, engine, admit)
+    return lambda *, server_state, app_state, **_: _WebSocket(
+        server_state.connections, engine, Handover(engine, admit, app_state["arrival"])
+    )
 
 
 class _WebSocket(asyncio.Protocol):
@@ -51,7 +56,7 @@ class _WebSocket(asyncio.Protocol):
     Args:
         connections: uvicorn's set of what is open.
         engine: The engine that holds the connections.
-        admit: The rule about who may connect.
+        handover: The decisions about this websocket.
 
     Attributes:
         take: See `OpenWebSocket`.
@@ -59,26 +64,29 @@ class _WebSocket(asyncio.Protocol):
         backlog: See `WebSocket`.
     """
 
-    def __init__(self, connections: set[Any], engine: Engine, admit: Admit) -> None:
+    def __init__(self, connections: set[Any], engine: Engine, handover: Handover) -> None:
         self.take: Callable[[bytes], None] = _ignore
-        # From `connection_made` on, which is called first, the transport's own methods: two calls
-        # less a write.
+        # From `connection_made` on, which is called first, the transport's own method, and nothing
+        # waits: two calls less a write. Both change for as long as the peer does not read.
         self.write: Callable[[bytes], None] = _ignore
         self.backlog: Callable[[], int] = int
         self._connections = connections
         self._engine = engine
-        self._handover = Handover(engine, admit)
+        self._handover = handover
         self._reader = FrameReader(masked=True, max_bytes=2 * engine.limits.message_bytes)
         # A kept method instead of a condition in each call; what uvicorn has read, the request,
         # comes in one piece.
         self._read: Callable[[bytes], list[bytes]] = self._shake_hands
         self._open = False
+        # Of a peer that does not read: bytes that the transport has, and those that wait for it.
+        self._stuck_bytes = 0
+        self._held = bytearray()
         self._transport: asyncio.Transport  # from `connection_made` on, too
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)  # uvloop's is no subclass
+        self._transport.set_write_buffer_limits(high=_HIGH_WATER)
         self.write = self._transport.write
-        self.backlog = self._transport.get_write_buffer_size
         self._connections.add(self)
 
     def data_received(self, data: bytes) -> None:
@@ -91,21 +99,43 @@ class _WebSocket(asyncio.Protocol):
         finally:
             engine.is_reading = False
             engine.flush()
-        if self._reader.reply:
-            self.write(self._reader.reply)
-            self._reader.reply = b""
-            if self._reader.closed:
+        reader = self._reader
+        if reader.extras:
+            self._handover.spend(reader.extras)
+            reader.extras = 0
+        if reader.reply:
+            self.write(reader.reply)
+            reader.reply = b""
+            if reader.closed and self._transport.get_write_buffer_size():
+                self._transport.abort()  # see `close`
+            elif reader.closed:
                 self._transport.close()
+            elif self.backlog() > engine.limits.backlog_bytes:
+                self._transport.abort()
 
     def connection_lost(self, _: Exception | None) -> None:
         self._connections.discard(self)
-        if self._open:
-            self._handover.end()
+        self._handover.end()
 
     # WebSocket
 
+    def pause_writing(self) -> None:
+        """Keep what is to be written here: asyncio's size of its own pieces is a sum over them."""
+        self._stuck_bytes = self._transport.get_write_buffer_size()
+        self.write, self.backlog = self._held.extend, self._count_backlog
+
+    def resume_writing(self) -> None:
+        """Write what was kept, in one piece."""
+        held, self._held, self._stuck_bytes = self._held, bytearray(), 0
+        self.write, self.backlog = self._transport.write, int
+        if held:
+            self.write(bytes(held))
+
+    def _count_backlog(self) -> int:
+        return self._stuck_bytes + len(self._held)
+
     def close(self, reason: str = "") -> None:
-        if self.backlog():
+        if self._held or self._transport.get_write_buffer_size():
             self._transport.abort()  # a peer that does not read would keep the socket for ever
         elif not self._transport.is_closing():
             self.write(write_close_frame(_OK, reason))

@@ -267,7 +267,7 @@ async def test_three_hubs_thirty_masters_and_three_hundred_clients_survive_rando
         hubs[victim] = await start_hub(redis, port)
     for client in (*masters, *clients):
         async with asyncio.timeout(30):
-            await client._life.until(State.READY)
+            await client._alephscript_life.until(State.READY)
     goal = ends["ok"] + 1000
     while ends["ok"] < goal:  # noqa: ASYNC110 - load says nothing
         await asyncio.sleep(0.02)
