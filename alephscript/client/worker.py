@@ -114,7 +114,10 @@ class Worker:
     async def _run_alone(self, job: Job) -> None:
         task = asyncio.current_task()
         assert task is not None
-        await self._run_in_context(job, task)
+        # A GeneratorExit that the run awaited, such as one raised in a thread, is answered by the
+        # run; Python then raises it again here, as it does where a task is closed with its loop.
+        with contextlib.suppress(GeneratorExit):
+            await self._run_in_context(job, task)
 
     async def _run_ready(self) -> None:
         """Be the common task: run what is ready, as long as nothing has to wait."""
@@ -126,7 +129,10 @@ class Worker:
                 self._idle = self._loop.create_future()
                 await self._idle
                 self._idle = None
-            if await self._run_in_context(self._ready.popleft(), task):
+            try:
+                if await self._run_in_context(self._ready.popleft(), task):
+                    return
+            except GeneratorExit:  # see `_run_alone`
                 return
             in_a_row += 1
             if in_a_row % _MOST_IN_A_ROW == 0:
