@@ -25,7 +25,7 @@ from alephscript.client.jobs import current_job
 from alephscript.client.lifecycle import Lifecycle, State
 from alephscript.client.messages import Progress
 from alephscript.client.session import HubSession
-from alephscript.diagnostics.redaction import ends_program, redacted
+from alephscript.diagnostics.redaction import as_logged, ends_program
 from alephscript.diagnostics.tracing import Tracing
 from alephscript.errors import DeadlineExceeded, DeclarationError, error_from_answer
 from alephscript.protocol import events
@@ -58,6 +58,7 @@ class Asker:
         timeout: Seconds that a request may take unless it says otherwise.
         when_offline: ``fail``, or ``wait`` for the link, while there is none.
         tracing: What makes spans of requests, if anything does.
+        redact: Whether the log may not have the texts of exceptions.
     """
 
     def __init__(
@@ -67,11 +68,13 @@ class Asker:
         timeout: float | None,
         when_offline: Literal["fail", "wait"],
         tracing: Tracing | None,
+        redact: bool,
     ) -> None:
         self._alephscript_life = life
         self._alephscript_timeout = timeout
         self._alephscript_when_offline = when_offline
         self._alephscript_tracing = tracing
+        self._alephscript_redact = redact
 
     @overload
     async def request(
@@ -285,7 +288,9 @@ class Asker:
         if on_progress is not None:
             if not _is_plain(on_progress):
                 raise DeclarationError("on_progress is called, not awaited: give a plain function")
-            report = _make_reporter(on_progress, events.capability_name(event))
+            report = _make_reporter(
+                on_progress, events.capability_name(event), redact=self._alephscript_redact
+            )
         return Call(event, contracts.write(payload), room, seconds, meta, report)
 
     async def _alephscript_answer_to(self, call: Call, reply: Any) -> Any:
@@ -331,7 +336,7 @@ def _read_answered(payload: bytes, reply: Any) -> Any:
 
 
 def _make_reporter(
-    on_progress: Callable[[Progress], object], capability: str
+    on_progress: Callable[[Progress], object], capability: str, *, redact: bool
 ) -> Callable[[Any], None]:
     tasks: set[asyncio.Future[None]] = set()
 
@@ -341,7 +346,7 @@ def _make_reporter(
         logger.error(
             "a callback for the progress of %s failed",
             capability,
-            exc_info=redacted(exc),
+            exc_info=as_logged(exc, redact=redact),
             extra={"capability": capability},
         )
 
