@@ -151,7 +151,10 @@ class Asker:
             ContractError: The payload has no wire form, or the answer does not fit the reply.
         """
         if not isinstance(request, str):
-            reply = contracts.reply_type(type(request))
+            try:
+                reply = contracts.reply_type(type(request))
+            except DeclarationError as error:
+                raise _explain(request, error) from None
         call = self._alephscript_make_call(request, payload, room, timeout, on_progress)
         if wait_for_master:
             call = call.with_meta({"wait": True})
@@ -242,7 +245,10 @@ class Asker:
             ContractError: The payload has no wire form, or a part does not fit the reply.
         """
         if not isinstance(request, str):
-            reply = contracts.reply_type(type(request))
+            try:
+                reply = contracts.reply_type(type(request))
+            except DeclarationError as error:
+                raise _explain(request, error) from None
         timeout = events.LONGEST_TIMEOUT if timeout is None else timeout
         call = self._alephscript_make_call(request, payload, room, timeout, on_progress)
         with contextlib.ExitStack() as stack:
@@ -324,6 +330,19 @@ class Asker:
             return session, call
         left = max(0.001, call.timeout - (clock() - began))
         return session, msgspec.structs.replace(call, timeout=left)
+
+
+def _explain(request: object, error: DeclarationError) -> DeclarationError:
+    """Say what to give in place of what is no request."""
+    if isinstance(request, type):
+        name = request.__name__
+        return DeclarationError(f"{name} is a class: give an instance of it, {name}(…)")
+    if hasattr(type(request), "capability"):
+        return error
+    given = "None" if request is None else f"a {type(request).__qualname__}"
+    return DeclarationError(
+        f"a request is the name of a capability, or an instance of a RequestFor, and not {given}"
+    )
 
 
 def _read_answered(payload: bytes, reply: Any) -> Any:

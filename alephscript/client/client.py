@@ -223,6 +223,7 @@ class AlephScriptClient(Asker):
             name=self.usuario,
             max_in_flight=self._alephscript_max_in_flight,
             tracing=self._alephscript_tracing,
+            offered=self.declarations.features,
         )
         description = surveying.SelfDescription(
             self.declarations, summary=summary(type(self).__doc__), service=service

@@ -19,6 +19,7 @@ from alephscript.hub.carrier import Carrier
 from alephscript.hub.connection import Connection, Host
 from alephscript.hub.joining import Entrance
 from alephscript.hub.namespace import Namespace
+from alephscript.hub.refusals import RefusalLog
 from alephscript.mesh.access import Access, Handshake
 from alephscript.mesh.limits import DEFAULT_LIMITS, Limits
 from alephscript.mesh.mesh import Mesh
@@ -70,7 +71,8 @@ class Engine:
         self.meshes = meshes
         self.carriers = {namespace: Carrier(mesh) for namespace, mesh in meshes.items()}
         self.namespaces: dict[str, Namespace] = {**self.carriers}
-        self.entrance = Entrance(self.namespaces, access, self.refusals)
+        self.refusal_log = RefusalLog()
+        self.entrance = Entrance(self.namespaces, access, self.refusals, self.refusal_log)
         self.is_reading = False
         self._began = time.monotonic()
         self.dirty: list[Connection] = []
