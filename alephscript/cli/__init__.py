@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 from alephscript.cli import asking, completing, describing, printing, serving, showing, starting
 from alephscript.cli.options import EXIT_CODES, NO_HUB, Add, CliError, Run
+from alephscript.cli.parsing import Parser
 from alephscript.client import loops
 from alephscript.diagnostics import debugging
 from alephscript.errors import AlephScriptError, ConnectionRefused, ContractError, RequestError
@@ -66,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """Make the parser of all commands and their options."""
-    whole = argparse.ArgumentParser(prog="alephscript", description="AlephScript meshes.")
+    whole = Parser(prog="alephscript", description="AlephScript meshes.")
     whole.add_argument(
         "--debug",
         metavar="TOPIC,…",
