@@ -22,7 +22,7 @@ Auth = Mapping[str, Any] | str | Callable[[], _Given | Awaitable[_Given]]
 """The handshake's ``auth``, or a token alone, or what gives either at each attempt."""
 
 _WHERE = "AlephScriptClient"
-_ADVICE = f'a token, {{"token": …}}, or a function that gives one of these; {TOKEN} stands for it'
+_ADVICE = 'a token, {"token": …}, or a function that gives one of these'
 
 
 def choose_auth(auth: Any, token: Any) -> Mapping[str, Any] | Callable[[], Any] | None:
@@ -57,7 +57,7 @@ def read_auth(given: Any) -> dict[str, Any] | None:
     if isinstance(given, str) and given:
         given = {"token": given}
     if not isinstance(given, Mapping):
-        raise unfit(_WHERE, "auth", f"{_ADVICE}; {_and_not(given)}")
+        raise unfit(_WHERE, "auth", f"{_ADVICE}, {_and_not(given)}; or set {TOKEN}")
     for name, value in given.items():
         try:
             write_json({name: value})

@@ -54,10 +54,10 @@ class RefusalLog:
         self._told.add(key)
         untold, self._untold = self._untold, 0
         logger.warning(
-            "refused %s at %s: %s (and %d like this since the last line)",
+            "refused %s at %s: %s%s",
             address or "a client",
             wanted[:_LONGEST],
             reason[:_LONGEST],
-            untold,
+            f"; {untold} more since the last such line" if untold else "",
             extra={"address": address, "wanted": wanted[:_LONGEST], "reason": reason[:_LONGEST]},
         )

@@ -32,8 +32,7 @@ async def test_who_was_refused_is_logged_with_address_and_reason(
             client = AlephScriptClient(hub.url, token=WRONG, transports=(transport,))
             with pytest.raises(ConnectionRefused):
                 await client.__aenter__()
-    end = "(and 0 like this since the last line)"
-    assert refused(caplog) == [f"refused 127.0.0.1 at /runtime: unauthorized {end}"]
+    assert refused(caplog) == ["refused 127.0.0.1 at /runtime: unauthorized"]
     for record in caplog.records:
         assert WRONG not in f"{record.getMessage()} {vars(record)}"
         assert SECRET not in f"{record.getMessage()} {vars(record)}"
@@ -46,7 +45,7 @@ async def test_a_page_that_was_refused_is_logged(caplog: pytest.LogCaptureFixtur
             async with session.get(f"{hub.url}/mesh", headers=headers) as answer:
                 assert answer.status == 401
     [line] = refused(caplog)
-    assert line.startswith("refused 127.0.0.1 at a page: invalid credentials ")
+    assert line == "refused 127.0.0.1 at a page: invalid credentials"
 
 
 async def test_a_namespace_that_is_not_there_is_logged(caplog: pytest.LogCaptureFixture) -> None:
@@ -56,7 +55,7 @@ async def test_a_namespace_that_is_not_there_is_logged(caplog: pytest.LogCapture
         with pytest.raises(ConnectionRefused):
             await client.__aenter__()
     [line] = refused(caplog)
-    assert line.startswith(f"refused a client at /{'x' * 127}: Invalid namespace ")
+    assert line == f"refused a client at /{'x' * 127}: Invalid namespace"
 
 
 def test_a_flood_of_refusals_fills_no_log(caplog: pytest.LogCaptureFixture) -> None:
@@ -69,7 +68,7 @@ def test_a_flood_of_refusals_fills_no_log(caplog: pytest.LogCaptureFixture) -> N
     now = 60.0
     log.note("10.0.0.1", "/runtime", "unauthorized")
     assert refused(caplog)[20:] == [
-        "refused 10.0.0.1 at /runtime: unauthorized (and 9980 like this since the last line)"
+        "refused 10.0.0.1 at /runtime: unauthorized; 9980 more since the last such line"
     ]
 
 
