@@ -90,7 +90,8 @@ def document(
         version: The document's version, this package's by default.
         host: Host and port of the hub.
     """
-    schemas: dict[str, Schema] = {"Failure": _FAILURE}
+    schemas = contracts.Definitions("#/components/schemas/")
+    schemas.schemas["Failure"] = _FAILURE
     channels: dict[str, Any] = {_HUB: _hub_channel()}
     operations: dict[str, Any] = {name: _hub_operation(name) for name in _HUB_EVENTS}
     for cls in classes:
@@ -116,7 +117,7 @@ def document(
         },
         "channels": channels,
         "operations": operations,
-        "components": {"schemas": schemas},
+        "components": {"schemas": schemas.schemas},
     }
 
 
@@ -213,7 +214,7 @@ def _add_events(
     room: str,
     channel: dict[str, Any],
     operations: dict[str, Any],
-    schemas: dict[str, Schema],
+    schemas: contracts.Definitions,
 ) -> None:
     for event, contract in cls.says.items():
         channel["messages"][event] = {
@@ -233,7 +234,7 @@ def _add_capability(
     room: str,
     channel: dict[str, Any],
     operations: dict[str, Any],
-    schemas: dict[str, Schema],
+    schemas: contracts.Definitions,
 ) -> None:
     request_event = events.capability_event(capability.name)
     answer_event = events.answer_event(request_event)
@@ -280,40 +281,23 @@ def _failure_message() -> dict[str, Any]:
 
 
 def _answer(reply: Schema) -> Schema:
-    """Return the schema of an answer: a reply's fields beside ``success``."""
+    """Return the schema of an answer: a reply's fields beside ``success``, others under ``result``."""
     success: Schema = {
         "type": "object",
         "properties": {"success": {"const": True}},
         "required": ["success"],
     }
-    return {"allOf": [success, reply]} if reply else success
+    if not reply:
+        return success
+    if "$ref" in reply or reply.get("type") == "object":
+        return {"allOf": [success, reply]}
+    success["properties"]["result"] = reply
+    return success
 
 
-def _schema(declared: Any, schemas: dict[str, Schema]) -> Schema:
+def _schema(declared: Any, schemas: contracts.Definitions) -> Schema:
     """Put a contract's schema with the others; return a reference to it."""
-    if declared is None:
-        return {}
-    described = contracts.json_schema(declared)
-    for name, definition in described.pop("$defs", {}).items():
-        schemas[name] = _moved(definition)
-    schema: Schema = _moved(described)
-    title = schema.get("title")
-    if title is None or "$ref" in schema:
-        return schema
-    schemas[title] = schema
-    return _ref("components/schemas", title)
-
-
-def _moved(schema: Any) -> Any:
-    """Return a schema with its references moved to where a document keeps schemas."""
-    if isinstance(schema, dict):
-        return {
-            key: value.replace("#/$defs/", "#/components/schemas/")
-            if key == "$ref"
-            else _moved(value)
-            for key, value in schema.items()
-        }
-    return [_moved(each) for each in schema] if isinstance(schema, list) else schema
+    return {} if declared is None else contracts.json_schema(declared, schemas)
 
 
 def _ref(where: str, name: str) -> dict[str, Any]:
