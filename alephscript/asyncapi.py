@@ -26,6 +26,7 @@ __all__ = ["breaking_changes", "document", "dump", "load"]
 Schema = dict[str, Any]
 
 _HUB = "hub"
+_SCHEMAS = "#/components/schemas/"
 _FAILURE: Schema = {
     "type": "object",
     "description": "Why a request ended without a result.",
@@ -90,9 +91,9 @@ def document(
         version: The document's version, this package's by default.
         host: Host and port of the hub.
     """
-    schemas = contracts.Definitions("#/components/schemas/")
-    schemas.schemas["Failure"] = _FAILURE
-    channels: dict[str, Any] = {_HUB: _hub_channel()}
+    schemas = contracts.Definitions(_SCHEMAS)
+    _component("Failure", _FAILURE, schemas)
+    channels: dict[str, Any] = {_HUB: _hub_channel(schemas)}
     operations: dict[str, Any] = {name: _hub_operation(name) for name in _HUB_EVENTS}
     for cls in classes:
         for room in cls.declarations.rooms:
@@ -117,7 +118,7 @@ def document(
         },
         "channels": channels,
         "operations": operations,
-        "components": {"schemas": schemas.schemas},
+        "components": {"schemas": _with_names(schemas.schemas)},
     }
 
 
@@ -177,19 +178,23 @@ def _channel(room: str) -> dict[str, Any]:
     }
 
 
-def _hub_channel() -> dict[str, Any]:
+def _hub_channel(schemas: contracts.Definitions) -> dict[str, Any]:
     messages = {
-        name: {"name": name, "summary": meaning, "payload": schema}
+        name: {"name": name, "summary": meaning, "payload": _component(name, schema, schemas)}
         for name, (meaning, schema) in _HUB_EVENTS.items()
     }
     answer = {
         "name": "answer",
         "summary": "What the hub acknowledges with.",
-        "payload": {
-            "type": "object",
-            "properties": {"success": {"type": "boolean"}},
-            "required": ["success"],
-        },
+        "payload": _component(
+            "HubAnswer",
+            {
+                "type": "object",
+                "properties": {"success": {"type": "boolean"}},
+                "required": ["success"],
+            },
+            schemas,
+        ),
     }
     return {
         "address": events.RUNTIME,
@@ -220,7 +225,7 @@ def _add_events(
         channel["messages"][event] = {
             "name": event,
             "summary": summary(contract.__doc__) or event,
-            "payload": _schema(contract, schemas),
+            "payload": _named(event, contract, schemas),
         }
         operations[f"say_{event}"] = {
             "action": "send",
@@ -242,13 +247,13 @@ def _add_capability(
     channel["messages"][request_event] = {
         "name": request_event,
         "summary": meaning,
-        "payload": _schema(capability.payload, schemas),
+        "payload": _named(request_event, capability.payload, schemas),
     }
     channel["messages"][answer_event] = {
         "name": answer_event,
         "summary": f"The answer to {request_event}, acknowledged"
         + (" and told to the room." if capability.announce else "."),
-        "payload": _answer(_schema(capability.reply, schemas)),
+        "payload": _component(answer_event, _answer(_schema(capability.reply, schemas)), schemas),
     }
     channel["messages"].setdefault("failure", _failure_message())
     operation: dict[str, Any] = {
@@ -281,7 +286,7 @@ def _failure_message() -> dict[str, Any]:
 
 
 def _answer(reply: Schema) -> Schema:
-    """Return the schema of an answer: a reply's fields beside ``success``, others under ``result``."""
+    """Return the schema of an answer: a reply's fields beside ``success``, else ``result``."""
     success: Schema = {
         "type": "object",
         "properties": {"success": {"const": True}},
@@ -298,6 +303,56 @@ def _answer(reply: Schema) -> Schema:
 def _schema(declared: Any, schemas: contracts.Definitions) -> Schema:
     """Put a contract's schema with the others; return a reference to it."""
     return {} if declared is None else contracts.json_schema(declared, schemas)
+
+
+def _named(message: str, declared: Any, schemas: contracts.Definitions) -> Schema:
+    """Return the schema of a message, which has a name: its contract's, or the message's."""
+    schema = _schema(declared, schemas)
+    return schema if "$ref" in schema else _component(message, schema, schemas)
+
+
+def _component(name: str, schema: Schema, schemas: contracts.Definitions) -> Schema:
+    """Put a schema with the others, under a name that generators of code make a type of."""
+    title = (
+        "".join(word[:1] + word[1:].lower() for word in name.split("_")) if "_" in name else name
+    )
+    return schemas.refer((title, repr(schema)), title, "Message", lambda: schema)
+
+
+def _with_names(schemas: Mapping[str, Schema]) -> dict[str, Schema]:
+    """Give a name to each part of a schema that is a type of its own to a generator of code."""
+    named: dict[str, Schema] = {}
+
+    def hoist(schema: Any, name: str) -> Any:
+        inner = {key: inside(value, key, name) for key, value in schema.items()}
+        if not _NAMED & inner.keys():
+            return inner
+        while name in schemas or name in named:
+            name += "_"
+        named[name] = inner
+        return {"$ref": _SCHEMAS + name}
+
+    def inside(value: Any, key: str, name: str) -> Any:
+        if key == "properties":
+            return {
+                each: hoist(part, f"{name}{each[:1].upper()}{each[1:]}")
+                for each, part in value.items()
+            }
+        if key in ("items", "additionalProperties") and isinstance(value, dict):
+            return hoist(value, f"{name}Item")
+        if key in ("anyOf", "prefixItems"):
+            return [hoist(part, f"{name}{n}") for n, part in enumerate(value, 1)]
+        return value
+
+    whole = {
+        name: {key: inside(value, key, name) for key, value in schema.items()}
+        for name, schema in schemas.items()
+    }
+    return {**whole, **named}
+
+
+_NAMED = frozenset({"enum", "properties", "allOf"})
+"""Keys of schemas that are types of their own in most languages."""
 
 
 def _ref(where: str, name: str) -> dict[str, Any]:

@@ -120,7 +120,10 @@ def write_result(capability: Capability, result: Any) -> Outcome:
     if capability.reply is None:
         return DONE if result is None else _write_any(result)
     # The answer is put together as text: reading the result to add a field would double the cost.
-    text, standing = contracts.write_reply(result, capability.reply)
+    try:
+        text, standing = contracts.write_reply(result, capability.reply)
+    except ContractError as error:
+        raise _wrong_type("returned", result, capability) from error
     if standing == "under":
         return DONE if text == b"null" else Outcome(b'{"success":true,"result":%b}' % text)
     return _write_fields(text, is_loose=standing == "loose")
@@ -144,7 +147,12 @@ def _write_fields(text: bytes, *, is_loose: bool) -> Outcome:
 
 def write_part(capability: Capability, part: Any) -> bytes:
     """Write a part of a streamed answer; raises as `write_result`."""
-    return contracts.write(part, Any if capability.reply is None else capability.reply)
+    if capability.reply is None:
+        return contracts.write(part)
+    try:
+        return contracts.write(part, capability.reply)
+    except ContractError as error:
+        raise _wrong_type("yielded", part, capability) from error
 
 
 def write_parts(parts: list[bytes]) -> Outcome:
@@ -255,6 +263,11 @@ def _outcome_of(answer: Answer) -> Outcome:
     if not events.is_failure(answer):
         return Outcome(text)
     return Outcome(text, str(answer.get("code", "error")), str(answer.get("error", "")))
+
+
+def _wrong_type(verb: str, value: Any, capability: Capability) -> _WrongType:
+    kind = getattr(capability.reply, "__qualname__", capability.reply)
+    return _WrongType(f"{verb} a {type(value).__qualname__} that is no {kind}, which it declares")
 
 
 class _WrongType(TypeError):

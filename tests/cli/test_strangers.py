@@ -61,11 +61,10 @@ class Stranger:
         return {"rooms": [room]}
 
     async def discover(self, *, room: str | None = None) -> Sequence[Offer]:
-        """Offer one capability."""
+        """Offer one capability; of its schema no more is known than that it is an object."""
+        schema = self.schema if isinstance(self.schema, dict) else {"enum": [self.schema]}
         return [
-            Offer(
-                room or self.name, self.name, (self.name,), "single", 1, self.name, self.schema, {}
-            )
+            Offer(room or self.name, self.name, (self.name,), "single", 1, self.name, schema, {})
         ]
 
     async def survey(self, *_: Any, **__: Any) -> Survey:
