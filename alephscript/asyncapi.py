@@ -313,10 +313,10 @@ def _named(message: str, declared: Any, schemas: contracts.Definitions) -> Schem
 
 def _component(name: str, schema: Schema, schemas: contracts.Definitions) -> Schema:
     """Put a schema with the others, under a name that generators of code make a type of."""
-    title = (
-        "".join(word[:1] + word[1:].lower() for word in name.split("_")) if "_" in name else name
-    )
-    return schemas.refer((title, repr(schema)), title, "Message", lambda: schema)
+    words = name.split("_")
+    title = "".join(map(str.capitalize, words)) if len(words) > 1 else name
+    made = schema or {"description": "Any JSON."}
+    return schemas.refer((title, repr(made)), title, "Message", lambda: made)
 
 
 def _with_names(schemas: Mapping[str, Schema]) -> dict[str, Schema]:

@@ -100,9 +100,9 @@ def test_a_capability_is_an_operation_with_its_reply(made: dict[str, Any]) -> No
     payload = of(made, of(made, asked)["payload"])
     assert (list(payload["properties"]), payload["required"]) == (["who", "howOften"], ["who"])
     answered, failed = (of(made, each) for each in operation["reply"]["messages"])
-    success, reply = (of(made, each) for each in of(made, answered["payload"])["allOf"])
+    success, reply = of(made, answered["payload"])["allOf"]
     assert success["required"] == ["success"]
-    inner = of(made, reply["properties"]["inner"])
+    inner = of(made, of(made, reply)["properties"]["inner"])
     assert inner["properties"] == {"mood": {"title": "Mood", "type": "string"}}
     assert set(of(made, failed["payload"])["required"]) == {"success", "error", "code"}
 
