@@ -209,7 +209,7 @@ class Connection:
 
     def receive(self, message: bytes) -> None:  # noqa: C901 - hot: no further call a packet
         """Handle one Engine.IO message; an invalid one closes the connection."""
-        if self.closed:
+        if self.closed or self._is_doomed:
             return  # the message came in one segment with a goodbye; a CONNECT would stay for ever
         host = self._host
         if len(message) > host.limits.message_bytes:

@@ -19,6 +19,7 @@ from alephscript.hub.carrier import Carrier
 from alephscript.hub.connection import Connection, Host
 from alephscript.hub.joining import Entrance
 from alephscript.hub.namespace import Namespace
+from alephscript.hub.turns import Turns
 from alephscript.mesh.access import Access, Handshake
 from alephscript.mesh.limits import DEFAULT_LIMITS, Limits
 from alephscript.mesh.mesh import Mesh
@@ -47,6 +48,7 @@ class Engine:
         dirty: See `alephscript.hub.connection.Host`.
         is_reading: Whether a websocket's messages are being handed over just now. The caller who
             sets this calls `flush` after the last of them, which spares the loop a turn.
+        turns: Whose input is not all handled.
         find_obstacle: Tells why no clients should be sent here just now, None if they may come.
     """
 
@@ -72,6 +74,7 @@ class Engine:
         self.namespaces: dict[str, Namespace] = {**self.carriers}
         self.entrance = Entrance(self.namespaces, access, self.refusals)
         self.is_reading = False
+        self.turns = Turns()
         self._began = time.monotonic()
         self.dirty: list[Connection] = []
         # The heartbeat is one timer for all: three queues in order of time, looked at now and then.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import mimetypes
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from alephscript.hub.connection import Connection
 from alephscript.hub.engine import Engine
 from alephscript.hub.pages import Headers, MeshPage
 from alephscript.hub.sockets.lobby import Arrival
+from alephscript.hub.turns import AT_ONCE, TURN_SECONDS
 from alephscript.mesh.access import Handshake, Identity
 from alephscript.protocol import packets
 from alephscript.protocol.packets import ProtocolError
@@ -169,14 +171,24 @@ class HubApp:
                 arrival.resume()
                 return 200, _TEXT, body
             body = await _body(receive, self._engine.limits.message_bytes)
-            for message in packets.split_polling(body):
-                connection.receive(message)  # a closed one takes nothing
+            await self._take(connection, packets.split_polling(body))
         except (ProtocolError, PayloadTooLarge) as error:
             if isinstance(error, PayloadTooLarge):
                 self._engine.refusals["message_bytes"] += 1
             connection.close(str(error))
             return _refuse(_BAD_REQUEST)
         return 200, _TEXT, b"ok"
+
+    async def _take(self, connection: Connection, messages: list[bytes]) -> None:
+        """Hand over messages, in turns; a closed connection takes nothing."""
+        until = time.monotonic() + TURN_SECONDS
+        for start in range(0, len(messages), AT_ONCE):
+            if start and time.monotonic() >= until:
+                until = await self._engine.turns.come()
+            if connection.closed:
+                return
+            for message in messages[start : start + AT_ONCE]:
+                connection.receive(message)
 
     def _find_connection(
         self, scope: Scope, headers: Mapping[str, str]

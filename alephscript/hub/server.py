@@ -300,7 +300,7 @@ class Hub:
         state = ServerState()
         state.default_headers = config.encoded_headers
 
-        protocol_class = counted(config.http_protocol_class)
+        protocol_class = counted(config.http_protocol_class, self._engine.turns)
 
         def make_protocol(arrival: Arrival) -> asyncio.BaseProtocol:
             protocol: asyncio.BaseProtocol = protocol_class(

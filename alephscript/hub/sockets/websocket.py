@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any, cast
 
 from websockets.http11 import Request
@@ -21,6 +23,7 @@ from websockets.server import ServerProtocol
 from alephscript.hub.admission import Admit
 from alephscript.hub.engine import Engine
 from alephscript.hub.sockets.handover import Handover
+from alephscript.hub.turns import AT_ONCE, TURN_SECONDS
 from alephscript.protocol.websocket import FrameReader, write_close_frame
 
 __all__ = ["websocket_protocol"]
@@ -78,6 +81,7 @@ class _WebSocket(asyncio.Protocol):
         # comes in one piece.
         self._read: Callable[[bytes], list[bytes]] = self._shake_hands
         self._open = False
+        self._left: Iterator[bytes] | None = None  # messages of a read that took its turn
         # Of a peer that does not read: bytes that the transport has, and those that wait for it.
         self._stuck_bytes = 0
         self._held = bytearray()
@@ -94,11 +98,51 @@ class _WebSocket(asyncio.Protocol):
         # Until all of this piece is handled, what is to be sent waits: one write each connection.
         engine.is_reading = True
         try:
-            for message in self._read(data):
-                self.take(message)
+            messages = self._read(data)
+            if len(messages) <= AT_ONCE:
+                for message in messages:
+                    self.take(message)
+            else:
+                self._left = iter(messages)
+                self._take_some(time.monotonic() + TURN_SECONDS)
         finally:
             engine.is_reading = False
             engine.flush()
+        reader = self._reader
+        if self._left is not None:
+            self._transport.pause_reading()
+            engine.turns.wait(self._go_on)
+        elif reader.extras or reader.reply:
+            self._attend()
+
+    def _take_some(self, until: float) -> None:
+        """Hand over messages that are left until it is some time, or none is left."""
+        assert self._left is not None
+        while some := list(islice(self._left, AT_ONCE)):
+            for message in some:
+                self.take(message)
+            if time.monotonic() >= until:
+                return
+        self._left = None
+
+    def _go_on(self, until: float) -> bool:
+        """Take a further turn; what was read with the messages has to wait for the last."""
+        engine = self._engine
+        engine.is_reading = True
+        try:
+            self._take_some(until)
+        finally:
+            engine.is_reading = False
+            engine.flush()
+        if self._left is not None:
+            return False
+        self._attend()
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+        return True
+
+    def _attend(self) -> None:
+        """Count and answer the frames of a read that were no whole message."""
         reader = self._reader
         if reader.extras:
             self._handover.spend(reader.extras)
@@ -110,7 +154,7 @@ class _WebSocket(asyncio.Protocol):
                 self._transport.abort()  # see `close`
             elif reader.closed:
                 self._transport.close()
-            elif self.backlog() > engine.limits.backlog_bytes:
+            elif self.backlog() > self._engine.limits.backlog_bytes:
                 self._transport.abort()
 
     def connection_lost(self, _: Exception | None) -> None:
