@@ -210,8 +210,12 @@ class Connection:
         websocket = self._websocket
         assert websocket is not None
         self._frames = []
-        # One write is one system call; joining is spared the usual single frame.
-        websocket.write(frames[0] if len(frames) == 1 else b"".join(frames))
+        if websocket.backlog():
+            for frame in frames:  # each waits as the one object that others wait for, too
+                websocket.write(frame)
+        else:
+            # One write is one system call; joining is spared the usual single frame.
+            websocket.write(frames[0] if len(frames) == 1 else b"".join(frames))
         backlog = websocket.backlog()
         if backlog:
             self._lag(backlog)
