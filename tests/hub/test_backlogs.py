@@ -114,24 +114,26 @@ async def test_who_keeps_others_waiting_for_long_has_to_go() -> None:
 
 async def test_large_messages_of_many_come_through_side_by_side() -> None:
     """They wait for each other where they have to, and all are taken."""
-    async with Hub(port=0, limits=Limits(message_bytes=100_000)) as hub, asyncio.timeout(20):
-        async with raw_peer(hub) as member:
-            await member.ask("CLIENT_SUSCRIBE", {"room": "R"})
-            data = b"x" * 90_000
-            said = b'42/runtime,["ROOM_MESSAGE",{"event":"E","room":"R","data":"%b"}]' % data
-            frame, writers = write_masked_text_frame(said), []
-            for _ in range(15):
-                reader, writer = await opened(hub)
-                writer.write(GET_WEBSOCKET)
-                await reader.readuntil(b"\r\n\r\n")
-                writer.write(write_masked_text_frame(b"40/runtime,") + frame[:-20_000])
-                writers.append(writer)
-            while len(hub._engine.halves._paused) < 3:  # noqa: ASYNC110 - the hub's own turn
-                await asyncio.sleep(0)
-            for writer in writers:
-                writer.write(frame[-20_000:])
-            for _ in writers:
-                assert len(await member.recv()) > 90_000
-            assert not hub._engine.halves._kept
-            for writer in writers:
-                writer.close()
+    async with (
+        Hub(port=0, limits=Limits(message_bytes=100_000)) as hub,
+        raw_peer(hub) as member,
+        asyncio.timeout(20),
+    ):
+        await member.ask("CLIENT_SUSCRIBE", {"room": "R"})
+        said = b'42/runtime,["ROOM_MESSAGE",{"event":"E","room":"R","data":"%b"}]' % (b"x" * 90_000)
+        frame, writers = write_masked_text_frame(said), []
+        for _ in range(15):
+            reader, writer = await opened(hub)
+            writer.write(GET_WEBSOCKET)
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(write_masked_text_frame(b"40/runtime,") + frame[:-20_000])
+            writers.append(writer)
+        while len(hub._engine.halves._paused) < 3:  # noqa: ASYNC110 - the hub's own turn
+            await asyncio.sleep(0)
+        for writer in writers:
+            writer.write(frame[-20_000:])
+        for _ in writers:
+            assert len(await member.recv()) > 90_000
+        assert not hub._engine.halves._kept
+        for writer in writers:
+            writer.close()
