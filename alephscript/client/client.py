@@ -38,7 +38,7 @@ from alephscript.client.serving import Service
 from alephscript.client.session import HubSession
 from alephscript.client.streams import EventStream, Streams
 from alephscript.diagnostics import debugging, tracing
-from alephscript.errors import AlephScriptError, NotConnected, StateError
+from alephscript.errors import AlephScriptError, NotConnected, StateError, error_from_answer
 from alephscript.links.transport import Transport
 from alephscript.protocol import events
 from alephscript.protocol.events import HubEvent, Position
@@ -397,10 +397,12 @@ class AlephScriptClient(Asker):
             The payload of SET_SERVER_STATE.
 
         Raises:
-            RequestError: There was no answer.
+            RequestError: There was no answer, or a failed one.
         """
         dialect = self._alephscript_life.present_session().dialect
         answer = await dialect.server_state(self._alephscript_timeout or events.DEFAULT_TIMEOUT)
+        if events.is_failure(answer):
+            raise error_from_answer(answer)
         return {key: value for key, value in answer.items() if key != "success"}
 
     # Finding out
@@ -418,6 +420,7 @@ class AlephScriptClient(Asker):
 
         Raises:
             UnknownEvent: The hub is none of this package, and does not say.
+            ContractError: The hub answers in another shape.
         """
         name = None if capability is None else events.capability_name(capability)
         query = {"room": room, "capability": name}
@@ -428,7 +431,7 @@ class AlephScriptClient(Asker):
         reply = await dialect.ask_about_mesh(
             HubEvent.GET_CAPABILITIES, query, timeout or events.DEFAULT_TIMEOUT
         )
-        return contracts.structure(reply["offers"], list[Offer])
+        return contracts.structure(reply.get("offers"), list[Offer])
 
     async def watch_masters(self) -> AsyncIterator[MasterChange]:
         """Iterate over each change of a master, in any room, also across reconnections."""
@@ -450,7 +453,7 @@ class AlephScriptClient(Asker):
 
         Raises:
             UnknownEvent: The hub is none of this package, and does not say which members there are.
-            ContractError: The timeout is no number.
+            ContractError: The timeout is no number, or the hub answers in another shape.
         """
         check_seconds("survey", "timeout", timeout)
         return await surveying.survey(
