@@ -32,6 +32,7 @@ from alephscript.client.discovery import MasterChange, Offer, Survey
 from alephscript.client.inbox import Inbox
 from alephscript.client.lifecycle import Lifecycle, State, full_jitter
 from alephscript.client.listening import Listening
+from alephscript.client.methods import check_instance
 from alephscript.client.offline import OfflineBuffer
 from alephscript.client.proxy import Proxy, methods_of
 from alephscript.client.serving import Service
@@ -197,6 +198,7 @@ class AlephScriptClient(Asker):
         return self._alephscript_life.states()
 
     async def __aenter__(self) -> Self:
+        check_instance(self, AlephScriptClient)
         self._alephscript_life.open()
         service = self._alephscript_service = Service(
             self,
