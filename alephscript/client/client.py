@@ -291,18 +291,18 @@ class AlephScriptClient(Asker):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(timeout):
                     await self._alephscript_service.drain()
-            job = self._alephscript_service.own_job()
-            if job is not None and job.task is not None:
-                # The link has to last until the answer is out.
-                closing = asyncio.create_task(self._alephscript_close_after(job.task, timeout))
+            if self._alephscript_service.own_job() is not None:
+                # The link has to last until the answer is out, and those of others that drain.
+                closing = asyncio.create_task(self._alephscript_close_after(timeout))
                 self._alephscript_draining = closing
                 return
         await self.close()
 
-    async def _alephscript_close_after(
-        self, task: asyncio.Task[None], timeout: float | None
-    ) -> None:
-        await asyncio.wait({task}, timeout=timeout)
+    async def _alephscript_close_after(self, timeout: float | None) -> None:
+        assert self._alephscript_service is not None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await self._alephscript_service.finish()
         await self.close()
 
     async def run_forever(self) -> None:
