@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import os
@@ -12,11 +13,14 @@ from typing import Any
 
 import attrs
 import pytest
+from hypothesis import given, settings, strategies as st
 
 from alephscript import AlephScriptClient, AlephScriptError, RequestFor, capability, observe
 from alephscript.asyncapi import breaking_changes, document, dump, load
 from alephscript.cli import main
 from examples.persefon_bot import PersefonBot
+from tests.support.properties import examples
+from tests.support.strangers import JSON, ODD_SCHEMAS, SCHEMAS as STRANGE_SCHEMAS
 from tests.support.tools import ROOT
 
 KEPT = ROOT / "docs" / "asyncapi.yaml"
@@ -215,6 +219,49 @@ def test_values_that_come_and_go_break_whom_they_surprise() -> None:
         "GET_X does not take b any more"
     ]
     assert breaking_changes(with_moods("GET_X", "a"), with_moods("GET_X", "a", "b")) == []
+
+
+def test_a_schema_that_contains_itself_is_compared(made: dict[str, Any]) -> None:
+    """In its fields, its items and its parts, however far it goes; a change in it is named once."""
+    tree = {"$ref": "#/components/schemas/Tree"}
+    fields = {"name": {"type": "string"}, "left": tree, "right": tree}
+    whole = {"type": "object", "properties": fields, "allOf": [tree], "items": tree}
+    old = changed(made, *SCHEMAS, "Tree", to=whole)
+    old = changed(old, *SCHEMAS, "Greeting", "properties", "tree", to=tree)
+    new = changed(old, *SCHEMAS, "Tree", "properties", "name", "type", to="integer")
+    assert breaking_changes(old, old) == []
+    assert breaking_changes(old, new) == ["SET_GREET.tree.name is integer, was string"]
+
+
+@given(ODD_SCHEMAS, ODD_SCHEMAS, JSON, st.sampled_from(["channel", "messages", "message", "all"]))
+@settings(max_examples=examples(300))
+def test_any_two_documents_are_compared(old: Any, new: Any, odd: Any, where: str) -> None:
+    """A foreign document says nothing where it is of another shape; a reference has to lead."""
+
+    def make(schema: Any) -> dict[str, Any]:
+        message = odd if where == "message" else {"payload": schema}
+        messages = odd if where == "messages" else {"GET_X": message, "SAID": message}
+        channel = odd if where == "channel" else {"messages": messages}
+        definitions = schema if isinstance(schema, dict) else {}
+        made = {"channels": {"R": channel}, "operations": odd, "$defs": definitions}
+        return {"channels": odd} if where == "all" else made
+
+    pairs = ((old, new), (old, old), (new, old))
+    for before, after in pairs:
+        with contextlib.suppress(AlephScriptError):
+            assert all(
+                isinstance(each, str) for each in breaking_changes(make(before), make(after))
+            )
+
+
+@pytest.mark.parametrize("name", STRANGE_SCHEMAS)
+def test_any_schema_is_compared_in_no_time(name: str) -> None:
+    """However it grows; those of strangers that the page and the command line draw, too."""
+    schema = STRANGE_SCHEMAS[name]
+    messages = {"GET_X": {"payload": schema}}
+    made = {"channels": {"R": {"messages": messages}}, "$defs": schema.get("$defs")}
+    with contextlib.suppress(AlephScriptError):
+        assert breaking_changes(made, copy.deepcopy(made)) == []
 
 
 def test_the_kept_document_is_the_codes() -> None:

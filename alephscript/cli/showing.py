@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from alephscript.cli.examples import example
@@ -39,20 +40,33 @@ async def _state(options: argparse.Namespace) -> None:
     if console is None:
         put(mesh_state, pretty=True)
         return
+    if not isinstance(mesh_state.get("rooms"), list):
+        raise CliError("the hub's answer has no rooms; --json prints all that it has")
     table = _table("room", "master", "epoch", "offers", "members")
-    for room in mesh_state["rooms"]:
-        members = ", ".join(make_line(member["name"]) for member in room["miembros"])
-        masters = ", ".join(map(make_line, room.get("masters") or [room.get("master") or "-"]))
+    for room in _objects(mesh_state, "rooms"):
+        members = [member.get("name", "-") for member in _objects(room, "miembros")]
+        masters = _list(room, "masters") or [room.get("master") or "-"]
         table.add_row(
-            make_cell(room["roomId"]),
-            make_cell(masters, most=None),
+            make_cell(room.get("roomId", "-")),
+            make_cell(", ".join(map(make_line, masters)), most=None),
             make_cell(room.get("epoch", "")),
-            make_cell(*room.get("features", ())),
-            make_cell(members, most=None),
+            make_cell(*_list(room, "features")),
+            make_cell(", ".join(map(make_line, members)), most=None),
         )
     if mesh_state.get("omitted"):
-        table.caption = f"{mesh_state['omitted']} more rooms and members, too many for one answer"
+        omitted = make_line(mesh_state["omitted"])
+        table.caption = make_cell(f"{omitted} more rooms and members, too many for one answer")
     console.print(table)
+
+
+def _list(answer: Mapping[str, Any], key: str) -> list[Any]:
+    """Return a list of a hub's answer; hubs of others may write anything there."""
+    value = answer.get(key)
+    return value if isinstance(value, list) else []
+
+
+def _objects(answer: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
+    return [each for each in _list(answer, key) if isinstance(each, dict)]
 
 
 async def _capabilities(options: argparse.Namespace) -> None:
@@ -151,5 +165,6 @@ def _call(offer: Offer) -> str:
     words = ("alephscript", "request")
     if offer.capability.startswith("-") or offer.room.startswith("-"):
         # A name is no option, whatever it looks like.
-        return write_command(*words, f"--room={offer.room}", "--", offer.capability, payload)
+        name = events.capability_event(offer.capability)  # `--` alone would be taken for a mark
+        return write_command(*words, f"--room={offer.room}", "--", name, payload)
     return write_command(*words, offer.capability, payload, "--room", offer.room)
