@@ -13,10 +13,10 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
-from typing import Any
 
 from alephscript.cli import asking, completing, describing, printing, serving, showing, starting
 from alephscript.cli.options import EXIT_CODES, NO_HUB, Add, CliError, Run
+from alephscript.cli.parsing import Parser
 from alephscript.client import loops
 from alephscript.diagnostics import debugging
 from alephscript.errors import AlephScriptError, ConnectionRefused, ContractError, RequestError
@@ -65,18 +65,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser that takes ``--option=--`` as written, which Python before 3.12.5 fails at."""
-
-    def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
-        if action.option_strings and action.nargs is None and arg_strings == ["--"]:
-            return "--"
-        return super()._get_values(action, arg_strings)
-
-
 def parser() -> argparse.ArgumentParser:
     """Make the parser of all commands and their options."""
-    whole = _Parser(prog="alephscript", description="AlephScript meshes.")
+    whole = Parser(prog="alephscript", description="AlephScript meshes.")
     whole.add_argument(
         "--debug",
         metavar="TOPIC,…",

@@ -273,7 +273,7 @@ def capability(
     if name is not None and not (isinstance(name, str) and name):
         raise DeclarationError(f'{name!r} is no capability name; write @capability("NAME")')
     if timeout is not None and not (is_number(timeout) and timeout > 0):
-        raise DeclarationError(f"a timeout of {timeout!r} s leaves no time to run")
+        raise DeclarationError(f"a timeout is more than 0 seconds, as a number, not {timeout!r}")
     if on_asker_lost not in typing.get_args(OnAskerLost):
         raise DeclarationError(f'on_asker_lost is "cancel" or "finish", not {on_asker_lost!r}')
     is_bound = max_in_flight is None or is_count(max_in_flight, 1)

@@ -20,7 +20,7 @@ from alephscript.client.jobs import current_job
 from alephscript.client.messages import Event
 from alephscript.client.streams import EventStream, Streams
 from alephscript.client.threads import ThreadRun
-from alephscript.diagnostics.redaction import ends_program, redacted
+from alephscript.diagnostics.redaction import as_logged, ends_program
 
 __all__ = ["Listening"]
 
@@ -40,12 +40,16 @@ class Listening:
         owner: The object whose methods they are.
         listeners: The listeners.
         name: The owner's, for the log.
+        redact: Whether the log may not have the texts of exceptions.
     """
 
-    def __init__(self, owner: object, listeners: Iterable[Listener], *, name: str) -> None:
+    def __init__(
+        self, owner: object, listeners: Iterable[Listener], *, name: str, redact: bool
+    ) -> None:
         self._owner = owner
         self._listeners = list(listeners)
         self._name = name
+        self._redact = redact
         self._tasks: set[asyncio.Task[None]] = set()
 
     def open(self, streams: Streams) -> None:
@@ -122,7 +126,7 @@ class Listening:
                 "%s.%s failed on an event",
                 self._name,
                 listener.attribute,
-                exc_info=redacted(exc),
+                exc_info=as_logged(exc, redact=self._redact),
                 extra={
                     "usuario": self._name,
                     "listener": listener.attribute,

@@ -1,19 +1,22 @@
-"""The event loop that programs of this package run on.
+"""The event loop that programs of this package run on, and how such programs end.
 
-May go in: choosing a loop. May not: what runs on it.
+May go in: choosing a loop, signals, the last sentence. May not: what runs on it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 import threading
+import types
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 from alephscript.errors import StateError
+from alephscript.protocol.text import printable
 
-__all__ = ["check_free", "end_program", "run"]
+__all__ = ["check_free", "end_program", "end_with_sentence", "run"]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -39,6 +42,26 @@ def end_program(number: int, _: object) -> None:
     """Handle a signal as if no handler were there: at once, whatever blocks."""
     signal.signal(number, signal.SIG_DFL)
     signal.raise_signal(number)
+
+
+def end_with_sentence(name: str, error: Exception) -> None:
+    """Have an error that nobody catches end the program with its sentence alone.
+
+    Args:
+        name: What the sentence begins with.
+        error: The error; all others are shown as before.
+    """
+    before = sys.excepthook
+
+    def show(
+        kind: type[BaseException], exc: BaseException, trace: types.TracebackType | None
+    ) -> None:
+        if exc is error:
+            sys.stderr.write(printable(f"{name}: {exc}") + "\n")
+        else:
+            before(kind, exc, trace)
+
+    sys.excepthook = show
 
 
 def run(main: Coroutine[Any, Any, None], last: Callable[[], None] | None = None) -> None:

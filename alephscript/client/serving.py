@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from alephscript.client import answers
@@ -32,6 +32,7 @@ from alephscript.errors import (
 )
 from alephscript.links.deadlines import Deadlines
 from alephscript.protocol import events
+from alephscript.protocol.names import did_you_mean, find_near
 
 __all__ = ["Service"]
 
@@ -49,6 +50,7 @@ class Service:
         name: The owner's, for messages.
         max_in_flight: Most runs at once, of all capabilities together.
         tracing: What makes spans of runs, if anything does.
+        offered: Tells the names that a room offers; by default each room offers all.
     """
 
     def __init__(
@@ -59,7 +61,9 @@ class Service:
         name: str,
         max_in_flight: int,
         tracing: Tracing | None = None,
+        offered: Callable[[str], Iterable[str]] | None = None,
     ) -> None:
+        self._offered = offered or (lambda _: capabilities)
         self._name = name
         self._most = max_in_flight
         lanes = {id(each): Lane(each) for each in capabilities.values()}
@@ -91,7 +95,9 @@ class Service:
         lane = self._lane_of.get(request.event)
         if lane is None:
             name = events.capability_name(request.event)
-            message = f"{self._name} has no capability {name}"
+            # Of the room that was asked: what others offer is not for every asker to know.
+            near = did_you_mean(find_near(name, self._offered(request.room)))
+            message = f"{self._name} has no capability {name}{near}"
             answers.refuse(session, request, UnknownCapability(message))
             return
         if self._is_draining:

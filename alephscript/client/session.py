@@ -50,14 +50,19 @@ class HubSession:
     Args:
         handler: What comes in is handed over to it, once the session is released.
         positions: How far each room was heard, kept up to date here and across sessions.
+        redacts: Whether the log may not have the texts of exceptions.
 
     Attributes:
+        redacts: As given.
         dialect: How the hub is spoken to; documented until the registration shows which it is.
         registration: Payload of the last CLIENT_REGISTER that the hub took.
         is_gone: Set when the link is gone.
     """
 
-    def __init__(self, handler: DeliveryHandler, positions: dict[str, Position]) -> None:
+    def __init__(
+        self, handler: DeliveryHandler, positions: dict[str, Position], *, redacts: bool = False
+    ) -> None:
+        self.redacts = redacts
         self.registration: Mapping[str, Any] = {}
         self.is_gone = asyncio.Event()
         self._handler = handler

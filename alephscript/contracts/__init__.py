@@ -18,7 +18,6 @@ Pure: no socket, no clock.
 
 from __future__ import annotations
 
-import contextlib
 from typing import Any, TypeVar, cast
 
 import msgspec
@@ -92,7 +91,7 @@ def write(value: Any, cls: Any = Any) -> bytes:
         elif is_plain(value):
             try:  # no `suppress`, which is three calls
                 return write_plain_json(value)
-            except InvalidPayload:  # noqa: S110 - a lone surrogate, which the form finds
+            except InvalidPayload:
                 pass
     try:
         encode = _writers[cls]

@@ -20,6 +20,7 @@ from alephscript.hub.carrier import Carrier
 from alephscript.hub.connection import Connection, Host
 from alephscript.hub.joining import Entrance
 from alephscript.hub.namespace import Namespace
+from alephscript.hub.refusals import RefusalLog
 from alephscript.hub.turns import Turns
 from alephscript.mesh.access import Access, Handshake
 from alephscript.mesh.limits import DEFAULT_LIMITS, Limits
@@ -75,7 +76,8 @@ class Engine:
         self.meshes = meshes
         self.carriers = {namespace: Carrier(mesh) for namespace, mesh in meshes.items()}
         self.namespaces: dict[str, Namespace] = {**self.carriers}
-        self.entrance = Entrance(self.namespaces, access, self.refusals)
+        self.refusal_log = RefusalLog()
+        self.entrance = Entrance(self.namespaces, access, self.refusals, self.refusal_log)
         self.is_reading = False
         self.turns = Turns()
         self.backlogs = Backlogs(4 * limits.backlog_bytes)

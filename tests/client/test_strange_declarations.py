@@ -375,14 +375,29 @@ class Roomless(AlephScriptClient):
     x = offered()
 
 
-async def test_capabilities_that_no_room_offers_are_told(caplog: pytest.LogCaptureFixture) -> None:
+class Observing(Roomless):
+    """Offers something nowhere, either: it only looks at a room."""
+
+    rooms = observe("HALL")
+
+
+@pytest.mark.parametrize(
+    ("cls", "told"),
+    [
+        (Roomless, "memory/runtime; no room offers X: its class has no `rooms`"),
+        (Observing, "memory/runtime, in HALL; no room offers X: it only observes its rooms"),
+    ],
+)
+async def test_capabilities_that_no_room_offers_are_told(
+    cls: type[AlephScriptClient], told: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """In the line that says that the client is ready."""
     caplog.set_level(logging.INFO, "alephscript.client")
-    async with InMemoryMesh() as mesh, Roomless(mesh):
+    async with InMemoryMesh() as mesh, cls(mesh):
         pass
     (line,) = [each.message for each in caplog.records if "is ready" in each.message]
-    assert "no room offers X" in line
+    assert line == f"{cls.__name__} is ready: {told}"
     caplog.clear()
     assert await answer_of(class_with(x=offered())) == {"ok": 1}
     (line,) = [each.message for each in caplog.records if "is ready" in each.message]
-    assert line == "Bot is ready on /runtime"
+    assert line == "Bot is ready: memory/runtime, masters R, offers X"
