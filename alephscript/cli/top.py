@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import shutil
 from collections.abc import Sequence
 from typing import Any
 
@@ -20,8 +21,14 @@ from alephscript.client.client import AlephScriptClient
 
 __all__ = ["add_to"]
 
-_AROUND = 5
-"""Lines of the screen that are no capabilities: totals, heads with their lines, keys."""
+_AROUND = 4
+"""Lines of the screen that are no capabilities: totals, heads, keys, and a free one."""
+
+_NAMES_WIDTH = 41
+"""Columns that names have where the terminal has 80."""
+
+_LEAST_WIDTHS = (14, 8, 16)
+"""Columns that each name has, at the least."""
 
 
 def add_to(add: Add) -> None:
@@ -41,11 +48,13 @@ class _Figures:
 
     Attributes:
         clients: How many are connected.
+        members: How many of them told their figures.
         rows: A row for each capability of a member.
         missing: How many members did not answer.
     """
 
     clients: int
+    members: int
     rows: Sequence[Row]
     missing: int
 
@@ -151,25 +160,24 @@ class _Source:
         seconds = max(now - self._looked_at, 0.001)
         self._looked_at = now
         rows = self._rates.rows(survey.answers, ages, offers, seconds)
-        return _Figures(int(state.get("clients", 0)), rows, len(survey.missing))
+        clients = int(state.get("clients", 0))
+        return _Figures(clients, len(survey.answers), rows, len(survey.missing))
 
 
 def _draw(figures: _Figures, view: _View, *, most: int | None) -> Any:
     """Make the screen: totals, so many capabilities at the most, a line each, and the keys."""
-    from rich import box
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
 
     rows = choose(figures.rows, view.order, view.wanted)
-    table = Table(
-        box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0), expand=most is not None
-    )
-    for name, share in (("capability", 5), ("room", 3), ("member", 4)):
-        table.add_column(name, no_wrap=True, overflow="ellipsis", ratio=share if most else None)
-    for name, width in (("up", 4), ("req/s", 5), ("run", 3), ("p50 ms", 6), ("p95 ms", 6)):
-        table.add_column(name, no_wrap=True, justify="right", min_width=width)
-    table.add_column("errors", no_wrap=True, overflow="ellipsis", ratio=2 if most else None)
+    is_screen = most is not None
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="underline")
+    widths = _name_widths(rows) if is_screen else (None, None, None)
+    for name, width in zip(("capability", "room", "member"), widths, strict=True):
+        table.add_column(name, no_wrap=True, overflow="ellipsis", width=width)
+    for name in ("up", "req/s", "run", "p50 ms", "p95 ms", "failed"):
+        table.add_column(name, no_wrap=True, justify="right")
     for row in rows[:most]:
         errors = ", ".join(f"{code} {count}" for code, count in row.errors.items())
         table.add_row(
@@ -181,13 +189,12 @@ def _draw(figures: _Figures, view: _View, *, most: int | None) -> Any:
             str(row.in_flight),
             _write_ms(row.p50),
             _write_ms(row.p95),
-            make_cell(errors),
-            style=None if row.rate or row.in_flight or most is None else "dim",
+            make_cell(row.failed if is_screen else errors or 0),
+            style="dim" if is_screen and not row.rate and not row.in_flight else None,
         )
-    members = len({row.member for row in figures.rows})
     parts = [
         f"{figures.clients} clients",
-        f"{members} masters",
+        f"{figures.members} members",
         f"{len(figures.rows)} capabilities",
         f"{sum(row.rate for row in figures.rows):.0f} req/s",
         f"{sum(row.in_flight for row in figures.rows)} running",
@@ -208,6 +215,26 @@ def _draw(figures: _Figures, view: _View, *, most: int | None) -> Any:
         if hidden:
             hint += f"  {hidden} more"
     return Group(totals, table, Text(hint, style="dim", no_wrap=True, overflow="ellipsis"))
+
+
+def _name_widths(rows: Sequence[Row]) -> Sequence[int]:
+    """Share a screen's columns out among the names of rows, by need."""
+    wanted = [
+        max((len(getattr(row, name)) for row in rows), default=0)
+        for name in ("capability", "room", "member")
+    ]
+    widths = [max(least, min(each, 60)) for each, least in zip(wanted, _LEAST_WIDTHS, strict=True)]
+    spare = shutil.get_terminal_size().columns - 80
+    while sum(widths) > _NAMES_WIDTH + max(0, spare):
+        longest = max(
+            (at for at in range(3) if widths[at] > _LEAST_WIDTHS[at]),
+            key=lambda at: widths[at] - _LEAST_WIDTHS[at],
+            default=None,
+        )
+        if longest is None:
+            break
+        widths[longest] -= 1
+    return widths
 
 
 def _write_ms(value: float | None) -> str:
