@@ -372,7 +372,6 @@ class AlephScriptClient(Asker):
         interrupts: list[signal.Signals] = []
 
         async def main() -> None:
-            loop = asyncio.get_running_loop()
             running = asyncio.ensure_future(self.run_forever())
             draining: set[asyncio.Future[None]] = set()
 
@@ -383,13 +382,17 @@ class AlephScriptClient(Asker):
                 running.cancel()
                 interrupts.append(signal.SIGINT)
                 # The next one ends all: a method may block, or refuse to be cancelled.
-                loop.remove_signal_handler(signal.SIGINT)
+                loops.ignore(signal.SIGINT)
                 signal.signal(signal.SIGINT, loops.end_program)
 
-            loop.add_signal_handler(signal.SIGINT, interrupt)
-            loop.add_signal_handler(signal.SIGTERM, drain)
-            with contextlib.suppress(asyncio.CancelledError):
-                await running
+            loops.listen(signal.SIGINT, interrupt)
+            loops.listen(signal.SIGTERM, drain)
+            try:
+                with contextlib.suppress(asyncio.CancelledError):
+                    await running
+            except StateError:
+                if not draining:  # else it was closed before there was a hub
+                    raise
 
         try:
             # Here rather than when the interpreter ends, where a second SIGINT would be in vain.
