@@ -289,11 +289,7 @@ class Connection:
             self.close(f"no Engine.IO message begins with {kind!r}")
 
     def drop_binary(self, count: int) -> None:
-        """Count binary messages, which nobody takes; the packets that they are parts of come too.
-
-        Args:
-            count: How many there were.
-        """
+        """Count so many binary messages, which nobody takes."""
         namespace = self._host.namespaces.get(next(iter(self.sids), RUNTIME))
         if namespace is not None:
             for _ in range(count):
