@@ -48,6 +48,7 @@ class Listening:
     ) -> None:
         self._owner = owner
         self._listeners = list(listeners)
+        self._unheard = set(map(id, self._listeners))
         self._name = name
         self._redact = redact
         self._tasks: set[asyncio.Task[None]] = set()
@@ -61,11 +62,24 @@ class Listening:
             )
 
     async def close(self, *, spare: asyncio.Task[Any] | None) -> None:
-        """Cancel what runs.
+        """Cancel what runs, and log which listeners were of no use: a name may be misspelt.
 
         Args:
             spare: The task that closes, which may be one of them.
         """
+        for each in self._listeners:
+            if id(each) in self._unheard:
+                logger.debug(
+                    "%s.%s never heard %s",
+                    self._name,
+                    each.attribute,
+                    each.event,
+                    extra={
+                        "usuario": self._name,
+                        "listener": each.attribute,
+                        "event": each.event,
+                    },
+                )
         await cancel(self._tasks - {spare}, self._name)
 
     def _spawn(self, run: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -101,6 +115,8 @@ class Listening:
 
         No coroutine of its own: one less for each event.
         """
+        if self._unheard:
+            self._unheard.discard(id(listener))
         method = getattr(self._owner, listener.attribute)
         if listener.data is not None and type(event.data) is not listener.data:
             data = contracts.structure(event.data, listener.data)

@@ -17,6 +17,7 @@ import time
 from collections import Counter, deque
 from typing import Protocol
 
+from alephscript.diagnostics.redaction import redacted
 from alephscript.errors import Overloaded
 from alephscript.hub.backlogs import FREE, Backlogs
 from alephscript.hub.namespace import Namespace
@@ -237,7 +238,7 @@ class Connection:
 
     # From the client
 
-    def receive(self, message: bytes) -> None:  # noqa: C901 - hot: no further call a packet
+    def receive(self, message: bytes) -> None:  # noqa: C901, PLR0912 - hot: no call more
         """Handle one Engine.IO message; an invalid one closes the connection."""
         if self.closed or self._is_doomed:
             return  # the message came in one segment with a goodbye; a CONNECT would stay for ever
@@ -256,19 +257,30 @@ class Connection:
             self.close(str(error))
             return
         sid = self.sids.get(namespace)
-        if sid is None or (kind is not _EVENT and kind is not _ACK):
-            if self.spend(1):
-                host.control(self, kind, namespace, ack, payload)
-        elif kind is _ACK:
-            if not host.namespaces[namespace].acknowledged(sid, ack, payload):
-                self.spend(1)
-        else:
-            # Counted down, so that time is asked for only when the credit is used up.
-            self._credit -= 1
-            if self._credit < 0 and not self._earn_credit():
-                self._refuse_event(host.namespaces[namespace], sid, ack)
+        try:
+            if sid is None or (kind is not _EVENT and kind is not _ACK):
+                if self.spend(1):
+                    host.control(self, kind, namespace, ack, payload)
+            elif kind is _ACK:
+                if not host.namespaces[namespace].acknowledged(sid, ack, payload):
+                    self.spend(1)
             else:
-                host.namespaces[namespace].received(sid, ack, payload)
+                # Counted down, so that time is asked for only when the credit is used up.
+                self._credit -= 1
+                if self._credit < 0 and not self._earn_credit():
+                    self._refuse_event(host.namespaces[namespace], sid, ack)
+                else:
+                    host.namespaces[namespace].received(sid, ack, payload)
+        except Exception as exc:
+            # Of a rule of access, or of this package. Where it would end, in asyncio or uvicorn,
+            # it would be logged with its text.
+            logger.error(
+                "this hub failed at a packet of connection %s, which ends",
+                self.id,
+                exc_info=redacted(exc),
+                extra={"connection_id": self.id},
+            )
+            self.close("the hub failed at its packet")
 
     def _receive_engine_message(self, message: bytes) -> None:
         """Handle a message that carries no Socket.IO packet."""

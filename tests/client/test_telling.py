@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import signal
 import socket
@@ -10,10 +11,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
-from alephscript import AlephScriptClient, ConnectionRefused, capability, observe
+from alephscript import AlephScriptClient, ConnectionRefused, Event, capability, observe, on
 from alephscript.client import telling
 from alephscript.client.declaring import collect, master
 from alephscript.client.telling import describe_place, name_cause
@@ -32,7 +34,7 @@ def port_of_nobody() -> Iterator[int]:
 
 
 @contextmanager
-def port_of_a_mute() -> Iterator[int]:
+def port_of_mute() -> Iterator[int]:
     """A port at which somebody listens, and says nothing."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         yield server.getsockname()[1]
@@ -41,23 +43,25 @@ def port_of_a_mute() -> Iterator[int]:
 class Warned(logging.Handler):
     """Notes warnings, and tells when there are enough."""
 
-    def __init__(self, enough: int) -> None:
+    def __init__(self, enough: int, cause: str) -> None:
         super().__init__(logging.WARNING)
         self.lines: list[str] = []
         self.are_enough = asyncio.Event()
         self._enough = enough
+        self._cause = cause
 
     def emit(self, record: logging.LogRecord) -> None:
         """Note it."""
-        self.lines.append(record.getMessage())
-        if len(self.lines) >= self._enough:
+        line = record.getMessage()
+        self.lines.append(line)
+        if len(self.lines) >= self._enough and self._cause in line:
             self.are_enough.set()
 
 
 @contextmanager
-def warned(enough: int) -> Iterator[Warned]:
-    """What clients warn of."""
-    handler = Warned(enough)
+def warned(enough: int, cause: str = "") -> Iterator[Warned]:
+    """What clients warn of, until there are enough, the last of them for a cause."""
+    handler = Warned(enough, cause)
     logger = logging.getLogger("alephscript.client")
     logger.addHandler(handler)
     try:
@@ -73,14 +77,21 @@ def test_a_client_that_waits_says_so_soon_and_then_each_minute() -> None:
 
 
 @pytest.mark.parametrize("redact", [False, True])
-@pytest.mark.parametrize("find_port", [port_of_nobody, port_of_a_mute])
+@pytest.mark.parametrize("find_port", [port_of_nobody, port_of_mute])
 async def test_a_client_says_for_which_hub_it_waits_and_why(
     find_port: type, redact: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the address; with the cause as far as an attempt has failed; again and again."""
     monkeypatch.setattr(telling, "FIRST_SECONDS", 0.05)
     monkeypatch.setattr(telling, "AGAIN_SECONDS", 0.01)
-    with find_port() as port, warned(3) as heard:
+    ends = {
+        (port_of_mute, False): "no answer yet",
+        (port_of_mute, True): "no answer yet",
+        (port_of_nobody, False): "is a hub running there? `alephscript hub` starts one",
+        (port_of_nobody, True): "ConnectionRefused from ConnectionRefusedError",
+    }
+    end = ends[find_port, redact]
+    with find_port() as port, warned(3, end) as heard:
         client = AlephScriptClient(
             f"http://127.0.0.1:{port}", usuario="bot", retry_open=True, redact_errors=redact
         )
@@ -91,17 +102,8 @@ async def test_a_client_says_for_which_hub_it_waits_and_why(
             await opening  # in peace
         begin = f"bot waits for its hub at http://127.0.0.1:{port}/runtime: "
         assert all(line.startswith(begin) for line in heard.lines)
-        cause = heard.lines[0].removeprefix(begin)
-        if find_port is port_of_a_mute:
-            assert cause == "no answer yet"
-        elif redact:
-            assert cause == "ConnectionRefused from ConnectionRefusedError"
-        else:
-            assert "[Errno 111]" in cause
-            assert cause.endswith("is a hub running there? `alephscript hub` starts one")
-        told = len(heard.lines)
-        await asyncio.sleep(0.05)
-        assert len(heard.lines) == told
+        assert ("Errno" in heard.lines[-1]) is (end.startswith("is a hub"))
+        assert client._alephscript_life._patience._timer is None
 
 
 async def test_a_client_that_has_lost_its_hub_says_so_until_there_is_one(
@@ -214,3 +216,36 @@ def test_a_cause_is_named_without_a_word_of_it() -> None:
     assert name_cause(error) == "ConnectionRefused"
     error.__cause__ = OSError("s3cret")
     assert name_cause(error) == "ConnectionRefused from OSError"
+
+
+class Listener(AlephScriptClient):
+    """Listens to one event that is said, and to one that nobody says."""
+
+    rooms = observe("HALL")
+
+    @on("SAID")
+    async def hear(self, event: Event[Any]) -> None:
+        """Do nothing."""
+
+    @on("SIAD")
+    async def mishear(self, event: Event[Any]) -> None:
+        """Do nothing."""
+
+
+async def test_what_nobody_hears_or_says_is_told_to_who_looks(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """An event said in a room without anybody; a listener that was never called."""
+    caplog.set_level(logging.DEBUG, "alephscript")
+    async with InMemoryMesh() as mesh, Listener(mesh) as client:
+        with contextlib.closing(client.events(None, "SAID")) as events:
+            await client.broadcast("SAID", 1, room="HAL")
+            await client.broadcast("SAID", 1, room="HALL")
+            async for _ in events:
+                break
+        await client.server_state()
+    told = [each.getMessage() for each in caplog.records if each.levelno == logging.DEBUG]
+    assert told == [
+        "SAID was said in HAL, where nobody is",
+        "Listener.mishear never heard SIAD",
+    ]

@@ -14,8 +14,17 @@ import attrs
 import pytest
 
 import alephscript
-from alephscript import AlephScriptClient, CapabilityError, Event, RequestError, capability, on
+from alephscript import (
+    AlephScriptClient,
+    CapabilityError,
+    Event,
+    LinkLost,
+    RequestError,
+    capability,
+    on,
+)
 from alephscript.diagnostics.redaction import as_logged, redacted
+from alephscript.hub import Access, Handshake, Hub, Identity
 from alephscript.testing import InMemoryMesh
 from tests.support.meshes import MeshUnderTest
 from tests.support.strangers import OBEYED
@@ -349,3 +358,35 @@ def test_no_text_of_an_exception_is_obeyed_or_passes_for_a_record(error: Excepti
     assert OBEYED.search("".join(lines)) is None
     assert any(type(error).__name__ in line for line in lines)
     assert ("needle" in repr(error)) is any("ValueError: needle" in line for line in lines)
+
+
+class Failing(Access):
+    """Lets everybody in, and fails at whatever they do."""
+
+    def authenticate(self, auth: Any, handshake: Handshake) -> Identity:
+        """Let them in."""
+        return Identity()
+
+    def authorize(self, identity: Identity, action: str, room: str, name: str) -> bool:
+        """Quote it by mistake."""
+        raise ValueError(f"{MARK} {name}")
+
+
+@pytest.mark.parametrize("transport", ["websocket", "polling"])
+async def test_a_rule_that_fails_ends_the_connection_and_tells_no_text(
+    transport: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not by the loggers of asyncio and uvicorn, either."""
+    caplog.set_level(logging.INFO)
+    async with (
+        Hub(port=0, access=Failing()) as hub,
+        AlephScriptClient(hub.url, transports=(transport,)) as client,
+    ):
+        with pytest.raises(LinkLost):
+            await client.request("X", room="R")
+    [record] = [each for each in caplog.records if each.levelno == logging.ERROR]
+    formatted = logging.Formatter().format(record)
+    assert record.name == "alephscript.hub"
+    assert "in authorize" in formatted
+    assert formatted.endswith("\nValueError")
+    assert MARK not in f"{caplog.text} {formatted}"
