@@ -114,6 +114,7 @@ class _Reading:
 
     def __init__(self, cls: Any, key: Any, find: Find) -> None:
         self._cls = cls
+        self._key = key
         self._find = find
         self._variables = dict(_variables_by_owner(key))
         self._hints = typing_extensions.get_type_hints(cls, include_extras=True)
@@ -126,6 +127,7 @@ class _Reading:
             self._cls,
         )
         variables = self._variables.get(owner) or self._variables.get(self._cls, {})
+        variables = {**variables, typing.Self: self._key}
         return self._find(kind, name, owner.__module__, variables)
 
     def _annotations(self, name: str) -> dict[str, Any]:

@@ -103,6 +103,8 @@ class Record(Form):
         write_other: Writes a value of another class, by that.
     """
 
+    has_name = True
+
     def __init__(self, shape: Shape, write_other: Callable[[Any], Any]) -> None:
         self.shape = shape
         self._write_other = write_other

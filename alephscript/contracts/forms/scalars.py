@@ -177,7 +177,7 @@ class Null(Form):
 
     def fast(self) -> Fast:
         """As `Form.fast`."""
-        return Fast(None)
+        return Fast(type(None))
 
     def choices(self) -> dict[Any, Any]:
         """As `Form.choices`."""
