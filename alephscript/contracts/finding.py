@@ -350,13 +350,9 @@ class _Finder:
         return later
 
     def _tuple(self, arguments: tuple[Any, ...], place: Place) -> Form:
-        if not arguments:
-            arguments = (Any, ...)
         if arguments[1:] == (...,):
             items = self.find(arguments[0], place.step("[]"))
             return containers.Array(tuple, (tuple,), items, is_unique=False)
-        if arguments == ((),):
-            arguments = ()
         return containers.Row(
             [self.find(each, place.step(f"[{n}]")) for n, each in enumerate(arguments)]
         )
@@ -395,7 +391,7 @@ class _Finder:
         if cls in texts.TEXTS:
             return texts.TEXTS[cls]
         if cls is tuple:
-            return self._tuple((), place)
+            return self._tuple((Any, ...), place)
         if cls in _CONTAINERS or cls in _MAPPINGS:
             return self._container(cls, (), place)
         if issubclass(cls, enum.Flag):
@@ -423,13 +419,9 @@ class _Finder:
 
         try:
             shape = fields.shape_of(cls, pending[0], find, is_strict=place.is_strict)
-        except NameError as exc:
-            raise refusal(
-                exc.name, place.step(name), "define it at module level, outside `if TYPE_CHECKING`"
-            ) from exc
         except fields.Refused as exc:
-            path = place.path or (name,)
-            raise DeclarationError(f"{'.'.join(path)}: {exc}") from None
+            inner = Place((*(place.path or (name,)), *exc.field))
+            raise DeclarationError(f"{inner}: {exc.reason}") from exc.__cause__
         later.target = Record(shape, write_any)
         return later.target
 
@@ -465,11 +457,9 @@ def _join(members: tuple[Any, ...], found: list[Form], place: Place) -> Form:
     if {scalars.Integer, scalars.Number} <= kinds:
         plain = (scalars.Integer, scalars.Number)
         forms = [scalars.Numeric(), *(each for each in forms if type(each) not in plain)]
-    forms = [
-        form
-        for form in _merge_literals(forms)
-        if not isinstance(form, scalars.Null) or not any(map(_has_none, forms))
-    ]
+    forms = _merge_literals(forms)
+    if any(map(_has_none, forms)):
+        forms = [each for each in forms if not isinstance(each, scalars.Null)]
     try:
         return join(forms)
     except Ambiguous as exc:
