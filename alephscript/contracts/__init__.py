@@ -70,7 +70,7 @@ def unstructure(value: Any, cls: Any = Any) -> Any:
     try:
         return find_form(cls).write(value)
     except (Mismatch, RecursionError) as exc:
-        raise contract_error(exc, type(value)) from None
+        raise contract_error(exc, type(value) if cls is Any else cls) from None
 
 
 def write(value: Any, cls: Any = Any) -> bytes:

@@ -1,7 +1,7 @@
 """Fields of a class: their keys on the wire, their types, their defaults, their words.
 
-Attributes are snake_case; the keys of attrs classes and dataclasses are camelCase, and `wire_key` alone knows that. TypedDicts
-and Structs say their keys themselves.
+Attributes are snake_case; the keys of attrs classes and dataclasses are camelCase, and `wire_key`
+alone knows that. TypedDicts and Structs say their keys themselves.
 
 May go in: reading a class. May not: the form of a type (`finding`).
 
@@ -32,7 +32,17 @@ Find = Callable[[Any, str, str, Mapping[Any, Any]], Form]
 
 
 class Refused(Exception):
-    """A class cannot be a contract; ``args`` hold the sentence that says why."""
+    """A class cannot be a contract.
+
+    Attributes:
+        reason: Says why, and the way out.
+        field: The name of the field that is to blame, if it is one.
+    """
+
+    def __init__(self, reason: str, *field: str) -> None:
+        super().__init__(reason, *field)
+        self.reason = reason
+        self.field = field
 
 
 @functools.cache
@@ -73,11 +83,8 @@ def shape_of(cls: Any, key: Any, find: Find, *, is_strict: bool) -> Shape:
 
     Raises:
         Refused: The class cannot be a contract.
-        NameError: An annotation names what is not known where the class is.
         DeclarationError: The type of a field has no JSON form.
     """
-    if (known := getattr(cls, "__init__", None)) and "__pydantic_validator__" in vars(cls):
-        del known  # a dataclass of pydantic is read as a dataclass; its own __init__ checks, too
     reading = _Reading(cls, key, find)
     if typing_extensions.is_typeddict(cls):
         made = reading.typed_dict()
@@ -114,9 +121,10 @@ class _Reading:
 
     def __init__(self, cls: Any, key: Any, find: Find) -> None:
         self._cls = cls
+        self._key = key
         self._find = find
         self._variables = dict(_variables_by_owner(key))
-        self._hints = typing_extensions.get_type_hints(cls, include_extras=True)
+        self._hints = _read_hints(cls)
         self._words = _attribute_docs(cls)
 
     def _form(self, name: str, declared: Any = None) -> Form:
@@ -126,6 +134,7 @@ class _Reading:
             self._cls,
         )
         variables = self._variables.get(owner) or self._variables.get(self._cls, {})
+        variables = {**variables, typing.Self: self._key}
         return self._find(kind, name, owner.__module__, variables)
 
     def _annotations(self, name: str) -> dict[str, Any]:
@@ -139,7 +148,7 @@ class _Reading:
         else:
             for name, each in self._cls.__dataclass_fields__.items():
                 if each._field_type is dataclasses._FIELD_INITVAR:  # type: ignore[attr-defined]  # noqa: SLF001
-                    raise Refused(f"{name} is an InitVar, which no value keeps; make it a field")
+                    raise Refused("an InitVar, which no value keeps; make it a field", name)
             listed = [(f, f.name, f.kw_only, f.type) for f in dataclasses.fields(self._cls)]
         for each, argument, is_by_name, declared in listed:
             if not each.init:
@@ -212,6 +221,32 @@ class _Reading:
                 omitted=default if default is msgspec.UNSET else ABSENT,
                 annotations=self._annotations(each.name),
             )
+
+
+def _read_hints(cls: Any) -> dict[str, Any]:
+    """Return the types of a class's fields, of which each may be written as a string.
+
+    Raises:
+        Refused: An annotation means nothing where the class is.
+    """
+    try:
+        return typing_extensions.get_type_hints(cls, include_extras=True)
+    except NameError as exc:
+        name = str(exc.name)
+        reason = f"{name} is not known here; define it at module level, outside `if TYPE_CHECKING`"
+        raise Refused(reason, *_who_says(cls, name)) from exc
+    except Exception as exc:
+        raise Refused(f"an annotation cannot be read: {exc}; write it without quotes") from exc
+
+
+def _who_says(cls: Any, name: str) -> Iterator[str]:
+    """Give the first field whose annotation names something."""
+    for owner in getattr(cls, "__mro__", (cls,)):
+        for field, kind in vars(owner).get("__annotations__", {}).items():
+            said = getattr(kind, "__forward_arg__", kind)
+            if re.search(rf"\b{re.escape(name)}\b", str(said)):
+                yield field
+                return
 
 
 def _default(field: Any) -> tuple[Any, Callable[[], Any] | None]:

@@ -27,11 +27,14 @@ import msgspec
 import typing_extensions
 
 from alephscript.contracts import fields
+from alephscript.contracts.classes import enum_form, flag_form, literal_form, model_form
 from alephscript.contracts.forms import choices, constraints, containers, models, scalars, texts
 from alephscript.contracts.forms.form import Form, Later, Mismatch, json_type, with_article
 from alephscript.contracts.forms.given import ByHand, Custom, JSONSchema, Validator
 from alephscript.contracts.forms.records import Record
 from alephscript.contracts.forms.unions import Ambiguous, Union, join
+from alephscript.contracts.keys import NoKey, as_key
+from alephscript.contracts.places import Place, refusal
 from alephscript.errors import DeclarationError
 
 __all__ = ["Strict", "find_form", "register_type", "write_any"]
@@ -48,26 +51,6 @@ class Strict:
     kind: Any
 
 
-@attrs.frozen
-class _Place:
-    """Where a type stands.
-
-    Attributes:
-        path: Names of the class and of the fields that lead there.
-        module: Module whose names a forward reference may use.
-        variables: Arguments of the generic classes around it.
-        is_strict: Whether unknown keys are refused.
-    """
-
-    path: tuple[str, ...] = ()
-    module: str = ""
-    variables: Mapping[Any, Any] = attrs.field(factory=dict, eq=False)
-    is_strict: bool = False
-
-    def step(self, name: str) -> _Place:
-        return attrs.evolve(self, path=(*self.path, name))
-
-
 _forms: dict[Any, Form] = {}
 _custom: dict[type, Form] = {}
 
@@ -81,9 +64,10 @@ def find_form(kind: Any) -> Form:
     try:
         known = _forms.get(kind)
     except TypeError:  # metadata that cannot be hashed
-        return _Finder().find(kind, _Place())
+        return _Finder().find_whole(kind)
     if known is None:
-        known = _forms[kind] = _Finder().find(kind, _Place())
+        known = _Finder().find_whole(kind)
+        _forms[kind] = known
     return known
 
 
@@ -167,6 +151,7 @@ scalars_by_type: dict[Any, Form] = {
     type(None): scalars.Null(),
     None: scalars.Null(),
     Any: _ANY,
+    typing.LiteralString: scalars.String(),
 }
 
 
@@ -178,35 +163,9 @@ class _AnyKey(scalars.String):
         if type(value) is str:
             return super().write(value)
         try:
-            return str(_as_key(find_form(type(value))).write(value))
-        except (DeclarationError, _NoKey):
+            return str(as_key(find_form(type(value))).write(value))
+        except (DeclarationError, NoKey):
             raise Mismatch.here(f"expected a string as a key, got {json_type(value)}") from None
-
-
-class _NoKey(Exception):
-    """A form cannot be that of a key."""
-
-
-def _as_key(form: Form) -> Form:
-    """Return the form that a type has as a key.
-
-    Raises:
-        _NoKey: Its values would not be told apart as keys.
-    """
-    if type(form) is scalars.Integer:
-        return containers.IntegerKey()
-    if isinstance(form, texts.Identifier):
-        return texts.Identifier(is_key=True)
-    if isinstance(form, choices.Choices):
-        if form.kinds == {"string"}:
-            return form
-        if form.kinds == {"number"} and all(type(wire) is int for wire in form.wire):
-            return choices.Choices([(value, str(wire)) for value, wire in form.pairs])
-    if isinstance(form, constraints.Constrained) and type(form.inner) is scalars.String:
-        return form
-    if type(form) is scalars.String or type(form) in (texts.Date, texts.FilePath):
-        return form
-    raise _NoKey
 
 
 _CONTAINERS: dict[Any, tuple[Any, tuple[type, ...], bool]] = {
@@ -225,14 +184,50 @@ _CONTAINERS: dict[Any, tuple[Any, tuple[type, ...], bool]] = {
 
 _MAPPINGS = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
 
+_INSTEAD: dict[type, str] = {
+    object: "write typing.Any",
+    **dict.fromkeys(
+        (collections.OrderedDict, collections.defaultdict, collections.Counter), "take a dict"
+    ),
+    **dict.fromkeys(
+        (
+            collections.abc.Iterator,
+            collections.abc.Generator,
+            collections.abc.AsyncIterator,
+            collections.abc.AsyncIterable,
+            collections.abc.AsyncGenerator,
+            range,
+        ),
+        "take a list",
+    ),
+    bytearray: "take bytes",
+    memoryview: "take bytes",
+}
+"""By type that many try first: the way out."""
+
 
 class _Finder:
     """Finds the form of one type, and of the types in it."""
 
     def __init__(self) -> None:
         self._pending: dict[Any, Later] = {}
+        self._postponed: list[Callable[[], None]] = []
 
-    def find(self, kind: Any, place: _Place) -> Form:
+    def find_whole(self, kind: Any) -> Form:
+        """Return the form of a type, and settle what had to wait for the forms in it."""
+        try:
+            form = self.find(kind, Place())
+            while self._postponed:
+                self._postponed.pop(0)()
+            if isinstance(form, Later):
+                form = form.found() or form
+        except RecursionError:
+            raise refusal(
+                kind, Place(), "it holds itself with other arguments each time, without an end"
+            ) from None
+        return form
+
+    def find(self, kind: Any, place: Place) -> Form:
         """Return the form of a type."""
         if isinstance(kind, Strict):
             return self.find(kind.kind, attrs.evolve(place, is_strict=True))
@@ -247,7 +242,7 @@ class _Finder:
             plain = None
         if plain is not None:
             return plain
-        if isinstance(kind, typing.TypeVar | typing_extensions.TypeVar):
+        if isinstance(kind, typing.TypeVar | typing_extensions.TypeVar) or kind is typing.Self:
             return self._variable(kind, place)
         if isinstance(kind, str | typing.ForwardRef):
             return self._forward(kind, place)
@@ -257,16 +252,18 @@ class _Finder:
 
     # What is no class
 
-    def _variable(self, variable: Any, place: _Place) -> Form:
+    def _variable(self, variable: Any, place: Place) -> Form:
         if variable in place.variables:
             # An argument may name a variable of the place outside, never itself.
             argument = place.variables[variable]
             return _ANY if argument is variable else self.find(argument, place)
+        if variable is typing.Self:
+            raise refusal(variable, place, "name the class")
         if variable.__constraints__:
             return self._union(variable.__constraints__, place)
         return _ANY if variable.__bound__ is None else self.find(variable.__bound__, place)
 
-    def _forward(self, reference: Any, place: _Place) -> Form:
+    def _forward(self, reference: Any, place: Place) -> Form:
         name = reference if isinstance(reference, str) else reference.__forward_arg__
         module = getattr(reference, "__forward_module__", None) or place.module
         scope = (
@@ -274,36 +271,34 @@ class _Finder:
         )
         if not isinstance(module, str):
             scope = vars(module)
-        key = (name, place.module)
+        key = (name, place.module, place.is_strict)
         if key in self._pending:
-            return self._pending[key]
-        later = self._pending[key] = Later()
+            return self._pending[key].found() or self._pending[key]
+        later = self._pending[key] = Later(name, place.module)
         try:
             # An annotation that was written as a string, in the namespace where that stands.
             kind = eval(name, dict(scope), {})  # noqa: S307
         except Exception:  # noqa: BLE001 - a name that is not there, or no expression
-            raise _refusal(
+            raise refusal(
                 name, place, "define it at module level, outside `if TYPE_CHECKING`"
             ) from None
         later.target = self.find(kind, place)
         return later.target
 
-    def _special(self, kind: Any, place: _Place) -> Form:
+    def _special(self, kind: Any, place: Place) -> Form:
         origin, arguments = typing.get_origin(kind), typing.get_args(kind)
         if isinstance(kind, typing.NewType):
             return self.find(kind.__supertype__, place)
         if isinstance(kind, _ALIASES):
-            return self._alias(kind, kind, {}, place)
+            return self._alias(kind, kind, place)
         if isinstance(origin, _ALIASES):
-            return self._alias(
-                kind, origin, dict(zip(origin.__type_params__, arguments, strict=False)), place
-            )
+            return self._alias(_concrete(kind, place.variables), origin, place)
         if origin is typing.Annotated:
             return self._annotated(kind, place)
         if origin in (typing.Union, types.UnionType):
             return self._union(arguments, place)
         if origin is typing.Literal:
-            return self._literal(kind, arguments, place)
+            return literal_form(kind, place)
         if origin in (typing.Final, typing.ClassVar, *_QUALIFIERS):
             return self.find(arguments[0], place)
         if origin is tuple:
@@ -312,19 +307,21 @@ class _Finder:
             return self._container(origin, arguments, place)
         if isinstance(origin, type):
             return self._class(origin, place, kind)
-        raise _refusal(kind, place)
+        raise refusal(kind, place)
 
-    def _alias(self, key: Any, alias: Any, variables: dict[Any, Any], place: _Place) -> Form:
-        key = (key, place.is_strict)
+    def _alias(self, kind: Any, alias: Any, place: Place) -> Form:
+        key = (kind, place.is_strict)
         if key in self._pending:
-            return self._pending[key]
-        later = self._pending[key] = Later()
+            return self._pending[key].found() or self._pending[key]
         module = getattr(alias, "__module__", None) or place.module
-        inner = attrs.evolve(place, variables={**place.variables, **variables}, module=module)
+        later = self._pending[key] = Later(fields.name_of(kind), module)
+        arguments = typing.get_args(kind)
+        variables = dict(zip(alias.__type_params__, arguments, strict=False))
+        inner = attrs.evolve(place, variables=variables, module=module)
         later.target = self.find(alias.__value__, inner)
         return later.target
 
-    def _annotated(self, kind: Any, place: _Place) -> Form:
+    def _annotated(self, kind: Any, place: Place) -> Form:
         inner = self.find(kind.__origin__, place)
         conditions: list[constraints.Constraint] = []
         annotations: dict[str, Any] = {}
@@ -332,71 +329,44 @@ class _Finder:
             try:
                 conditions += constraints.constraints_of(each)
             except ValueError as exc:
-                raise _refusal(kind, place, f"leave {each!r} out: {exc}") from None
+                raise refusal(kind, place, f"leave {each!r} out: {exc}") from None
             annotations |= constraints.annotations_of(each)
         if not conditions and not annotations:
             return inner
         return constraints.Constrained(inner, tuple(conditions), annotations)
 
-    def _literal(self, kind: Any, values: tuple[Any, ...], place: _Place) -> Form:
-        pairs = []
-        for value in values:
-            wire = value.value if isinstance(value, enum.Enum) else value
-            if type(wire) not in choices.SCALARS:
-                raise _refusal(
-                    kind, place, "take a Literal of str, int, bool, None or an enum's members"
-                )
-            pairs.append((value, wire))
-        return choices.Choices(pairs)
+    def _union(self, members: tuple[Any, ...], place: Place) -> Form:
+        # UNSET is absent, which is no value.
+        forms = [self.find(each, place) for each in members if each is not msgspec.UnsetType]
+        if not any(isinstance(each, Later) for each in forms):
+            return _join(members, forms, place)
+        later = Later()
 
-    def _union(self, members: tuple[Any, ...], place: _Place) -> Form:
-        forms: list[Form] = []
-        for member in members:
-            if member is msgspec.UnsetType:
-                continue  # absent, which is no value
-            form = self.find(member, place)
-            if form is _ANY:
-                return _ANY
-            inner = form.members if isinstance(form, Union) else (form,)
-            forms += [each for each in inner if each not in forms]
-        types_ = [type(each) for each in forms]
-        if scalars.Integer in types_ and scalars.Number in types_:
-            plain = (scalars.Integer, scalars.Number)
-            forms = [scalars.Numeric(), *(each for each in forms if type(each) not in plain)]
-        if scalars.String in types_:
-            forms = [each for each in forms if not _is_literal_of(each, str)]
-        if scalars.Integer in types_ and scalars.Number not in types_:
-            forms = [each for each in forms if not _is_literal_of(each, int)]
-        try:
-            return join(forms)
-        except Ambiguous as exc:
-            names = " and ".join(_name(_form_name(forms[n])) for n in exc.args)
-            raise _refusal(
-                typing.Union[members],  # noqa: UP007 - made of a tuple
-                place,
-                f'no value tells {names} apart: give each a field `kind: Literal["…"]` of its own, '
-                "or require in each what the other does not have",
-            ) from None
+        def settle() -> None:
+            found = [each.found() if isinstance(each, Later) else each for each in forms]
+            whole = [each for each in found if each is not None]
+            if len(whole) < len(found):
+                raise refusal(_union_of(members), place, "it is a member of itself; leave that out")
+            later.target = _join(members, whole, place)
 
-    def _tuple(self, arguments: tuple[Any, ...], place: _Place) -> Form:
-        if not arguments:
-            arguments = (Any, ...)
+        self._postponed.append(settle)
+        return later
+
+    def _tuple(self, arguments: tuple[Any, ...], place: Place) -> Form:
         if arguments[1:] == (...,):
             items = self.find(arguments[0], place.step("[]"))
             return containers.Array(tuple, (tuple,), items, is_unique=False)
-        if arguments == ((),):
-            arguments = ()
         return containers.Row(
             [self.find(each, place.step(f"[{n}]")) for n, each in enumerate(arguments)]
         )
 
-    def _container(self, origin: Any, arguments: tuple[Any, ...], place: _Place) -> Form:
+    def _container(self, origin: Any, arguments: tuple[Any, ...], place: Place) -> Form:
         if origin in _MAPPINGS:
             key_type, value_type = arguments or (str, Any)
             try:
-                keys = _as_key(self.find(key_type, place.step("{}")))
-            except _NoKey:
-                raise _refusal(
+                keys = as_key(self.find(key_type, place.step("{}")))
+            except NoKey:
+                raise refusal(
                     key_type, place, "keys are str, int, UUID or an enum of str or int"
                 ) from None
             return containers.Object(keys, self.find(value_type, place.step("{}")))
@@ -404,80 +374,57 @@ class _Finder:
         items = self.find(arguments[0], place.step("[]")) if arguments else _ANY
         if is_unique and items is _ANY:
             items = scalars.AnyScalar(write_any)
-        if is_unique and not items.is_hashable:
-            raise _refusal(
-                arguments[0], place, "what stands in a set has to be hashable; take a list"
-            )
+        if is_unique:
+            self._check_hashable(items, arguments[0] if arguments else Any, place)
         return containers.Array(made, written, items, is_unique=is_unique)
+
+    def _check_hashable(self, items: Form, kind: Any, place: Place) -> None:
+        found = items.found() if isinstance(items, Later) else items
+        if found is None:  # a class that holds a set of itself
+            self._postponed.append(lambda: self._check_hashable(items, kind, place))
+        elif not found.is_hashable:
+            raise refusal(kind, place, "what stands in a set has to be hashable; take a list")
 
     # Classes
 
-    def _class(self, cls: Any, place: _Place, alias: Any = None) -> Form:
+    def _class(self, cls: Any, place: Place, alias: Any = None) -> Form:
         for base in cls.__mro__:
             if base in _custom:
                 return _custom[base]
         if cls in texts.TEXTS:
             return texts.TEXTS[cls]
         if cls is tuple:
-            return self._tuple((), place)
+            return self._tuple((Any, ...), place)
         if cls in _CONTAINERS or cls in _MAPPINGS:
             return self._container(cls, (), place)
         if issubclass(cls, enum.Flag):
-            return self._flag(cls, place)
+            return flag_form(cls, place)
         if issubclass(cls, enum.Enum):
-            return self._enum(cls, place)
+            return enum_form(cls, place)
         if issubclass(cls, pathlib.PurePath):
             return texts.FilePath(cls)
         if models.is_model(cls) and not dataclasses.is_dataclass(cls):
-            return self._model(alias or cls, place)
+            return model_form(alias or cls, place)
         if fields.is_record(cls):
             return self._record(cls, alias or cls, place)
-        raise _refusal(alias or cls, place, "write typing.Any" if cls is object else "")
+        raise refusal(alias or cls, place, _INSTEAD.get(cls, ""))
 
-    def _flag(self, cls: type[enum.Flag], place: _Place) -> Form:
-        if not cls.__members__:
-            raise _refusal(cls, place, "give the flag members")
-        bits = choices.Bits(cls)
-        if bits.bits > _MOST_BITS:
-            raise _refusal(cls, place, "give its members the bits 1, 2, 4 … without a gap")
-        return bits
-
-    def _enum(self, cls: type[enum.Enum], place: _Place) -> Form:
-        members = list(cls)
-        if not members:
-            raise _refusal(cls, place, "give the enum members")
-        if any(type(each.value) not in choices.SCALARS for each in members):
-            raise _refusal(cls, place, "give its members values of str, int, float or bool")
-        if any(each.value != each.value for each in members):
-            raise _refusal(cls, place, "NaN has no JSON form")
-        return choices.Choices([(each, each.value) for each in members], cls)
-
-    def _model(self, cls: Any, place: _Place) -> Form:
-        try:
-            return models.Model(cls)
-        except Exception as exc:
-            raise _refusal(cls, place, f"pydantic has no schema of it: {exc!s:.200}") from exc
-
-    def _record(self, cls: Any, key: Any, place: _Place) -> Form:
+    def _record(self, cls: Any, key: Any, place: Place) -> Form:
         pending = (key if not place.variables else _concrete(key, place.variables), place.is_strict)
         if pending in self._pending:
-            return self._pending[pending]
+            return self._pending[pending].found() or self._pending[pending]
         later = self._pending[pending] = Later()
         name = fields.name_of(pending[0])
 
         def find(kind: Any, field: str, module: str, variables: Mapping[Any, Any]) -> Form:
-            inner = _Place((*(place.path or (name,)), field), module, variables, place.is_strict)
+            inner = Place((*(place.path or (name,)), field), module, variables, place.is_strict)
             return self.find(kind, inner)
 
         try:
             shape = fields.shape_of(cls, pending[0], find, is_strict=place.is_strict)
-        except NameError as exc:
-            raise _refusal(
-                exc.name, place.step(name), "define it at module level, outside `if TYPE_CHECKING`"
-            ) from exc
         except fields.Refused as exc:
-            path = place.path or (name,)
-            raise DeclarationError(f"{'.'.join(path)}: {exc}") from None
+            inner = Place((*(place.path or (name,)), *exc.field))
+            raise DeclarationError(f"{inner}: {exc.reason}") from exc.__cause__
         later.target = Record(shape, write_any)
         return later.target
 
@@ -495,8 +442,37 @@ _QUALIFIERS = (
     getattr(typing, "ReadOnly", typing_extensions.ReadOnly),
     dataclasses.InitVar,
 )
-_MOST_BITS = 8
-"""Bits of a flag whose sums a schema lists."""
+
+
+def _union_of(members: tuple[Any, ...]) -> Any:
+    return typing.Union[members]  # noqa: UP007 - made of a tuple
+
+
+def _join(members: tuple[Any, ...], found: list[Form], place: Place) -> Form:
+    """Return the form of a union of forms, without those that another one holds anyway."""
+    forms: list[Form] = []
+    for form in found:
+        if form is _ANY:
+            return _ANY
+        inner = form.members if isinstance(form, Union) else (form,)
+        forms += [each for each in inner if each not in forms]
+    kinds = {type(each) for each in forms}
+    if {scalars.Integer, scalars.Number} <= kinds:
+        plain = (scalars.Integer, scalars.Number)
+        forms = [scalars.Numeric(), *(each for each in forms if type(each) not in plain)]
+    forms = _merge_literals(forms)
+    if any(map(_has_none, forms)):
+        forms = [each for each in forms if not isinstance(each, scalars.Null)]
+    try:
+        return join(forms)
+    except Ambiguous as exc:
+        names = " and ".join(_form_name(forms[n]) for n in exc.args)
+        raise refusal(
+            _union_of(members),
+            place,
+            f'no value tells {names} apart: give each a field `kind: Literal["…"]` of its own, '
+            "or require in each what the other does not have",
+        ) from None
 
 
 def _concrete(key: Any, variables: Mapping[Any, Any]) -> Any:
@@ -511,32 +487,48 @@ def _concrete(key: Any, variables: Mapping[Any, Any]) -> Any:
         return key
 
 
-def _is_literal_of(form: Form, kind: type) -> bool:
-    return (
-        isinstance(form, choices.Choices)
-        and form.cls is None
-        and all(type(w) is kind for w in form.wire)
-    )
+def _has_none(form: Form) -> bool:
+    """Return whether None is a value of a form that is more than that."""
+    try:
+        return not isinstance(form, scalars.Null) and form.read(form.write(None)) is None
+    except Mismatch:
+        return False
 
 
-def _form_name(form: Form) -> Any:
+def _merge_literals(forms: list[Form]) -> list[Form]:
+    """Make one Literal of all, without values that another member holds: as PEP 586 has it."""
+    literals = [each for each in forms if isinstance(each, choices.Choices) and each.cls is None]
+    if not literals:
+        return forms
+    kinds = {type(each) for each in forms}
+    held = {
+        str: scalars.String in kinds,
+        int: bool(kinds & {scalars.Integer, scalars.Numeric}),
+        float: bool(kinds & {scalars.Number, scalars.Numeric}),
+        bool: scalars.Boolean in kinds,
+        type(None): scalars.Null in kinds,
+    }
+    pairs = {
+        (type(value), value): (value, wire)
+        for each in literals
+        for value, wire in each.pairs
+        if not held.get(type(value), False)
+    }
+    others = [each for each in forms if each not in literals]
+    if not pairs:
+        return others
+    if len({choices.choice_key(wire) for _, wire in pairs.values()}) < len(pairs):
+        return forms  # of an enum and its value: told apart by nothing
+    # Where the first of them stood, as problems are told in that order.
+    place = sum(each not in literals for each in forms[: forms.index(literals[0])])
+    return [*others[:place], choices.Choices(pairs.values()), *others[place:]]
+
+
+def _form_name(form: Form) -> str:
     if isinstance(form, Record):
         return form.shape.name
+    if isinstance(form, models.Model):
+        return fields.name_of(form.cls)
     if isinstance(form, choices.Choices) and form.cls is not None:
-        return form.cls
+        return form.cls.__qualname__
     return form.expected if isinstance(form, texts.Text) else type(form).__name__.lower()
-
-
-def _name(kind: Any) -> str:
-    return kind.__qualname__ if isinstance(kind, type) else str(kind)
-
-
-def _refusal(kind: Any, place: _Place, advice: str = "") -> DeclarationError:
-    where = f"{'.'.join(place.path)}: " if place.path else ""
-    name = _name(kind)
-    advice = advice or (
-        f"take an attrs class, a dataclass, or give it a form by alephscript.register_type({name}, …)"
-    )
-    return DeclarationError(
-        f"{where.replace('.[', '[').replace('.{', '{')}{name} has no JSON form; {advice}"
-    )

@@ -27,4 +27,5 @@ def contract_error(exc: Mismatch | RecursionError, cls: Any) -> AlephScriptError
 
 def _path(steps: tuple[str | int, ...]) -> str:
     text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
-    return text.removeprefix(".")
+    # A key that was to be written may be no text.
+    return text.removeprefix(".").encode(errors="backslashreplace").decode()

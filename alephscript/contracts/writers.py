@@ -113,7 +113,7 @@ _PLAIN: dict[type, _Plan] = {
     Integer: _Plan(int),
     Boolean: _Plan(bool),
     Number: _Plan(float, math.isfinite),
-    Null: _Plan(None),
+    Null: _Plan(type(None)),
     AnyJSON: _Plan(Any, is_plain, is_open=True),
 }
 

@@ -82,10 +82,12 @@ class Form:
     Attributes:
         kinds: Kinds of JSON values that it may be.
         is_hashable: Whether what it reads can stand in a set, or be a key.
+        has_name: Whether its schema is a definition, which others refer to.
     """
 
     kinds: frozenset[JSONKind] = EVERY_KIND
     is_hashable: bool = True
+    has_name: bool = False
 
     def schema(self, definitions: Definitions) -> Schema:
         """Return the JSON Schema (2020-12)."""
@@ -127,20 +129,38 @@ class Form:
 class Later(Form):
     """The form of a type that holds itself, while it is being found.
 
+    Args:
+        name: Name of the alias that holds itself, empty for a class: that names itself.
+        module: Module of the alias.
+
     Attributes:
         target: The form, as soon as it is there.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "", module: str = "") -> None:
         self.target: Form | None = None
+        self._name, self._module = name, module
 
     def _found(self) -> Form:
         assert self.target is not None
         return self.target
 
+    def found(self) -> Form | None:
+        """Return the form behind all that came later, None if there is none yet."""
+        form: Form | None = self
+        seen = set()
+        while isinstance(form, Later) and form not in seen:
+            seen.add(form)
+            form = form.target
+        return None if isinstance(form, Later) else form
+
     def schema(self, definitions: Definitions) -> Schema:
         """As `Form.schema`."""
-        return self._found().schema(definitions)
+        target = self._found()
+        if not self._name or target.has_name:
+            return target.schema(definitions)
+        # An alias that holds itself would be written without end.
+        return definitions.refer(self, self._name, self._module, lambda: target.schema(definitions))
 
     def read(self, value: Any) -> Any:
         """As `Form.read`."""

@@ -28,6 +28,8 @@ class Model(Form):
         cls: The class.
     """
 
+    has_name = True
+
     def __init__(self, cls: Any) -> None:
         import pydantic
 

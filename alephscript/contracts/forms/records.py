@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import operator
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -103,6 +104,8 @@ class Record(Form):
         write_other: Writes a value of another class, by that.
     """
 
+    has_name = True
+
     def __init__(self, shape: Shape, write_other: Callable[[Any], Any]) -> None:
         self.shape = shape
         self._write_other = write_other
@@ -187,7 +190,18 @@ class Record(Form):
         try:
             return self.shape.cls(**arguments)
         except Exception as exc:
-            raise Mismatch.of(exc) from exc
+            raise self._blame(Mismatch.of(exc), exc) from exc
+
+    def _blame(self, mismatch: Mismatch, exc: Exception) -> Mismatch:
+        """Name the field of which a class complains, as validators of attrs do."""
+        message = mismatch.problems[0][1]
+        names = [each.name for each in exc.args[1:] if isinstance(each, attrs.Attribute)]
+        if quoted := re.match(r"'(\w+)' ", message):
+            names.append(quoted[1])
+        for field in self.shape.fields:
+            if field.name in names:
+                return Mismatch(*mismatch.at(field.key))
+        return mismatch
 
     def _by_key(self, value: Any) -> dict[str, Any]:
         if type(value) is not list:

@@ -51,7 +51,7 @@ class String(Form):
 
 
 class Integer(Form):
-    """An int; also 3.0, which JSON Schema calls an integer, since JavaScript has one number type."""
+    """An int; also 3.0, an integer for JSON Schema, since JavaScript has one type of numbers."""
 
     kinds = frozenset({"number"})
 
@@ -70,15 +70,21 @@ class Integer(Form):
 
     def write(self, value: Any) -> int:
         """As `Form.write`."""
-        if type(value) is int:
-            return value
         if isinstance(value, int) and not isinstance(value, bool):
+            # Comparing costs less than counting digits: almost all are less than 64 bits.
+            if not -_LARGEST < value < _LARGEST:
+                raise Mismatch.here(f"expected an integer of at most {_DIGITS} digits")
             return int(value)
         raise Mismatch.here(f"expected an integer, got {json_type(value)}")
 
     def fast(self) -> Fast:
         """As `Form.fast`."""
         return Fast(int)
+
+
+_DIGITS = 4300
+_LARGEST = 10**_DIGITS
+"""What Python reads, by default."""
 
 
 class Number(Form):
@@ -177,7 +183,7 @@ class Null(Form):
 
     def fast(self) -> Fast:
         """As `Form.fast`."""
-        return Fast(None)
+        return Fast(type(None))
 
     def choices(self) -> dict[Any, Any]:
         """As `Form.choices`."""
