@@ -14,6 +14,7 @@ import dataclasses
 import functools
 import inspect
 import re
+import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -64,9 +65,11 @@ def is_record(cls: Any) -> bool:
 
 
 def name_of(key: Any) -> str:
-    """Return the name of a class, with those of its arguments: ``Page[Item]``."""
+    """Return the name of a type, with those of its arguments: ``Page[Item]``, ``int | None``."""
     arguments = typing.get_args(key)
     origin = typing.get_origin(key)
+    if origin in (typing.Union, types.UnionType):
+        return " | ".join("None" if each is type(None) else name_of(each) for each in arguments)
     if origin is None or not isinstance(origin, type) or not arguments:
         return getattr(key, "__name__", None) or str(key).replace("typing.", "")
     return f"{origin.__name__}[{', '.join(map(name_of, arguments))}]"
