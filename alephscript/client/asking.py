@@ -351,7 +351,7 @@ def _read_answered(payload: bytes, reply: Any) -> Any:
     if events.is_failure(answer):
         raise error_from_answer(answer)
     del answer["success"]
-    return answer if reply is None else contracts.structure(answer, reply)
+    return answer if reply is None else contracts.structure_reply(answer, reply)
 
 
 def _make_reporter(

@@ -33,6 +33,7 @@ from alephscript.client.discovery import MasterChange, Offer, Survey
 from alephscript.client.inbox import Inbox
 from alephscript.client.lifecycle import Lifecycle, State, full_jitter
 from alephscript.client.listening import Listening
+from alephscript.client.methods import check_instance
 from alephscript.client.offline import OfflineBuffer
 from alephscript.client.proxy import Proxy, methods_of
 from alephscript.client.serving import Service
@@ -40,7 +41,13 @@ from alephscript.client.session import HubSession
 from alephscript.client.streams import EventStream, Streams
 from alephscript.client.telling import Patience, describe_place
 from alephscript.diagnostics import debugging, tracing
-from alephscript.errors import AlephScriptError, ConnectionRefused, NotConnected, StateError
+from alephscript.errors import (
+    AlephScriptError,
+    ConnectionRefused,
+    NotConnected,
+    StateError,
+    error_from_answer,
+)
 from alephscript.links.transport import Transport
 from alephscript.protocol import events
 from alephscript.protocol.events import HubEvent, Position
@@ -216,6 +223,7 @@ class AlephScriptClient(Asker):
         return self._alephscript_life.states()
 
     async def __aenter__(self) -> Self:
+        check_instance(self, AlephScriptClient)
         self._alephscript_life.open()
         service = self._alephscript_service = Service(
             self,
@@ -311,18 +319,18 @@ class AlephScriptClient(Asker):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(timeout):
                     await self._alephscript_service.drain()
-            job = self._alephscript_service.own_job()
-            if job is not None and job.task is not None:
-                # The link has to last until the answer is out.
-                closing = asyncio.create_task(self._alephscript_close_after(job.task, timeout))
+            if self._alephscript_service.own_job() is not None:
+                # The link has to last until the answer is out, and those of others that drain.
+                closing = asyncio.create_task(self._alephscript_close_after(timeout))
                 self._alephscript_draining = closing
                 return
         await self.close()
 
-    async def _alephscript_close_after(
-        self, task: asyncio.Task[None], timeout: float | None
-    ) -> None:
-        await asyncio.wait({task}, timeout=timeout)
+    async def _alephscript_close_after(self, timeout: float | None) -> None:
+        assert self._alephscript_service is not None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await self._alephscript_service.finish()
         await self.close()
 
     async def run_forever(self) -> None:
@@ -364,7 +372,6 @@ class AlephScriptClient(Asker):
         interrupts: list[signal.Signals] = []
 
         async def main() -> None:
-            loop = asyncio.get_running_loop()
             running = asyncio.ensure_future(self.run_forever())
             draining: set[asyncio.Future[None]] = set()
 
@@ -375,13 +382,17 @@ class AlephScriptClient(Asker):
                 running.cancel()
                 interrupts.append(signal.SIGINT)
                 # The next one ends all: a method may block, or refuse to be cancelled.
-                loop.remove_signal_handler(signal.SIGINT)
+                loops.ignore(signal.SIGINT)
                 signal.signal(signal.SIGINT, loops.end_program)
 
-            loop.add_signal_handler(signal.SIGINT, interrupt)
-            loop.add_signal_handler(signal.SIGTERM, drain)
-            with contextlib.suppress(asyncio.CancelledError):
-                await running
+            loops.listen(signal.SIGINT, interrupt)
+            loops.listen(signal.SIGTERM, drain)
+            try:
+                with contextlib.suppress(asyncio.CancelledError):
+                    await running
+            except StateError:
+                if not draining:  # else it was closed before there was a hub
+                    raise
 
         try:
             # Here rather than when the interpreter ends, where a second SIGINT would be in vain.
@@ -428,10 +439,12 @@ class AlephScriptClient(Asker):
             The payload of SET_SERVER_STATE.
 
         Raises:
-            RequestError: There was no answer.
+            RequestError: There was no answer, or a failed one.
         """
         dialect = self._alephscript_life.present_session().dialect
         answer = await dialect.server_state(self._alephscript_timeout or events.DEFAULT_TIMEOUT)
+        if events.is_failure(answer):
+            raise error_from_answer(answer)
         return {key: value for key, value in answer.items() if key != "success"}
 
     # Finding out
@@ -449,6 +462,7 @@ class AlephScriptClient(Asker):
 
         Raises:
             UnknownEvent: The hub is none of this package, and does not say.
+            ContractError: The hub answers in another shape.
         """
         name = None if capability is None else events.capability_name(capability)
         query = {"room": room, "capability": name}
@@ -459,7 +473,7 @@ class AlephScriptClient(Asker):
         reply = await dialect.ask_about_mesh(
             HubEvent.GET_CAPABILITIES, query, timeout or events.DEFAULT_TIMEOUT
         )
-        return contracts.structure(reply["offers"], list[Offer])
+        return contracts.structure(reply.get("offers"), list[Offer])
 
     async def watch_masters(self) -> AsyncIterator[MasterChange]:
         """Iterate over each change of a master, in any room, also across reconnections."""
@@ -481,7 +495,7 @@ class AlephScriptClient(Asker):
 
         Raises:
             UnknownEvent: The hub is none of this package, and does not say which members there are.
-            ContractError: The timeout is no number.
+            ContractError: The timeout is no number, or the hub answers in another shape.
         """
         check_seconds("survey", "timeout", timeout)
         return await surveying.survey(

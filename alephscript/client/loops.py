@@ -1,11 +1,12 @@
-"""The event loop that programs of this package run on, and how such programs end.
+"""The event loop that programs of this package run on, the signals that end them, their last words.
 
-May go in: choosing a loop, signals, the last sentence. May not: what runs on it.
+May go in: choosing a loop, hearing signals, the last sentence. May not: what runs on it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import sys
 import threading
@@ -16,7 +17,7 @@ from typing import Any
 from alephscript.errors import StateError
 from alephscript.protocol.text import printable
 
-__all__ = ["check_free", "end_program", "end_with_sentence", "run"]
+__all__ = ["check_free", "end_program", "end_with_sentence", "ignore", "listen", "run"]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -62,6 +63,21 @@ def end_with_sentence(name: str, error: Exception) -> None:
             before(kind, exc, trace)
 
     sys.excepthook = show
+
+
+def listen(number: signal.Signals, callback: Callable[[], object]) -> None:
+    """Have the running loop call a function for a signal, on Windows, too."""
+    loop = asyncio.get_running_loop()
+    try:
+        loop.add_signal_handler(number, callback)
+    except NotImplementedError:  # a loop of Windows; only Python itself hears signals there
+        signal.signal(number, lambda *_: loop.call_soon_threadsafe(callback))
+
+
+def ignore(number: signal.Signals) -> None:
+    """Undo `listen`, before a handler of another kind is set."""
+    with contextlib.suppress(NotImplementedError):
+        asyncio.get_running_loop().remove_signal_handler(number)
 
 
 def run(main: Coroutine[Any, Any, None], last: Callable[[], None] | None = None) -> None:

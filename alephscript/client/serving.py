@@ -77,7 +77,9 @@ class Service:
         self._worker = Worker(owner, name=name, tracing=tracing, end=self._end)
         self._is_draining = False
         self._drainers: set[object] = set()
-        self._is_drained = asyncio.Event()  # set once: nothing is taken after that
+        # Set once: nothing is taken after that.
+        self._is_drained = asyncio.Event()
+        self._is_empty = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -145,16 +147,23 @@ class Service:
     async def drain(self) -> None:
         """Take nothing more, and wait until what was taken is done.
 
-        A job that drains is not waited for: by itself it would be for ever, and two would wait for
-        each other.
+        A job that drains waits for no other that does: by itself it would be for ever, and two
+        would wait for each other. Whoever is no job of this service waits for all.
         """
         self._is_draining = True
         job = self.own_job()
         if job is not None:
             self._drainers.add(job.key)
             self._note_if_drained()
-        if len(self._jobs) > len(self._drainers):
-            await self._is_drained.wait()
+            if len(self._jobs) > len(self._drainers):
+                await self._is_drained.wait()
+        else:
+            await self.finish()
+
+    async def finish(self) -> None:
+        """Wait until nothing runs or waits, once nothing more is taken."""
+        if self._jobs:
+            await self._is_empty.wait()
 
     async def close(self, *, spare: asyncio.Task[Any] | None = None) -> None:
         """Cancel what runs, unanswered.
@@ -169,6 +178,7 @@ class Service:
         await self._worker.close(spare=spare)
         self._jobs.clear()
         self._is_drained.set()
+        self._is_empty.set()
         self._deadlines.close()
 
     # Turns
@@ -243,6 +253,8 @@ class Service:
     def _note_if_drained(self) -> None:
         if len(self._jobs) == len(self._drainers):
             self._is_drained.set()
+        if not self._jobs:
+            self._is_empty.set()
 
 
 def _make_job(session: HubSession, request: Delivery, lane: Lane, now: float) -> Job:

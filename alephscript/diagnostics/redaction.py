@@ -24,6 +24,9 @@ _DEEPEST = 16
 _INDENT = "\n    "
 """What later lines of a text begin with, so that none can pass for a record of its own."""
 
+_UNSPEAKABLE = "(its text cannot be made)"
+"""In place of the text of an exception that raises while that is asked for."""
+
 _Tell = Callable[[BaseException], str]
 
 
@@ -70,9 +73,10 @@ def _is_fit(exc: BaseException | None, levels: int) -> bool:
     if levels == 0 or isinstance(exc, SyntaxError):  # which quotes the line that it failed on
         return False
     members = exc.exceptions if isinstance(exc, BaseExceptionGroup) else ()
+    texts = (_text(exc), *_notes(exc))
     return (
-        not has_controls(_text(exc))
-        and not any(map(has_controls, _notes(exc)))
+        _UNSPEAKABLE not in texts
+        and not any(map(has_controls, texts))
         and _is_fit(exc.__cause__ or exc.__context__, levels - 1)
         and all(_is_fit(each, levels - 1) for each in members)
     )
@@ -84,11 +88,16 @@ def _text(exc: BaseException) -> str:
     except BaseException as broken:
         if ends_program(broken):
             raise
-        return "(its text cannot be made)"
+        return _UNSPEAKABLE
 
 
 def _notes(exc: BaseException) -> list[str]:
-    notes = getattr(exc, "__notes__", ())
+    try:
+        notes = getattr(exc, "__notes__", ())
+    except BaseException as broken:
+        if ends_program(broken):
+            raise
+        return [_UNSPEAKABLE]
     return [each for each in notes if isinstance(each, str)] if isinstance(notes, list) else []
 
 

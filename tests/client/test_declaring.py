@@ -218,7 +218,7 @@ async def no_event(self: Any, event: int) -> None:
         (lambda: capability("SERVER_STATE")(method), "answered by the hub"),
         (lambda: master("A", group="many"), "shared"),  # type: ignore[arg-type]
         (lambda: capability("X")(staticmethod(nothing)), "no method"),
-        (lambda: capability("X")(unreadable), "cannot be read from JSON"),
+        (lambda: capability("X")(unreadable), "has no JSON form"),
         (lambda: capability("X")(unknown_name), "NotDefinedAnywhere is not known"),
         (lambda: on("connect")(method), "reserved"),
         (lambda: on(method), "name of an event"),  # type: ignore[arg-type]
@@ -421,8 +421,9 @@ def test_options_of_a_capability_are_kept() -> None:
         "COUNT": {
             "summary": "Count.",
             "request": {"type": "integer"},
+            "reply": {"type": "integer"},
             "idempotent": True,
             "streams": True,
         },
-        "PLAIN": {"timeoutMs": 1500},
+        "PLAIN": {"reply": {"type": "null"}, "timeoutMs": 1500},
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 import types
@@ -108,6 +109,19 @@ class TestNames:
         assert await answer_of(Bot) == {"ok": 1}
         assert seen == ["ready"]
 
+    @pytest.mark.parametrize("name", ["close", "request", "ready", "events", "_alephscript_close"])
+    async def test_nor_does_an_attribute_of_an_instance(self, name: str) -> None:
+        """Before there is a link: closing would fail, or wait."""
+
+        class Bot(AlephScriptClient):
+            def __init__(self, *args: Any, **kwargs: Any) -> None:
+                super().__init__(*args, **kwargs)
+                setattr(self, name, 5)
+
+        async with InMemoryMesh() as mesh:
+            with pytest.raises(DeclarationError, match=f"self.{name}"):
+                await Bot(mesh).__aenter__()
+
     async def test_no_private_attribute_of_an_instance_is_the_clients(self) -> None:
         """Whatever a subclass sets, the client has names of its own."""
         names = [
@@ -210,6 +224,12 @@ WRAPPERS: list[Callable[[Any], Any]] = [
     property,
     functools.cached_property,
     functools.partial,
+    functools.cache,
+    functools.lru_cache(maxsize=5),
+    functools.singledispatch,
+    functools.singledispatchmethod,
+    contextlib.contextmanager,
+    contextlib.asynccontextmanager,
     lambda method: plain(asynchronous(method)),
 ]
 
