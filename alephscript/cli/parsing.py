@@ -58,4 +58,5 @@ def _names(parser: argparse.ArgumentParser) -> Iterator[str]:
         if isinstance(action.choices, dict):
             yield from action.choices
             for below in action.choices.values():
-                yield from _names(below)
+                if isinstance(below, argparse.ArgumentParser):
+                    yield from _names(below)
