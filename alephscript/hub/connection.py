@@ -6,8 +6,8 @@ queue, no timer of its own (decision 0002).
 
 May go in: what concerns one client. May not: other clients and time (`engine`), getting into a
 namespace (`joining`), or how bytes come and go (`sockets`, `http`), known here as a `WebSocket`
-that takes framed bytes, and as a poll that waits. Over 500 lines, because what is on the way of each
-packet stands in one place, without further calls.
+that takes framed bytes, and as a poll that waits. Over 500 lines, because what is on the way of
+each packet stands in one place, without further calls.
 """
 
 from __future__ import annotations
