@@ -30,7 +30,8 @@ from alephscript.cli import (
     top,
     watching,
 )
-from alephscript.cli.options import EXIT_CODES, NO_HUB, Add, CliError, CommandParser, Run
+from alephscript.cli.options import EXIT_CODES, NO_HUB, Add, CliError, Run
+from alephscript.cli.parsing import CommandParser
 from alephscript.client import loops
 from alephscript.diagnostics import debugging
 from alephscript.errors import AlephScriptError, ConnectionRefused, ContractError, RequestError

@@ -9,10 +9,11 @@ import argparse
 from collections.abc import Callable, Coroutine
 from typing import Any, Protocol, TypeVar, overload
 
+from alephscript.cli.parsing import CommandParser
 from alephscript.client.client import AlephScriptClient
 from alephscript.errors import ContractError
 
-__all__ = ["EXIT_CODES", "NO_HUB", "Add", "CliError", "CommandParser", "Run", "auth_of", "client"]
+__all__ = ["EXIT_CODES", "NO_HUB", "Add", "CliError", "Run", "auth_of", "client"]
 
 EXIT_CODES = {
     "invalid_payload": 3,
@@ -41,28 +42,6 @@ Run = Callable[[argparse.Namespace], Coroutine[Any, Any, None] | None]
 
 NO_HUB = 9
 """Exit code when there is no hub, or none could be at that address."""
-
-
-class CommandParser(argparse.ArgumentParser):
-    """A command's parser, which may leave what comes after ``--`` to the command.
-
-    Attributes:
-        rest: The option under which those words are put, as they are; None for a ``--`` that only
-            ends the options.
-    """
-
-    rest: str | None = None
-
-    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """See argparse."""
-        if self.rest is None:
-            return super().parse_known_args(args, namespace)
-        # Not left to argparse, which has changed its mind about -- with each of Python's versions.
-        words = list(args)
-        at = words.index("--") if "--" in words else len(words)
-        parsed, unknown = super().parse_known_args(words[:at], namespace)
-        setattr(parsed, self.rest, words[at + 1 :])
-        return parsed, unknown
 
 
 class Add(Protocol):

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from alephscript.cli.examples import example
-from alephscript.cli.options import Add, client
+from alephscript.cli.options import Add, CliError, client
 from alephscript.cli.printing import (
     Style,
     make_cell,
@@ -21,6 +22,7 @@ from alephscript.cli.printing import (
     write_command,
 )
 from alephscript.client.discovery import Offer
+from alephscript.protocol import events
 from alephscript.protocol.names import short_name
 
 __all__ = ["add_to", "example"]
@@ -42,29 +44,42 @@ async def _state(options: argparse.Namespace) -> None:
     if console is None:
         put(mesh_state, pretty=True)
         return
+    if not isinstance(mesh_state.get("rooms"), list):
+        raise CliError("the hub's answer has no rooms; --json prints all that it has")
     table = _table("room", "master", "epoch", "offers", "members")
     known = {
-        f"{each['usuario']}{sesion}": short_name(each["usuario"], sesion)
-        for each in mesh_state.get("miembros", ())
-        for sesion in each["sesiones"]
+        f"{each.get('usuario')}{sesion}": short_name(str(each.get("usuario")), str(sesion))
+        for each in _objects(mesh_state, "miembros")
+        for sesion in _list(each, "sesiones")
     }
-    for room in mesh_state["rooms"]:
-        members = ", ".join(
-            make_line(known.get(member["name"]) or short_name(member["name"]))
-            for member in room["miembros"]
-        )
-        names = room.get("masters") or [room.get("master") or "-"]
-        masters = ", ".join(make_line(known.get(name) or short_name(name)) for name in names)
+
+    def show(name: Any) -> str:
+        return make_line(known.get(str(name)) or short_name(str(name)))
+
+    for room in _objects(mesh_state, "rooms"):
+        members = ", ".join(show(member.get("name", "-")) for member in _objects(room, "miembros"))
+        masters = ", ".join(map(show, _list(room, "masters") or [room.get("master") or "-"]))
         table.add_row(
-            make_cell(room["roomId"]),
+            make_cell(room.get("roomId", "-")),
             make_cell(masters, most=None),
             make_cell(room.get("epoch", "")),
-            make_cell(*room.get("features", ())),
+            make_cell(*_list(room, "features")),
             make_cell(members, most=None),
         )
     if mesh_state.get("omitted"):
-        table.caption = f"{mesh_state['omitted']} more rooms and members, too many for one answer"
+        omitted = make_line(mesh_state["omitted"])
+        table.caption = make_cell(f"{omitted} more rooms and members, too many for one answer")
     console.print(table)
+
+
+def _list(answer: Mapping[str, Any], key: str) -> list[Any]:
+    """Return a list of a hub's answer; hubs of others may write anything there."""
+    value = answer.get(key)
+    return value if isinstance(value, list) else []
+
+
+def _objects(answer: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
+    return [each for each in _list(answer, key) if isinstance(each, dict)]
 
 
 async def _capabilities(options: argparse.Namespace) -> None:
@@ -101,5 +116,6 @@ def _call(offer: Offer) -> str:
     words = ("alephscript", "request")
     if offer.capability.startswith("-") or offer.room.startswith("-"):
         # A name is no option, whatever it looks like.
-        return write_command(*words, f"--room={offer.room}", "--", offer.capability, payload)
+        name = events.capability_event(offer.capability)  # `--` alone would be taken for a mark
+        return write_command(*words, f"--room={offer.room}", "--", name, payload)
     return write_command(*words, offer.capability, payload, "--room", offer.room)

@@ -1,6 +1,6 @@
-"""The event loop that programs of this package run on, and the signals that end them.
+"""The event loop that programs of this package run on, the signals that end them, their last words.
 
-May go in: choosing a loop, hearing signals. May not: what runs on it.
+May go in: choosing a loop, hearing signals, the last sentence. May not: what runs on it.
 """
 
 from __future__ import annotations
@@ -8,13 +8,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
+import sys
 import threading
+import types
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 from alephscript.errors import StateError
+from alephscript.protocol.text import printable
 
-__all__ = ["check_free", "end_program", "ignore", "listen", "run"]
+__all__ = ["check_free", "end_program", "end_with_sentence", "ignore", "listen", "run"]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -40,6 +43,26 @@ def end_program(number: int, _: object) -> None:
     """Handle a signal as if no handler were there: at once, whatever blocks."""
     signal.signal(number, signal.SIG_DFL)
     signal.raise_signal(number)
+
+
+def end_with_sentence(name: str, error: Exception) -> None:
+    """Have an error that nobody catches end the program with its sentence alone.
+
+    Args:
+        name: What the sentence begins with.
+        error: The error; all others are shown as before.
+    """
+    before = sys.excepthook
+
+    def show(
+        kind: type[BaseException], exc: BaseException, trace: types.TracebackType | None
+    ) -> None:
+        if exc is error:
+            sys.stderr.write(printable(f"{name}: {exc}") + "\n")
+        else:
+            before(kind, exc, trace)
+
+    sys.excepthook = show
 
 
 def listen(number: signal.Signals, callback: Callable[[], object]) -> None:
