@@ -29,8 +29,8 @@ def add_to(add: Add) -> None:
     """Add the command."""
     command = add("serve", "serve a capability with a command of the shell", _serve)
     command.usage = (
-        "alephscript serve CAPABILITY --room ROOM [--url URL] [--namespace NAMESPACE]\n"
-        "                         [--token TOKEN] [--debug TOPIC,…] -- COMMAND [ARG …]"
+        "alephscript serve [-h] [--debug TOPIC,…] [--url URL] [--namespace NAMESPACE]\n"
+        "                         [--token TOKEN] CAPABILITY --room ROOM -- COMMAND [ARG …]"
     )
     command.epilog = (
         "COMMAND gets the payload as JSON on stdin and prints the answer as JSON. Another exit "

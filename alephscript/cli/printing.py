@@ -124,15 +124,15 @@ class Waiting:
 
 @contextlib.contextmanager
 def waiting() -> Iterator[Waiting]:
-    """Show on a terminal's stderr how far a request is, and how long it took in the end."""
+    """Show on a terminal's stderr how far a request is, and how long one that succeeds took."""
     began = time.monotonic()
     line = Waiting()
     try:
         yield line
     finally:
         line.clear()
-        if sys.stderr.isatty():
-            print(write_duration(time.monotonic() - began), file=sys.stderr, flush=True)
+    if sys.stderr.isatty():
+        print(write_duration(time.monotonic() - began), file=sys.stderr, flush=True)
 
 
 def write_duration(seconds: float) -> str:
