@@ -47,6 +47,7 @@ class Engine:
         dirty: See `alephscript.hub.connection.Host`.
         is_reading: Whether a websocket's messages are being handed over just now. The caller who
             sets this calls `flush` after the last of them, which spares the loop a turn.
+        instance: Names this hub as long as it runs, for readers of its counts.
         find_obstacle: Tells why no clients should be sent here just now, None if they may come.
     """
 
@@ -72,6 +73,7 @@ class Engine:
         self.namespaces: dict[str, Namespace] = {**self.carriers}
         self.entrance = Entrance(self.namespaces, access, self.refusals)
         self.is_reading = False
+        self.instance = secrets.token_hex(8)
         self._began = time.monotonic()
         self.dirty: list[Connection] = []
         # The heartbeat is one timer for all: three queues in order of time, looked at now and then.
@@ -148,15 +150,18 @@ class Engine:
         """Serve a further namespace."""
         self.namespaces[name] = namespace
 
+    def about(self) -> dict[str, Any]:
+        """Describe the hub itself, as plain data."""
+        return {
+            "version": importlib.metadata.version("alephscript"),
+            "uptime": time.monotonic() - self._began,
+            "clients": len(self.connections),
+        }
+
     def snapshot(self) -> dict[str, Any]:
         """Describe what is going on, as plain data: see docs/reference/hub.md, "GET /mesh"."""
         return {
-            "hub": {
-                "version": importlib.metadata.version("alephscript"),
-                "uptime": time.monotonic() - self._began,
-                "clients": len(self.connections),
-                "refusals": dict(self.refusals),
-            },
+            "hub": self.about() | {"refusals": dict(self.refusals)},
             "namespaces": {
                 namespace: {
                     "clients": carrier.mesh.clients,
@@ -215,6 +220,9 @@ class Engine:
                 self._to_hear.pop(connection, None)
                 self._to_hear[connection] = now
             self._to_ping[connection] = now + self.ping_interval
+        for carrier in self.carriers.values():
+            carrier.measurements.take(now, len(carrier.mesh.requests))
+            carrier.journal.rest(now)
         self._heart = (
             loop.call_later(self._beat_seconds(), self._beat) if self.connections else None
         )

@@ -163,6 +163,7 @@ def counted(base: type) -> type:
             super().connection_lost(exc)
 
         def data_received(self, data: bytes) -> None:
+            self._arrival.is_silent = False
             super().data_received(data)
             if self.cycle is not None and not self.cycle.response_complete:
                 self._head = 0
