@@ -99,7 +99,8 @@ export class Mesh {
         await this.#look();
       } while (this.#isStale);
     } catch (error) {
-      if (!(error instanceof LinkLost)) throw error; // what it knew is asked anew at the next link
+      // A hub with no time for it is asked again soon, and what was lost with a link at the next one.
+      if (!(error instanceof LinkLost || error instanceof Failure)) throw error;
     } finally {
       this.#isRefreshing = false;
     }

@@ -141,7 +141,8 @@ function showMesh() {
     if (key) trial.choose(key);
   }
   showView();
-  const isEmpty = link === "joined" && mesh.members.every(({ name }) => name.startsWith(USUARIO));
+  const isPage = ({ name }) => name === mesh.name || name.startsWith(USUARIO);
+  const isEmpty = link === "joined" && mesh.members.every(isPage);
   $("welcome").hidden = !isEmpty;
   document.body.classList.toggle("is-empty", isEmpty);
 }
