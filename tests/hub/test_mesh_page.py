@@ -490,6 +490,8 @@ async def test_what_was_asked_is_seen_and_what_failed_is_a_click_away(
             await page.see("#view-facts", fact)
         await page.do(["locator", "#view-facts a", {"hasText": "AAIA_STEP_FIA"}], ["click"])
         await page.see("#view-title", "AAIA_STEP_FIA")
+        for fact in ("answered by", "served since", "lately", "PersefonBot", aaia.AAIA_ROOM):
+            await page.see("#view-facts", fact)
         await page.see("[data-part=fields]", "fiaIndex")
         assert await page.violations() == []
         await page.do(["locator", "#view-close"], ["click"])

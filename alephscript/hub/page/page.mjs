@@ -303,6 +303,13 @@ function connection({ id, name }) {
   return live.members.get(id) ?? live.members.get(name);
 }
 
+/** Since when the first of some members is there, in seconds; undefined if that is not known. */
+function firstOf(names) {
+  const known = mesh.members.filter(({ name }) => names.includes(name)).map(connection);
+  const times = known.filter((each) => each !== undefined).map(({ since }) => since);
+  return times.length ? Math.min(...times) : undefined;
+}
+
 function capabilityItem(offer) {
   const { room, capability } = offer;
   const now = element("small");
@@ -361,6 +368,10 @@ function showView() {
       facts: offer
         ? capabilityFacts({
             offer,
+            others: mesh.offers
+              .filter((each) => each.capability === capability && each.room !== of)
+              .map((each) => each.room),
+            since: firstOf(offer.masters),
             figures: byCapability.get(keyOf(offer)),
             ended: counts.find((each) => each.capability === capability)?.ended,
             to,

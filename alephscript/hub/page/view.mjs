@@ -3,6 +3,8 @@
 import { element, named, put, who, write } from "./dom.mjs";
 import { duration, perSecond, span } from "./figures.mjs";
 
+const MOST_LINKS = 3; // of one fact
+
 export class View {
   #section;
   #part;
@@ -37,13 +39,20 @@ export class View {
   }
 }
 
-/** Links, one for each of several, as `[name, text, nodes()]`. */
+/** Links to the first of several, and how many more there are, as `[name, text, nodes()]`. */
 function links(name, several, href, shown) {
-  const nodes = () =>
-    several.flatMap((each, index) => [
-      ...(index ? [", "] : []),
-      element("a", { href: href(each) }, shown(each)),
-    ]);
+  const more = several.slice(MOST_LINKS);
+  const nodes = () => [
+    ...several
+      .slice(0, MOST_LINKS)
+      .flatMap((each, index) => [
+        ...(index ? [", "] : []),
+        element("a", { href: href(each) }, shown(each)),
+      ]),
+    ...(more.length
+      ? [" ", element("span", { title: more.join(", ") }, `and ${more.length} more`)]
+      : []),
+  ];
   return [name, several.join("\n"), nodes];
 }
 
@@ -72,14 +81,19 @@ export function memberFacts({ name, member, about, health, live, offers, to }) {
   ];
 }
 
-/** What there is to say of a capability; `offer` as GET_CAPABILITIES has it. */
-export function capabilityFacts({ offer, figures, ended, to }) {
+/**
+ * What there is to say of a capability; `offer` as GET_CAPABILITIES has it, `others` the further
+ * rooms that have one of that name, `since` when the first of its masters came, if that is known.
+ */
+export function capabilityFacts({ offer, others, since, figures, ended, to }) {
   const failed = ended ? Object.entries(ended).filter(([code]) => code !== "ok") : [];
   const all = ended ? Object.values(ended).reduce((sum, each) => sum + each, 0) : 0;
   return [
     links("room", [offer.room], (room) => to({ room }), named),
     links("answered by", offer.masters, (member) => to({ member }), who),
+    links("also in", others, (of) => to({ capability: offer.capability, of }), named),
     ["group", offer.group],
+    ["served since", since ? new Date(since * 1000).toLocaleString() : ""],
     ["epoch", String(offer.epoch)],
     ["lately", figures ? `${perSecond(figures.rate)}/s, p95 ${duration(figures.p95)}` : ""],
     ["in all rooms so far", ended ? String(all) : ""],
