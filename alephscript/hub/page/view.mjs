@@ -3,7 +3,8 @@
 import { element, named, put, who, write } from "./dom.mjs";
 import { duration, perSecond, span } from "./figures.mjs";
 
-const MOST_LINKS = 3; // of one fact
+const MOST_LINKS = 30; // of one fact
+const MOST_OTHERS = 3; // rooms that are only to show that there are some
 
 export class View {
   #section;
@@ -40,11 +41,11 @@ export class View {
 }
 
 /** Links to the first of several, and how many more there are, as `[name, text, nodes()]`. */
-function links(name, several, href, shown) {
-  const more = several.slice(MOST_LINKS);
+function links(name, several, href, shown, most = MOST_LINKS) {
+  const more = several.slice(most);
   const nodes = () => [
     ...several
-      .slice(0, MOST_LINKS)
+      .slice(0, most)
       .flatMap((each, index) => [
         ...(index ? [", "] : []),
         element("a", { href: href(each) }, shown(each)),
@@ -91,7 +92,7 @@ export function capabilityFacts({ offer, others, since, figures, ended, to }) {
   return [
     links("room", [offer.room], (room) => to({ room }), named),
     links("answered by", offer.masters, (member) => to({ member }), who),
-    links("also in", others, (of) => to({ capability: offer.capability, of }), named),
+    links("also in", others, (of) => to({ capability: offer.capability, of }), named, MOST_OTHERS),
     ["group", offer.group],
     ["served since", since ? new Date(since * 1000).toLocaleString() : ""],
     ["epoch", String(offer.epoch)],
