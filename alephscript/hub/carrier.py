@@ -18,6 +18,8 @@ import msgspec
 
 from alephscript.errors import RequestError
 from alephscript.hub.debugging import watch_mesh
+from alephscript.hub.journal import Journal
+from alephscript.hub.measuring import Measurements
 from alephscript.hub.metering import Meter
 from alephscript.hub.namespace import Recipient
 from alephscript.hub.tracing import trace_hub
@@ -74,12 +76,16 @@ class Carrier:
     Attributes:
         mesh: The same mesh, watched if ``ALEPHSCRIPT_DEBUG`` says so.
         meter: Counts the namespace's requests.
+        measurements: What was counted lately, step by step.
+        journal: The last requests, while somebody looks.
         cluster: The way to other hubs; None if there are none.
     """
 
     def __init__(self, mesh: Mesh) -> None:
         self.mesh = watch_mesh(mesh)
         self.meter = Meter()
+        self.measurements = Measurements(self.meter)
+        self.journal = Journal(mesh.requests, self._age)
         self.cluster: ClusterPort | None = None
         self._recipients: dict[str, Recipient] = {}  # by socket id
         self._opened_at: dict[int, float] = {}  # by request
@@ -241,6 +247,11 @@ class Carrier:
     def _open(self, request: int, seconds: float) -> None:
         self._deadlines.set(request, seconds)
         self._opened_at[request] = time.perf_counter()
+
+    def _age(self, request: int) -> float:
+        """Return how many seconds a request has been open."""
+        now = time.perf_counter()
+        return now - self._opened_at.get(request, now)
 
     def _expire(self, request: int) -> None:
         self.carry(self.mesh.expired(request))

@@ -50,6 +50,7 @@ class Engine:
         dirty: See `alephscript.hub.connection.Host`.
         is_reading: Whether a websocket's messages are being handed over just now. The caller who
             sets this calls `flush` after the last of them, which spares the loop a turn.
+        instance: Names this hub as long as it runs, for readers of its counts.
         turns: Whose input is not all handled.
         backlogs: See `alephscript.hub.connection.Host`.
         halves: Messages of all clients that are not whole yet.
@@ -79,6 +80,7 @@ class Engine:
         self.refusal_log = RefusalLog()
         self.entrance = Entrance(self.namespaces, access, self.refusals, self.refusal_log)
         self.is_reading = False
+        self.instance = secrets.token_hex(8)
         self.turns = Turns()
         self.backlogs = Backlogs(4 * limits.backlog_bytes)
         self.halves = Halves(8 * limits.message_bytes, limits.join_seconds)
@@ -158,15 +160,18 @@ class Engine:
         """Serve a further namespace."""
         self.namespaces[name] = namespace
 
+    def about(self) -> dict[str, Any]:
+        """Describe the hub itself, as plain data."""
+        return {
+            "version": importlib.metadata.version("alephscript"),
+            "uptime": time.monotonic() - self._began,
+            "clients": len(self.connections),
+        }
+
     def snapshot(self) -> dict[str, Any]:
         """Describe what is going on, as plain data: see docs/reference/hub.md, "GET /mesh"."""
         return {
-            "hub": {
-                "version": importlib.metadata.version("alephscript"),
-                "uptime": time.monotonic() - self._began,
-                "clients": len(self.connections),
-                "refusals": dict(self.refusals),
-            },
+            "hub": self.about() | {"refusals": dict(self.refusals)},
             "namespaces": {
                 namespace: {
                     "clients": carrier.mesh.clients,
@@ -225,6 +230,9 @@ class Engine:
                 self._to_hear.pop(connection, None)
                 self._to_hear[connection] = now
             self._to_ping[connection] = now + self.ping_interval
+        for carrier in self.carriers.values():
+            carrier.measurements.take(now, len(carrier.mesh.requests))
+            carrier.journal.rest(now)
         self._heart = (
             loop.call_later(self._beat_seconds(), self._beat) if self.connections else None
         )

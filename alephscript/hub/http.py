@@ -17,7 +17,7 @@ from urllib.parse import parse_qs
 import msgspec
 
 from alephscript.errors import PayloadTooLarge
-from alephscript.hub import metrics
+from alephscript.hub import live, metrics
 from alephscript.hub.admission import Admit, identify
 from alephscript.hub.backlogs import FREE
 from alephscript.hub.connection import Connection
@@ -26,8 +26,8 @@ from alephscript.hub.pages import Headers, MeshPage
 from alephscript.hub.senders import Senders
 from alephscript.hub.sockets.lobby import Arrival
 from alephscript.hub.turns import AT_ONCE, TURN_SECONDS
-from alephscript.mesh.access import Handshake, Identity
-from alephscript.protocol import packets
+from alephscript.mesh.access import Access, Handshake, Identity
+from alephscript.protocol import events, packets
 from alephscript.protocol.packets import ProtocolError
 
 __all__ = ["HubApp"]
@@ -132,34 +132,60 @@ class HubApp:
             return 200 if why_not is None else 503, _JSON, msgspec.json.encode(body)
         if refusal is not None:
             return 403, _JSON, msgspec.json.encode({"error": refusal})
-        if path in ("/mesh", "/metrics"):
+        if path in ("/mesh", "/mesh/members", "/metrics"):
             if not await self._may_see(scope, headers):
                 return _UNAUTHORIZED
-            if path == "/mesh":
-                return 200, _JSON, msgspec.json.encode(self._engine.snapshot())
-            return 200, *metrics.page(self._engine)
+            if path == "/metrics":
+                return 200, *metrics.page(self._engine)
+            is_whole = path == "/mesh"
+            told = self._engine.snapshot() if is_whole else live.tell_members(self._engine)
+            return 200, _JSON, msgspec.json.encode(told)
+        if path == "/mesh/live":
+            return await self._live(scope, headers)
         if self._admin_ui is not None and path.startswith("/admin-ui"):
             return _file(self._admin_ui, path.removeprefix("/admin-ui"))
         return _NO_PAGE
+
+    async def _live(self, scope: Scope, headers: Mapping[str, str]) -> Reply:
+        """Answer with what is new, as far as the sender of a request may see it."""
+        access = self._engine.access
+        identity = None
+        if access is not None:
+            identity = await self._find_identity(access, events.RUNTIME, scope, headers)
+            is_known, has_figures = identity is not None, identity is not None and identity.is_admin
+        else:
+            is_known = has_figures = self._is_private
+        if not is_known:
+            return _UNAUTHORIZED
+        query = parse_qs(scope["query_string"].decode("latin-1"))
+        sight = live.make_sight(access, identity)
+        told = live.tell_live(self._engine, query, sight, has_figures=has_figures)
+        return 200, _JSON, msgspec.json.encode(told)
 
     async def _may_see(self, scope: Scope, headers: Mapping[str, str]) -> bool:
         """Say whether the sender of a request may see the whole hub."""
         access = self._engine.access
         if access is None:
             return self._is_private
+        return await self._find_identity(access, "/admin", scope, headers) is not None
+
+    async def _find_identity(
+        self, access: Access, namespace: str, scope: Scope, headers: Mapping[str, str]
+    ) -> Identity | None:
+        """Find whose token a request has, as if it came into a namespace; None if nobody's."""
         scheme, _, token = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer":
-            return False
-        handshake = Handshake("/admin", _address(scope), headers)
+            return None
+        handshake = Handshake(namespace, _address(scope), headers)
         try:
             async with asyncio.timeout(self._engine.limits.join_seconds):
                 verdict = await identify(access, {"token": token.strip()}, handshake)
         except TimeoutError:
-            return False
+            return None
         if isinstance(verdict, Identity):
-            return True
+            return verdict
         self._engine.refusal_log.note(handshake.address, "a page", verdict.reason)
-        return False
+        return None
 
     async def _polling(
         self, scope: Scope, receive: Receive, headers: Mapping[str, str], arrival: Arrival

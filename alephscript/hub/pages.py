@@ -1,7 +1,7 @@
 """The mesh page: which file of the package answers which path, and under which headers.
 
 May go in: files of `page/` and headers. May not: what the page shows, which the page asks for over
-a websocket as a member does (decision 0028).
+a websocket as a member does, and under `/mesh` (decision 0028).
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -40,7 +40,7 @@ from alephscript.mesh.waiting import Group, Waiting
 from alephscript.protocol import events
 from alephscript.protocol.events import Answer
 
-__all__ = ["OK", "Requests", "stand_in"]
+__all__ = ["OK", "Requests", "Witness", "stand_in"]
 
 OK = "ok"
 """The code of a request that was answered with a success."""
@@ -56,6 +56,25 @@ _SLICE = 256
 """Requests that one input puts to a new master, or takes from an old one, before others' turn."""
 
 
+class Witness(Protocol):
+    """Somebody who is told how each request ends; see `Requests.witness`."""
+
+    def ended(self, request: OpenRequest, code: str) -> None:
+        """Take note of an open request that ends just now."""
+        ...
+
+    def refused(self, asker: Peer, event: str, room: Any, code: str) -> None:
+        """Take note of a request that was never open.
+
+        Args:
+            asker: The peer that asks.
+            event: ``GET_`` and the capability.
+            room: The room that it named, any JSON; None if it named none.
+            code: The error's code.
+        """
+        ...
+
+
 class Requests:
     """The open requests of a mesh.
 
@@ -69,6 +88,7 @@ class Requests:
         closing: Whether no request is taken any more.
         remaining: Tells how many seconds a request has left; the shell's, as a mesh has no clock
             (decision 0019).
+        witness: The one who is told how requests end; None mostly.
         late_answers: Answers dropped because their request had ended, or was never their sender's.
     """
 
@@ -76,6 +96,7 @@ class Requests:
         self.closing = False
         self.remaining: Callable[[int], float] = lambda _: default_timeout
         self.late_answers = 0
+        self.witness: Witness | None = None
         self._most = most
         self._rooms = rooms
         self._budget = budget
@@ -129,7 +150,7 @@ class Requests:
                     raise with_hint(error, self._rooms, peer, capability, named_room) from None
             request = self._begin(peer, question, capability, named_room, ack, meta, seconds)
         except RequestError as error:
-            return _refuse(peer, question.event, ack, error)
+            return self._refuse(peer, question.event, named_room, ack, error)
         if room is None:
             self._waiting.add(request)
             return [Arm(request.number, seconds)]
@@ -159,7 +180,7 @@ class Requests:
         """
         if member is None or not member.reads_meta:
             error = NoMaster("there is no such member, or it answers nothing about itself")
-            return _refuse(peer, question.event, ack, error)
+            return self._refuse(peer, question.event, None, ack, error)
         return self.ask_master(peer, question, stand_in(member), ack, meta)
 
     def ask_master(
@@ -184,7 +205,8 @@ class Requests:
         try:
             request = self._begin(peer, question, capability, None, ack, meta, seconds)
         except RequestError as error:
-            return _refuse(peer, question.event, ack, error, master.peer.sid)
+            room = master.declared.room
+            return self._refuse(peer, question.event, room, ack, error, master.peer.sid)
         return [self._put(request, master, seconds, seconds)]
 
     def _begin(
@@ -434,6 +456,8 @@ class Requests:
             code: How it ended: ``ok``, or an error's code.
         """
         number, master = request.number, request.master
+        if self.witness is not None:
+            self.witness.ended(request, code)
         del self._open[number]
         account = request.asker.account
         account.kept -= request.size
@@ -452,6 +476,21 @@ class Requests:
             if request.capability in master.offers:
                 capability = request.capability
         return [Ended(number, capability, code)]
+
+    def _refuse(
+        self,
+        peer: Peer,
+        event: str,
+        named_room: Any,
+        ack: int | None,
+        error: RequestError,
+        master_sid: str = "",
+    ) -> list[Effect]:
+        """Tell an asker that nobody was asked; see `Dialect.refuse`."""
+        if self.witness is not None:
+            self.witness.refused(peer, event, named_room, error.code)
+        dialect = peer.dialect.as_core if ack is None else peer.dialect
+        return [Ended(0, None, error.code), dialect.refuse(peer, event, ack, error, master_sid)]
 
     def _tell_cancelled(self, request: OpenRequest, reason: str) -> list[Effect]:
         master = request.master
@@ -494,14 +533,6 @@ def _find_parent(peer: Peer, claims: Sequence[str]) -> OpenRequest | None:
         if number is not None and number in serving:
             return serving[number]
     return None
-
-
-def _refuse(
-    peer: Peer, event: str, ack: int | None, error: RequestError, master_sid: str = ""
-) -> list[Effect]:
-    """Tell an asker that nobody was asked; see `Dialect.refuse`."""
-    dialect = peer.dialect.as_core if ack is None else peer.dialect
-    return [Ended(0, None, error.code), dialect.refuse(peer, event, ack, error, master_sid)]
 
 
 def _release(request: OpenRequest, peer: Peer) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import json
 import resource
@@ -72,6 +73,20 @@ async def test_a_socket_that_becomes_no_session_does_not_stay(beginning: bytes) 
         writer.close()
         while len(hub._lobby) or hub._state.connections:  # noqa: ASYNC110 - of uvicorn, without event
             await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(("beginning", "reason"), [(b"", "silent"), (b"GET", "join_seconds")])
+async def test_a_socket_that_never_said_a_word_is_counted_apart(
+    beginning: bytes, reason: str
+) -> None:
+    """Browsers keep spare ones with each page that they load: these are no alarm."""
+    async with Hub(port=0, limits=Limits(join_seconds=0.2)) as hub, asyncio.timeout(10):
+        reader, writer = await opened(hub)
+        writer.write(beginning)
+        with contextlib.suppress(ConnectionResetError):
+            await reader.read()
+        writer.close()
+        assert hub._engine.refusals == {reason: 1}
 
 
 async def until_refused(

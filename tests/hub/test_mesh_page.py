@@ -11,10 +11,20 @@ import aiohttp
 import attrs
 import pytest
 
-from alephscript import AlephScriptClient, Request, RequestFor, aaia, capability, observe
+from alephscript import (
+    AlephScriptClient,
+    Request,
+    RequestError,
+    RequestFor,
+    aaia,
+    capability,
+    observe,
+)
 from alephscript.hub import Access, Handshake, Hub, Identity, Refusal, SharedToken
+from alephscript.hub.measuring import STEP_SECONDS
 from examples.persefon_bot import PersefonBot
 from tests.support.browser import Page, browsing
+from tests.support.crowd import MEMBERS, ROOMS, crowd
 from tests.support.peers import raw_peer
 
 pytestmark = pytest.mark.anyio
@@ -47,8 +57,18 @@ async def opened(page: Page, hub: Hub) -> None:
     """Open the page and wait until it knows the mesh and has counted once."""
     await page.do(["goto", hub.url])
     await page.see("#link", "connected")
-    await page.see("#hub", "clients")
+    await page.see("#hub", "client")
     await page.see("#masters", "PersefonBot")
+
+
+async def unfold(page: Page, master: str = "PersefonBot") -> None:
+    """Show the capabilities of a master."""
+    await page.do(["locator", "#masters tr", {"hasText": master}], ["locator", ".fold"], ["click"])
+
+
+async def choose(page: Page, capability: str) -> None:
+    """Choose a capability in the form."""
+    await page.do(["locator", "#capability"], ["selectOption", {"label": capability}])
 
 
 async def session(client: AlephScriptClient) -> str:
@@ -127,16 +147,17 @@ async def test_what_others_ask_and_say_is_seen(page: Page, plain: Hub) -> None:
     """Masters with their health, requests in the charts, events in the stream."""
     async with PersefonBot(plain.url), Member(plain.url) as client:
         await opened(page, plain)
-        await page.see("#masters .health[data-state=good]", "answers in")
+        await page.see("#masters .health[data-state=good]", "ms")
         await page.see("#members", "Member")
+        await unfold(page)
         await client.request(aaia.StepFIA(session_id=await session(client), fia_index=0))
         await page.see("#events li", "FIA_STEP")
         await page.see(".capability", "AAIA_STEP_FIA 0.")
         for chart in ("#rate", "#p95"):
-            said = f"document.querySelector('{chart} svg').getAttribute('aria-label')"
+            said = f"document.querySelector('{chart} .plot').getAttribute('aria-valuetext')"
             await page.until(rf"parseFloat(/at most ([\d.]+)/.exec({said})?.[1]) > 0")
         drawn = "document.querySelector('#rate .series-0').getAttribute('d')"
-        await page.until(f"/L/.test({drawn})")
+        await page.until(f"/M/.test({drawn})")
         assert await page.problems() == []
 
 
@@ -169,11 +190,12 @@ async def test_one_room_can_be_looked_at(page: Page, plain: Hub) -> None:
     """By an address that can be kept; other rooms are not listened to then."""
     async with PersefonBot(plain.url), Member(plain.url) as client:
         await opened(page, plain)
-        await page.do(["getByRole", "link", {"name": "ENGINE_THREADS_ROOM"}], ["click"])
+        await page.do(["locator", "#rooms a", {"hasText": "ENGINE_THREADS_ROOM"}], ["click"])
         await page.until("document.querySelectorAll('#capability option').length === 1")
         await page.until("location.hash === '#room=ENGINE_THREADS_ROOM'")
         await page.do(["reload"])
         await page.see("[aria-current]", "ENGINE_THREADS_ROOM")
+        await unfold(page)
         await page.see("#masters", "LIST_OF_THREADS")
         state = await client.server_state()
         inside = {
@@ -192,21 +214,21 @@ async def test_the_stream_of_events_is_filtered_searched_and_held(page: Page, pl
             await client.broadcast("COLOUR", {"word": word}, room=aaia.AAIA_ROOM)
         await client.broadcast("SHAPE", {"word": "round"}, room=aaia.AAIA_ROOM)
         await page.see("#events li", "SHAPE")
-        await page.do(["getByLabel", "Search"], ["fill", "gree colour"])
+        await page.do(["locator", "#search"], ["fill", "gree colour"])
         await page.until("document.querySelectorAll('#events li').length === 1")
         assert "green" in await page.text("#events li")
-        await page.do(["getByLabel", "Search"], ["fill", ""])
+        await page.do(["locator", "#search"], ["fill", ""])
         await page.do(["locator", "#filter"], ["selectOption", "SHAPE"])
         await page.until("document.querySelectorAll('#events li').length === 1")
         await page.do(["locator", "#filter"], ["selectOption", ""])
-        await page.do(["getByRole", "button", {"name": "Pause", "exact": True}], ["click"])
+        await page.do(["locator", "#events [data-part=pause]"], ["click"])
         await client.broadcast("LATER", {}, room=aaia.AAIA_ROOM)
-        await page.see("[data-part=count]", "1 more since it was paused")
+        await page.see("#events [data-part=more]", "1 new")
         assert "LATER" not in await page.text("#events ol")
-        await page.do(["getByRole", "button", {"name": "Pause", "exact": True}], ["click"])
+        await page.do(["locator", "#events [data-part=pause]"], ["click"])
         await page.see("#events li", "LATER")
-        await page.do(["getByRole", "button", {"name": "Clear"}], ["click"])
-        await page.see("[data-part=count]", "0 of the 0 events")
+        await page.do(["locator", "#events [data-part=clear]"], ["click"])
+        await page.see("#events [data-part=count]", "0 of 0 events")
 
 
 async def test_the_keyboard_alone_reaches_and_uses_the_form(page: Page, plain: Hub) -> None:
@@ -255,7 +277,7 @@ async def test_everybody_can_read_and_use_it(
         Member(plain.url) as client,
     ):
         await opened(page, plain)
-        await page.do(["getByRole", "button", {"name": "AAIA_STEP_FIA"}], ["click"])
+        await choose(page, "AAIA_STEP_FIA")
         await page.do(["getByLabel", "fiaIndex"], ["fill", "first"])
         await page.do(["getByRole", "button", {"name": "Call"}], ["click"])
         await page.see(".problem", "is not a whole number")
@@ -275,7 +297,7 @@ async def test_the_form_says_what_does_not_fit_and_what_failed(page: Page, plain
     """At the field, before anything is sent; or with the answer's code."""
     async with PersefonBot(plain.url):
         await opened(page, plain)
-        await page.do(["getByRole", "button", {"name": "AAIA_STEP_FIA"}], ["click"])
+        await choose(page, "AAIA_STEP_FIA")
         await page.do(["getByLabel", "sessionId"], ["fill", "nobody"])
         await page.do(["getByLabel", "fiaIndex"], ["fill", "first"])
         await page.do(["getByRole", "button", {"name": "Call"}], ["click"])
@@ -326,7 +348,7 @@ async def test_an_answer_in_parts_is_shown_as_it_comes_until_it_is_cancelled(
     """Many more parts than are granted at first; its master hears of the end."""
     async with PersefonBot(plain.url), Clock(plain.url) as clock:
         await opened(page, plain)
-        await page.do(["getByRole", "button", {"name": "TICK"}], ["click"])
+        await choose(page, "TICK")
         await page.do(["getByLabel", "start"], ["fill", "7"])
         await page.do(["getByRole", "button", {"name": "Call"}], ["click"])
         await page.see(".outcome", "1000 parts so far")
@@ -334,7 +356,7 @@ async def test_an_answer_in_parts_is_shown_as_it_comes_until_it_is_cancelled(
         await page.do(["getByRole", "button", {"name": "Cancel"}], ["click"])
         await page.see(".outcome", "cancelled")
         await clock.stopped.wait()
-        await page.do(["getByRole", "button", {"name": "WIND"}], ["click"])
+        await choose(page, "WIND")
         await page.do(["getByRole", "button", {"name": "Call"}], ["click"])
         await page.see(".outcome", "50 % half way")
 
@@ -348,7 +370,7 @@ async def test_a_hub_that_is_started_again_is_found_again(page: Page, plain: Hub
         await page.see("#link", "no link")
         async with Hub(port=port) as again, Member(again.url) as client:
             await page.see("#link", "connected")
-            await page.see("#masters .health[data-state=good]", "answers in")
+            await page.see("#masters .health[data-state=good]", "ms")
             await client.request(aaia.StepFIA(session_id=await session(client), fia_index=0))
             await page.see("#events li", "FIA_STEP")
             assert await page.problems() == []
@@ -369,6 +391,7 @@ async def test_a_hub_that_asks_who_comes_is_told_a_token(page: Page) -> None:
         await page.see("#link", "connected")
         await page.see("#masters", "PersefonBot")
         await page.see("#hub", "clients")
+        await page.see("#requests [data-part=count]", "requests")
         await page.do(["reload"])
         await page.see("#link", "connected")
 
@@ -392,13 +415,13 @@ async def test_a_viewer_is_shown_and_offered_what_it_may_use(page: Page) -> None
         await page.do(["goto", hub.url])
         await page.do(["getByLabel", "This hub wants a token"], ["fill", "guest"])
         await page.do(["keyboard"], ["press", "Enter"])
-        await page.see("#masters .health[data-state=good]", "answers in")
+        await page.see("#masters .health[data-state=good]", "ms")
         await page.see("#uncounted", "does not tell")
         assert await page.do(["locator", "#capability option"], ["count"]) == 1
-        await page.do(["getByRole", "button", {"name": "LIST_OF_THREADS"}], ["click"])
         await page.do(["getByRole", "button", {"name": "Call"}], ["click"])
         await page.see(".outcome[data-state=ok]", "answered in")
         assert '"threads": []' in await page.text("[data-part=answer]")
+        await page.see("#requests li", "LIST_OF_THREADS")
         assert "AAIA" not in await page.text("body")
 
 
@@ -415,13 +438,24 @@ async def test_names_and_payloads_stay_text(page: Page, plain: Hub) -> None:
         declared = {"room": HOSTILE, "features": ["X"], "descriptions": described}
         assert (await peer.ask("MAKE_MASTER", declared))["success"]
         await opened(page, plain)
-        for where in ("#rooms a", "#masters h3", "#masters .where", "#members"):
+        await page.do(
+            ["locator", "#masters tr", {"hasText": HOSTILE}], ["locator", ".fold"], ["click"]
+        )
+        for where in ("#rooms a", "#masters .who a", "#masters .names", "#members .who"):
             await page.see(where, HOSTILE)
+        assert not (await peer.ask(f"GET_{HOSTILE[:20]}", {}))["success"]
+        await page.see("#requests li", HOSTILE[:20])
+        await page.do(["locator", "#requests summary"], ["first"], ["click"])
+        await page.see("#requests .facts", HOSTILE)
+        await page.do(["locator", "#requests .facts a"], ["first"], ["click"])
+        await page.see("#view-title", HOSTILE)
+        await page.see("#view-facts", HOSTILE)
         said = {"event": HOSTILE, "room": HOSTILE, "data": {HOSTILE: HOSTILE}}
         await peer.ask("ROOM_MESSAGE", said)
         await page.see("#events li", HOSTILE)
         await page.do(["locator", "#events summary"], ["first"], ["click"])
         await page.see("#events pre", "<img src=x")
+        await page.do(["locator", "#events [open] summary"], ["click"])
         await peer.ask("ROOM_MESSAGE", {**said, "event": "OBEYED", "data": "\u202e\x1b\u009b"})
         await page.see("#events li", r"\u202e\u001b\u009b")
         await page.do(["locator", "#rooms a", {"hasText": HOSTILE}], ["click"])
@@ -430,6 +464,151 @@ async def test_names_and_payloads_stay_text(page: Page, plain: Hub) -> None:
             await page.do(found, ["first"], ["waitFor", ATTACHED])
         assert await page.do(["locator", "img"], ["count"]) == 1  # the page's own
         assert await page.do(["title"]) == "alephscript mesh"
+        assert await page.problems() == []
+
+
+async def test_what_was_asked_is_seen_and_what_failed_is_a_click_away(
+    page: Page, plain: Hub
+) -> None:
+    """With code, asker, and time; opened, it leads to who asked and who answered."""
+    async with PersefonBot(plain.url), Member(plain.url) as client:
+        await opened(page, plain)
+        await client.request(aaia.StepFIA(session_id=await session(client), fia_index=0))
+        with pytest.raises(RequestError):
+            await client.request(aaia.ListFIAs(session_id="gone"))
+        await page.see("#requests li", "AAIA_STEP_FIA Member")
+        await page.see("#requests li", "session_not_found")
+        await page.see(".failures", "failed")
+        await page.do(["locator", ".failures"], ["click"])
+        await page.until("document.querySelectorAll('#requests li').length === 1")
+        await page.until("document.activeElement.id === 'outcome'")
+        await page.do(["locator", "#requests summary"], ["click"])
+        await page.see("#requests .facts", "PersefonBot")
+        await page.do(["locator", "#requests .facts a", {"hasText": "PersefonBot"}], ["click"])
+        await page.see("#view-title", "PersefonBot")
+        for fact in ("here since", "version", "answers in", aaia.AAIA_ROOM, "AAIA_STEP_FIA"):
+            await page.see("#view-facts", fact)
+        await page.do(["locator", "#view-facts a", {"hasText": "AAIA_STEP_FIA"}], ["click"])
+        await page.see("#view-title", "AAIA_STEP_FIA")
+        for fact in ("answered by", "served since", "lately", "PersefonBot", aaia.AAIA_ROOM):
+            await page.see("#view-facts", fact)
+        await page.see("[data-part=fields]", "fiaIndex")
+        assert await page.violations() == []
+        await page.do(["locator", "#view-close"], ["click"])
+        await page.see("#rate", "Requests")
+        assert await page.problems() == []
+
+
+async def test_an_opened_row_stays_where_it_is(page: Page, plain: Hub) -> None:
+    """What is said meanwhile is counted, and shown when the row is closed."""
+    where = "document.querySelector('#events [open]').getBoundingClientRect().top"
+    async with PersefonBot(plain.url), Member(plain.url) as client:
+        await opened(page, plain)
+        for number in range(5):
+            await client.broadcast("BEFORE", {"number": number}, room=aaia.AAIA_ROOM)
+        await page.see("#events li", "number: 4")
+        await page.do(["locator", "#events summary"], ["nth", 3], ["click"])
+        await page.see("#events pre", '"number": 1')
+        before = await page.do(["evaluate", where])
+        for number in range(300):
+            await client.broadcast("AFTER", {"number": number}, room=aaia.AAIA_ROOM)
+        await page.see("#events [data-part=more]", "300 new")
+        assert await page.do(["evaluate", where]) == before
+        await page.do(["locator", "#events [open] summary"], ["click"])
+        await page.see("#events li", "number: 299")
+        assert await page.problems() == []
+
+
+async def test_what_is_drawn_has_a_bound_however_much_is_said(page: Page, plain: Hub) -> None:
+    """Many are drawn at once, and as many leave."""
+    async with PersefonBot(plain.url), Member(plain.url) as client:
+        await opened(page, plain)
+        await page.do(["evaluate", COUNT_DRAWS])
+        for number in range(1500):
+            await client.broadcast("SAID", {"number": number}, room=aaia.AAIA_ROOM)
+            if number % 50 == 0:
+                await client.request(aaia.ListSessions())
+        await page.see("#events li", "number: 1499")
+        assert await page.do(["locator", "#events li"], ["count"]) == 200
+        await page.see("#events [data-part=count]", "200 of 1000 events")
+        assert await page.do(["evaluate", "document.querySelectorAll('*').length"]) < 5000
+        assert await page.do(["evaluate", "window.draws"]) < 100
+
+
+COUNT_DRAWS = """
+window.draws = 0;
+new MutationObserver(() => { window.draws += 1; })
+  .observe(document.querySelector("#events ol"), { childList: true });
+"""
+
+
+async def test_charts_begin_with_what_the_hub_has_kept(page: Page, plain: Hub) -> None:
+    """The value under the pointer, or found by arrow keys, is told."""
+    async with PersefonBot(plain.url), Member(plain.url) as client:
+        measurements = plain._engine.carriers["/runtime"].measurements
+        await client.request(aaia.ListSessions())
+        for number in range(1, 5):
+            measurements.take(1e6 + number * STEP_SECONDS, number)
+        await opened(page, plain)
+        drawn = "document.querySelector('#flight .series-0').getAttribute('d')"
+        await page.until(f"({drawn} ?? '').split('L').length >= 3")
+        plot = ["locator", "#flight .plot"]
+        await page.do(plot, ["focus"])
+        await page.do(["keyboard"], ["press", "Home"])
+        await page.see("#flight .told", "s ago")
+        await page.do(["locator", "#rate .plot"], ["hover"])
+        await page.see("#rate .told", "requests")
+        assert await page.problems() == []
+
+
+async def test_a_mesh_without_anybody_says_how_to_begin(page: Page, plain: Hub) -> None:
+    """With commands to copy, until somebody is there."""
+    await page.do(["goto", plain.url])
+    await page.see("#welcome", "alephscript new my-bot")
+    await page.see("#welcome", f"ALEPHSCRIPT_URL={plain.url}")
+    await page.see("#hub", "1 client")
+    assert "1 clients" not in await page.text("#hub")
+    await page.do(["locator", "#welcome button"], ["first"], ["click"])
+    await page.see("#welcome button", "Copied")
+    assert await page.violations() == []
+    async with PersefonBot(plain.url):
+        await page.see("#masters", "PersefonBot")
+        await page.until("document.getElementById('welcome').hidden")
+    assert await page.problems() == []
+
+
+async def test_of_a_hundred_members_each_is_found(page: Page, plain: Hub) -> None:
+    """By the search that `/` leads to, in tables that sort and fold; what lives is on top."""
+    focused = "document.activeElement"
+    async with crowd(plain.url, every=60):
+        await page.do(["goto", plain.url])
+        await page.see("#members [data-part=total]", str(MEMBERS + 1))
+        assert await page.do(["locator", "#masters tbody tr"], ["count"]) == len(ROOMS)
+        tops = "document.querySelector('{}').getBoundingClientRect().top < innerHeight / 2"
+        for lively in ("#requests ol", "#events ol"):
+            await page.until(tops.format(lively))
+        await page.do(["locator", "body"], ["press", "/"])
+        await page.until(f"{focused}.id === 'find'")
+        await page.do(["keyboard"], ["type", "harbour_stock"])
+        await page.until("document.querySelectorAll('#rooms li').length === 2")
+        await page.until("document.querySelectorAll('#masters tbody tr').length === 1")
+        assert int(await page.do(["locator", "#members tbody tr"], ["count"])) <= 5
+        await page.do(["keyboard"], ["press", "Escape"])
+        await page.until(f"document.querySelectorAll('#rooms li').length === {len(ROOMS) + 1}")
+        for key in ("Tab", "ArrowDown", "ArrowDown"):  # one Tab to the rooms, not thirty
+            await page.do(["keyboard"], ["press", key])
+        await page.until(f"{focused}.textContent.startsWith('{sorted(ROOMS)[1]}')")
+        for key in ("End", "Enter"):
+            await page.do(["keyboard"], ["press", key])
+        await page.see("#rooms [aria-current]", max(ROOMS))
+        await page.do(["locator", "#rooms a"], ["first"], ["click"])
+        await page.do(["getByRole", "button", {"name": "Member", "exact": True}], ["click"])
+        await page.see("#members tbody tr:first-child", "WestWeatherBot")
+        await page.do(["locator", "#members summary"], ["click"])
+        assert not await page.do(["locator", "#members table"], ["isVisible"])
+        stops = "[...document.querySelectorAll('a, button, input, select, textarea, summary')]"
+        assert await page.do(["evaluate", f"{stops}.filter((e) => e.tabIndex === 0).length"]) < 40
+        assert await page.violations() == []
         assert await page.problems() == []
 
 
@@ -455,7 +634,11 @@ async def test_on_a_phone_nothing_is_wider_than_the_screen(
             await peer.ask("ROOM_MESSAGE", {"event": long, "room": long, "data": long})
             await page.see("#events li", long)
             await page.do(["locator", "#events summary"], ["first"], ["click"])
-            await page.do(["getByRole", "button", {"name": long}], ["first"], ["click"])
+            await page.do(
+                ["locator", "#masters tr", {"hasText": long}], ["locator", ".fold"], ["click"]
+            )
+            await page.do(["locator", ".capability", {"hasText": long}], ["click"])
+            await page.see("#view-title", long)
             await page.see("[data-part=fields]", long)
             root = "document.documentElement"
             wide = await page.do(["evaluate", f"{root}.scrollWidth - {root}.clientWidth"])

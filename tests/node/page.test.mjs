@@ -6,7 +6,18 @@ import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { Decoder } from "socket.io-parser";
 import { ceiling, path } from "../../alephscript/hub/page/chart.mjs";
-import { between, duration, perSecond, quantile } from "../../alephscript/hub/page/figures.mjs";
+import {
+  count,
+  duration,
+  measured,
+  perSecond,
+  quantile,
+  span,
+} from "../../alephscript/hub/page/figures.mjs";
+import { learn, parts, short } from "../../alephscript/hub/page/names.mjs";
+import { Recent } from "../../alephscript/hub/page/recent.mjs";
+import { address, parse } from "../../alephscript/hub/page/route.mjs";
+import { digest } from "../../alephscript/hub/page/said.mjs";
 import { plan, read, Unfit } from "../../alephscript/hub/page/schema.mjs";
 import { backoff, decode, encode } from "../../alephscript/hub/page/socket.mjs";
 import { printable } from "../../alephscript/hub/page/text.mjs";
@@ -113,37 +124,32 @@ describe("figures", () => {
     );
   });
 
-  const poll = (at, ...capabilities) => ({
-    at,
-    counts: { namespaces: { "/runtime": { capabilities } } },
-  });
-  const capability = (name, ended, ...buckets) => ({
-    capability: name,
-    ended,
-    seconds: { buckets },
+  test("a step of the hub's makes a rate, failures and a percentile", () => {
+    const bounds = [0.1, 1, null];
+    const { rate, failures, p95, inFlight } = measured([12, 3, 7, [12, 0, 0]], bounds, 3);
+    assert.deepEqual([rate, failures, inFlight], [4, 1, 7]);
+    assert.ok(Math.abs(p95 - 0.095) < 1e-9);
+    assert.equal(measured([0, 0, 0, [0, 0, 0]], bounds, 3).p95, null);
   });
 
-  test("two polls make rates, failures and percentiles, of all and of each", () => {
-    const before = poll(10, capability("A", { ok: 5 }, [0.1, 5], [null, 5]));
-    const after = poll(
-      12,
-      capability("A", { ok: 10, no_master: 1 }, [0.1, 11], [null, 11]),
-      capability("B", { ok: 2 }, [0.1, 0], [1, 2], [null, 2]),
-      capability("(other)", { ok: 50 }, [0.1, 50], [null, 50]), // no capability: pings, and guesses
-    );
-    const { rate, failures, capabilities } = between(before, after, "/runtime");
-    assert.deepEqual([rate, failures], [4, 0.5]);
-    assert.equal(capabilities.get("A").rate, 3);
-    assert.ok(Math.abs(capabilities.get("A").p95 - 0.095) < 1e-9);
-    assert.deepEqual(between(after, after, "/runtime").p95, null);
-    assert.equal(between(before, after, "/").rate, 0);
-  });
-
-  test("a hub that began again counts from nothing", () => {
-    const before = poll(1, capability("A", { ok: 500 }, [0.1, 500], [null, 500]));
-    const after = poll(2, capability("A", { ok: 3 }, [0.1, 3], [null, 3]));
-    assert.equal(between(before, after, "/runtime").rate, 3);
-    assert.equal(between(before, poll(2), "/runtime").rate, 0);
+  test("the requests of the last seconds make figures of each master", () => {
+    const recent = new Recent();
+    const entry = (master, seconds, code = "ok") => ({ master, seconds, code });
+    const at = (now) => {
+      const found = [...recent.by(({ master }) => master, now)];
+      const whole = ({ rate, failures, p95 }) => [rate * 15, failures * 15, p95].map(Math.round);
+      return Object.fromEntries(found.map(([name, each]) => [name, whole(each)]));
+    };
+    recent.add([], 90);
+    recent.add([entry("A", 9)], 95);
+    recent.add([entry("A", 1, "no_master"), entry("A", 2), entry("B", 3)], 100);
+    assert.deepEqual(at(105), { A: [3, 1, 9], B: [1, 0, 3] });
+    recent.add([], 112); // what was told at 95 is too old now
+    assert.deepEqual(at(112), { A: [2, 1, 2], B: [1, 0, 3] });
+    recent.add([], 200);
+    assert.deepEqual(at(200), {});
+    recent.add([entry("A", 1)], 201, 9); // the hub kept one in ten
+    assert.deepEqual(at(201), { A: [10, 0, 1] });
   });
 
   test("they are read at a glance", () => {
@@ -156,12 +162,66 @@ describe("figures", () => {
       "1.3 s",
       "12 s",
     ]);
+    assert.deepEqual([0, 59, 60, 3661, 360_000].map(span), [
+      "0 s",
+      "59 s",
+      "1 min",
+      "1 h 1 min",
+      "4 days",
+    ]);
+    assert.deepEqual([0, 1, 2].map((each) => count(each, "client")), [
+      "0 clients",
+      "1 client",
+      "2 clients",
+    ]);
     assert.deepEqual([0, 0.3, 1, 2.1, 70, 501].map(ceiling), [1, 0.5, 1, 5, 100, 1000]);
   });
 
   test("a line has a gap where nothing is known, and a lonely point is a dot", () => {
-    assert.equal(path([1, 2, null, 0], 2), "M56 50.00h0L57 0.00M59 100.00h0");
-    assert.equal(path([null], 1), "");
+    assert.deepEqual(path([1, 2, null, 0], 2, 59), {
+      line: "M56 50.00L57 0.00M59 100.00",
+      dots: "M59 100.00h0",
+    });
+    assert.deepEqual(path([null], 1, 59), { line: "", dots: "" });
+    assert.equal(path([1], 1, 59).dots, "M59 0.00h0");
+  });
+});
+
+describe("names and places", () => {
+  test("somebody is a usuario and a short session", () => {
+    learn("Persefon", "-c4dfdbb28bcbd6d");
+    assert.deepEqual(parts("Persefon-c4dfdbb28bcbd6d"), {
+      usuario: "Persefon",
+      session: "c4dfdb",
+    });
+    assert.deepEqual(parts("of nobody"), { usuario: "of nobody", session: "" });
+    assert.deepEqual(["", "-", "-1", "_é2"].map(short), ["", "", "1", "é2"]);
+  });
+
+  test("an address keeps what is looked at, whatever its name", () => {
+    for (const name of ["ROOM", "a b&c=d#e?f/100%", "山田 👩", "__proto__", "<img src=x>"]) {
+      const wanted = { room: name, member: null, capability: name, of: name };
+      assert.deepEqual(parse(address(wanted)), wanted);
+    }
+    assert.equal(address({ room: "AAIA_ROOM" }), "#room=AAIA_ROOM");
+    assert.equal(address({ room: null }), "#");
+    const nothing = { room: null, member: null, capability: null, of: null };
+    for (const foreign of ["", "#", "#%", "#room=", "#x=1", "#events"]) {
+      assert.deepEqual(parse(foreign), nothing);
+    }
+  });
+
+  test("of an event that is seen first which differs from the one before", () => {
+    const before = { sessionId: "s", step: 1, deep: { a: [1] } };
+    assert.equal(digest(before, undefined), 'sessionId: s · step: 1 · deep: {"a":[1]}');
+    const after = { sessionId: "s", step: 2, deep: { a: [2] }, new: null };
+    assert.equal(digest(after, before), 'step: 2 · deep: {"a":[2]} · new: null · sessionId: s');
+    assert.deepEqual(
+      [1, "text", null, [1], {}, undefined].map((each) => digest(each, before)),
+      ["1", "text", "null", "[1]", "", ""],
+    );
+    assert.equal(digest(JSON.parse('{"__proto__": 1}'), {}), "__proto__: 1");
+    assert.equal(digest({ toString: 1 }, {}), "toString: 1");
   });
 });
 

@@ -38,11 +38,15 @@ class Page:
 
     async def until(self, expression: str) -> None:
         """Wait until an expression of JavaScript is true."""
-        await self.do(["waitForFunction", expression])
+        await self.do(["until", expression])
 
     async def problems(self) -> list[str]:
         """List the errors and warnings of the browser."""
         return list(await self.do(["problems"]))
+
+    async def cpu_seconds(self) -> float:
+        """Tell how long all processes of the browser have computed so far."""
+        return float(await self.do(["cpuSeconds"]))
 
     async def violations(self) -> list[str]:
         """List what axe finds that keeps people from reading or using the page."""

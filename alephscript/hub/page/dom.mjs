@@ -1,6 +1,7 @@
 // Elements. Whatever comes from the mesh gets in here as text, never as markup, and is escaped: a
 // control character could make it read as another text.
 
+import { parts } from "./names.mjs";
 import { printable } from "./text.mjs";
 
 const SHOWN = ["title", "label", "aria-label"]; // attributes that are read, not compared
@@ -38,6 +39,22 @@ function set(made, attributes) {
 /** A name that somebody gave: its direction of writing stays its own, its whole length its title. */
 export function named(name) {
   return element("bdi", { class: "name", title: name }, printable(name));
+}
+
+/** A member: its usuario, and a short session to tell it from others; its whole name is the title. */
+export function who(name) {
+  const { usuario, session } = parts(name);
+  const short = session ? [" ", element("span", { class: "session" }, session)] : [];
+  return element("bdi", { class: "name", title: name }, printable(usuario), ...short);
+}
+
+const keys = new WeakMap(); // parent -> what its contents were made of
+
+/** Make a parent's contents anew if what they are made of, a text, is another one. */
+export function put(parent, key, make) {
+  if (keys.get(parent) === key) return;
+  keys.set(parent, key);
+  parent.replaceChildren(...make());
 }
 
 /** Set a text, without disturbing a reader if it is the same. */

@@ -1,4 +1,4 @@
-// Requests a second and percentiles, from the differences of what `GET /mesh` counts. Pure.
+// Requests a second and percentiles, from what the hub has measured; how they are read. Pure.
 
 /**
  * What `share` of the runs took at the most, in seconds; null if there were none.
@@ -19,73 +19,36 @@ export function quantile(buckets, share) {
   return lower;
 }
 
-// What members are asked about themselves is counted here, this page's own pings among it.
-const OTHER = "(other)";
-
-/** What one poll counted, by capability: how many ended, how many of them badly, how long. */
-function counted(poll, namespace) {
-  const found = new Map();
-  for (const { capability, ended, seconds } of poll.namespaces?.[namespace]?.capabilities ?? []) {
-    if (capability === OTHER) continue;
-    const all = Object.values(ended).reduce((sum, each) => sum + each, 0);
-    found.set(capability, { ended: all, failed: all - (ended.ok ?? 0), buckets: seconds.buckets });
-  }
-  return found;
-}
-
-const NOTHING = { ended: 0, failed: 0, buckets: [] };
-
-/** `after` without `before`; a hub that began again counts from nothing. */
-function grown(before, after) {
-  if (after.ended < before.ended) before = NOTHING;
-  const earlier = new Map(before.buckets);
-  return {
-    ended: after.ended - before.ended,
-    failed: after.failed - before.failed,
-    buckets: after.buckets.map(([bound, count]) => [bound, count - (earlier.get(bound) ?? 0)]),
-  };
-}
-
-/** Several of the same bounds as one. */
-function together(several) {
-  const buckets = new Map();
-  let [ended, failed] = [0, 0];
-  for (const each of several) {
-    ended += each.ended;
-    failed += each.failed;
-    for (const [bound, count] of each.buckets) {
-      buckets.set(bound, (buckets.get(bound) ?? 0) + count);
-    }
-  }
-  return { ended, failed, buckets: [...buckets] };
-}
-
-function figures({ ended, failed, buckets }, seconds) {
-  return { rate: ended / seconds, failures: failed / seconds, p95: quantile(buckets, 0.95) };
-}
-
 /**
- * What happened between two polls: `{rate, failures, p95, capabilities}`, the first two a second,
- * p95 in seconds or null, and the same by capability.
+ * The figures of one step that the hub has measured: `{rate, failures, p95, inFlight}`.
  *
- * A poll is `{at, counts}`, with `at` in seconds and `counts` as `GET /mesh` answered.
+ * `step` is `[ended, failed, in flight, how many took how long]`, the last by `bounds`, not summed
+ * up; `seconds` is how long the step was.
  */
-export function between(before, after, namespace) {
-  const seconds = Math.max(after.at - before.at, 0.001);
-  const earlier = counted(before.counts, namespace);
-  const changes = new Map();
-  for (const [capability, counts] of counted(after.counts, namespace)) {
-    changes.set(capability, grown(earlier.get(capability) ?? NOTHING, counts));
-  }
-  const capabilities = new Map();
-  for (const [capability, change] of changes)
-    capabilities.set(capability, figures(change, seconds));
-  return { ...figures(together(changes.values()), seconds), capabilities };
+export function measured([ended, failed, inFlight, counts], bounds, seconds) {
+  let upTo = 0;
+  const buckets = counts.map((count, index) => [bounds[index], (upTo += count)]);
+  const p95 = quantile(buckets, 0.95);
+  return { rate: ended / seconds, failures: failed / seconds, p95, inFlight };
 }
 
 /** A rate as it is read. */
 export function perSecond(rate) {
   return rate.toFixed(rate >= 100 || Number.isInteger(rate) ? 0 : 1);
+}
+
+/** How long ago, or for how long, as it is read. */
+export function span(seconds) {
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 1) return `${Math.max(0, Math.floor(seconds))} s`;
+  if (minutes < 60) return `${minutes} min`;
+  const hours = Math.floor(minutes / 60);
+  return hours < 48 ? `${hours} h ${minutes % 60} min` : `${Math.floor(hours / 24)} days`;
+}
+
+/** So many things. */
+export function count(number, noun) {
+  return `${number} ${noun}${number === 1 ? "" : "s"}`;
 }
 
 /** A duration in seconds as it is read; null is a dash. */

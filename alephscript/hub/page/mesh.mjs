@@ -1,12 +1,13 @@
 // The page as a member of the mesh: what it knows of the others, and how it asks them.
 
+import { learn } from "./names.mjs";
 import { LinkLost, Socket } from "./socket.mjs";
 
-const USUARIO = "mesh page";
+export const USUARIO = "mesh page";
 const EVERY_ROOM = "*"; // hears MASTER_CHANGED of every room
 const CONFIRMATIONS = ["SET_SERVER_STATE", "SUSCRIBE_OK", "room_joined", "room_left"];
 const PING_MS = 2000;
-const MOST_PINGED = 100;
+const PINGED_AT_ONCE = 8;
 const MOST_HEARD = 100; // rooms that are listened to at once
 const GRANTED = 32; // parts of a streamed answer at a time
 
@@ -23,8 +24,9 @@ export class Failure extends Error {
  * What there is in the mesh, kept up to date.
  *
  * `link` is `connecting`, `joined`, `lost`, `refused` or `unauthorized`. `rooms` are as in SET_SERVER_STATE,
- * `offers` as GET_CAPABILITIES answers them, `members` are `{name, id}` of everybody, `health` is
- * the round trip of members by name, in seconds, or null for one that does not answer.
+ * `offers` as GET_CAPABILITIES answers them, `members` are `{name, id, rooms, mastered}` of
+ * everybody, `health` is the round trip of members by name, in seconds, or null for one that does
+ * not answer, `about` what members have said of themselves, by name.
  *
  * `token()` gives what the hub knows the viewer by, if anything; `changed()` is called when any of
  * the above may have changed; `told(event)` with what is said in a room:
@@ -37,6 +39,7 @@ export class Mesh {
   members = [];
   offers = [];
   health = new Map();
+  about = new Map();
   sesion = `-${hexadecimal()}`;
   name = USUARIO + this.sesion; // until the hub calls it otherwise
   version = ""; // of the hub that the page is from
@@ -46,10 +49,12 @@ export class Mesh {
   #changed;
   #told;
   #began = performance.now();
+  #pinged = new Map(); // name -> when
   #wanted = null; // the room that is looked at, null for all
   #heard = new Set();
   #offered = ""; // who offers what, as `offers` was last asked for
   #asked = new Map(); // number -> what is told about an open request
+  #isPinging = false;
   #isRefreshing = false;
   #isStale = false;
 
@@ -94,28 +99,38 @@ export class Mesh {
         await this.#look();
       } while (this.#isStale);
     } catch (error) {
-      if (!(error instanceof LinkLost)) throw error; // what it knew is asked anew at the next link
+      // A hub with no time for it is asked again soon, and what was lost with a link at the next one.
+      if (!(error instanceof LinkLost || error instanceof Failure)) throw error;
     } finally {
       this.#isRefreshing = false;
     }
   }
 
-  /** Measure how long each member takes to answer. */
+  /** Measure how long some members take to answer, the next ones each time. */
   async ping() {
-    const asked = this.members.filter(({ id }) => id).slice(0, MOST_PINGED);
-    await Promise.all(
-      asked.map(async ({ id, name }) => {
-        const began = performance.now();
-        try {
-          await this.#ask("GET_MEMBER_PING", {}, { member: id, timeoutMs: PING_MS });
-          this.health.set(name, (performance.now() - began) / 1000);
-        } catch (error) {
-          if (error instanceof LinkLost) return;
-          this.health.set(name, null);
-        }
-      }),
-    );
+    if (this.link !== "joined" || this.#isPinging) return;
+    this.#isPinging = true;
+    const there = this.members.filter(({ id }) => id);
+    const asked = there
+      .sort((one, other) => (this.#pinged.get(one.name) ?? 0) - (this.#pinged.get(other.name) ?? 0))
+      .slice(0, PINGED_AT_ONCE);
+    for (const { name } of asked) this.#pinged.set(name, performance.now());
+    await Promise.all(asked.map((each) => this.#meet(each)));
+    this.#isPinging = false;
     this.#changed();
+  }
+
+  /** Ask a member how it is; at first also what it is. */
+  async #meet({ id, name }) {
+    const event = this.about.has(name) ? "GET_MEMBER_PING" : "GET_MEMBER_INFO";
+    const began = performance.now();
+    try {
+      const said = await this.#ask(event, {}, { member: id, timeoutMs: PING_MS });
+      this.health.set(name, (performance.now() - began) / 1000);
+      if (event === "GET_MEMBER_INFO") this.about.set(name, said);
+    } catch (error) {
+      if (!(error instanceof LinkLost)) this.health.set(name, null);
+    }
   }
 
   /**
@@ -159,7 +174,7 @@ export class Mesh {
   #left(link, reason = "") {
     this.link = link;
     this.reason = reason;
-    this.health.clear();
+    for (const known of [this.health, this.about, this.#pinged]) known.clear();
     this.#changed();
   }
 
@@ -169,7 +184,12 @@ export class Mesh {
       this.#ask("GET_MEMBERS", {}),
     ]);
     this.rooms = state.rooms.filter(({ roomId }) => roomId !== EVERY_ROOM);
-    this.members = everybody(state, found.members);
+    for (const { usuario, sesiones } of state.miembros) {
+      for (const sesion of sesiones) learn(usuario, sesion);
+    }
+    this.rooms.sort((one, other) => one.roomId.localeCompare(other.roomId));
+    this.members = everybody(state, this.rooms, found.members);
+    this.#forgetOthers();
     this.name = found.members.find(({ id }) => id === this.#id)?.name ?? this.name;
     const offered = JSON.stringify(
       this.rooms.map((each) => [each.roomId, each.epoch, each.features]),
@@ -198,6 +218,14 @@ export class Mesh {
       asked.push(this.#ask("CLIENT_SUSCRIBE", { room }));
     }
     await Promise.allSettled(asked); // one that the hub refuses is shown without what is said there
+  }
+
+  /** Keep nothing of those who are gone. */
+  #forgetOthers() {
+    const there = new Set(this.members.map(({ name }) => name));
+    for (const known of [this.health, this.about, this.#pinged]) {
+      for (const name of known.keys()) if (!there.has(name)) known.delete(name);
+    }
   }
 
   #isAloneIn(room) {
@@ -234,13 +262,18 @@ export class Mesh {
   }
 }
 
-/** Everybody by name; those of our protocol have an id, by which they can be asked. */
-function everybody(state, members) {
+/** Everybody by name, with their rooms; those of our protocol have an id, by which they can be asked. */
+function everybody(state, rooms, members) {
   const found = new Map();
+  const add = (name, id) => found.set(name, { name, id, rooms: [], mastered: [] });
   for (const { sockets } of state.socketsPerNamespace) {
-    for (const { id } of sockets) found.set(id.slice(1), { name: id.slice(1) });
+    for (const { id } of sockets) add(id.slice(1));
   }
-  for (const { id, name } of members) found.set(name, { id, name });
+  for (const { id, name } of members) add(name, id);
+  for (const { roomId, miembros, masters } of rooms) {
+    for (const name of new Set(miembros.map((each) => each.name))) found.get(name)?.rooms.push(roomId);
+    for (const name of new Set(masters)) found.get(name)?.mastered.push(roomId);
+  }
   return [...found.values()];
 }
 

@@ -1,17 +1,24 @@
 // The page: shows what the mesh tells, and asks it what the viewer wants.
 
-import { chart, POINTS } from "./chart.mjs";
-import { element, named, show, write } from "./dom.mjs";
-import { between, duration, perSecond } from "./figures.mjs";
+import { Asked } from "./asked.mjs";
+import { chart } from "./chart.mjs";
+import { element, named, put, show, who, write } from "./dom.mjs";
+import { count, duration, perSecond, span } from "./figures.mjs";
 import { keyOf, Trial } from "./form.mjs";
-import { Mesh } from "./mesh.mjs";
+import { roam, search } from "./keys.mjs";
+import { Live } from "./live.mjs";
+import { Mesh, USUARIO } from "./mesh.mjs";
+import { Recent } from "./recent.mjs";
+import { address, parse } from "./route.mjs";
+import { Said } from "./said.mjs";
 import { NAMESPACE } from "./socket.mjs";
-import { Stream } from "./stream.mjs";
+import { Table } from "./table.mjs";
 import { printable } from "./text.mjs";
+import { capabilityFacts, memberFacts, View } from "./view.mjs";
 
 const POLL_MS = 1000;
 const LOOK_EVERY = 5; // polls; masters that change are heard of at once
-const WINDOW = 10; // polls that a capability's figures are taken over
+const DEFAULT_HUBS = ["http://127.0.0.1:3010", "http://localhost:3010"];
 
 const $ = (id) => document.getElementById(id);
 const LINKS = {
@@ -22,232 +29,426 @@ const LINKS = {
   unauthorized: "the hub wants to know who you are",
 };
 
+let wanted = parse(location.hash);
+let byMaster = new Map(); // figures of the last seconds
+let byCapability = new Map(); // by key, as `keyOf` makes it
+let tried = null; // the capability that the form was made for, as it was looked at
+
 const mesh = new Mesh({
-  changed: () => showMesh(),
-  told: (event) => stream.add(event),
+  changed: () => showSoon(),
+  told: (event) => said.add(event),
   token,
 });
-const stream = new Stream($("events"));
-const trial = new Trial($("try").querySelector("form"), (...asked) => mesh.call(...asked));
-const showRate = chart($("rate"), "Requests a second", ["requests", "failed"], rate);
-const showP95 = chart($("p95"), "p95 latency", ["p95"], duration);
-const polls = []; // the latest last
-let figures = new Map(); // by capability
+const live = new Live(token, {
+  asked: (entries, missed) => {
+    const now = performance.now() / 1000;
+    recent.add(entries, now, missed);
+    byMaster = recent.by(({ master }) => master, now);
+    byCapability = recent.by(keyOf, now);
+    asked.add(entries);
+  },
+  restarted: () => {
+    recent.clear();
+    asked.clear();
+  },
+});
+const recent = new Recent();
+const asked = new Asked($("requests"));
+const said = new Said($("events"));
+const view = new View($("view"));
+const trial = new Trial($("try").querySelector("form"), (...call) => mesh.call(...call));
+
+// Where one can go.
+
+function to(place) {
+  return address({ room: wanted.room, ...place });
+}
+
+const settleRooms = roam($("rooms"), "a");
+search($("find"));
+$("find").addEventListener("input", () => showMesh());
+
+addEventListener("hashchange", () => {
+  const before = wanted;
+  wanted = parse(location.hash);
+  if (wanted.room !== before.room) mesh.look(wanted.room);
+  lookAt();
+  showMesh();
+  if (wanted.member || wanted.capability) $("view").focus({ preventScroll: true });
+});
+
+document.querySelector(".skip").addEventListener("click", (event) => {
+  event.preventDefault(); // the address is that of what is looked at
+  $("try").focus();
+});
+
+for (const button of document.querySelectorAll("[data-copy]")) {
+  button.addEventListener("click", async () => {
+    await navigator.clipboard?.writeText($(button.dataset.copy).textContent);
+    write(button, "Copied");
+  });
+}
+if (!DEFAULT_HUBS.includes(location.origin)) {
+  write($("run-command"), `ALEPHSCRIPT_URL=${location.origin} python -m my_bot`);
+}
+
+/** Tell the lists what is looked at. */
+function lookAt() {
+  const { room, member, capability, of } = wanted;
+  asked.look(of ?? room, capability, member);
+  said.look(of ?? room, member);
+}
+
+// What the mesh is.
+
+let isDue = false;
+
+function showSoon() {
+  if (isDue || document.hidden) return;
+  isDue = true; // many changes at once are shown once
+  requestAnimationFrame(showMesh);
+}
+
+document.addEventListener("visibilitychange", () => showSoon());
+
+function showMesh() {
+  isDue = false;
+  const { link, rooms } = mesh;
+  const { room } = wanted;
+  $("link").dataset.state = link;
+  write($("link"), link === "refused" ? LINKS[link] + mesh.reason : LINKS[link]);
+  $("token").hidden = link !== "unauthorized";
+  const words = $("find").value.toLowerCase().split(/\s+/).filter(Boolean);
+  const fits = (...names) => {
+    const text = names.join(" ").toLowerCase();
+    return words.every((word) => text.includes(word));
+  };
+  const all = rooms.map(({ roomId }) => roomId);
+  if (room !== null && !all.includes(room)) all.push(room); // it may come back
+  show($("rooms"), [null, ...all.filter((each) => fits(each))], JSON.stringify, roomItem);
+  settleRooms();
+  const offers = mesh.offers.filter((each) => room === null || each.room === room);
+  showMasters(offers, fits);
+  const there = mesh.members.filter(({ rooms: inside, mastered }) => {
+    return room === null || inside.includes(room) || mastered.includes(room);
+  });
+  const found = there.filter(({ name, rooms: inside }) => fits(name, ...inside));
+  members.show(found, there.length);
+  trial.offer(offers);
+  const key = wanted.capability && keyOf({ room: wanted.of, capability: wanted.capability });
+  if (key !== tried && (!key || offers.some((each) => keyOf(each) === key))) {
+    tried = key;
+    if (key) trial.choose(key);
+  }
+  showView();
+  const isPage = ({ name }) => name === mesh.name || name.startsWith(USUARIO);
+  const isEmpty = link === "joined" && mesh.members.every(isPage);
+  $("welcome").hidden = !isEmpty;
+  document.body.classList.toggle("is-empty", isEmpty);
+}
+
+function showMasters(offers, fits) {
+  const byName = new Map();
+  for (const offer of offers) {
+    for (const name of offer.masters) {
+      if (!byName.has(name)) byName.set(name, { name, offers: [] });
+      byName.get(name).offers.push(offer);
+    }
+  }
+  for (const { name, mastered } of mesh.members) {
+    const isWithin = wanted.room === null ? mastered.length : mastered.includes(wanted.room);
+    if (isWithin && !byName.has(name)) byName.set(name, { name, offers: [] });
+  }
+  const all = [...byName.values()].map((each) => ({
+    ...each,
+    rooms: [...new Set(each.offers.map(({ room }) => room))],
+  }));
+  const found = all.filter(({ name, offers: own }) =>
+    fits(name, ...own.flatMap(({ room, capability }) => [room, capability])),
+  );
+  masters.show(found, all.length);
+}
+
+function roomItem(room) {
+  const members = element("small");
+  const link = element(
+    "a",
+    { href: address({ room }), tabindex: "-1" },
+    room === null ? element("span", {}, "all rooms") : named(room),
+    " ",
+    members,
+  );
+  const update = () => {
+    if (room === wanted.room) link.setAttribute("aria-current", "true");
+    else link.removeAttribute("aria-current");
+    const found = mesh.rooms.find(({ roomId }) => roomId === room);
+    const others = found?.miembros.filter(({ name }) => name !== mesh.name).length ?? 0;
+    write(members, room === null ? String(mesh.rooms.length) : String(others));
+    members.title = room === null ? "rooms" : "members, this page not counted";
+  };
+  return { node: element("li", {}, link), update };
+}
+
+// Tables.
+
+function memberLink(cell, { name }) {
+  const isOwn = name === mesh.name;
+  put(cell, JSON.stringify([name, isOwn, wanted.room]), () => [
+    element("a", { href: to({ member: name }), tabindex: "-1" }, who(name)),
+    ...(isOwn ? [" ", element("small", {}, "this page")] : []),
+  ]);
+}
+
+function roomNames(cell, { rooms }) {
+  put(cell, JSON.stringify(rooms), () =>
+    rooms.flatMap((each, index) => [...(index ? [", "] : []), named(each)]),
+  );
+}
+
+function healthOf(name) {
+  const known = mesh.health.get(name);
+  const member = mesh.members.find((each) => each.name === name);
+  if (member && !member.id) return ["silent", "says nothing"];
+  if (known === undefined) return ["unknown", "…"];
+  return known === null ? ["bad", "no answer"] : ["good", duration(known)];
+}
+
+function healthCell(cell, { name }) {
+  const [state, text] = healthOf(name);
+  cell.className = "health";
+  cell.dataset.state = state;
+  write(cell, text);
+}
+
+const healthColumn = {
+  title: "Answers in",
+  kind: "number",
+  value: ({ name }) => mesh.health.get(name) ?? null,
+  show: healthCell,
+};
+const nameColumn = { kind: "who", value: ({ name }) => name.toLowerCase(), show: memberLink };
+
+const masters = new Table($("masters"), {
+  columns: [
+    { ...nameColumn, title: "Master" },
+    {
+      title: "Rooms",
+      kind: "names",
+      value: ({ rooms }) => rooms.join(" ").toLowerCase(),
+      show: roomNames,
+    },
+    {
+      title: "Offers",
+      kind: "number",
+      value: ({ offers }) => offers.length,
+      show: (cell, { offers }) => write(cell, String(offers.length)),
+    },
+    {
+      title: "Requests",
+      kind: "number",
+      value: ({ name }) => byMaster.get(name)?.rate ?? 0,
+      show: (cell, { name }) => write(cell, rate(byMaster.get(name)?.rate ?? null)),
+    },
+    {
+      title: "p95",
+      kind: "number wide",
+      value: ({ name }) => byMaster.get(name)?.p95 ?? null,
+      show: (cell, { name }) => write(cell, duration(byMaster.get(name)?.p95 ?? null)),
+    },
+    healthColumn,
+  ],
+  keyOf: ({ name }) => name,
+  more: () => {
+    const list = element("ul", { class: "capabilities" });
+    return { node: list, update: ({ offers }) => show(list, offers, keyOf, capabilityItem) };
+  },
+});
+
+const members = new Table($("members"), {
+  columns: [
+    { ...nameColumn, title: "Member" },
+    {
+      title: "Rooms",
+      kind: "names",
+      value: ({ rooms }) => rooms.join(" ").toLowerCase(),
+      show: roomNames,
+    },
+    {
+      title: "Here for",
+      kind: "number",
+      value: (each) => -(connection(each)?.since ?? 0),
+      show: (cell, each) => {
+        const { since } = connection(each) ?? {};
+        write(cell, since ? span(Date.now() / 1000 - since) : "–");
+      },
+    },
+    {
+      title: "Address",
+      kind: "wide address",
+      value: (each) => connection(each)?.address ?? "",
+      show: (cell, each) => write(cell, connection(each)?.address || "–"),
+    },
+    {
+      title: "Version",
+      kind: "wide",
+      value: ({ name }) => mesh.about.get(name)?.version ?? "",
+      show: (cell, { name }) => write(cell, mesh.about.get(name)?.version ?? "–"),
+    },
+    healthColumn,
+  ],
+  keyOf: ({ name }) => name,
+});
+
+function connection({ id, name }) {
+  return live.members.get(id) ?? live.members.get(name);
+}
+
+/** Since when the first of some members is there, in seconds; undefined if that is not known. */
+function firstOf(names) {
+  const known = mesh.members.filter(({ name }) => names.includes(name)).map(connection);
+  const times = known.filter((each) => each !== undefined).map(({ since }) => since);
+  return times.length ? Math.min(...times) : undefined;
+}
+
+function capabilityItem(offer) {
+  const { room, capability } = offer;
+  const now = element("small");
+  const link = element(
+    "a",
+    { href: to({ capability, of: room }), class: "capability", tabindex: "-1" },
+    named(capability),
+    " ",
+    now,
+  );
+  return {
+    node: element("li", {}, link),
+    update: ({ summary }) => {
+      link.href = to({ capability, of: room });
+      link.title = printable(summary ?? "", { lines: true });
+      const of = byCapability.get(keyOf(offer));
+      write(now, of ? `${rate(of.rate)} · ${duration(of.p95)}` : "");
+    },
+  };
+}
+
+// What is looked at by itself.
+
+function showView() {
+  const { room, member: name, capability, of } = wanted;
+  document.body.dataset.view = name ? "member" : capability ? "capability" : "";
+  const close = address({ room });
+  if (name) {
+    const member = mesh.members.find((each) => each.name === name);
+    const about = mesh.about.get(name);
+    view.show({
+      key: JSON.stringify(["member", name]),
+      kind: member ? "member" : mesh.link === "joined" ? "not here" : "",
+      title: { text: JSON.stringify(who(name).textContent), nodes: () => [who(name)] },
+      summary: about?.summary ?? "",
+      close,
+      facts: memberFacts({
+        name,
+        member,
+        about,
+        health: mesh.health.get(name),
+        live: member && connection(member),
+        offers: mesh.offers.filter(({ masters: serving }) => serving.includes(name)),
+        to,
+      }),
+    });
+  } else if (capability) {
+    const offer = mesh.offers.find((each) => each.room === of && each.capability === capability);
+    const counts = live.counts?.namespaces[NAMESPACE]?.capabilities ?? [];
+    view.show({
+      key: JSON.stringify(["capability", of, capability]),
+      kind: offer ? "capability" : mesh.link === "joined" ? "nobody offers it" : "",
+      title: { text: "", nodes: () => [named(capability)] },
+      summary: offer?.summary ?? "",
+      close,
+      facts: offer
+        ? capabilityFacts({
+            offer,
+            others: mesh.offers
+              .filter((each) => each.capability === capability && each.room !== of)
+              .map((each) => each.room),
+            since: firstOf(offer.masters),
+            figures: byCapability.get(keyOf(offer)),
+            ended: counts.find((each) => each.capability === capability)?.ended,
+            to,
+          })
+        : [],
+    });
+  } else view.show(null);
+}
+
+// What the hub counts.
 
 function rate(value) {
   return value === null ? "–" : `${perSecond(value)}/s`;
 }
 
-// The room that is looked at is in the address, so that it can be kept and sent.
-
-function wanted() {
-  const found = /^#room=(.+)$/.exec(location.hash);
-  try {
-    return found && decodeURIComponent(found[1]);
-  } catch {
-    return null; // nobody's link
-  }
-}
-
-function address(room) {
-  return room === null ? "#" : `#room=${encodeURIComponent(room)}`;
-}
-
-addEventListener("hashchange", () => {
-  mesh.look(wanted());
-  showMesh();
+const failures = element("button", {
+  type: "button",
+  class: "failures",
+  title: "Show the requests that failed",
+  onclick: () => {
+    asked.lookAtFailures();
+    $("requests").scrollIntoView({ block: "nearest" });
+    $("requests").querySelector("[data-part=filter]").focus();
+  },
 });
+const showRate = chart($("rate"), "Requests", ["requests", "failed"], rate, [failures]);
+const showP95 = chart($("p95"), "p95 latency", ["p95"], duration);
+const showFlight = chart($("flight"), "In flight", ["in flight"], (value) => String(value ?? "–"));
 
-document.querySelector(".skip").addEventListener("click", (event) => {
-  event.preventDefault(); // the address is the room's
-  $("try").focus();
-});
-
-// What the mesh is.
-
-function showMesh() {
-  const { link, rooms } = mesh;
-  $("link").dataset.state = link;
-  write($("link"), link === "refused" ? LINKS[link] + mesh.reason : LINKS[link]);
-  $("token").hidden = link !== "unauthorized";
-  const room = wanted();
-  const all = [null, ...rooms.map(({ roomId }) => roomId)];
-  if (!all.includes(room)) all.push(room); // it may come back
-  show($("rooms"), all, (each) => JSON.stringify(each), roomItem);
-  const within = rooms.filter(({ roomId }) => room === null || roomId === room);
-  const offers = mesh.offers.filter((each) => room === null || each.room === room);
-  const masters = [...new Set(within.flatMap((each) => each.masters))].map((name) => ({
-    name,
-    rooms: within
-      .filter((each) => each.masters.includes(name))
-      .map((each) => ({ ...each, offers: offered(offers, each.roomId, name) })),
-  }));
-  show($("masters"), masters, ({ name }) => name, masterItem);
-  $("no-masters").hidden = masters.length > 0;
-  const there = new Set(within.flatMap(({ miembros }) => miembros.map(({ name }) => name)));
-  const members = mesh.members.filter(({ name }) => room === null || there.has(name));
-  show($("members"), members, ({ name }) => name, memberItem);
-  trial.offer(offers);
-}
-
-function roomItem(room) {
-  const count = element("small");
-  const link = element(
-    "a",
-    { href: address(room) },
-    room === null ? "all rooms" : named(room),
-    " ",
-    count,
-  );
-  const update = () => {
-    if (room === wanted()) link.setAttribute("aria-current", "true");
-    else link.removeAttribute("aria-current");
-    const found = mesh.rooms.find(({ roomId }) => roomId === room);
-    const others = found?.miembros.filter(({ name }) => name !== mesh.name).length ?? 0;
-    write(count, room === null ? String(mesh.rooms.length) : String(others));
-    count.title = room === null ? "rooms" : "members, this page not counted";
-  };
-  return { node: element("li", {}, link), update };
-}
-
-function health(name) {
-  const known = mesh.health.get(name);
-  const member = mesh.members.find((each) => each.name === name);
-  if (member && !member.id) return ["silent", "says nothing about itself"];
-  if (known === undefined) return ["unknown", "not asked yet"];
-  return known === null ? ["bad", "does not answer"] : ["good", `answers in ${duration(known)}`];
-}
-
-function healthOf(name) {
-  const node = element("span", { class: "health" });
-  return {
-    node,
-    update: () => {
-      const [state, text] = health(name);
-      node.dataset.state = state;
-      write(node, text);
-    },
-  };
-}
-
-function offered(offers, room, master) {
-  return offers.filter((each) => each.room === room && each.masters.includes(master));
-}
-
-function masterItem({ name }) {
-  const state = healthOf(name);
-  const served = element("div");
-  const node = element("li", { class: "card" }, element("h3", {}, named(name)), state.node, served);
-  return {
-    node,
-    update: ({ rooms }) => {
-      state.update();
-      show(served, rooms, ({ roomId }) => roomId, servedRoom);
-    },
-  };
-}
-
-function servedRoom({ roomId }) {
-  const about = element("small");
-  const list = element("ul", { class: "capabilities" });
-  const node = element(
-    "div",
-    {},
-    element("p", { class: "where" }, named(roomId), " ", about),
-    list,
-  );
-  return {
-    node,
-    update: ({ offers, masters, epoch }) => {
-      const group = offers[0]?.group ?? "single";
-      const shared = masters.length > 1 ? ` with ${masters.length - 1} more` : "";
-      write(about, `${group}${shared}, epoch ${epoch}`);
-      show(list, offers, keyOf, capabilityItem);
-    },
-  };
-}
-
-function capabilityItem(offer) {
-  const now = element("small");
-  const choose = () => trial.choose(keyOf(offer), { focus: true });
-  const label = [named(offer.capability), " ", now];
-  const button = element(
-    "button",
-    { type: "button", class: "capability", onclick: choose },
-    ...label,
-  );
-  return {
-    node: element("li", {}, button),
-    update: ({ capability, summary }) => {
-      button.title = printable(summary ?? "", { lines: true });
-      const of = figures.get(capability);
-      write(now, of?.rate ? `${rate(of.rate)} · ${duration(of.p95)}` : "");
-    },
-  };
-}
-
-function memberItem({ name }) {
-  const state = healthOf(name);
-  const own = name === mesh.name ? [" ", element("small", {}, "this page")] : [];
-  return { node: element("li", {}, named(name), ...own, state.node), update: state.update };
-}
-
-// What the hub counts.
-
-async function poll() {
-  const headers = token() ? { authorization: `Bearer ${token()}` } : {};
-  let answer;
-  try {
-    answer = await fetch("mesh", { headers, cache: "no-store" });
-  } catch {
-    return; // the link says that the hub is away
-  }
-  $("uncounted").hidden = answer.ok;
-  if (!answer.ok) return;
-  const counts = await answer.json();
-  polls.push({ at: performance.now() / 1000, counts });
-  if (polls.length > POINTS + 1) polls.shift();
-  const { version, uptime, clients } = counts.hub;
-  const inFlight = counts.namespaces[NAMESPACE]?.in_flight ?? 0;
+function showFigures() {
+  $("uncounted").hidden = live.isCounted;
+  document.body.classList.toggle("is-uncounted", !live.isCounted);
+  if (live.hub === null) return;
+  const { version, uptime, clients } = live.hub;
   mesh.version = version;
-  write($("hub"), `${version} · up ${since(uptime)} · ${clients} clients · ${inFlight} in flight`);
-  showFigures();
-  const dropped = counts.namespaces[NAMESPACE]?.dropped ?? [];
+  write($("hub"), `${version} · up ${span(uptime)} · ${count(clients, "client")}`);
+  const column = (name) => live.steps.map((each) => each[name]);
+  const scale = { step: live.stepSeconds, most: live.mostSteps };
+  showRate([column("rate"), column("failures")], scale);
+  showP95([column("p95")], scale);
+  showFlight([column("inFlight")], scale);
+  write(failures, `failed ${rate(live.steps.at(-1)?.failures ?? null)}`);
+}
+
+function showDrops() {
+  const dropped = live.counts?.namespaces[NAMESPACE]?.dropped ?? [];
   $("drops").hidden = dropped.length === 0;
   show($("dropped"), dropped, ({ event, reason }) => JSON.stringify([event, reason]), dropItem);
 }
 
 function dropItem({ event, reason }) {
-  const count = element("small");
+  const times = element("small");
   return {
-    node: element("li", {}, named(event), " ", element("small", {}, reason), " ", count),
-    update: (drop) => write(count, String(drop.count)),
+    node: element("li", {}, named(event), " ", element("small", {}, reason), " ", times),
+    update: (drop) => write(times, String(drop.count)),
   };
 }
 
-function showFigures() {
-  const steps = polls.slice(1).map((each, index) => between(polls[index], each, NAMESPACE));
-  const column = (name) => steps.map((each) => each[name]);
-  showRate(column("rate"), column("failures"));
-  showP95(column("p95"));
-  const first = polls.at(-1 - Math.min(WINDOW, polls.length - 1));
-  figures = between(first, polls.at(-1), NAMESPACE).capabilities;
-}
-
-function since(seconds) {
-  const minutes = Math.floor(seconds / 60);
-  if (minutes < 1) return `${Math.floor(seconds)} s`;
-  return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+async function look() {
+  await live.look();
+  const hasAddress = [...live.members.values()].some(({ address: from }) => from !== "");
+  $("members").classList.toggle("has-address", hasAddress);
+  showDrops();
 }
 
 async function keepLooking() {
-  for (let round = 1; ; round += 1) {
-    const clients = polls.at(-1)?.counts.hub.clients;
-    await poll();
-    const isDue = round % LOOK_EVERY === 0;
-    if (isDue || clients !== polls.at(-1)?.counts.hub.clients) await mesh.refresh();
-    if (isDue && mesh.link === "joined") await mesh.ping();
-    else showMesh();
+  let round = 0;
+  for (;;) {
+    const before = [live.hub?.clients, live.steps.at(-1)];
+    await live.poll();
+    const isDueNow = round % LOOK_EVERY === 0;
+    if (isDueNow) await look();
+    const isChanged = before[0] !== live.hub?.clients;
+    if (isDueNow || isChanged) await mesh.refresh();
+    if (before[1] !== live.steps.at(-1) || isChanged || !live.isCounted) showFigures();
+    mesh.ping(); // not waited for: a member may take its time
+    round += 1;
     await new Promise((resolve) => setTimeout(resolve, POLL_MS));
   }
 }
@@ -262,9 +463,11 @@ $("token").addEventListener("submit", (event) => {
   event.preventDefault();
   sessionStorage.setItem("alephscript token", $("token-value").value);
   $("token-value").value = "";
+  live.poll(); // from now on the hub takes note of requests
   mesh.connect();
 });
 
-mesh.look(wanted());
+mesh.look(wanted.room);
+lookAt();
 mesh.connect();
 keepLooking();

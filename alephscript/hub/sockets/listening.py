@@ -178,6 +178,7 @@ def counted(base: type, turns: Turns) -> type:  # noqa: C901 - a class around an
             super().connection_lost(exc)
 
         def data_received(self, data: bytes) -> None:
+            self._arrival.is_silent = False
             if self._left:  # uvicorn reads on, since it can take more
                 self._left += data
                 self.transport.pause_reading()

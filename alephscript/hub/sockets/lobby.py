@@ -40,9 +40,19 @@ class Arrival:
         session: The session that the present request is of; None if it is of none.
         is_polling: Whether that request is a poll that has no answer yet.
         has_asked: Whether a request of this socket was answered.
+        is_silent: Whether the peer has sent nothing yet, as the spare sockets of browsers.
     """
 
-    __slots__ = ("_lobby", "_unread", "has_asked", "is_polling", "opening", "session", "transport")
+    __slots__ = (
+        "_lobby",
+        "_unread",
+        "has_asked",
+        "is_polling",
+        "is_silent",
+        "opening",
+        "session",
+        "transport",
+    )
 
     def __init__(self, lobby: Lobby) -> None:
         self.transport: asyncio.Transport | None = None
@@ -50,6 +60,7 @@ class Arrival:
         self.session: Connection | None = None
         self.is_polling = False
         self.has_asked = False
+        self.is_silent = True
         self._lobby = lobby
         self._unread = 0
 
@@ -185,5 +196,5 @@ class Lobby:
             self._deadlines.set(arrival, self._engine.limits.join_seconds)
             return
         if not arrival.has_asked:
-            self._engine.refusals["join_seconds"] += 1
+            self._engine.refusals["silent" if arrival.is_silent else "join_seconds"] += 1
         arrival.end()

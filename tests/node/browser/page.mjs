@@ -23,6 +23,20 @@ page.violations = async () => {
   const { violations } = await page.evaluate(() => axe.run());
   return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" ")}`);
 };
+// Unlike waitForFunction, this needs no eval in the page, which its policy forbids.
+page.until = async (expression) => {
+  const end = Date.now() + 15_000;
+  while (!(await page.evaluate(expression))) {
+    if (Date.now() > end) throw new Error(`never true: ${expression}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+};
+// Seconds that all processes of the browser have computed so far.
+const session = await browser.newBrowserCDPSession();
+page.cpuSeconds = async () => {
+  const { processInfo } = await session.send("SystemInfo.getProcessInfo");
+  return processInfo.reduce((sum, { cpuTime }) => sum + cpuTime, 0);
+};
 
 for await (const line of createInterface({ input: process.stdin })) {
   let answer;
