@@ -386,6 +386,8 @@ _DESCRIPTION = {
     "reply": dict,
     "timeoutMs": int,
     "idempotent": bool,
+    "readOnly": bool,
+    "destructive": bool,
     "streams": bool,
     "tags": list,
 }
