@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -45,6 +45,9 @@ __all__ = ["McpMaster"]
 logger = logging.getLogger("alephscript.mcp")
 
 T = TypeVar("T")
+
+_LAST_DELAY = 20.0
+"""Seconds between two attempts where the given delays have ended."""
 
 READ_RESOURCE = "MCP_READ_RESOURCE"
 GET_PROMPT = "MCP_GET_PROMPT"
@@ -102,7 +105,10 @@ class McpMaster(AlephScriptClient):
         room: The room.
         hub: The hub, as for `AlephScriptClient`.
         options: Further options of the `AlephScriptClient`; with ``retry_open`` an MCP server that
-            is not there yet is waited for, too.
+            is not there yet is waited for, too, and ``backoff`` is for both.
+
+    Raises:
+        ServerUnreachable: At entering: there is no such MCP server.
     """
 
     def __init__(
@@ -117,6 +123,7 @@ class McpMaster(AlephScriptClient):
         self.declarations = self._declare(())
         super().__init__(hub, **options)
         self._at = server
+        self._backoff = options.get("backoff", full_jitter)
         self._waits = bool(options.get("retry_open"))
         self._upstream: Upstream | None = None
         self._keeper: asyncio.Task[None] | None = None
@@ -192,12 +199,10 @@ class McpMaster(AlephScriptClient):
 
     def _present(self) -> Upstream:
         if self._upstream is None:
-            raise CapabilityError(
-                MasterLost.code, "the MCP server is away", [{"delivered": False}], retryable=True
-            )
+            raise _gone(delivered=False)
         return self._upstream
 
-    async def _of(self, server: Upstream, work: Awaitable[T]) -> T:
+    async def _of(self, server: Upstream, work: Coroutine[Any, Any, T]) -> T:
         """Wait for what a server does, no longer than the server lives.
 
         Raises:
@@ -205,10 +210,8 @@ class McpMaster(AlephScriptClient):
         """
         try:
             return await server.work(work)
-        except ConnectionError:
-            raise CapabilityError(
-                MasterLost.code, "the MCP server is gone", [{"delivered": True}], retryable=True
-            ) from None
+        except ConnectionError as error:
+            raise _gone(delivered=not isinstance(error, ConnectionRefusedError)) from None
         except MCPError as error:
             code = "invalid_payload" if error.error.code == INVALID_PARAMS else "mcp_error"
             details = [{"code": error.error.code, "data": error.error.data}]
@@ -220,37 +223,53 @@ class McpMaster(AlephScriptClient):
 
     async def _keep(self, first: asyncio.Future[None]) -> None:
         """Be connected to the server, again and again."""
-        delays = full_jitter()
+        delays = self._backoff()
         states = asyncio.create_task(self._redeclare())
         try:
             while True:
-                try:
-                    async with connect(self._at) as server:
-                        self._upstream = server
-                        await self._offer(await self._capabilities(server))
-                        delays = full_jitter()
-                        self._away = ""
-                        if not first.done():
-                            first.set_result(None)
-                        async for _ in server.changes():
-                            await self._offer(await self._capabilities(server))
-                except (Exception, asyncio.CancelledError) as exc:
-                    if isinstance(exc, asyncio.CancelledError) and _is_cancelled():
-                        raise
-                    if not first.done() and not self._waits:
-                        first.set_exception(
-                            ServerUnreachable(name_server(self._at), innermost(exc))
-                        )
+                served = asyncio.Event()
+                why = await self._serve(first, served)
+                if served.is_set():
+                    delays = self._backoff()
+                if not first.done():
+                    if not self._waits:
+                        first.set_exception(ServerUnreachable(name_server(self._at), why))
                         return
-                    self._tell_away(innermost(exc))
+                    first.set_result(None)
+                self._tell_away(why)
+                await self._offer(())
+                await asyncio.sleep(next(delays, _LAST_DELAY))
+        finally:
+            states.cancel()
+
+    async def _serve(self, first: asyncio.Future[None], served: asyncio.Event) -> str:
+        """Serve by one connection, and say why it ended."""
+
+        async def serve() -> None:
+            async with connect(self._at) as server:
+                self._upstream = server
+                await self._offer(await self._capabilities(server))
+                served.set()
+                self._away = ""
                 if not first.done():
                     first.set_result(None)
-                self._upstream = None
-                await self._offer(())
-                await asyncio.sleep(next(delays))
+                async with contextlib.aclosing(server.changes()) as changes:
+                    async for _ in changes:
+                        await self._offer(await self._capabilities(server))
+
+        # A task of its own: the SDK's cancel scopes cancel the one that they were opened in.
+        connection = asyncio.create_task(serve())
+        try:
+            await asyncio.wait({connection})
         finally:
             self._upstream = None
-            states.cancel()
+            if not connection.done():
+                connection.cancel()
+                await asyncio.wait({connection})
+        if connection.cancelled():
+            return "the connection is lost"
+        failure = connection.exception()
+        return "the connection is lost" if failure is None else innermost(failure)
 
     def _tell_away(self, why: str) -> None:
         """Warn once that the server is away, and again when another reason is known."""
@@ -308,7 +327,7 @@ class McpMaster(AlephScriptClient):
 
     async def _offer(self, capabilities: Iterable[Capability]) -> None:
         """Offer these, and nothing else, now and on every later connection."""
-        declared = self._declare(capabilities)
+        declared, before = self._declare(capabilities), self.declarations
         self._alephscript_declare(declared)
         self._is_stale = False
         if declared.capabilities:
@@ -318,10 +337,13 @@ class McpMaster(AlephScriptClient):
         if self.state is State.NEW:
             return
         try:
-            if declared.capabilities:
+            if not declared.capabilities:
+                await self.resign(self._room)
+            elif not before.capabilities or declared == before:
                 await self.make_master(self._room)
             else:
-                await self.resign(self._room)
+                # Hubs tell who serves, and not what: in one go, so that no request falls between.
+                await asyncio.gather(self.resign(self._room), self.make_master(self._room))
         except AlephScriptError as error:
             self._is_stale = True
             logger.debug("%s could not tell what it offers: %s", self.usuario, type(error).__name__)
@@ -381,6 +403,11 @@ def _capability(
         blocking=False,
         described=described,
     )
+
+
+def _gone(*, delivered: bool) -> CapabilityError:
+    details = [{"delivered": delivered}]
+    return CapabilityError(MasterLost.code, "the MCP server is gone", details, retryable=True)
 
 
 def _describe(tool: Tool) -> dict[str, Any]:
@@ -452,8 +479,3 @@ def _plain(model: BaseModel) -> dict[str, Any]:
 
 
 _FIELDS = {"content", "contents", "description", "messages"}
-
-
-def _is_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
 from typing import Any, TypeVar
 
 from mcp import StdioServerParameters
@@ -19,6 +19,7 @@ from mcp.server.lowlevel import Server as LowlevelServer
 from mcp.server.mcpserver import MCPServer
 from mcp.shared.exceptions import MCPError
 from mcp_types import CONNECTION_CLOSED, Tool, ToolListChangedNotification
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from alephscript.errors import ConnectionRefused
 from alephscript.protocol.text import printable
@@ -31,6 +32,8 @@ T = TypeVar("T")
 
 _HEARTBEAT = 1.0
 """Seconds between two looks whether an idle server is still there."""
+_BEATS_OF_LISTENERS = 10
+"""Heartbeats between such looks where a stream of notices would end with the server."""
 _MOST_PAGES = 100
 
 
@@ -55,13 +58,16 @@ class Upstream:
         self._gone = asyncio.Event()
         self._at_work: set[asyncio.Future[Any]] = set()
 
-    async def work(self, work: Awaitable[T]) -> T:
+    async def work(self, work: Coroutine[Any, Any, T]) -> T:
         """Wait for what the server does; cancelling cancels it there.
 
         Raises:
-            ConnectionError: The server is gone.
+            ConnectionError: The server is gone; `ConnectionRefusedError` if it was before.
             MCPError: The server refused.
         """
+        if self._gone.is_set():
+            work.close()
+            raise ConnectionRefusedError
         task = asyncio.ensure_future(work)
         gone = asyncio.ensure_future(self._gone.wait())
         self._at_work.add(task)
@@ -108,7 +114,7 @@ class Upstream:
                 break
         return listed
 
-    async def changes(self) -> AsyncIterator[None]:
+    async def changes(self) -> AsyncGenerator[None, None]:
         """Iterate over changes of what the server lists, until the server is gone."""
         watchers = [asyncio.create_task(self._listen()), asyncio.create_task(self._watch())]
         gone = asyncio.create_task(self._gone.wait())
@@ -139,15 +145,23 @@ class Upstream:
             self._changed.set()  # there is no replay
 
     async def _watch(self) -> None:
+        beats = _BEATS_OF_LISTENERS if self._is_modern else 1
         while True:
-            await asyncio.sleep(_HEARTBEAT)
+            await asyncio.sleep(_HEARTBEAT * beats)
             await self._look()
+
+    @property
+    def _is_modern(self) -> bool:
+        return self.client.protocol_version in MODERN_PROTOCOL_VERSIONS
 
     async def _look(self) -> None:
         """Look whether the server is there; one that is slow to answer is."""
         try:
             async with asyncio.timeout(_HEARTBEAT):
-                await self.client.send_ping()
+                if self._is_modern:  # which has no ping
+                    await self.client.list_tools(cache_mode="refresh")
+                else:
+                    await self.client.send_ping()
         except TimeoutError:
             pass
         except MCPError as error:
