@@ -31,7 +31,7 @@ ARROWS = {
     "alephscript": CLIENT,
     "mcp": CLIENT,
     "testing": CLIENT | {"mesh", "hub"},
-    "cli": CLIENT | {"mesh", "hub", "asyncapi", "mcp", "testing"},
+    "cli": CLIENT | {"mesh", "hub", "asyncapi", "mcp", "testing", "alephscript"},
     "__main__": {"cli"},
 }
 """What each folder, or module beside them, may import besides itself.

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
+import signal
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -16,6 +19,8 @@ from tests.support.browser import browsing
 from tests.support.tools import ROOT
 
 pytestmark = pytest.mark.timeout(300)  # pip has to fetch what it installs
+
+README = ROOT / "README.md"
 
 ENVIRONMENT = {
     # A stranger's: nothing of the test run, nothing of the checkout.
@@ -40,7 +45,7 @@ def programs(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The programs of an environment with the wheel and pytest, far from the checkout."""
     folder = tmp_path_factory.mktemp("installed")
     done(folder, sys.executable, "-m", "venv", "venv")
-    done(folder, "venv/bin/pip", "install", "-q", f"{wheel}[hub]", "pytest")
+    done(folder, "venv/bin/pip", "install", "-q", f"{wheel}[hub,cli]")
     return folder / "venv" / "bin"
 
 
@@ -70,12 +75,57 @@ def test_it_holds_the_package_with_all_that_is_no_python_and_nothing_else(wheel:
     assert {name.split("/")[0].split("-")[0] for name in held} == {"alephscript"}
 
 
-def test_a_project_that_it_makes_passes_its_test_at_once(programs: Path, tmp_path: Path) -> None:
-    """In memory and on a hub, with nothing installed but the wheel and pytest."""
-    done(tmp_path, str(programs / "alephscript"), "new", "door-bell")
-    for option in ("--mesh=memory", "--mesh=real"):
-        said = done(tmp_path / "door-bell", str(programs / "pytest"), "-q", "-W", "error", option)
-        assert "2 passed" in said
+def test_a_project_is_made_and_tested_by_readmes_line(programs: Path, tmp_path: Path) -> None:
+    """As printed, with nothing installed but the wheel; then on a hub, too."""
+    [line] = re.findall(r"^alephscript new .*pytest$", README.read_text(), re.MULTILINE)
+    path = f"PATH={programs}:$PATH"
+    assert "2 passed" in done(tmp_path, "sh", "-c", f"{path}; {line}")
+    folder = tmp_path / line.split()[2]
+    said = done(folder, str(programs / "pytest"), "-q", "-W", "error", "--mesh=real")
+    assert "2 passed" in said
+
+
+@pytest.mark.anyio
+async def test_its_demonstration_needs_nothing_else(programs: Path, tmp_path: Path) -> None:
+    """The three commands that it prints work as printed, in an empty folder."""
+    demo = await asyncio.create_subprocess_exec(
+        *(programs / "alephscript", "demo", "--port", "0"),
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        assert demo.stderr is not None
+        lines = [(await demo.stderr.readline()).decode().strip() for _ in range(6)]
+        greet, count, watch = [line for line in lines if line.startswith("alephscript ")]
+        watch += " --count 1"
+        for line, shown in ((greet, "hello you"), (count, '{"number": 5}'), (watch, "TICK")):
+            command = ("sh", "-c", f"PATH={programs}:$PATH; {line}")
+            assert shown in await asyncio.to_thread(done, tmp_path, *command)
+        demo.send_signal(signal.SIGINT)
+        assert b"Traceback" not in await demo.stderr.read()
+        assert await demo.wait() == 0
+    finally:
+        if demo.returncode is None:
+            demo.kill()
+        await demo.wait()
+
+
+def test_what_is_published_is_well_formed_and_the_sdist_makes_the_same_wheel(
+    wheel: Path, tmp_path: Path
+) -> None:
+    """By twine, and by building again from what the sdist holds."""
+    done(ROOT, sys.executable, "-m", "build", "-q", "-n", "--sdist", "-o", str(tmp_path), ".")
+    [sdist] = tmp_path.glob("*.tar.gz")
+    done(tmp_path, sys.executable, "-m", "twine", "check", "--strict", str(sdist), str(wheel))
+    with tarfile.open(sdist) as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    assert {"README.md", "LICENSE", "pyproject.toml", "tests/test_wheel.py"} <= names
+    assert not any("node_modules" in name or name.startswith(".ci") for name in names)
+    build = ("pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "-w", "again")
+    done(tmp_path, sys.executable, "-m", *build, str(sdist))
+    [again] = tmp_path.glob("again/*.whl")
+    assert zipfile.ZipFile(again).namelist() == zipfile.ZipFile(wheel).namelist()
 
 
 @pytest.mark.anyio

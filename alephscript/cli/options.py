@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Coroutine
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar, overload
 
 from alephscript.client.client import AlephScriptClient
 from alephscript.errors import ContractError
 
-__all__ = ["EXIT_CODES", "NO_HUB", "Add", "CliError", "Run", "client"]
+__all__ = ["EXIT_CODES", "NO_HUB", "Add", "CliError", "CommandParser", "Run", "auth_of", "client"]
 
 EXIT_CODES = {
     "invalid_payload": 3,
@@ -43,10 +43,32 @@ NO_HUB = 9
 """Exit code when there is no hub, or none could be at that address."""
 
 
+class CommandParser(argparse.ArgumentParser):
+    """A command's parser, which may leave what comes after ``--`` to the command.
+
+    Attributes:
+        rest: The option under which those words are put, as they are; None for a ``--`` that only
+            ends the options.
+    """
+
+    rest: str | None = None
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """See argparse."""
+        if self.rest is None:
+            return super().parse_known_args(args, namespace)
+        # Not left to argparse, which has changed its mind about -- with each of Python's versions.
+        words = list(args)
+        at = words.index("--") if "--" in words else len(words)
+        parsed, unknown = super().parse_known_args(words[:at], namespace)
+        setattr(parsed, self.rest, words[at + 1 :])
+        return parsed, unknown
+
+
 class Add(Protocol):
     """Adds a command: its name, its purpose, and the function that carries it out."""
 
-    def __call__(self, name: str, help: str, run: Run) -> argparse.ArgumentParser:
+    def __call__(self, name: str, help: str, run: Run) -> CommandParser:
         """Add a command, and return the parser that its options are added to."""
         ...
 
@@ -63,17 +85,36 @@ class CliError(Exception):
         self.exit_code = exit_code
 
 
-def client(options: argparse.Namespace) -> AlephScriptClient:
+def auth_of(options: argparse.Namespace) -> dict[str, str] | None:
+    """Return the handshake's ``auth`` with the token that the options have, if any."""
+    return None if options.token is None else {"token": options.token}
+
+
+T = TypeVar("T", bound=AlephScriptClient)
+
+
+@overload
+def client(options: argparse.Namespace) -> AlephScriptClient: ...
+@overload
+def client(options: argparse.Namespace, cls: Callable[..., T], **given: Any) -> T: ...
+def client(
+    options: argparse.Namespace,
+    cls: Callable[..., AlephScriptClient] = AlephScriptClient,
+    **given: Any,
+) -> AlephScriptClient:
     """Make a client of the hub that the options name.
+
+    Args:
+        options: Those of a command on a mesh.
+        cls: The client's class, or what makes one.
+        given: Further arguments of the class.
 
     Raises:
         CliError: The address, the namespace or the token cannot be one.
     """
-    auth = None if options.token is None else {"token": options.token}
+    arguments = {"usuario": "cli", "connect_timeout": 5, **given}
     try:
-        return AlephScriptClient(
-            options.url, usuario="cli", namespace=options.namespace, auth=auth, connect_timeout=5
-        )
+        return cls(options.url, namespace=options.namespace, auth=auth_of(options), **arguments)
     except ContractError as error:
         reasons = "; ".join(f"{each['path']}: {each['message']}" for each in error.problems)
         raise CliError(f"cannot connect: {reasons}", NO_HUB) from None

@@ -20,8 +20,18 @@ from alephscript.cli.printing import complain
 
 __all__ = ["FILES", "add_to"]
 
-FILES = ("README.md", "pyproject.toml", "new_bot.py", "tests/test_new_bot.py")
-"""Files of the template."""
+FILES = {
+    "README.md": "README.md",
+    "pyproject.toml": "pyproject.toml",
+    "new_bot.py": "new_bot.py",
+    "tests/test_new_bot.py": "tests/test_new_bot.py",
+    "Containerfile": "Containerfile",
+    "new-bot.service": "new-bot.service",
+    # Under other names in the package: builders and hosts of repositories would obey them there.
+    "gitignore": ".gitignore",
+    "test.yml": ".github/workflows/test.yml",
+}
+"""Files of the template, and where each is in a project."""
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*(?:[-_][A-Za-z0-9]+)*")
 
@@ -44,8 +54,8 @@ def _new(options: argparse.Namespace) -> None:
     try:
         folder.mkdir()
         for path, text in texts.items():
-            file = folder / rename(path)
-            file.parent.mkdir(exist_ok=True)
+            file = folder / rename(FILES[path])
+            file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(rename(text), encoding="utf-8")
     except FileExistsError as exc:
         raise CliError(f"{folder} exists already; choose another name") from exc

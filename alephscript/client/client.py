@@ -333,7 +333,6 @@ class AlephScriptClient(Asker):
         interrupts: list[signal.Signals] = []
 
         async def main() -> None:
-            loop = asyncio.get_running_loop()
             running = asyncio.ensure_future(self.run_forever())
             draining: set[asyncio.Future[None]] = set()
 
@@ -344,11 +343,11 @@ class AlephScriptClient(Asker):
                 running.cancel()
                 interrupts.append(signal.SIGINT)
                 # The next one ends all: a method may block, or refuse to be cancelled.
-                loop.remove_signal_handler(signal.SIGINT)
+                loops.ignore(signal.SIGINT)
                 signal.signal(signal.SIGINT, loops.end_program)
 
-            loop.add_signal_handler(signal.SIGINT, interrupt)
-            loop.add_signal_handler(signal.SIGTERM, drain)
+            loops.listen(signal.SIGINT, interrupt)
+            loops.listen(signal.SIGTERM, drain)
             try:
                 with contextlib.suppress(asyncio.CancelledError):
                     await running

@@ -1,11 +1,12 @@
-"""The event loop that programs of this package run on.
+"""The event loop that programs of this package run on, and the signals that end them.
 
-May go in: choosing a loop. May not: what runs on it.
+May go in: choosing a loop, hearing signals. May not: what runs on it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 import threading
 from collections.abc import Callable, Coroutine
@@ -13,7 +14,7 @@ from typing import Any
 
 from alephscript.errors import StateError
 
-__all__ = ["check_free", "end_program", "run"]
+__all__ = ["check_free", "end_program", "ignore", "listen", "run"]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -39,6 +40,21 @@ def end_program(number: int, _: object) -> None:
     """Handle a signal as if no handler were there: at once, whatever blocks."""
     signal.signal(number, signal.SIG_DFL)
     signal.raise_signal(number)
+
+
+def listen(number: signal.Signals, callback: Callable[[], object]) -> None:
+    """Have the running loop call a function for a signal, on Windows, too."""
+    loop = asyncio.get_running_loop()
+    try:
+        loop.add_signal_handler(number, callback)
+    except NotImplementedError:  # a loop of Windows; only Python itself hears signals there
+        signal.signal(number, lambda *_: loop.call_soon_threadsafe(callback))
+
+
+def ignore(number: signal.Signals) -> None:
+    """Undo `listen`, before a handler of another kind is set."""
+    with contextlib.suppress(NotImplementedError):
+        asyncio.get_running_loop().remove_signal_handler(number)
 
 
 def run(main: Coroutine[Any, Any, None], last: Callable[[], None] | None = None) -> None:

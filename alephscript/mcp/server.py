@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib.metadata
+import signal
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from typing import Any
 
@@ -39,6 +40,7 @@ from mcp_types import (
     TextResourceContents,
 )
 
+from alephscript.client import loops
 from alephscript.client.client import AlephScriptClient
 from alephscript.client.discovery import Offer
 from alephscript.client.lifecycle import State
@@ -204,11 +206,21 @@ class MeshServer(Server[Any]):
             await self.run(read, write, self.create_initialization_options())
 
     async def serve_http(self, port: int, *, host: str = "127.0.0.1") -> None:
-        """Serve streamable HTTP at ``/mcp`` until cancelled, or until SIGINT or SIGTERM."""
+        """Serve streamable HTTP at ``/mcp`` from the main thread, until SIGINT or SIGTERM."""
         import uvicorn
 
         app = self.streamable_http_app(host=host)
-        await uvicorn.Server(uvicorn.Config(app, host=host, port=port)).serve()
+        config = uvicorn.Config(app, host=host, port=port, access_log=False)
+        server = uvicorn.Server(config)
+
+        def stop() -> None:
+            server.should_exit = True
+
+        # Its own handlers would end the process by the signal that they were given.
+        server.capture_signals = contextlib.nullcontext
+        for each in (signal.SIGINT, signal.SIGTERM):
+            loops.listen(each, stop)
+        await server.serve()
 
     def create_initialization_options(
         self,

@@ -70,8 +70,17 @@ def test_it_is_typed_and_clean_by_its_own_rules(project: Path, check: str) -> No
 
 def test_everything_is_called_by_its_name(project: Path) -> None:
     """Nothing of the template's names stays; what the template has, it has."""
-    made = sorted(str(path.relative_to(project)) for path in project.rglob("*.*"))
-    assert made == ["README.md", "door_bell.py", "pyproject.toml", "tests/test_door_bell.py"]
+    made = sorted(str(path.relative_to(project)) for path in project.rglob("*") if path.is_file())
+    assert made == [
+        ".github/workflows/test.yml",
+        ".gitignore",
+        "Containerfile",
+        "README.md",
+        "door-bell.service",
+        "door_bell.py",
+        "pyproject.toml",
+        "tests/test_door_bell.py",
+    ]
     text = "".join((project / path).read_text() for path in made)
     assert not re.search("new[-_]?bot", text, re.IGNORECASE)
     assert 'door-bell = "door_bell:main"' in text
@@ -145,5 +154,5 @@ def test_the_templates_own_name_is_as_good_as_any(
     """It is a project itself: under its own name it is made as it is."""
     monkeypatch.chdir(tmp_path)
     assert cli.main(["new", "new-bot"]) == 0
-    for path in ("README.md", "pyproject.toml", "new_bot.py", "tests/test_new_bot.py"):
-        assert (tmp_path / "new-bot" / path).read_text() == (TEMPLATE / path).read_text()
+    for path, made in starting.FILES.items():
+        assert (tmp_path / "new-bot" / made).read_text() == (TEMPLATE / path).read_text()

@@ -60,9 +60,7 @@ async def asked(client: AlephScriptClient, name: str, payload: Any = None) -> di
     while True:
         try:
             return await client.request(name, payload, wait_for_master=True, timeout=20)
-        except MasterLost as error:
-            if error.details != [{"delivered": False}]:
-                raise
+        except MasterLost:  # it has not resigned yet
             await asyncio.sleep(0)
 
 
