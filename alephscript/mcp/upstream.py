@@ -18,7 +18,7 @@ from mcp.client.subscriptions import ListenNotSupportedError
 from mcp.server.lowlevel import Server as LowlevelServer
 from mcp.server.mcpserver import MCPServer
 from mcp.shared.exceptions import MCPError
-from mcp_types import CONNECTION_CLOSED, Tool, ToolListChangedNotification
+from mcp_types import CONNECTION_CLOSED, EmptyResult, PingRequest, Tool, ToolListChangedNotification
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from alephscript.errors import ConnectionRefused
@@ -161,7 +161,7 @@ class Upstream:
                 if self._is_modern:  # which has no ping
                     await self.client.list_tools(cache_mode="refresh")
                 else:
-                    await self.client.send_ping()
+                    await self.client.session.send_request(PingRequest(), EmptyResult)
         except TimeoutError:
             pass
         except MCPError as error:

@@ -183,7 +183,7 @@ async def test_the_named_resources_and_prompts_are_there(mesh: InMemoryMesh) -> 
 @pytest.mark.slow
 async def test_it_serves_on_stdio(hub: HubMesh, bot: PersefonBot) -> None:
     """As MCP clients start it that are told what its page tells them."""
-    [told] = [json.loads(block.text) for block in blocks(PAGE) if block.language == "json"]
+    [_, told] = [json.loads(block.text) for block in blocks(PAGE) if block.language == "json"]
     settings = told["mcpServers"]["aaia"]
     assert settings["command"] == "python"
     *arguments, url = settings["args"]
