@@ -27,8 +27,7 @@ from mcp_types import (
 
 from alephscript import DEFAULT_URL, InvalidPayload, Offer
 from alephscript.aaia import AAIA_ROOM
-from alephscript.mcp import MeshServer
-from alephscript.mcp.server import Context, OwnTool
+from alephscript.mcp import Context, MeshServer, OwnTool
 
 EVENTS = "aaia://events"
 PARADIGMS = [

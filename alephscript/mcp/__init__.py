@@ -6,5 +6,7 @@ of a mesh as a tool; `McpMaster` offers every tool of an MCP server as a capabil
 
 from alephscript.mcp.master import McpMaster
 from alephscript.mcp.server import MeshServer
+from alephscript.mcp.tools import Context, OwnTool
+from alephscript.mcp.upstream import ServerUnreachable
 
-__all__ = ["McpMaster", "MeshServer"]
+__all__ = ["Context", "McpMaster", "MeshServer", "OwnTool", "ServerUnreachable"]

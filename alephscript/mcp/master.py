@@ -280,7 +280,7 @@ class McpMaster(AlephScriptClient):
                 self.usuario,
                 name_server(self._at),
                 why,
-                extra={"usuario": self.usuario},
+                extra={"usuario": self.usuario, "server": name_server(self._at), "reason": why},
             )
 
     async def _stop_keeper(self) -> None:
@@ -290,7 +290,7 @@ class McpMaster(AlephScriptClient):
 
     async def _capabilities(self, server: Upstream) -> list[Capability]:
         found: dict[str, Capability] = {}
-        self._tools = {}
+        names_of_tools: dict[str, str] = {}
         has = server.client.server_capabilities
         extra = {READ_RESOURCE: has.resources, GET_PROMPT: has.prompts}
         for name, is_there in extra.items():
@@ -308,9 +308,10 @@ class McpMaster(AlephScriptClient):
                 continue
             aliases = tuple(dict.fromkeys(names[1:]) if names[0] != names[-1] else ())
             made = _capability(names[0], aliases, "call_tool", _describe(tool))
-            self._tools[made.name] = tool.name
+            names_of_tools[made.name] = tool.name
             for each in (made.name, *aliases):
                 found[events.capability_name(each)] = made
+        self._tools = names_of_tools
         return [each for name, each in found.items() if name == each.name]
 
     def _tell_collision(self, tool: str, names: Sequence[str]) -> None:
@@ -322,7 +323,7 @@ class McpMaster(AlephScriptClient):
             self.usuario,
             shown(tool),
             f"it is offered as {names[0]} alone" if names else "it is not offered",
-            extra={"usuario": self.usuario},
+            extra={"usuario": self.usuario, "tool": tool},
         )
 
     async def _offer(self, capabilities: Iterable[Capability]) -> None:
@@ -346,12 +347,17 @@ class McpMaster(AlephScriptClient):
                 await asyncio.gather(self.resign(self._room), self.make_master(self._room))
         except AlephScriptError as error:
             self._is_stale = True
-            logger.debug("%s could not tell what it offers: %s", self.usuario, type(error).__name__)
+            logger.debug(
+                "%s could not tell what it offers: %s",
+                self.usuario,
+                error.code if isinstance(error, RequestError) else type(error).__name__,
+                extra={"usuario": self.usuario},
+            )
 
     async def _redeclare(self) -> None:
         """Tell a new session what it was not told when that changed."""
         async for state in self.states():
-            if state is State.READY and self._is_stale:
+            if state is State.READY and self._is_stale and self.declarations.capabilities:
                 self._is_stale = False
                 with contextlib.suppress(RequestError):
                     await self.make_master(self._room)

@@ -68,7 +68,7 @@ from alephscript.mcp.tools import (
 )
 from alephscript.protocol.events import DEFAULT_URL
 
-__all__ = ["Context", "MeshServer", "OwnTool"]
+__all__ = ["MeshServer"]
 
 _MOST_TOOLS = 500
 _MOST_KNOWN = 2 * _MOST_TOOLS
