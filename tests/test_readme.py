@@ -31,9 +31,13 @@ def settled(text: str) -> list[str]:
     return text.strip().splitlines()
 
 
-def test_the_two_commands_stand_on_the_first_screen() -> None:
-    """A stranger copies them; strangers' programs run them."""
-    assert blocks("bash")[:2] == [
+def test_the_commands_stand_on_the_first_screen() -> None:
+    """A stranger copies them; strangers' programs run the last two."""
+    assert blocks("bash")[:3] == [
+        """\
+pip install "alephscript[hub,cli]"
+alephscript demo # a hub, a bot and its page; prints what to type next
+""",
         'pip install -e ".[examples]" && python -m examples.quickstart\n',
         'pip install -e ".[dev]" && python -m pytest\n',
     ]

@@ -29,10 +29,10 @@ def add_to(add: Add) -> None:
     """Add the command."""
     command = add("serve", "serve a capability with a command of the shell", _serve)
     command.usage = (
-        "alephscript serve CAPABILITY --room ROOM [--url URL] [--namespace NAMESPACE]\n"
-        "                         [--token TOKEN] [--debug TOPIC,…] -- COMMAND [ARG …]\n"
-        "       alephscript serve --room ROOM --mcp ADDRESS [--url URL] …\n"
-        "       alephscript serve --room ROOM --mcp [--url URL] … -- COMMAND [ARG …]"
+        "alephscript serve [-h] [--debug TOPIC,…] [--url URL] [--namespace NAMESPACE]\n"
+        "                         [--token TOKEN] CAPABILITY --room ROOM -- COMMAND [ARG …]"
+        "\n       alephscript serve … --room ROOM --mcp ADDRESS"
+        "\n       alephscript serve … --room ROOM --mcp -- COMMAND [ARG …]"
     )
     command.epilog = (
         "COMMAND gets the payload as JSON on stdin and prints the answer as JSON. Another exit "

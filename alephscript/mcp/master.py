@@ -101,11 +101,11 @@ class McpMaster(AlephScriptClient):
 
     Args:
         server: The MCP server: the address of its streamable HTTP, the parameters of its command
-            (`mcp.StdioServerParameters`), or one in this process.
+            (``mcp.StdioServerParameters``), or one in this process.
         room: The room.
-        hub: The hub, as for `AlephScriptClient`.
-        options: Further options of the `AlephScriptClient`; with ``retry_open`` an MCP server that
-            is not there yet is waited for, too, and ``backoff`` is for both.
+        hub: The hub, as for `alephscript.AlephScriptClient`.
+        options: Further options of the client; with ``retry_open`` an MCP server that is not there
+            yet is waited for, too, and ``backoff`` is for both.
 
     Raises:
         ServerUnreachable: At entering: there is no such MCP server.

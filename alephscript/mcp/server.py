@@ -99,11 +99,11 @@ class MeshServer(Server[Any]):
     hide them (`shows`), and add resources and prompts (`resources`, `read`, `prompts`, `prompt`).
 
     Args:
-        hub: The hub, as for `AlephScriptClient`.
+        hub: The hub, as for `alephscript.AlephScriptClient`.
         rooms: Rooms whose capabilities are tools; all by default.
         observed: Rooms whose events are resources; by default ``rooms``.
         name: Name of the server, as MCP clients see it.
-        options: Further options of the `AlephScriptClient`; ``timeout`` is 60 s by default.
+        options: Further options of the client; ``timeout`` is 60 s by default.
 
     Attributes:
         client: The member of the mesh that asks.
