@@ -29,8 +29,9 @@ ARROWS = {
     "asyncapi": CLIENT,
     "sync": CLIENT,
     "alephscript": CLIENT,
+    "mcp": CLIENT,
     "testing": CLIENT | {"mesh", "hub"},
-    "cli": CLIENT | {"mesh", "hub", "asyncapi", "testing", "alephscript"},
+    "cli": CLIENT | {"mesh", "hub", "asyncapi", "mcp", "testing", "alephscript"},
     "__main__": {"cli"},
 }
 """What each folder, or module beside them, may import besides itself.
@@ -96,6 +97,8 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
         ("protocol.events", "contracts"),
         ("hub.server", "client.client"),
         ("hub.server", "cli"),
+        ("mcp.server", "hub.server"),
+        ("client.client", "mcp.master"),
     ],
 )
 def test_a_turned_arrow_is_found(module: str, imported: str) -> None:

@@ -21,6 +21,7 @@ from alephscript.cli import (
     completing,
     demo,
     describing,
+    mcp,
     measuring,
     printing,
     running,
@@ -109,7 +110,7 @@ def parser() -> argparse.ArgumentParser:
     starting.add_to(add)
     serving.add_to(add)
     demo.add_to(add)
-    for module in (running, commanding, asking, watching, showing, top, measuring):
+    for module in (running, commanding, mcp, asking, watching, showing, top, measuring):
         module.add_to(_on_a_mesh(add))
     describing.add_to(add)
     completing.add_to(add, _on_a_mesh(add), whole)

@@ -11,7 +11,7 @@ import os
 import shutil
 from typing import Any
 
-from alephscript.cli import programs
+from alephscript.cli import mcp, programs
 from alephscript.cli.options import Add, CliError, client
 from alephscript.cli.running import serve_all, show_log
 from alephscript.client.client import AlephScriptClient
@@ -31,6 +31,8 @@ def add_to(add: Add) -> None:
     command.usage = (
         "alephscript serve [-h] [--debug TOPIC,…] [--url URL] [--namespace NAMESPACE]\n"
         "                         [--token TOKEN] CAPABILITY --room ROOM -- COMMAND [ARG …]"
+        "\n       alephscript serve … --room ROOM --mcp ADDRESS"
+        "\n       alephscript serve … --room ROOM --mcp -- COMMAND [ARG …]"
     )
     command.epilog = (
         "COMMAND gets the payload as JSON on stdin and prints the answer as JSON. Another exit "
@@ -38,11 +40,25 @@ def add_to(add: Add) -> None:
         "A request that is cancelled ends the command, and all that it has started."
     )
     command.rest = "program"
-    command.add_argument("capability", metavar="CAPABILITY", help="name of the capability")
+    command.add_argument(
+        "capability", nargs="?", metavar="CAPABILITY", help="name of the capability"
+    )
+    command.add_argument(
+        "--mcp",
+        nargs="?",
+        const="",
+        metavar="ADDRESS",
+        help="serve the tools of an MCP server: the one at this address, or COMMAND",
+    )
     command.add_argument("--room", required=True, help="the room to master")
 
 
 async def _serve(options: argparse.Namespace) -> None:
+    if options.mcp is not None:
+        await mcp.serve_tools(options)
+        return
+    if options.capability is None:
+        raise CliError("name the capability, or write --mcp for the tools of an MCP server", 2)
     if not options.program:
         raise CliError(
             "write the command behind --: "

@@ -75,15 +75,17 @@ T = TypeVar("T", bound=AlephScriptClient)
 @overload
 def client(options: argparse.Namespace) -> AlephScriptClient: ...
 @overload
-def client(options: argparse.Namespace, cls: type[T], **given: Any) -> T: ...
+def client(options: argparse.Namespace, cls: Callable[..., T], **given: Any) -> T: ...
 def client(
-    options: argparse.Namespace, cls: type[AlephScriptClient] = AlephScriptClient, **given: Any
+    options: argparse.Namespace,
+    cls: Callable[..., AlephScriptClient] = AlephScriptClient,
+    **given: Any,
 ) -> AlephScriptClient:
     """Make a client of the hub that the options name.
 
     Args:
         options: Those of a command on a mesh.
-        cls: The client's class.
+        cls: The client's class, or what makes one.
         given: Further arguments of the class.
 
     Raises:

@@ -127,7 +127,7 @@ class AlephScriptClient(Asker):
 
     rooms: ClassVar[tuple[str | RoomRole, ...]] = ()
     says: ClassVar[Mapping[str, Any]] = {}
-    declarations: ClassVar[Declarations] = Declarations((), {}, {})
+    declarations: Declarations = Declarations((), {}, {})
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -234,7 +234,7 @@ class AlephScriptClient(Asker):
             offered=self.declarations.features,
         )
         description = surveying.SelfDescription(
-            self.declarations, summary=summary(type(self).__doc__), service=service
+            summary=summary(type(self).__doc__), service=service
         )
         self._alephscript_session_inbox = Inbox(service, self._alephscript_streams, description)
         listeners = [each for group in self.declarations.listeners.values() for each in group]
@@ -635,6 +635,12 @@ class AlephScriptClient(Asker):
         return self._alephscript_streams.open(room, frozenset(names), buffer)
 
     # Inside
+
+    def _alephscript_declare(self, declarations: Declarations) -> None:
+        """Serve what these declare from now on; hubs hear of that by `make_master`."""
+        self.declarations = declarations
+        if self._alephscript_service is not None:
+            self._alephscript_service.offer(declarations.capabilities)
 
     @property
     def _alephscript_session(self) -> HubSession | None:

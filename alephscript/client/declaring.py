@@ -62,6 +62,8 @@ class Capability:
         announce: Whether the room is told the answer, too.
         idempotent: Whether running twice does no harm, so that the next master may be asked again
             when one is lost.
+        read_only: Whether a run changes nothing, for those who decide whether to ask.
+        destructive: Whether a run may undo or delete what others keep, for the same.
         on_asker_lost: ``cancel`` or ``finish``, when the asker's link is lost.
         max_in_flight: Most runs at once; None leaves it to the client's bound.
         queue: Most requests that wait for their turn; over it, they are refused.
@@ -94,6 +96,8 @@ class Capability:
     blocking: bool
     wrapped: bool = False
     doc: str = ""
+    read_only: bool = False
+    destructive: bool = False
 
     def description(self) -> dict[str, Any]:
         """Return what its master tells the hub of it, as it stands on the wire."""
@@ -103,6 +107,8 @@ class Capability:
             "reply": _schema(self.reply),
             "timeoutMs": None if self.timeout is None else round(self.timeout * 1000),
             "idempotent": self.idempotent,
+            "readOnly": self.read_only,
+            "destructive": self.destructive,
             "streams": self.streams,
         }
         return {key: value for key, value in fields.items() if value}
@@ -215,6 +221,8 @@ def capability(
     timeout: float | None = None,
     announce: bool = False,
     idempotent: bool = False,
+    read_only: bool = False,
+    destructive: bool = False,
     on_asker_lost: OnAskerLost = "cancel",
     max_in_flight: int | None = None,
     queue: int = 1024,
@@ -231,6 +239,8 @@ def capability(
     timeout: float | None = None,
     announce: bool = False,
     idempotent: bool = False,
+    read_only: bool = False,
+    destructive: bool = False,
     on_asker_lost: OnAskerLost = "cancel",
     max_in_flight: int | None = None,
     queue: int = 1024,
@@ -257,6 +267,9 @@ def capability(
             watch it.
         idempotent: Whether running twice does no harm: when its master is lost, the next master of
             the room is asked, instead of failing with `MasterLost`.
+        read_only: Whether a run changes nothing. This and the next are hints for those who decide
+            whether to ask, such as a model's client (`alephscript.mcp`); nothing enforces them.
+        destructive: Whether a run may undo or delete what others keep.
         on_asker_lost: Whether a run is cancelled or finished when its asker's link is lost. An
             asker that cancels always cancels.
         max_in_flight: Most runs at once; None leaves them to the client's own bound.
@@ -274,6 +287,8 @@ def capability(
         raise DeclarationError(f'{name!r} is no capability name; write @capability("NAME")')
     if timeout is not None and not (is_number(timeout) and timeout > 0):
         raise DeclarationError(f"a timeout is more than 0 seconds, as a number, not {timeout!r}")
+    if read_only and destructive:
+        raise DeclarationError("a capability is read_only or destructive, not both")
     if on_asker_lost not in typing.get_args(OnAskerLost):
         raise DeclarationError(f'on_asker_lost is "cancel" or "finish", not {on_asker_lost!r}')
     is_bound = max_in_flight is None or is_count(max_in_flight, 1)
@@ -285,6 +300,8 @@ def capability(
         "timeout": timeout,
         "announce": announce,
         "idempotent": idempotent,
+        "read_only": read_only,
+        "destructive": destructive,
         "on_asker_lost": on_asker_lost,
         "max_in_flight": max_in_flight,
         "queue": queue,

@@ -36,6 +36,9 @@ class Offer:
         reply: JSON Schema of its answer, or of each part of it.
         timeout_ms: Most milliseconds that a run may take.
         idempotent: Whether running twice does no harm.
+        read_only: Whether a run changes nothing, None if its master does not say.
+        destructive: Whether a run may undo or delete what others keep, None if its master does not
+            say.
         streams: Whether it answers in parts.
         tags: Words that its master sorts it under; stock masters have them.
     """
@@ -52,6 +55,8 @@ class Offer:
     idempotent: bool = False
     streams: bool = False
     tags: tuple[str, ...] = ()
+    read_only: bool | None = None
+    destructive: bool | None = None
 
 
 @attrs.frozen

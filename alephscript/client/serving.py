@@ -51,6 +51,9 @@ class Service:
         max_in_flight: Most runs at once, of all capabilities together.
         tracing: What makes spans of runs, if anything does.
         offered: Tells the names that a room offers; by default each room offers all.
+
+    Attributes:
+        capabilities: By name, aliases included.
     """
 
     def __init__(
@@ -63,12 +66,11 @@ class Service:
         tracing: Tracing | None = None,
         offered: Callable[[str], Iterable[str]] | None = None,
     ) -> None:
-        self._offered = offered or (lambda _: capabilities)
+        self._offered = offered or (lambda _: self.capabilities)
         self._name = name
         self._most = max_in_flight
-        lanes = {id(each): Lane(each) for each in capabilities.values()}
-        self._lanes = list(lanes.values())
-        self._lane_of = {f"GET_{name}": lanes[id(each)] for name, each in capabilities.items()}
+        self._lanes: list[Lane] = []
+        self.offer(capabilities)
         self._jobs: dict[object, Job] = {}
         self._running = 0
         self._waiting = 0
@@ -83,6 +85,14 @@ class Service:
 
     def __len__(self) -> int:
         return len(self._jobs)
+
+    def offer(self, capabilities: Mapping[str, Capability]) -> None:
+        """Offer these capabilities from now on; what runs of others goes on to its end."""
+        lanes = {id(each): Lane(each) for each in capabilities.values()}
+        at_work = [each for each in self._lanes if each.running or each.waiting]
+        self._lanes = [*at_work, *lanes.values()]
+        self._lane_of = {f"GET_{name}": lanes[id(each)] for name, each in capabilities.items()}
+        self.capabilities = capabilities
 
     def stats(self) -> dict[str, CapabilityStats]:
         """Return how each capability did so far, by name."""

@@ -14,7 +14,6 @@ import attrs
 
 from alephscript import contracts
 from alephscript.client.calls import Call
-from alephscript.client.declaring import Declarations
 from alephscript.client.discovery import MemberInfo, MemberStats, Survey
 from alephscript.client.serving import Service
 from alephscript.client.session import HubSession
@@ -71,13 +70,11 @@ class SelfDescription:
     """A member's answers about itself.
 
     Args:
-        declarations: What its class offers.
         summary: The first paragraph of its class's docstring.
         service: Its capabilities at work.
     """
 
-    def __init__(self, declarations: Declarations, *, summary: str, service: Service) -> None:
-        self._declarations = declarations
+    def __init__(self, *, summary: str, service: Service) -> None:
         self._summary = summary
         self._service = service
         self._loop = asyncio.get_running_loop()
@@ -105,7 +102,7 @@ class SelfDescription:
             usuario=usuario,
             sesion=sesion,
             version=importlib.metadata.version("alephscript"),
-            capabilities=tuple(self._declarations.capabilities),
+            capabilities=tuple(self._service.capabilities),
             summary=self._summary,
             uptime_ms=round((self._loop.time() - self._opened_at) * 1000),
         )

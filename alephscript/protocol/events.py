@@ -387,6 +387,8 @@ _DESCRIPTION = {
     "reply": dict,
     "timeoutMs": int,
     "idempotent": bool,
+    "readOnly": bool,
+    "destructive": bool,
     "streams": bool,
     "tags": list,
 }

@@ -1,0 +1,333 @@
+"""Capabilities as tools: their names, their schemas, what goes into a call and what comes out.
+
+All of it comes from masters, which may be hostile: no name, text or schema of one master may cost
+a model the tools of another. A schema goes on to the letter if it is sound; else a bounded tree
+stands for it that allows at least as much.
+
+May go in: an `Offer` as an MCP tool. May not: asking the mesh (`server`).
+
+Pure: no socket, no clock.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections import Counter
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from typing import Any
+
+import attrs
+from jsonschema import Draft202012Validator
+from mcp.server.context import ServerRequestContext
+from mcp_types import CallToolResult, ContentBlock, TextContent, Tool, ToolAnnotations
+from pydantic import TypeAdapter, ValidationError
+
+from alephscript.client.discovery import Offer
+from alephscript.contracts.foreign import bounded_schema
+from alephscript.errors import RequestError
+from alephscript.protocol.text import printable
+
+__all__ = [
+    "CONTENT",
+    "Context",
+    "MeshTool",
+    "OwnTool",
+    "as_json",
+    "make_tool",
+    "name_tools",
+    "shown",
+    "text_of",
+    "write_failure",
+]
+
+Schema = dict[str, Any]
+Context = ServerRequestContext[Any, Any]
+"""The call that a tool answers."""
+
+CONTENT = "_content"
+"""Key of an answer beside its fields: MCP content that says more than they do."""
+
+_PAYLOAD = "payload"
+_RESULT = "result"
+_LONGEST_NAME = 64
+"""Models' clients take no more, although MCP allows 128 characters."""
+_LONGEST_TEXT = 4000
+_LONGEST_SCHEMA = 100_000
+_DEEPEST_SCHEMA = 64
+_DIGEST = re.compile(r"-[0-9a-f]{32}\Z")
+_CONTENTS: TypeAdapter[list[ContentBlock]] = TypeAdapter(list[ContentBlock])
+
+
+@attrs.frozen
+class MeshTool:
+    """A capability of the mesh as a tool.
+
+    Attributes:
+        tool: The tool as MCP clients see it.
+        offer: The capability.
+        wraps_payload: Whether the payload is one argument, since the payload is no object.
+        wraps_result: Whether the answer is one field, since the answer is no object.
+    """
+
+    tool: Tool
+    offer: Offer
+    wraps_payload: bool
+    wraps_result: bool
+
+    def payload_of(self, arguments: Mapping[str, Any]) -> Any:
+        """Return the payload that the arguments of a call stand for."""
+        return arguments.get(_PAYLOAD) if self.wraps_payload else dict(arguments)
+
+    def result_of(self, answer: dict[str, Any]) -> CallToolResult:
+        """Return the result of a call that was answered."""
+        fields = {key: value for key, value in answer.items() if key != CONTENT}
+        if self.offer.reply is None and fields.keys() == {"content"}:
+            # As a tool of an MCP server has it that knows no structured content.
+            content = _read_contents(fields["content"])
+            if content is not None:
+                return CallToolResult(content=content)
+        if self.wraps_result and fields.keys() != {_RESULT}:
+            fields = {_RESULT: fields or None}
+        content = _read_contents(answer.get(CONTENT)) or [
+            TextContent(type="text", text=text_of(fields))
+        ]
+        return CallToolResult(content=content, structured_content=fields)
+
+
+@attrs.frozen
+class OwnTool:
+    """A tool of the server's own, beside those of the mesh.
+
+    Attributes:
+        tool: The tool as MCP clients see it.
+        run: Answers its arguments; a `RequestError` reaches the model with code and details.
+    """
+
+    tool: Tool
+    run: Callable[[dict[str, Any], Context], Awaitable[dict[str, Any]]]
+
+
+def name_tools(
+    offers: Iterable[Offer], taken: Collection[str], preferred: Callable[[Offer], str]
+) -> dict[tuple[str, str], str]:
+    """Name the tool of each offer: by its capability, with its room where others are called so.
+
+    A name that two offers could have is nobody's, so that none can take the name of another. The
+    names depend on the offers alone, not on their order.
+
+    Args:
+        offers: All offers, those included that have gone and whose names stay theirs.
+        taken: Names of other tools.
+        preferred: The name that an offer would have if there were no others.
+
+    Returns:
+        The names, by room and capability: 1 to 64 letters, digits, ``_`` and ``-``.
+    """
+    candidates: dict[tuple[str, str], tuple[str, str]] = {}
+    for offer in offers:
+        name = preferred(offer)
+        candidates[offer.room, offer.capability] = _plain(name), _plain(f"{offer.room}_{name}")
+    users = Counter(name for names in candidates.values() for name in {*names})
+    users.update(list(taken))
+    return {
+        key: next(
+            (name for name in names if users[name] == 1 and not _DIGEST.search(name)),
+            f"{names[0][:31]}-{hashlib.sha256(repr(key).encode()).hexdigest()[:32]}",
+        )
+        for key, names in candidates.items()
+    }
+
+
+def make_tool(offer: Offer, name: str) -> MeshTool:
+    """Make the tool of an offer."""
+    request, wraps_payload = _as_object(offer.request, _PAYLOAD)
+    reply: Schema | None = None
+    wraps_result = False
+    if offer.streams and offer.reply is not None:
+        parts, _ = _as_object(offer.reply, "items", always=True)
+        definitions = {key: value for key, value in parts.items() if key == "$defs"}
+        items = {"type": "array", "items": parts["properties"]["items"]}
+        reply = {**_object_of(_RESULT, items), **definitions}
+    elif offer.reply is not None:
+        reply, wraps_result = _as_object(offer.reply, _RESULT)
+    tool = Tool(
+        name=name,
+        description=shown(_describe(offer, name)),
+        input_schema=request,
+        output_schema=reply,
+        annotations=ToolAnnotations(
+            read_only_hint=offer.read_only,
+            destructive_hint=offer.destructive,
+            idempotent_hint=offer.idempotent or None,
+        ),
+    )
+    return MeshTool(tool, offer, wraps_payload, wraps_result)
+
+
+def write_failure(error: RequestError) -> CallToolResult:
+    """Write an error for a model: code, message, details."""
+    text = f"{shown(error.code)}: {shown(error.message)}"
+    if error.details:
+        text += f" {as_json(error.details)}"
+    fields = {"code": error.code, "message": error.message, "details": error.details}
+    content: list[ContentBlock] = [TextContent(type="text", text=text)]
+    return CallToolResult(content=content, structured_content=fields, is_error=True)
+
+
+def text_of(fields: Any) -> str:
+    """Write structured content for clients that know none: as JSON, a text as it is."""
+    value = fields
+    if isinstance(fields, dict) and fields.keys() == {_RESULT}:
+        value = fields[_RESULT]
+    return value if isinstance(value, str) else as_json(value)
+
+
+def as_json(value: Any) -> str:
+    """JSON on one line, without control characters."""
+    return printable(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+
+
+def shown(text: str) -> str:
+    """A stranger's text, made fit for a model to read: bounded, without controls but line ends."""
+    return "\n".join(map(printable, text[:_LONGEST_TEXT].splitlines()))
+
+
+def _describe(offer: Offer, name: str) -> str:
+    text = offer.summary or f"{offer.capability} of {offer.room}"
+    if offer.tags:
+        text += f" ({', '.join(offer.tags)})"
+    if name == offer.capability or offer.summary is None:
+        return text
+    return f"{text}\n\n{offer.capability} in the room {offer.room}."
+
+
+def _plain(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_-]", "_", text)[:_LONGEST_NAME] or "_"
+
+
+def _read_contents(value: Any) -> list[ContentBlock] | None:
+    """Read the content of a tool's result, None if it is none."""
+    if not isinstance(value, list):
+        return None
+    try:
+        return _CONTENTS.validate_python(value)
+    except ValidationError:
+        return None
+
+
+def _object_of(key: str, schema: Any, *, required: bool = True) -> Schema:
+    made: Schema = {"type": "object", "properties": {key: schema}}
+    return {**made, "required": [key]} if required else made
+
+
+def _as_object(schema: Any, key: str, *, always: bool = False) -> tuple[Schema, bool]:
+    """Make the schema of an object: the schema itself, or an object with the value under a key.
+
+    Returns:
+        The schema, and whether the value is under the key.
+    """
+    if not _is_sound(schema):
+        schema = bounded_schema(schema)
+    if not always:
+        if schema.get("type") == "object":
+            return schema, False
+        if "type" not in schema and not schema.keys() & _CHOICES:
+            return {**schema, "type": "object"}, False
+        target = _resolve(schema)
+        if target.get("type") == "object":
+            rest = {name: value for name, value in schema.items() if name != "$ref"}
+            return {**target, **rest}, False
+    if any(not each.startswith("#/$defs/") for each in _references(schema)):
+        schema = bounded_schema(schema)  # what they refer to would be somewhere else
+    inner = {name: value for name, value in schema.items() if name != "$defs"}
+    is_optional = Draft202012Validator(schema).is_valid(None) if key == _PAYLOAD else False
+    outer = _object_of(key, inner, required=not is_optional)
+    return ({**outer, "$defs": schema["$defs"]} if "$defs" in schema else outer), True
+
+
+_CHOICES = {"$ref", "anyOf", "oneOf", "allOf", "enum", "const", "not"}
+
+
+def _is_sound(schema: Any) -> bool:
+    """Whether any client can take a schema as it is: valid, bounded, and self-contained."""
+    if not isinstance(schema, dict):
+        return False
+    try:
+        text = json.dumps(schema, ensure_ascii=False, allow_nan=False)
+        if len(text) > _LONGEST_SCHEMA or _depth(schema) > _DEEPEST_SCHEMA or _is_obeyed(schema):
+            return False
+        Draft202012Validator.check_schema(schema)
+        for reference in _references(schema):
+            if not isinstance(_look_up(schema, reference), dict):
+                return False
+        validator = Draft202012Validator(schema)
+        values: tuple[Any, ...] = ({}, [], "", 0, None)
+        for value in values:  # a schema that never ends shows at any of these
+            validator.is_valid(value)
+    except Exception:  # noqa: BLE001 - of a stranger's schema, whatever it is
+        return False
+    return True
+
+
+def _is_obeyed(value: Any) -> bool:
+    """Whether a text in a value has characters that a reader would obey, beside line ends."""
+    if isinstance(value, str):
+        return any(printable(each) != each for each in value.replace("\t", " ").splitlines())
+    if isinstance(value, Mapping):
+        return any(_is_obeyed(key) or _is_obeyed(each) for key, each in value.items())
+    return isinstance(value, list) and any(map(_is_obeyed, value))
+
+
+def _depth(value: Any) -> int:
+    level, depth = [value], 0
+    while level and depth <= _DEEPEST_SCHEMA:
+        depth += 1
+        level = [
+            inner
+            for each in level
+            if isinstance(each, dict | list)
+            for inner in (each.values() if isinstance(each, dict) else each)
+        ]
+    return depth
+
+
+def _references(schema: Any) -> list[str]:
+    """Find all references in a schema."""
+    found: list[str] = []
+    rest = [schema]
+    while rest:
+        value = rest.pop()
+        if isinstance(value, dict):
+            found += [
+                each
+                for key, each in value.items()
+                if key in ("$ref", "$dynamicRef", "$recursiveRef", "$id") and isinstance(each, str)
+            ]
+            rest += value.values()
+        elif isinstance(value, list):
+            rest += value
+    return found
+
+
+def _look_up(schema: Any, reference: str) -> Any:
+    """Follow a pointer within a schema; None where it points to nothing, or outside."""
+    if reference == "#":
+        return schema
+    if not reference.startswith("#/"):
+        return None
+    for part in reference[2:].split("/"):
+        key = part.replace("~1", "/").replace("~0", "~")
+        schema = schema.get(key) if isinstance(schema, dict) else None
+    return schema
+
+
+def _resolve(schema: Schema) -> Schema:
+    """Return what a schema refers to, through a few references; the schema itself without."""
+    target: Any = schema
+    for _ in range(8):
+        if not isinstance(target, dict) or not isinstance(target.get("$ref"), str):
+            break
+        target = _look_up(schema, target["$ref"])
+    return target if isinstance(target, dict) else {}
