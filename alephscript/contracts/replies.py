@@ -91,9 +91,9 @@ def _compile(form: Form) -> Reader | None:
         decode = msgspec.json.Decoder(mirror).decode
         assert make is not None
         return lambda text: make(decode(text))
-    kind, make = form.fast()
+    kind, convert = form.fast()
     decode_any = msgspec.json.Decoder(kind).decode
-    return decode_any if make is None else lambda text: make(decode_any(text))
+    return decode_any if convert is None else lambda text: convert(decode_any(text))
 
 
 def reader(cls: Any) -> Reader | None:
