@@ -134,7 +134,7 @@ def structure(payload: Any, cls: type[T]) -> T:
     form = find_form(cls)
     try:
         value: T = form.read(payload)
-    except Mismatch as exc:
+    except (Mismatch, RecursionError) as exc:
         raise contract_error(exc, cls) from None
     return value
 
@@ -208,7 +208,7 @@ def structure_reply(answer: dict[str, Any], cls: type[T]) -> T:
     form = find_form(cls)
     try:
         value: T = form.read(replies.unwrap(answer, form))
-    except Mismatch as exc:
+    except (Mismatch, RecursionError) as exc:
         raise contract_error(exc, cls) from None
     return value
 

@@ -12,18 +12,13 @@ import typing
 from typing import Any
 
 from alephscript.contracts.forms import choices, models
-from alephscript.contracts.forms.form import Form
+from alephscript.contracts.forms.form import Form, choice_key
 from alephscript.contracts.places import Place, refusal
 
-__all__ = ["enum_form", "flag_form", "literal_form", "model_form"]
+__all__ = ["enum_form", "literal_form", "model_form"]
 
 
-def flag_form(cls: type[enum.Flag], place: Place) -> Form:
-    """Return the form of a flag.
-
-    Raises:
-        DeclarationError: It has no members, or too many with gaps between.
-    """
+def _flag_form(cls: type[enum.Flag], place: Place) -> Form:
     if not cls.__members__:
         raise refusal(cls, place, "give the flag members")
     if any(member.value < 0 for member in cls.__members__.values()):
@@ -39,11 +34,13 @@ _MOST_BITS = 8
 
 
 def enum_form(cls: type[enum.Enum], place: Place) -> Form:
-    """Return the form of an enum.
+    """Return the form of an enum, or of a flag.
 
     Raises:
         DeclarationError: It has no members, or some whose values have no JSON form.
     """
+    if issubclass(cls, enum.Flag):
+        return _flag_form(cls, place)
     members = list(cls)
     if not members:
         raise refusal(cls, place, "give the enum members")
@@ -81,7 +78,7 @@ def _plain(value: Any) -> Any:
 
 
 def _listed(kind: Any, pairs: list[tuple[Any, Any]], place: Place, cls: type | None) -> Form:
-    wires = {choices.choice_key(wire) for _, wire in pairs}
+    wires = {choice_key(wire) for _, wire in pairs}
     if len(wires) < len(pairs):
         raise refusal(kind, place, "two of its values are one on the wire; leave one out")
     try:

@@ -210,6 +210,8 @@ class _Reading:
     def struct(self) -> Iterator[Field]:
         """Give the fields of a Struct."""
         for each in msgspec.structs.fields(self._cls):
+            if each.default is msgspec.UNSET and self._cls.__struct_config__.array_like:
+                raise Refused("no place of an array can be unset; take None", each.name)
             default = each.default if each.default is not msgspec.NODEFAULT else ABSENT
             factory = None if each.default_factory is msgspec.NODEFAULT else each.default_factory
             yield Field(
@@ -238,7 +240,7 @@ def _read_hints(cls: Any) -> dict[str, Any]:
         name = str(exc.name)
         reason = f"{name} is not known here; define it at module level, outside `if TYPE_CHECKING`"
         raise Refused(reason, *_who_says(cls, name)) from exc
-    except Exception as exc:
+    except Exception as exc:  # an annotation may be any expression
         raise Refused(f"an annotation cannot be read: {exc}; write it without quotes") from exc
 
 

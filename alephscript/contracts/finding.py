@@ -27,15 +27,23 @@ import msgspec
 import typing_extensions
 
 from alephscript.contracts import fields
-from alephscript.contracts.classes import enum_form, flag_form, literal_form, model_form
+from alephscript.contracts.classes import enum_form, literal_form, model_form
 from alephscript.contracts.forms import choices, constraints, containers, models, scalars, texts
-from alephscript.contracts.forms.form import Form, Later, Mismatch, json_type, with_article
+from alephscript.contracts.forms.form import (
+    Form,
+    Later,
+    Mismatch,
+    choice_key,
+    json_type,
+    with_article,
+)
 from alephscript.contracts.forms.given import ByHand, Custom, JSONSchema, Validator
 from alephscript.contracts.forms.records import Record
 from alephscript.contracts.forms.unions import Ambiguous, Union, join
 from alephscript.contracts.keys import NoKey, as_key
 from alephscript.contracts.places import Place, refusal
 from alephscript.errors import DeclarationError
+from alephscript.protocol.json import MAX_DEPTH
 
 __all__ = ["Strict", "find_form", "register_type", "write_any"]
 
@@ -63,7 +71,7 @@ def find_form(kind: Any) -> Form:
     """
     try:
         known = _forms.get(kind)
-    except TypeError:  # metadata that cannot be hashed
+    except (TypeError, RecursionError):  # metadata that cannot be hashed, a type without an end
         return _Finder().find_whole(kind)
     if known is None:
         known = _Finder().find_whole(kind)
@@ -127,7 +135,7 @@ def write_any(value: Any) -> Any:
     if isinstance(value, str | int | float) and not isinstance(value, enum.Enum):
         base = next(each for each in (bool, str, int, float) if isinstance(value, each))
         return scalars_by_type[base].write(value)
-    form = _ANY
+    form: Form = _ANY
     if kind not in _DECLARED:
         with contextlib.suppress(DeclarationError):
             form = find_form(kind)
@@ -180,7 +188,7 @@ _CONTAINERS: dict[Any, tuple[Any, tuple[type, ...], bool]] = {
     collections.abc.Set: (frozenset, (collections.abc.Set,), True),
     collections.abc.MutableSet: (set, (collections.abc.MutableSet,), True),
 }
-"""By type: the class that is made, the classes that are written, whether each item is there once."""
+"""By type: the class that is made, those that are written, whether each item is there once."""
 
 _MAPPINGS = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
 
@@ -206,6 +214,10 @@ _INSTEAD: dict[type, str] = {
 """By type that many try first: the way out."""
 
 
+_DEEPEST = 2 * MAX_DEPTH
+"""Steps of a path; a field that is a list takes two, and two levels of JSON."""
+
+
 class _Finder:
     """Finds the form of one type, and of the types in it."""
 
@@ -229,6 +241,8 @@ class _Finder:
 
     def find(self, kind: Any, place: Place) -> Form:
         """Return the form of a type."""
+        if len(place.path) > _DEEPEST:
+            raise refusal(kind, place.cut(), f"nothing is nested deeper than {MAX_DEPTH} levels")
         if isinstance(kind, Strict):
             return self.find(kind.kind, attrs.evolve(place, is_strict=True))
         if isinstance(kind, JSONSchema):
@@ -301,6 +315,9 @@ class _Finder:
             return literal_form(kind, place)
         if origin in (typing.Final, typing.ClassVar, *_QUALIFIERS):
             return self.find(arguments[0], place)
+        return self._generic(kind, origin, arguments, place)
+
+    def _generic(self, kind: Any, origin: Any, arguments: tuple[Any, ...], place: Place) -> Form:
         if origin is tuple:
             return self._tuple(arguments, place)
         if origin in _CONTAINERS or origin in _MAPPINGS:
@@ -397,8 +414,6 @@ class _Finder:
             return self._tuple((Any, ...), place)
         if cls in _CONTAINERS or cls in _MAPPINGS:
             return self._container(cls, (), place)
-        if issubclass(cls, enum.Flag):
-            return flag_form(cls, place)
         if issubclass(cls, enum.Enum):
             return enum_form(cls, place)
         if issubclass(cls, pathlib.PurePath):
@@ -517,7 +532,7 @@ def _merge_literals(forms: list[Form]) -> list[Form]:
     others = [each for each in forms if each not in literals]
     if not pairs:
         return others
-    if len({choices.choice_key(wire) for _, wire in pairs.values()}) < len(pairs):
+    if len({choice_key(wire) for _, wire in pairs.values()}) < len(pairs):
         return forms  # of an enum and its value: told apart by nothing
     # Where the first of them stood, as problems are told in that order.
     place = sum(each not in literals for each in forms[: forms.index(literals[0])])

@@ -37,6 +37,10 @@ class Place:
         """Return the place of a part of it."""
         return attrs.evolve(self, path=(*self.path, name))
 
+    def cut(self) -> Place:
+        """Return the place where the path to this one begins."""
+        return attrs.evolve(self, path=self.path[:1])
+
     def __str__(self) -> str:
         return ".".join(self.path).replace(".[", "[").replace(".{", "{")
 
@@ -50,7 +54,10 @@ def refusal(kind: Any, place: Place, advice: str = "") -> DeclarationError:
         advice: The way out; by default, a class with a form of its own.
     """
     where = f"{place}: " if place.path else ""
-    name = kind.__qualname__ if isinstance(kind, type) else str(kind)
+    try:
+        name = kind.__qualname__ if isinstance(kind, type) else f"{kind!s:.500}"
+    except RecursionError:
+        name = "a type"
     advice = advice or (
         "take an attrs class, a dataclass, or give it a form by "
         f"alephscript.register_type({name}, …)"

@@ -29,6 +29,12 @@ def contract_error(exc: Mismatch | RecursionError, cls: Any) -> AlephScriptError
 
 
 def _path(steps: tuple[str | int, ...]) -> str:
-    text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
-    # A key that was to be written may be no text.
+    # A key of a peer may be of any length, and one that was to be written may be no text.
+    text = "".join(
+        f"[{step}]" if isinstance(step, int) else f".{step:.{_LONGEST_KEY}}" for step in steps
+    )
     return text.removeprefix(".").encode(errors="backslashreplace").decode()
+
+
+_LONGEST_KEY = 100
+"""Characters of a key that a path shows."""

@@ -139,7 +139,7 @@ def _plan_record(form: Record, above: tuple[Form, ...]) -> _Plan:
 
 
 def _mirror(form: Record, above: tuple[Form, ...]) -> tuple[Any, _Checks, bool]:
-    """Make the mirror of a class; return also what to check before, and whether it is open."""
+    """Make the mirror of a class, with what is to be checked before, and whether it is open."""
     shape = form.shape
     if shape.is_dict or shape.is_array or shape.tag or form in above:
         raise _Unfit

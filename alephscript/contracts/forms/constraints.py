@@ -1,8 +1,8 @@
 """Constraints of `typing.Annotated`: enforced when read and when written, and published.
 
-Those of `msgspec.Meta`, of the package ``annotated-types`` and of pydantic's ``Field`` are known; they are told by
-their classes' names and attributes, so that none of these packages is needed. What other packages
-put there means nothing here, as PEP 593 has it.
+Those of `msgspec.Meta`, of the package ``annotated-types`` and of pydantic's ``Field`` are known;
+they are told by their classes' names and attributes, so that none of these packages is needed. What
+other packages put there means nothing here, as PEP 593 has it.
 
 May go in: what a constraint checks, and its keyword in a schema. May not: the forms themselves.
 
@@ -11,14 +11,19 @@ Pure: no socket, no clock.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterator, Mapping, Sized
+from fractions import Fraction
 from typing import Any
 
 import attrs
 import msgspec
 
+from alephscript.contracts.forms.containers import Array, Object, Row
 from alephscript.contracts.forms.form import Definitions, Fast, Form, Mismatch, Schema
+from alephscript.contracts.forms.scalars import Integer, Null, Number, Numeric, String
+from alephscript.contracts.forms.unions import Union
 
 __all__ = ["Constrained", "Constraint", "annotations_of", "constraints_of"]
 
@@ -64,9 +69,10 @@ class Constrained(Form):
     def schema(self, definitions: Definitions) -> Schema:
         """As `Form.schema`."""
         schema = dict(self.inner.schema(definitions))
+        is_direct = _is_direct(self.inner)
         words = []
         for each in self._constraints:
-            keyword = _keyword(each, self.kinds)
+            keyword = _keyword(each, self.kinds) if is_direct else ""
             if not keyword:
                 words.append(each.message)
             elif keyword in schema:
@@ -115,6 +121,15 @@ class Constrained(Form):
         return self.inner.choices()
 
 
+def _is_direct(form: Form) -> bool:
+    """Return whether a value stands on the wire as it is, so that both have one length."""
+    if isinstance(form, Constrained):
+        return _is_direct(form.inner)
+    if isinstance(form, Union):
+        return all(isinstance(each, Null) or _is_direct(each) for each in form.members)
+    return type(form) in (String, Integer, Number, Numeric, Array, Row, Object)
+
+
 _KINDS = {
     "minimum": "number",
     "maximum": "number",
@@ -137,6 +152,8 @@ def _keyword(constraint: Constraint, kinds: frozenset[str]) -> str:
     if constraint.keyword in _LENGTHS:
         return _LENGTHS[constraint.keyword].get(next(iter(kinds)), "") if len(kinds) == 1 else ""
     wanted = _KINDS.get(constraint.keyword)
+    if wanted == "number" and not isinstance(constraint.bound, int | float):
+        return ""
     return constraint.keyword if wanted in kinds and len(kinds) == 1 else ""
 
 
@@ -206,7 +223,23 @@ def _of_annotated_types(name: str, metadata: Any) -> Iterator[Constraint]:
 def _of_facts(facts: Mapping[str, Any]) -> Iterator[Constraint]:
     for name, bound in facts.items():
         keyword, words, make = _CONSTRAINTS[name]
+        _check_bound(name, bound)
         yield Constraint(keyword, bound, words.format(bound), make(bound))
+
+
+def _check_bound(name: str, bound: Any) -> None:
+    """Raise a ValueError for a bound that means nothing."""
+    if name in ("min_length", "max_length") and (type(bound) is not int or bound < 0):
+        raise ValueError("a length is an integer from 0")
+    if name == "multiple_of" and not (isinstance(bound, int | float) and bound > 0):
+        raise ValueError("a value can be a multiple of a positive number alone")
+    if isinstance(bound, float) and not math.isfinite(bound):
+        raise ValueError(f"{bound} has no JSON form")
+    if name == "pattern":
+        try:
+            re.compile(bound)
+        except (re.error, TypeError) as exc:
+            raise ValueError(f"no pattern: {exc}") from None
 
 
 def _if_number(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
@@ -214,7 +247,7 @@ def _if_number(check: Callable[[Any], bool]) -> Callable[[Any], bool]:
 
     def holds(value: Any) -> bool:
         try:
-            return check(value)
+            return bool(check(value))
         except TypeError:
             return True
 
@@ -225,14 +258,14 @@ def _make_multiple(bound: Any) -> Callable[[Any], bool]:
     def holds(value: Any) -> bool:
         if isinstance(value, bool) or not isinstance(value, int | float):
             return True
-        if isinstance(bound, float) or isinstance(value, float):
-            # As validators of JSON Schema count: the quotient has to be whole.
-            try:
-                quotient = value / bound
-                return int(quotient) == quotient
-            except OverflowError:
-                return False
-        return value % bound == 0
+        if not isinstance(bound, float):
+            return bool(value % bound == 0)
+        # As validators of JSON Schema count: the quotient has to be whole.
+        try:
+            quotient = value / bound
+            return int(quotient) == quotient
+        except OverflowError:
+            return Fraction(value) % Fraction(bound) == 0
 
     return holds
 

@@ -1,13 +1,14 @@
 """Arrays and objects whose members are of one form each, or of one form by place.
 
-May go in: list, tuple, set, frozenset, deque, dict and their abstract classes. May not: classes with
-named fields (`records`).
+May go in: list, tuple, set, frozenset, deque, dict and their abstract classes. May not: classes
+with named fields (`records`).
 
 Pure: no socket, no clock.
 """
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
@@ -93,14 +94,18 @@ class Array(Form):
         if self._is_unique:
             _check_unique(value)
         read = self.items.read
-        return self._python(collect(enumerate(value), lambda _, item: read(item)))
+        items = collect(enumerate(value), lambda _, item: read(item))
+        if self._is_unique:
+            _check_spread(items)
+        return self._python(items)
 
     def write(self, value: Any) -> Any:
         """As `Form.write`."""
-        if not isinstance(value, self._accepted) or isinstance(value, str | bytes):
+        if not isinstance(value, self._accepted) or isinstance(value, str | bytes | bytearray):
             raise Mismatch.here(f"expected an array, got {json_type(value)}")
         write = self.items.write
-        return collect(enumerate(value), lambda _, item: write(item))
+        items: Any = value
+        return collect(enumerate(items), lambda _, item: write(item))
 
     def fast(self) -> Fast:
         """As `Form.fast`."""
@@ -152,9 +157,7 @@ class Row(Form):
         places = self.places
         if len(items) != len(places):
             raise Mismatch.here(f"expected an array of {len(places)}, got one of {len(items)}")
-        return tuple(
-            collect(enumerate(items), lambda place, item: getattr(places[place], verb)(item))
-        )
+        return tuple(collect(enumerate(items), lambda n, item: getattr(places[int(n)], verb)(item)))
 
 
 class IntegerKey(Form):
@@ -213,7 +216,10 @@ class Object(Form):
         keys, values = self._keys.read, self._values.read
         if self.is_loose:
             return value  # what JSON gave has no other keys
-        return dict(collect(value.items(), lambda key, item: (keys(key), values(item))))
+        pairs = collect(value.items(), lambda key, item: (keys(key), values(item)))
+        if not self._is_plain_keys:
+            _check_spread([key for key, _ in pairs])
+        return dict(pairs)
 
     def write(self, value: Any) -> Any:
         """As `Form.write`."""
@@ -244,12 +250,34 @@ class Object(Form):
 
 
 def _check_unique(items: Collection[Any]) -> None:
-    seen = set()
+    seen: set[Any] = set()
+    alike: dict[int, int] = {}
     for index, item in enumerate(items):
         key = _identity(item)
         if key in seen:
             raise Mismatch(((index,), "is there already; each item may occur once"))
         seen.add(key)
+        number = hash(key)
+        alike[number] = count = alike.get(number, 0) + 1
+        if count > _MOST_COLLISIONS:
+            raise Mismatch.here(_ALIKE)
+
+
+def _check_spread(keys: Sequence[Any]) -> None:
+    """Refuse keys of one hash, as which numbers can be chosen: a set of these takes hours.
+
+    Raises:
+        Mismatch: Too many have the same one.
+    """
+    if len(keys) <= _MOST_COLLISIONS:
+        return
+    hashes = sorted(map(hash, keys))
+    if any(map(operator.eq, hashes, hashes[_MOST_COLLISIONS:])):
+        raise Mismatch.here(_ALIKE)
+
+
+_ALIKE = "has too many items that Python's sets do not tell apart quickly"
+_MOST_COLLISIONS = 64
 
 
 def _identity(value: Any) -> Any:

@@ -252,17 +252,11 @@ class Record(Form):
     def write(self, value: Any) -> Any:
         """As `Form.write`."""
         shape = self.shape
-        get: Callable[[Any, str], Any]
-        if shape.is_dict:
-            if not isinstance(value, dict):
-                raise Mismatch.here(f"expected {with_article(shape.name)}, got {json_type(value)}")
-            get = _get_item
-        else:
-            if type(value) is not shape.cls:
-                if isinstance(value, shape.cls):
-                    return self._write_other(value)  # a subclass, with its own fields
-                raise Mismatch.here(f"expected {with_article(shape.name)}, got {json_type(value)}")
-            get = getattr
+        if not isinstance(value, dict if shape.is_dict else shape.cls):
+            raise Mismatch.here(f"expected {with_article(shape.name)}, got {json_type(value)}")
+        if not shape.is_dict and type(value) is not shape.cls:
+            return self._write_other(value)  # of a subclass, with its own fields
+        get: Callable[[Any, str], Any] = _get_item if shape.is_dict else getattr
         written: dict[str, Any] = {shape.tag[0]: shape.tag[1]} if shape.tag else {}
         problems: list[tuple[tuple[str | int, ...], str]] = []
         for field in shape.fields:
@@ -282,7 +276,7 @@ class Record(Form):
         return list(written.values()) if shape.is_array else written
 
     def _write_rest(self, value: Mapping[str, Any], written: dict[str, Any]) -> list[Any]:
-        """Write what a dict has beside its TypedDict's keys: one of a narrower type may have more."""
+        """Write what a dict has beside the keys of its TypedDict: a narrower one may have more."""
         problems: list[Any] = []
         for key, item in value.items():
             if key in written or any(key == field.name for field in self.shape.fields):
@@ -345,26 +339,19 @@ class Record(Form):
     ) -> Callable[[Any], Any]:
         """Return what makes a value of a mirror.
 
-        One of four closures, by what the class needs: each is on the way of every request.
+        One of three closures, by what the class needs: each is on the way of every request.
         """
-        fields, make = self.shape.fields, self._make
+        fields = self.shape.fields
         cls = self.shape.cls
-        arguments = tuple(field.argument for field in fields)
         unset = msgspec.UNSET
-
-        def make_any(mirror: Any) -> Any:
-            values = list(get(mirror))
-            for place, convert in makers:
-                if values[place] is not unset:
-                    values[place] = convert(values[place])
-            given = zip(arguments, values, strict=True)
-            return make({name: value for name, value in given if value is not unset})
-
-        if self.shape.is_dict or any(each.is_by_name for each in fields):
-            return make_any
         defaults = [(n, each) for n, each in enumerate(fields) if not each.is_required]
-        if any(each.default is ABSENT and each.factory is None for _, each in defaults):
-            return make_any  # the class alone makes this default, of its other fields
+        if (
+            self.shape.is_dict
+            or any(each.is_by_name for each in fields)
+            # The class alone makes such a default, of its other fields.
+            or any(each.default is ABSENT and each.factory is None for _, each in defaults)
+        ):
+            return self._maker_by_name(get, makers)
 
         def make_in_order(mirror: Any) -> Any:
             values = list(get(mirror))
@@ -380,6 +367,22 @@ class Record(Form):
         if makers or has_optional:
             return make_in_order
         return lambda mirror: cls(*get(mirror))
+
+    def _maker_by_name(
+        self, get: Callable[[Any], tuple[Any, ...]], makers: list[tuple[int, Callable[[Any], Any]]]
+    ) -> Callable[[Any], Any]:
+        arguments = tuple(field.argument for field in self.shape.fields)
+        make, unset = self._make, msgspec.UNSET
+
+        def make_by_name(mirror: Any) -> Any:
+            values = list(get(mirror))
+            for place, convert in makers:
+                if values[place] is not unset:
+                    values[place] = convert(values[place])
+            given = zip(arguments, values, strict=True)
+            return make({name: value for name, value in given if value is not unset})
+
+        return make_by_name
 
 
 _PLAIN = (type(None), bool, int, float, str)

@@ -1,8 +1,8 @@
-"""Types of the standard library that stand as strings on the wire.
+r"""Types of the standard library that stand as strings on the wire.
 
 A format alone is a hint that few validators check, so that each schema has a pattern beside it,
 which says exactly what is taken. Patterns are in the common part of Python's and JavaScript's
-syntax; ``$(?!\\n)`` is there since Python's ``$`` also stands before a last line feed.
+syntax; ``$(?!\n)`` is there since Python's ``$`` also stands before a last line feed.
 
 May go in: bytes, datetime, date, time, timedelta, UUID, Decimal, paths. May not: enums (`choices`).
 
@@ -16,6 +16,7 @@ import decimal
 import pathlib
 import re
 import uuid
+from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -62,7 +63,8 @@ class Text(Form):
     format: str = ""
 
     def __init__(self) -> None:
-        self._matches = re.compile(self.pattern).search
+        search = re.compile(self.pattern).search
+        self._matches: Callable[[str], object] = search
 
     def schema(self, definitions: Definitions) -> Schema:
         """As `Form.schema`."""
@@ -329,6 +331,12 @@ class Base64(Text):
     def schema(self, definitions: Definitions) -> Schema:
         """As `Form.schema`."""
         return {**super().schema(definitions), "contentEncoding": "base64"}
+
+    def __init__(self) -> None:
+        super().__init__()
+        # The same as the pattern's for strings of a length that is a multiple of 4, and faster.
+        rest = re.compile(r"[A-Za-z0-9+/]*={0,2}").fullmatch
+        self._matches = lambda text: len(text) % 4 == 0 and rest(text) is not None
 
     def _parse(self, text: str) -> bytes:
         return base64.b64decode(text, validate=True)

@@ -1,7 +1,7 @@
 """Unions, whose members a value on the wire tells apart.
 
-Members are told apart by the kind of JSON value; strings by their patterns or choices; objects by a key
-whose values are different ones in each (a tag), or by what one requires and the other does not
+Members are told apart by the kind of JSON value; strings by their patterns or choices; objects by a
+key whose values are different ones in each (a tag), or by what one requires and the other does not
 have. A union whose members cannot be told apart is refused while its class is made.
 
 May go in: telling members apart. May not: finding the forms of members.
