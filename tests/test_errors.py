@@ -70,7 +70,7 @@ def test_every_error_is_exported() -> None:
         for name, value in vars(errors).items()
         if isinstance(value, type) and issubclass(value, AlephScriptError)
     }
-    assert defined | {"error_from_answer"} == set(errors.__all__)
+    assert defined | {"error_from_answer", "http_status"} == set(errors.__all__)
 
 
 @pytest.mark.parametrize(
