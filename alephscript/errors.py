@@ -423,9 +423,9 @@ def http_status(error: AlephScriptError | str) -> int:
         error: An error, or the code of one.
 
     Returns:
-        The status: 422 for a code of an application; 503 while there is no link, or the hub refused
-        the connection; 500 for an error that no request ends with, and for a reply that breaks its
-        contract.
+        An HTTP status. It is 422 for a code of an application; 503 while there is no link, or the
+        hub refused the connection; 500 for an error that no request ends with, and for a reply that
+        breaks its contract.
     """
     if isinstance(error, str):
         return _HTTP_STATUS.get(error, 422)
