@@ -594,8 +594,10 @@ class AlephScriptClient(Asker):
             if names is None:
                 raise unfit("make_master", "features", "a tuple of names of capabilities")
             mastery = attrs.evolve(mastery, features=names)
-        await self._alephscript_life.present_session().dialect.make_master(room, mastery)
+        session = self._alephscript_life.present_session()
+        await session.dialect.make_master(room, mastery)
         self._alephscript_masters[room] = mastery
+        self._alephscript_mastering.claimed(session, room)
 
     async def resign(self, room: str) -> None:
         """Master a room no more; requests that run are still answered.
@@ -604,6 +606,7 @@ class AlephScriptClient(Asker):
             RequestError: The hub refused.
         """
         self._alephscript_masters.pop(room, None)
+        self._alephscript_mastering.forget(room)
         await self._alephscript_life.present_session().dialect.resign(events.check_room_name(room))
 
     # Saying and hearing

@@ -12,6 +12,7 @@ declaration is written (`dialects`), the hub's side of it (`alephscript.mesh.mas
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
@@ -72,11 +73,22 @@ class Mastering:
         """Take up a new session, in which the client has declared itself."""
         for room in [each for each in self._displaced if each not in session.standing_by]:
             self._restore(room)
-        if self._masters and not isinstance(session.dialect, Native):
-            for room in self._masters:
-                if room not in self._displaced:
-                    self._announce(session, room)
-            self._watching = asyncio.create_task(self._watch(session))
+        for room in self._masters:
+            if room not in self._displaced:
+                self.claimed(session, room)
+            else:
+                self._watch(session)
+
+    def claimed(self, session: HubSession, room: str) -> None:
+        """Take notice that the client has declared itself, whoever masters the room."""
+        self._displaced.pop(room, None)
+        if not isinstance(session.dialect, Native):
+            self._announce(session, room)
+        self._watch(session)
+
+    def forget(self, room: str) -> None:
+        """Take notice that the client is no master of a room any more."""
+        self._displaced.pop(room, None)
 
     def end(self) -> None:
         """Stop looking at the state of a hub to which the link is gone."""
@@ -134,9 +146,15 @@ class Mastering:
     def _announce(self, session: HubSession, room: str) -> None:
         """Tell a room who masters it now, as hubs of this package do."""
         change = {"room": room, "usuario": self._name(), "epoch": 0}
-        session.dialect.broadcast(room, HubEvent.MASTER_CHANGED, write_json(change))
+        with contextlib.suppress(AlephScriptError):  # the link is lost: see the next session
+            session.dialect.broadcast(room, HubEvent.MASTER_CHANGED, write_json(change))
 
-    async def _watch(self, session: HubSession) -> None:
+    def _watch(self, session: HubSession) -> None:
+        """Look at the hub's state from now on, if the hub does not tell of masters itself."""
+        if self._watching is None and not isinstance(session.dialect, Native):
+            self._watching = asyncio.create_task(self._keep_looking(session))
+
+    async def _keep_looking(self, session: HubSession) -> None:
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
             try:

@@ -45,6 +45,8 @@ def pytest_pycollect_makeitem(collector: Any, name: str, obj: Any) -> None:
     """
     if not inspect.iscoroutinefunction(obj) or not collector.istestfunction(obj, name):
         return
+    if not collector.config.pluginmanager.hasplugin("anyio"):
+        return
     # No public way tells which fixtures a test takes by way of others, and whose they are.
     manager = collector.session._fixturemanager  # noqa: SLF001
     info = manager.getfixtureinfo(collector, obj, getattr(collector, "cls", None))

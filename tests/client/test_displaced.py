@@ -99,3 +99,17 @@ async def test_an_exception_in_a_hook_costs_nothing(
     await second.close()
     assert await who_serves(await mesh.open()) == "1"
     assert "Broken.on_displaced failed" in caplog.messages
+
+
+async def test_who_declares_itself_again_is_displaced_no_more(mesh: Any) -> None:
+    """By `make_master`, as an application may decide; the other stands by then."""
+    client = await mesh.open()
+    first, second = await mesh.open(Bot, sesion="1"), await mesh.open(Bot, sesion="2")
+    async with asyncio.timeout(10):
+        await first.changes.get()
+        await first.make_master("R")
+        assert (await second.changes.get()).usuario == "Bot1"
+    assert await who_serves(client) == "1"
+    assert not first._alephscript_mastering.displaced
+    await first.resign("R")
+    assert await who_serves(client) == "2"
