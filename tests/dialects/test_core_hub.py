@@ -303,7 +303,7 @@ async def test_a_room_is_claimed_again_that_a_stock_master_took_in_silence(
         await other.connect(stock_hub, namespaces=["/runtime"])
         declared = {"event": "MAKE_MASTER", "room": "R", "data": {"features": ["WHO"]}}
         await other.emit("ROOM_MESSAGE", declared, namespace="/runtime")
-        with pytest.raises(DeadlineExceeded):
+        with pytest.raises(DeadlineExceeded):  # noqa: PT012
             while True:  # the hub may hear of it later than of a question
                 await asker.request("WHO", room="R", timeout=0.5)
         assert bot.changes.empty()
