@@ -30,7 +30,7 @@ from alephscript.client.lifecycle import State
 from alephscript.client.messages import GAP, Event, Gap, Progress, Request
 from alephscript.client.middleware import CallNext, Middleware
 from alephscript.client.streams import EventStream
-from alephscript.contracts import RequestFor
+from alephscript.contracts import RequestFor, register_type
 from alephscript.diagnostics import lines as _lines
 from alephscript.errors import (
     AlephScriptError,
@@ -62,6 +62,8 @@ from alephscript.errors import (
 )
 from alephscript.links.transport import Link, Receiver, Transport
 from alephscript.protocol.events import DEFAULT_URL, Position
+
+__version__ = "0.1.0"
 
 _lines.install()
 
@@ -125,4 +127,5 @@ __all__ = [
     "master",
     "observe",
     "on",
+    "register_type",
 ]

@@ -67,7 +67,7 @@ class Capability:
         queue: Most requests that wait for their turn; over it, they are refused.
         streams: Whether the method is a generator, its parts sent as they come.
         payload: The type of its payload; None takes any JSON as it comes.
-        reply: The contract that it returns, None if it returns JSON values or nothing.
+        reply: The type that it returns, or of its parts; None for any JSON as it comes.
         wants_request: Whether the method takes a `Request` rather than the payload.
         takes_payload: Whether the method takes an argument at all.
         blocking: Whether the method is a plain function, to be run in a worker thread.
@@ -115,12 +115,7 @@ def summary(docstring: str | None) -> str:
 
 @functools.cache
 def _schema(declared: Any) -> dict[str, Any] | None:
-    if declared is None:
-        return None
-    try:
-        return contracts.json_schema(declared)
-    except (DeclarationError, TypeError, NameError):  # readable, but not to be described
-        return None
+    return None if declared is None else contracts.json_schema(declared)
 
 
 @attrs.frozen
@@ -223,6 +218,9 @@ def capability(
     on_asker_lost: OnAskerLost = "cancel",
     max_in_flight: int | None = None,
     queue: int = 1024,
+    strict: bool = False,
+    request_schema: Mapping[str, Any] | None = None,
+    reply_schema: Mapping[str, Any] | None = None,
 ) -> Callable[[F], F]: ...
 def capability(
     name: Any = None,
@@ -236,13 +234,16 @@ def capability(
     on_asker_lost: OnAskerLost = "cancel",
     max_in_flight: int | None = None,
     queue: int = 1024,
+    strict: bool = False,
+    request_schema: Mapping[str, Any] | None = None,
+    reply_schema: Mapping[str, Any] | None = None,
 ) -> Any:
     """Offer a method to the mesh.
 
-    The method takes the payload (an attrs class, decoded and checked; or any JSON if it is not
-    annotated), or a `Request` of it, or nothing. It returns a contract, a JSON object, any
-    JSON value (sent as ``result``) or None. A plain ``def`` runs in a worker thread. An async
-    generator answers in parts, each sent as it is yielded, to askers that use
+    The method takes the payload (of the type that it annotates, read and checked; or any JSON if it
+    is not annotated), or a `Request` of it, or nothing. It returns what it annotates, or any JSON
+    value; what is no object is sent as ``result``. A plain ``def`` runs in a worker thread. An
+    async generator answers in parts, each sent as it is yielded, to askers that use
     `AlephScriptClient.stream`; others get them all as the list ``result``.
 
     Args:
@@ -260,6 +261,9 @@ def capability(
             asker that cancels always cancels.
         max_in_flight: Most runs at once; None leaves them to the client's own bound.
         queue: Most requests that wait for their turn; further ones are `Overloaded` at once.
+        strict: Whether a payload with an unknown key is refused, rather than read without the key.
+        request_schema: JSON Schema (2020-12) of the payload, for a method that takes plain JSON.
+        reply_schema: JSON Schema (2020-12) of the answer, for a method that returns plain JSON.
 
     Raises:
         DeclarationError: The decorated function, or an option, can never serve.
@@ -269,7 +273,7 @@ def capability(
     if name is not None and not (isinstance(name, str) and name):
         raise DeclarationError(f'{name!r} is no capability name; write @capability("NAME")')
     if timeout is not None and not (is_number(timeout) and timeout > 0):
-        raise DeclarationError(f"a timeout of {timeout!r} s leaves no time to run")
+        raise DeclarationError(f"a timeout is more than 0 seconds, as a number, not {timeout!r}")
     if on_asker_lost not in typing.get_args(OnAskerLost):
         raise DeclarationError(f'on_asker_lost is "cancel" or "finish", not {on_asker_lost!r}')
     is_bound = max_in_flight is None or is_count(max_in_flight, 1)
@@ -285,7 +289,48 @@ def capability(
         "max_in_flight": max_in_flight,
         "queue": queue,
     }
-    return lambda function: _capability(function, name, options)
+    types_ = _Types(strict, request_schema, reply_schema)
+    return lambda function: _capability(function, name, types_, options)
+
+
+@attrs.frozen
+class _Types:
+    """What is declared of types beside the annotations; see `capability`."""
+
+    strict: bool
+    request_schema: Mapping[str, Any] | None
+    reply_schema: Mapping[str, Any] | None
+
+    def payload(self, annotated: Any, function: Callable[..., Any]) -> Any:
+        """Return the type of a payload."""
+        declared = _by_hand(self.request_schema, annotated, function, "request_schema")
+        declared = checked_type(declared, function)
+        if not self.strict:
+            return declared
+        if declared is None:
+            raise DeclarationError(
+                f"{function.__qualname__}: strict=True needs a payload whose keys are known: "
+                "annotate it with a contract"
+            )
+        return checked_type(contracts.Strict(declared), function)
+
+    def reply(self, annotated: Any, function: Callable[..., Any]) -> Any:
+        """Return the type of a reply."""
+        declared = _by_hand(self.reply_schema, annotated, function, "reply_schema")
+        return checked_type(declared, function)
+
+
+def _by_hand(
+    schema: Mapping[str, Any] | None, annotated: Any, function: Callable[..., Any], option: str
+) -> Any:
+    if schema is None:
+        return annotated
+    if (typing.get_origin(annotated) or annotated) not in (None, Any, object, dict, list, Mapping):
+        raise DeclarationError(
+            f"{function.__qualname__}: {option} is for plain JSON; its annotation says "
+            f"{annotated!r}, which has a schema of its own"
+        )
+    return contracts.JSONSchema(schema)
 
 
 def _names(option: str, value: Any) -> tuple[str, ...]:
@@ -295,7 +340,7 @@ def _names(option: str, value: Any) -> tuple[str, ...]:
     return names
 
 
-def _capability(function: F, name: str | None, options: dict[str, Any]) -> F:
+def _capability(function: F, name: str | None, types_: _Types, options: dict[str, Any]) -> F:
     annotation, takes_payload, reply = inspect_method(function)
     wants_request = typing.get_origin(annotation) is Request or annotation is Request
     payload = (typing.get_args(annotation) or (None,))[0] if wants_request else annotation
@@ -319,8 +364,8 @@ def _capability(function: F, name: str | None, options: dict[str, Any]) -> F:
         attribute=function.__name__,
         doc=function.__doc__ or "",
         streams=streams,
-        payload=checked_type(payload, function),
-        reply=reply if contracts.is_contract(typing.get_origin(reply) or reply) else None,
+        payload=types_.payload(payload, function),
+        reply=types_.reply(_agreed(reply, payload, function), function),
         wants_request=wants_request,
         takes_payload=takes_payload,
         blocking=not streams and not any(map(inspect.iscoroutinefunction, (function, inner))),
@@ -329,6 +374,21 @@ def _capability(function: F, name: str | None, options: dict[str, Any]) -> F:
     )
     attach(function, record)
     return function
+
+
+def _agreed(reply: Any, payload: Any, function: Callable[..., Any]) -> Any:
+    """Return the type of a reply: the annotated one, or that which the typed request promises."""
+    if not (isinstance(payload, type) and issubclass(payload, contracts.RequestFor)):
+        return reply
+    promised = contracts.find_reply_type(payload)
+    if reply is None:
+        return promised
+    if isinstance(promised, type) and isinstance(reply, type) and not issubclass(reply, promised):
+        raise DeclarationError(
+            f"{function.__qualname__} returns {reply.__qualname__}, but {payload.__qualname__} "
+            f"promises {promised.__qualname__}: change one of the two"
+        )
+    return reply
 
 
 def on(event: str, /, *, room: str | None = None, ordered: bool = True) -> Callable[[F], F]:
@@ -381,6 +441,14 @@ def on(event: str, /, *, room: str | None = None, ordered: bool = True) -> Calla
     return decorate
 
 
+def _check_events(cls: type) -> None:
+    for event, declared in vars(cls).get("says", {}).items():
+        try:
+            contracts.prepare(declared)
+        except DeclarationError as exc:
+            raise DeclarationError(f"{cls.__qualname__}.says[{event!r}]: {exc}") from exc
+
+
 def collect(cls: type, base: type | None = None) -> Declarations:
     """Collect what a class declares, its bases included; an unmarked override withdraws a method.
 
@@ -405,6 +473,7 @@ def collect(cls: type, base: type | None = None) -> Declarations:
                     attrs.evolve(mark, attribute=attribute, wrapped=mark.wrapped or is_wrapped)
                     for mark in marks
                 ]
+    _check_events(cls)
     capabilities: dict[str, Capability] = {}
     listeners: dict[str, list[Listener]] = {}
     for record in (each for group in records.values() for each in group):

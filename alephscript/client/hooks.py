@@ -14,7 +14,7 @@ from typing import Any
 
 from alephscript.client.cancelling import cancel
 from alephscript.client.jobs import current_job
-from alephscript.diagnostics.redaction import ends_program, redacted
+from alephscript.diagnostics.redaction import as_logged, ends_program
 
 __all__ = ["Hooks"]
 
@@ -29,10 +29,12 @@ class Hooks:
 
     Args:
         name: The client's, for the log.
+        redact: Whether the log may not have the texts of exceptions.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, redact: bool) -> None:
         self._name = name
+        self._redact = redact
         self._tasks: set[asyncio.Task[None]] = set()
 
     def start(self, hook: str, method: Callable[[], Awaitable[Any]]) -> asyncio.Task[None]:
@@ -68,6 +70,6 @@ class Hooks:
                     "%s.%s failed",
                     self._name,
                     hook,
-                    exc_info=redacted(exc),
+                    exc_info=as_logged(exc, redact=self._redact),
                     extra={"usuario": self._name, "hook": hook},
                 )

@@ -13,9 +13,9 @@ from typing import Any
 
 import attrs
 
-from alephscript import contracts
 from alephscript.client import declaring
 from alephscript.client.asking import Asker
+from alephscript.client.signatures import checked_type
 from alephscript.errors import DeclarationError
 
 __all__ = ["Proxy", "methods_of"]
@@ -34,7 +34,7 @@ class Method:
 
     Attributes:
         capability: Name of the capability that it asks.
-        reply: The contract of the answer, or of its parts; None for JSON as it comes.
+        reply: The type of the answer, or of its parts; None for JSON as it comes.
         streams: Whether the answer comes in parts.
     """
 
@@ -102,7 +102,7 @@ def methods_of(cls: type) -> dict[str, Method]:
 
 
 def _method(function: Callable[..., Any]) -> Method:
-    hints = typing.get_type_hints(function)
+    hints = typing.get_type_hints(function, include_extras=True)
     reply = hints.pop("return", None)
     payload = next(iter(hints.values()), None)
     capability = getattr(payload, "capability", None)
@@ -113,5 +113,4 @@ def _method(function: Callable[..., Any]) -> Method:
     streams = typing.get_origin(reply) in _STREAMS
     if streams:
         reply = typing.get_args(reply)[0]
-    is_contract = contracts.is_contract(typing.get_origin(reply) or reply)
-    return Method(capability, reply if is_contract else None, streams)
+    return Method(capability, checked_type(reply, function), streams)

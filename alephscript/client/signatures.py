@@ -20,19 +20,17 @@ __all__ = ["checked_type", "inspect_method"]
 
 
 def checked_type(declared: Any, function: Callable[..., Any]) -> Any:
-    """Return the type to decode to, None for any JSON as it comes.
+    """Return the type to read or to write, None for any JSON as it comes.
 
     Raises:
-        DeclarationError: The type cannot be read from JSON.
+        DeclarationError: The type, or that of a field in it, has no JSON form.
     """
     if declared in (None, Any) or isinstance(declared, TypeVar):
         return None
     try:
         contracts.prepare(declared)
-    except Exception as exc:
-        raise DeclarationError(
-            f"{function.__qualname__}: {declared!r} cannot be read from JSON"
-        ) from exc
+    except DeclarationError as exc:
+        raise DeclarationError(f"{function.__qualname__}: {exc}") from exc
     return declared
 
 
@@ -80,7 +78,7 @@ _VARIADIC = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
     try:
-        return typing.get_type_hints(function)
+        return typing.get_type_hints(function, include_extras=True)
     except NameError as exc:
         raise DeclarationError(
             f"{function.__qualname__}: {exc.name} is not known where the class is defined; "

@@ -90,13 +90,16 @@ def find_near(name: str, known: Iterable[str]) -> list[str]:
     return [each for _, each in sorted(ranked)[:3]]
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
+def did_you_mean(near: Iterable[str]) -> str:
     """Write the question that ends a message about a name that is not known.
 
+    Args:
+        near: The names that may have been meant; see `find_near`.
+
     Returns:
-        ``; did you mean GREET?``, or nothing if no name is near; see `find_near`.
+        ``; did you mean GREET?``, or nothing if there is no such name.
     """
-    near = find_near(name, known)
+    near = list(near)
     return f"; did you mean {' or '.join(near)}?" if near else ""
 
 

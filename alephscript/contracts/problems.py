@@ -1,0 +1,34 @@
+"""Mismatches as the error that a caller gets: each problem with its path in one text.
+
+May go in: how a path is written. May not: what a problem says (`forms`).
+
+Pure: no socket, no clock.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from alephscript.contracts.fields import name_of
+from alephscript.contracts.forms.form import Mismatch
+from alephscript.contracts.forms.given import JSONSchema
+from alephscript.errors import AlephScriptError, ContractError, PayloadTooLarge
+from alephscript.protocol.json import MAX_DEPTH
+
+__all__ = ["contract_error"]
+
+
+def contract_error(exc: Mismatch | RecursionError, cls: Any) -> AlephScriptError:
+    """Make the error of a value that does not fit its type."""
+    if isinstance(exc, RecursionError):
+        return PayloadTooLarge(f"nested deeper than {MAX_DEPTH} levels")
+    problems = [{"path": _path(path), "message": message} for path, message in exc.problems]
+    if isinstance(cls, JSONSchema):
+        return ContractError(str(cls.schema.get("title", "payload")), problems)
+    return ContractError(name_of(getattr(cls, "kind", cls)), problems)
+
+
+def _path(steps: tuple[str | int, ...]) -> str:
+    text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
+    # A key that was to be written may be no text.
+    return text.removeprefix(".").encode(errors="backslashreplace").decode()
