@@ -28,6 +28,7 @@ from alephscript.client.discovery import (
 )
 from alephscript.client.lifecycle import State
 from alephscript.client.messages import GAP, Event, Gap, Progress, Request
+from alephscript.client.middleware import CallNext, Middleware
 from alephscript.client.streams import EventStream
 from alephscript.contracts import RequestFor, register_type
 from alephscript.diagnostics import lines as _lines
@@ -57,6 +58,7 @@ from alephscript.errors import (
     StateError,
     UnknownCapability,
     UnknownEvent,
+    http_status,
 )
 from alephscript.links.transport import Link, Receiver, Transport
 from alephscript.protocol.events import DEFAULT_URL, Position
@@ -72,6 +74,7 @@ __all__ = [
     "AlephScriptClient",
     "AlephScriptError",
     "AmbiguousRoom",
+    "CallNext",
     "Cancelled",
     "Capability",
     "CapabilityError",
@@ -97,6 +100,7 @@ __all__ = [
     "Mastery",
     "MemberInfo",
     "MemberStats",
+    "Middleware",
     "NoMaster",
     "NotConnected",
     "NotSubscribed",
@@ -119,6 +123,7 @@ __all__ = [
     "UnknownEvent",
     "UseClientTimeout",
     "capability",
+    "http_status",
     "master",
     "observe",
     "on",

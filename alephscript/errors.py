@@ -65,6 +65,7 @@ __all__ = [
     "UnknownCapability",
     "UnknownEvent",
     "error_from_answer",
+    "http_status",
 ]
 
 
@@ -391,3 +392,44 @@ def error_from_answer(answer: Mapping[str, Any]) -> RequestError:
             continue  # an application's class computes what the wire brings
         break
     return error
+
+
+_HTTP_STATUS = {
+    InvalidPayload.code: 400,
+    UnknownEvent.code: 400,
+    AmbiguousRoom.code: 400,
+    "unauthorized": 401,
+    PermissionDenied.code: 403,
+    NotSubscribed.code: 403,
+    NoMaster.code: 404,
+    UnknownCapability.code: 404,
+    Conflict.code: 409,
+    PayloadTooLarge.code: 413,
+    Overloaded.code: 429,
+    LimitExceeded.code: 429,
+    Internal.code: 500,
+    MasterLost.code: 502,
+    LinkLost.code: 502,
+    NotConnected.code: 503,
+    Closed.code: 503,
+    Cancelled.code: 503,
+    DeadlineExceeded.code: 504,
+}
+
+
+def http_status(error: AlephScriptError | str) -> int:
+    """Choose the status by which an HTTP server answers when a request of the mesh has failed.
+
+    Args:
+        error: An error, or the code of one.
+
+    Returns:
+        An HTTP status. It is 422 for a code of an application; 503 while there is no link, or the
+        hub refused the connection; 500 for an error that no request ends with, and for a reply that
+        breaks its contract.
+    """
+    if isinstance(error, str):
+        return _HTTP_STATUS.get(error, 422)
+    if isinstance(error, RequestError):
+        return _HTTP_STATUS.get(error.code, 422)
+    return 503 if isinstance(error, ConnectionRefused) else 500

@@ -24,7 +24,7 @@ import threading
 from collections.abc import Callable, Coroutine, Generator, Iterator
 from concurrent.futures import Future, InvalidStateError
 from types import TracebackType
-from typing import Any, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar, overload
 
 import anyio
 from anyio.from_thread import BlockingPortal
@@ -85,8 +85,19 @@ class AlephScriptClient:
     ) -> None:
         self.close()
 
+    if not TYPE_CHECKING:  # type checkers say by themselves that there is no `async with`
+
+        async def __aenter__(self) -> NoReturn:
+            raise StateError(
+                "this client blocks: `with`; code that awaits takes "
+                "`async with alephscript.AlephScriptClient(…)`"
+            )
+
+        async def __aexit__(self, *exc_info: object) -> None:
+            """Stand beside `__aenter__`, which `async with` looks for second."""
+
     def open(self) -> None:
-        """Connect and register.
+        """Connect and register; with ``wait=False`` return at once.
 
         Raises:
             ConnectionRefused: There is no hub, or it refused the client.

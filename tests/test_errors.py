@@ -70,7 +70,7 @@ def test_every_error_is_exported() -> None:
         for name, value in vars(errors).items()
         if isinstance(value, type) and issubclass(value, AlephScriptError)
     }
-    assert defined | {"error_from_answer"} == set(errors.__all__)
+    assert defined | {"error_from_answer", "http_status"} == set(errors.__all__)
 
 
 @pytest.mark.parametrize(
@@ -337,3 +337,36 @@ def test_an_error_that_forgot_its_base_can_be_answered() -> None:
         "retryable": False,
         "details": [],
     }
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (errors.InvalidPayload(), 400),
+        ("unauthorized", 401),
+        (errors.PermissionDenied(), 403),
+        (errors.NoMaster(), 404),
+        (errors.UnknownCapability(), 404),
+        (errors.Conflict(), 409),
+        (errors.PayloadTooLarge(), 413),
+        (CapabilityError("session_not_found"), 422),
+        ("session_not_found", 422),
+        (errors.Overloaded(), 429),
+        (errors.Internal(), 500),
+        (errors.ContractError("Reply", []), 500),
+        (errors.MasterLost(), 502),
+        (errors.NotConnected(), 503),
+        (errors.ConnectionRefused("http://x", "away"), 503),
+        (errors.DeadlineExceeded(), 504),
+    ],
+)
+def test_each_error_has_the_status_that_fits(error: AlephScriptError | str, status: int) -> None:
+    """As an HTTP server answers, which then needs no table of its own."""
+    assert errors.http_status(error) == status
+
+
+def test_each_code_of_the_package_has_a_status() -> None:
+    """422 is for what applications say."""
+    own = [cls for cls in CLASSES if cls is not CapabilityError and cls.code]
+    assert all(errors.http_status(cls.code) != 422 for cls in own)
+    assert all(errors.http_status(cls()) == errors.http_status(cls.code) for cls in own)

@@ -136,7 +136,7 @@ def test_its_names_are_those_of_the_asynchronous_one() -> None:
         return [list(inspect.signature(way).parameters) for way in ways]
 
     serving = {"declarations", "drain", "make_master", "resign", "rooms", "run", "run_forever"}
-    serving |= {"says"}
+    serving |= {"says", "middleware", "on_closing", "on_connected", "on_displaced"}
     watching = {"proxy", "states", "watch_masters"}
     assert names(AsyncClient) - names(AlephScriptClient) == serving | watching
     assert names(AlephScriptClient) - names(AsyncClient) == {"open"}

@@ -138,8 +138,9 @@ class Asker:
                 them to the hub: 10 s, unless the hub was set up otherwise. (In `stream`, None is a
                 day; in `drain`, as long as it takes.) Inside a capability, at most what remains of
                 the request that is being served.
-            wait_for_master: Whether to wait, until the deadline, for a master that offers the
-                capability, instead of ending with `NoMaster` at once. Needs a hub of this package.
+            wait_for_master: Whether to wait, until the deadline, for a link to the hub and for a
+                master that offers the capability, instead of ending with `NotConnected` or
+                `NoMaster` at once. A hub of another package knows no waiting for a master.
             on_progress: Called with what the capability reports by `Request.progress`.
             reply: With a name: the contract to decode the answer to.
 
@@ -315,17 +316,19 @@ class Asker:
     async def _alephscript_session_for(self, call: Call) -> tuple[HubSession, Call]:
         """Return the session to ask on, and the call with the time that is left by then."""
         self._alephscript_life.check_loop()
-        if self._alephscript_when_offline == "fail" or self._alephscript_life.session is not None:
-            return self._alephscript_life.present_session(), call
+        life = self._alephscript_life
+        waits = self._alephscript_when_offline == "wait" or "wait" in call.meta
+        if not waits or life.session is not None or life.state is State.NEW:
+            return life.present_session(), call
         clock = asyncio.get_running_loop().time
         began = clock()
         try:
             async with asyncio.timeout(call.timeout):
-                await self._alephscript_life.until(State.READY)
+                await life.until(State.READY)
         except TimeoutError:
             message = f"no link to the hub within {call.timeout:g} s"
             raise DeadlineExceeded(message, _NOT_DELIVERED) from None
-        session = self._alephscript_life.present_session()
+        session = life.present_session()
         if call.timeout is None:
             return session, call
         left = max(0.001, call.timeout - (clock() - began))

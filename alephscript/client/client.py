@@ -16,9 +16,9 @@ import logging
 import signal
 import ssl
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, ClassVar, Literal, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, Self, TypeVar, cast
 
 import attrs
 
@@ -30,10 +30,13 @@ from alephscript.client.connecting import Connector
 from alephscript.client.credentials import Auth
 from alephscript.client.declaring import Declarations, Group, RoomRole, collect, summary
 from alephscript.client.discovery import MasterChange, Offer, Survey
+from alephscript.client.hooks import Hooks
 from alephscript.client.inbox import Inbox
 from alephscript.client.lifecycle import Lifecycle, State, full_jitter
 from alephscript.client.listening import Listening
+from alephscript.client.mastering import Mastering
 from alephscript.client.methods import check_instance
+from alephscript.client.middleware import Middleware
 from alephscript.client.offline import OfflineBuffer
 from alephscript.client.proxy import Proxy, methods_of
 from alephscript.client.serving import Service
@@ -100,6 +103,9 @@ class AlephScriptClient(Asker):
         connect_timeout: Seconds that one attempt to connect and register may take.
         retry_open: Whether opening keeps trying while no hub is there, as services want it,
             instead of raising.
+        wait: Whether opening waits for the hub. False opens at once, and keeps trying: for
+            applications that do without a mesh until there is one. Until then requests are
+            `NotConnected`.
         acknowledges: Whether the hub acknowledges; None finds out.
         backoff: Makes the delays between attempts to reconnect.
         when_offline: What becomes of requests and broadcasts while there is no link: ``fail`` at
@@ -120,6 +126,9 @@ class AlephScriptClient(Asker):
             mastered; `observe` only subscribes.
         says: Events that instances say in their first room, with the contracts of their data. This
             is documentation (`alephscript.asyncapi`); `broadcast` says them.
+        middleware: Functions around each request that instances serve, the first outermost:
+            ``async def trace(request, call_next): return await call_next(request)``. Payloads are
+            decoded by then; what a function raises is an answer, as from a method.
         declarations: What the class offers and listens to.
         usuario: The name that the client registers.
         sesion: Which instance of that name the client is.
@@ -127,6 +136,7 @@ class AlephScriptClient(Asker):
 
     rooms: ClassVar[tuple[str | RoomRole, ...]] = ()
     says: ClassVar[Mapping[str, Any]] = {}
+    middleware: ClassVar[Sequence[Middleware]] = ()
     declarations: Declarations = Declarations((), {}, {})
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -148,6 +158,7 @@ class AlephScriptClient(Asker):
         timeout: float | None = events.DEFAULT_TIMEOUT,
         connect_timeout: float = 10.0,
         retry_open: bool = False,
+        wait: bool = True,
         acknowledges: bool | None = None,
         backoff: Callable[[], Iterator[float]] = full_jitter,
         when_offline: Literal["fail", "wait"] = "fail",
@@ -191,9 +202,19 @@ class AlephScriptClient(Asker):
             began=self._alephscript_began,
             ended=self._alephscript_ended,
             backoff=backoff,
-            retry_open=retry_open,
+            retry_open=retry_open or not wait,
             patience=Patience(self.usuario, self._alephscript_connector.address, redact=redact),
             redact=redact,
+        )
+        self._alephscript_waits = wait
+        self._alephscript_hooks = Hooks(self.usuario, redact=redact)
+        self._alephscript_mastering = Mastering(
+            self._alephscript_masters,
+            self._alephscript_rooms,
+            who=lambda: (self.usuario, self.sesion),
+            displaced=lambda change: self._alephscript_hooks.start(
+                "on_displaced", lambda: self.on_displaced(change)
+            ),
         )
         super().__init__(
             life,
@@ -231,17 +252,22 @@ class AlephScriptClient(Asker):
             name=self.usuario,
             max_in_flight=self._alephscript_max_in_flight,
             tracing=self._alephscript_tracing,
+            middleware=self.middleware,
             offered=self.declarations.features,
         )
         description = surveying.SelfDescription(
             summary=summary(type(self).__doc__), service=service
         )
-        self._alephscript_session_inbox = Inbox(service, self._alephscript_streams, description)
+        self._alephscript_session_inbox = Inbox(
+            service, self._alephscript_streams, description, self._alephscript_mastering
+        )
         listeners = [each for group in self.declarations.listeners.values() for each in group]
         self._alephscript_listening = Listening(
             self, listeners, name=self.usuario, redact=self._alephscript_redact
         )
         self._alephscript_listening.open(self._alephscript_streams)
+        if not self._alephscript_waits:
+            return self
         try:
             await self.ready()
         except BaseException:
@@ -256,6 +282,41 @@ class AlephScriptClient(Asker):
         traceback: TracebackType | None,
     ) -> None:
         await self.close()
+
+    if not TYPE_CHECKING:  # type checkers say by themselves that there is no `with`
+
+        def __enter__(self) -> NoReturn:
+            raise StateError(
+                "this client is asynchronous: `async with`; code that blocks takes "
+                "`with alephscript.sync.AlephScriptClient(…)`"
+            )
+
+        def __exit__(self, *exc_info: object) -> None:
+            """Stand beside `__enter__`, which `with` looks for second."""
+
+    async def on_connected(self) -> None:
+        """Do something each time the client is registered, in its rooms, and their master.
+
+        Does nothing unless a class overrides it. Runs beside everything else; an exception is
+        logged.
+        """
+
+    async def on_displaced(self, change: MasterChange) -> None:
+        """Do something when another master has taken a room over.
+
+        The client stands by, and masters the room again when the other is gone. Does nothing unless
+        a class overrides it. Runs beside everything else; an exception is logged.
+
+        Args:
+            change: The room, and the other's name, None on a stock hub that does not tell.
+        """
+
+    async def on_closing(self) -> None:
+        """Do something before the client leaves, while there is a link if there was one.
+
+        Does nothing unless a class overrides it. The closing waits 5 s for it; an exception is
+        logged.
+        """
 
     async def ready(self) -> None:
         """Wait until the client is registered, in its rooms, and their master.
@@ -283,6 +344,9 @@ class AlephScriptClient(Asker):
         await asyncio.shield(self._alephscript_closing)
 
     async def _alephscript_close(self, closer: asyncio.Task[Any] | None) -> None:
+        is_open = self.state not in (State.NEW, State.CLOSED)
+        if is_open and type(self).on_closing is not AlephScriptClient.on_closing:
+            await self._alephscript_hooks.run_last("on_closing", self.on_closing)
         # Begin with the link, so that calls that wait, and later ones, fail with `Closed`.
         closing = asyncio.ensure_future(self._alephscript_life.close())
         await asyncio.sleep(0)
@@ -290,6 +354,7 @@ class AlephScriptClient(Asker):
             await self._alephscript_service.close(spare=closer)
         if self._alephscript_listening is not None:
             await self._alephscript_listening.close(spare=closer)
+        await self._alephscript_hooks.close(spare=closer)
         await closing
         self._alephscript_streams.close()
 
@@ -310,7 +375,8 @@ class AlephScriptClient(Asker):
         check_seconds("drain", "timeout", timeout)
         self._alephscript_life.check_loop()
         session = self._alephscript_life.session
-        masters, self._alephscript_masters = self._alephscript_masters, {}
+        masters = list(self._alephscript_masters)
+        self._alephscript_masters.clear()
         with contextlib.suppress(AlephScriptError):
             if session is not None:
                 for room in masters:
@@ -573,8 +639,10 @@ class AlephScriptClient(Asker):
             if names is None:
                 raise unfit("make_master", "features", "a tuple of names of capabilities")
             mastery = attrs.evolve(mastery, features=names)
-        await self._alephscript_life.present_session().dialect.make_master(room, mastery)
+        session = self._alephscript_life.present_session()
+        await session.dialect.make_master(room, mastery)
         self._alephscript_masters[room] = mastery
+        self._alephscript_mastering.claimed(session, room)
 
     async def resign(self, room: str) -> None:
         """Master a room no more; requests that run are still answered.
@@ -583,6 +651,7 @@ class AlephScriptClient(Asker):
             RequestError: The hub refused.
         """
         self._alephscript_masters.pop(room, None)
+        self._alephscript_mastering.forget(room)
         await self._alephscript_life.present_session().dialect.resign(events.check_room_name(room))
 
     # Saying and hearing
@@ -660,7 +729,10 @@ class AlephScriptClient(Asker):
             extra={"usuario": self.usuario, "namespace": self._alephscript_namespace},
         )
         self._alephscript_offline.flush(session.dialect)
+        self._alephscript_mastering.begin(session)
         session.release()
+        if type(self).on_connected is not AlephScriptClient.on_connected:
+            self._alephscript_hooks.start("on_connected", self.on_connected)
 
     def _alephscript_ended(self, session: HubSession) -> None:
         change = "has left" if self.state is State.CLOSED else "lost its link to"
@@ -670,6 +742,7 @@ class AlephScriptClient(Asker):
             change,
             extra={"usuario": self.usuario, "namespace": self._alephscript_namespace},
         )
+        self._alephscript_mastering.end()
         if self._alephscript_service is not None:
             self._alephscript_service.lose(session)
 
@@ -681,6 +754,7 @@ class AlephScriptClient(Asker):
             registration=_registration(self.usuario, self.sesion, self._alephscript_extras),
             rooms=list(self._alephscript_rooms),
             masters=dict(self._alephscript_masters),
+            displaced=set(self._alephscript_mastering.displaced),
         )
 
 

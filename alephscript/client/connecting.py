@@ -9,7 +9,7 @@ import asyncio
 import inspect
 import logging
 import ssl
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from alephscript.client.arguments import names_of, unfit
@@ -93,8 +93,9 @@ class Connector:
         registration: Mapping[str, Any],
         rooms: Sequence[str],
         masters: Mapping[str, Mastery],
+        displaced: Collection[str] = (),
     ) -> HubSession:
-        """Open a session: connected, registered, in its rooms, their master.
+        """Open a session: connected, registered, in its rooms, their master; see `HubSession.open`.
 
         Raises:
             ConnectionRefused: There is no hub, it refused, or something of the client's own failed.
@@ -111,6 +112,7 @@ class Connector:
                 registration=registration,
                 rooms=rooms,
                 masters=masters,
+                displaced=displaced,
                 timeout=self._timeout,
                 acknowledges=self._acknowledges,
             )

@@ -67,11 +67,14 @@ class MasterChange:
         room: The room.
         epoch: The room's count of masters.
         usuario: Name of the member that serves it now; None if nobody does.
+        displaced: For a master that this concerns: whether it stands by from now on, or masters the
+            room again.
     """
 
     room: str
     epoch: int
     usuario: str | None = None
+    displaced: bool | None = None
 
 
 @attrs.frozen

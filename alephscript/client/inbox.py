@@ -7,6 +7,7 @@ May go in: deciding by an event's name. May not: serving a request (`serving`), 
 from __future__ import annotations
 
 from alephscript.client.calls import Delivery
+from alephscript.client.mastering import Mastering
 from alephscript.client.messages import GAP, Event, Gap
 from alephscript.client.serving import Service
 from alephscript.client.session import HubSession
@@ -18,6 +19,8 @@ from alephscript.protocol.json import write_json
 
 __all__ = ["Inbox"]
 
+_MASTER_CHANGED = events.HubEvent.MASTER_CHANGED.value
+
 
 class Inbox:
     """Hands over what sessions bring; see `alephscript.client.session.DeliveryHandler`.
@@ -26,16 +29,26 @@ class Inbox:
         service: Takes requests.
         streams: Take events.
         description: Answers what members are asked about themselves.
+        mastering: Takes what is said of masters.
     """
 
-    def __init__(self, service: Service, streams: Streams, description: SelfDescription) -> None:
+    def __init__(
+        self,
+        service: Service,
+        streams: Streams,
+        description: SelfDescription,
+        mastering: Mastering,
+    ) -> None:
         self._service = service
         self._streams = streams
         self._description = description
+        self._mastering = mastering
         self.cancel = service.cancel
         self.grant = service.grant
 
-    def deliver(self, session: HubSession, delivery: Delivery) -> None:
+    def deliver(  # noqa: C901 - one call for an event
+        self, session: HubSession, delivery: Delivery
+    ) -> None:
         """See `alephscript.client.session.DeliveryHandler`."""
         name = delivery.event
         if name.startswith("GET_"):
@@ -48,6 +61,8 @@ class Inbox:
         # An event of a room; in no method of its own, as each is one call then.
         if name in events.CONFIRMATIONS:
             return
+        if name == _MASTER_CHANGED:
+            self._mastering.hear(session, delivery.data)
         streams = self._streams.listening(name)
         if delivery.ack is not None:
             reply = events.make_success() if streams else UnknownEvent("nobody listens").answer()

@@ -197,7 +197,7 @@ class Lifecycle:
         if self.state is State.NEW:
             raise StateError("this client is not open; use `async with`, or run()")
         if self.state is State.CLOSED:
-            raise Closed("this client is closed; make another one")
+            raise Closed("this client is closed; make another one") from self.failure
         raise NotConnected("there is no link to the hub at the moment; nothing was sent")
 
     def _become(self, state: State) -> None:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from alephscript.client import answers
@@ -20,6 +20,7 @@ from alephscript.client.calls import Delivery
 from alephscript.client.declaring import Capability
 from alephscript.client.discovery import CapabilityStats
 from alephscript.client.jobs import Job, Lane, current_job
+from alephscript.client.middleware import Middleware
 from alephscript.client.session import HubSession
 from alephscript.client.worker import Worker
 from alephscript.diagnostics.tracing import Tracing
@@ -64,6 +65,7 @@ class Service:
         name: str,
         max_in_flight: int,
         tracing: Tracing | None = None,
+        middleware: Sequence[Middleware] = (),
         offered: Callable[[str], Iterable[str]] | None = None,
     ) -> None:
         self._offered = offered or (lambda _: self.capabilities)
@@ -76,7 +78,9 @@ class Service:
         self._waiting = 0
         self._deadlines: Deadlines[Job] = Deadlines(self._expire)
         self._loop = asyncio.get_running_loop()  # kept: asking is a system call on some Pythons
-        self._worker = Worker(owner, name=name, tracing=tracing, end=self._end)
+        self._worker = Worker(
+            owner, name=name, tracing=tracing, end=self._end, middleware=middleware
+        )
         self._is_draining = False
         self._drainers: set[object] = set()
         # Set once: nothing is taken after that.

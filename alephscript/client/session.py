@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from alephscript.client.calls import NO_META, Call, Delivery, read_answer
@@ -56,6 +56,7 @@ class HubSession:
         redacts: As given.
         dialect: How the hub is spoken to; documented until the registration shows which it is.
         registration: Payload of the last CLIENT_REGISTER that the hub took.
+        standing_by: The rooms in which another master had displaced the client, and still does.
         is_gone: Set when the link is gone.
     """
 
@@ -64,6 +65,7 @@ class HubSession:
     ) -> None:
         self.redacts = redacts
         self.registration: Mapping[str, Any] = {}
+        self.standing_by: set[str] = set()
         self.is_gone = asyncio.Event()
         self._handler = handler
         self._channel = Channel(positions, cancel=self._cancel, grant=self._grant)
@@ -83,10 +85,11 @@ class HubSession:
         registration: Mapping[str, Any],
         rooms: Sequence[str],
         masters: Mapping[str, Mastery],
+        displaced: Collection[str],
         timeout: float,
         acknowledges: bool | None,
     ) -> None:
-        """Connect, register, subscribe and make master.
+        """Connect, register, subscribe and make master, but of no room that another has taken.
 
         Raises:
             ConnectionRefused: There is no hub, it refused, or it did not finish in the time.
@@ -104,7 +107,9 @@ class HubSession:
                 for room in rooms:
                     await self.subscribe(room)
                 for room, mastery in masters.items():
-                    await self.dialect.make_master(room, mastery)
+                    yields = room in displaced
+                    if not await self.dialect.make_master(room, mastery, yields=yields):
+                        self.standing_by.add(room)
                 if masters:
                     await self.dialect.settle()
         except BaseException as exc:

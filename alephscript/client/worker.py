@@ -19,7 +19,7 @@ import inspect
 import threading
 import types
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping, Sequence
 from typing import Any
 
 from alephscript.client import answers
@@ -27,6 +27,7 @@ from alephscript.client.answers import Outcome
 from alephscript.client.cancelling import cancel
 from alephscript.client.jobs import Job, current_job
 from alephscript.client.messages import Request
+from alephscript.client.middleware import Middleware, wrap
 from alephscript.client.threads import ThreadRun
 from alephscript.diagnostics.tracing import Tracing
 from alephscript.errors import CapabilityError, PayloadTooLarge
@@ -53,14 +54,22 @@ class Worker:
         name: The owner's, for the log.
         tracing: What makes spans of runs, if anything does.
         end: Called with each job that has ended, before its answer goes out.
+        middleware: Functions around each request, the first outermost.
     """
 
     def __init__(
-        self, owner: object, *, name: str, tracing: Tracing | None, end: Callable[[Job], None]
+        self,
+        owner: object,
+        *,
+        name: str,
+        tracing: Tracing | None,
+        end: Callable[[Job], None],
+        middleware: Sequence[Middleware] = (),
     ) -> None:
         self._owner = owner
         self._name = name
         self._tracing = tracing
+        self._middleware = middleware
         self._end = end
         self._loop = asyncio.get_running_loop()  # kept: asking is a system call on some Pythons
         self._thread = threading.get_ident()
@@ -198,7 +207,9 @@ class Worker:
                     arguments = (self._request(job, payload),)
                 elif capability.takes_payload:
                     arguments = (payload,)
-                if capability.wrapped or capability.blocking:
+                if self._middleware:
+                    outcome = await self._call_inside(job, method, payload)
+                elif capability.wrapped or capability.blocking:
                     outcome = await _call(job, method, arguments)
                 elif capability.streams:
                     outcome = await _stream(job, method(*arguments))
@@ -214,6 +225,21 @@ class Worker:
             answers.send(job.session, request, outcome.text, announces=announces)
         lane.note(clock() - began, outcome.code, outcome.message)
         return outcome
+
+    async def _call_inside(self, job: Job, method: Callable[..., Any], payload: Any) -> Outcome:
+        """Call a method inside the middleware, which may change, refuse and answer requests."""
+        capability = job.lane.capability
+
+        async def serve(request: Request[Any]) -> Any:
+            arguments: tuple[Any, ...] = ()
+            if capability.wants_request:
+                arguments = (request,)
+            elif capability.takes_payload:
+                arguments = (request.payload,)
+            return await _result_of(job, method, arguments)
+
+        result = await wrap(self._middleware, serve)(self._request(job, payload))
+        return await _outcome_of(job, result)
 
     def _request(self, job: Job, payload: Any) -> Request[Any]:
         request = job.request
@@ -243,18 +269,25 @@ class Worker:
 
 async def _call(job: Job, method: Callable[..., Any], arguments: tuple[Any, ...]) -> Outcome:
     """Call a method that may return what it likes: a plain one, or one in another decorator."""
-    capability = job.lane.capability
+    return await _outcome_of(job, await _result_of(job, method, arguments))
+
+
+async def _result_of(job: Job, method: Callable[..., Any], arguments: tuple[Any, ...]) -> Any:
     result: Any
-    if capability.blocking:
+    if job.lane.capability.blocking:
         job.thread = ThreadRun(method, *arguments)
         result = await job.thread.result()
     else:
         result = method(*arguments)
     while inspect.isawaitable(result):
         result = await result
+    return result
+
+
+async def _outcome_of(job: Job, result: Any) -> Outcome:
     if isinstance(result, AsyncGenerator):
         return await _stream(job, result)
-    return answers.write_result(capability, result)
+    return answers.write_result(job.lane.capability, result)
 
 
 async def _stream(job: Job, parts: AsyncGenerator[Any, None]) -> Outcome:

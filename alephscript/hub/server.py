@@ -168,6 +168,17 @@ class Hub:
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"{'http' if self._tls is None else 'https'}://{host}:{self._port}"
 
+    async def __call__(self, *_: object) -> None:
+        """Refuse to be an ASGI application, which a hub cannot be: it has a port of its own.
+
+        Raises:
+            StateError: Always.
+        """
+        raise StateError(
+            "a Hub cannot be mounted or served, since it listens on a port of its own: open it in "
+            "the application's lifespan, `async with Hub(port=3010): yield`"
+        )
+
     async def __aenter__(self) -> Self:
         if self._server is not None:
             raise StateError("this hub is open already")

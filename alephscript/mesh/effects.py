@@ -150,8 +150,8 @@ class Claim(msgspec.Struct, frozen=True):
         declared: The peer's declaration, as JSON values.
         is_core: Whether the peer declared inside ROOM_MESSAGE.
         epoch: The room's last known epoch, which the next has to exceed.
-        reclaiming: Whether the hub declares again a master that it had before an outage; masters
-            registered meanwhile win.
+        reclaiming: Whether the declaration goes below those of others: of a master that the hub had
+            before an outage, or that yields.
     """
 
     sid: str

@@ -135,7 +135,8 @@ class Federation:
         Args:
             name: The room.
             epoch: Its epoch.
-            entries: All masters, by seniority; none for a room that is mastered no more.
+            entries: All declarations, as a stack whose top masters the room; none for a room that
+                is mastered no more.
         """
         if name in self._rooms.peers:
             return []  # a hub to which this one was unknown took a socket's id for a room
@@ -151,7 +152,7 @@ class Federation:
         for peer in displaced:
             if not peer.hub:
                 effects += self._requests.displace(peer, name)
-            elif not peer.mastered:
+            elif not (peer.mastered or peer.displaced):
                 # The peer may have resigned, and still finish what it has: its hub will say.
                 del self._masters[peer.sid]
         effects += self._requests.put_waiting(room)
@@ -175,7 +176,8 @@ class Federation:
         if not self._claims.put(master, acks):
             return []  # what is under way is decided first
         room = self._rooms.get(master.declared.room)
-        return [make_claim(master, room.masters.epoch if room else 0, reclaiming=False)]
+        epoch = room.masters.epoch if room else 0
+        return [make_claim(master, epoch, reclaiming=master.declared.yields)]
 
     def claimed_rooms(self, peer: Peer) -> Collection[str]:
         """The rooms that a peer has declared itself master of, undecided so far."""
@@ -199,6 +201,8 @@ class Federation:
         if decided is None:
             return []
         fields = {"room": claim.room, "features": claim.declared["features"], "epoch": epoch}
+        if claim.room in peer.displaced:
+            fields["displaced"] = True
         acks, successor = decided.acks, decided.successor
         if successor is None:
             acks += decided.waiting
@@ -215,7 +219,7 @@ class Federation:
         peer = self._rooms.peers.get(claim.sid)
         if given_up is None or peer is None:
             return []
-        if claim.room not in peer.mastered:
+        if claim.room not in peer.mastered and claim.room not in peer.displaced:
             peer.account.release(("master", claim.room))
         acks = (*given_up.acks, *given_up.waiting)
         return [Acknowledge(claim.sid, ack, error.answer()) for ack in acks]
@@ -223,7 +227,7 @@ class Federation:
     def _withdraw(self, peer: Peer, name: str) -> list[Effect]:
         """Let a peer that has resigned meanwhile master a room no more."""
         room = self._rooms.get(name)
-        if room is None or name not in peer.mastered:
+        if room is None or (name not in peer.mastered and name not in peer.displaced):
             peer.account.release(("master", name))
             return [Release(peer.sid, name)]
         effects = self._rooms.withdraw(peer, room)
@@ -278,7 +282,8 @@ class Federation:
         return [
             make_claim(each, room.masters.epoch, reclaiming=True)
             for room in self._rooms
-            for each in room.masters
+            # One that is put below all others comes after them, the newest first.
+            for each in (*room.masters.acting, *reversed(room.masters.displaced))
             if not each.peer.hub
         ]
 

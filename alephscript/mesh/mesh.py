@@ -271,13 +271,14 @@ class Mesh:
         effects = self.requests.abandon(peer)
         for name in list(peer.rooms):
             effects += self.rooms.leave(peer, name)
-        rooms = [room for name in peer.mastered if (room := self.rooms.get(name))]
+        mastered = (*peer.mastered, *peer.displaced)
+        rooms = [room for name in mastered if (room := self.rooms.get(name))]
         for room in rooms:
             effects += self.rooms.withdraw(peer, room)
         for request in list(peer.serving.values()):
             effects += self.requests.lose(request, f"the master of {request.room} is gone")
         for room in rooms:
-            self.rooms.drop_if_empty(room)
+            effects += self._after_withdrawal(room)
         peer.account.close()
         return effects
 
@@ -369,11 +370,13 @@ class Mesh:
             self.rooms.drop_if_empty(room)
             return self.federation.claim(master, ack)
         announced, displaced = self.rooms.declare(room, master)
-        fields = {
+        fields: dict[str, Any] = {
             "room": room.name,
             "features": list(declared.features),
             "epoch": room.masters.epoch,
         }
+        if room.name in peer.displaced:
+            fields["displaced"] = True
         effects = acknowledge(peer, ack, fields) + announced
         for each in displaced:
             effects += self.requests.displace(each, room.name)
@@ -384,9 +387,14 @@ class Mesh:
         if self.federation is not None:
             self.federation.resign(peer, name)  # a claim may be on its way
         room = self.rooms.get(name)
-        if room is not None and name in peer.mastered:
-            effects += self.rooms.withdraw(peer, room)
-            self.rooms.drop_if_empty(room)
+        if room is not None and (name in peer.mastered or name in peer.displaced):
+            effects += self.rooms.withdraw(peer, room) + self._after_withdrawal(room)
+        return effects
+
+    def _after_withdrawal(self, room: Room) -> list[Effect]:
+        """Let a master that takes over have what waits for one; forget a room without any."""
+        effects = self.requests.put_waiting(room) if room.masters.serving else []
+        self.rooms.drop_if_empty(room)
         return effects
 
     def _release_master(self, peer: Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:

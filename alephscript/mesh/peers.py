@@ -51,6 +51,7 @@ class Peer:
             ``sesion`` behind it could make the name of somebody else of both; else both.
         rooms: Names of the rooms that it is in, in the order of subscribing.
         mastered: Names of the rooms that it masters.
+        displaced: Names of the rooms that it would master if nobody had displaced it there.
         requests: Its open requests, by acknowledgement id, or by minus their number.
         serving: Open requests that it is to answer, by number.
         served: The same by what they ask, if that was ever needed; see `find_served`.
@@ -59,6 +60,7 @@ class Peer:
     __slots__ = (
         "account",
         "dialect",
+        "displaced",
         "engine_id",
         "hints",
         "hub",
@@ -93,6 +95,7 @@ class Peer:
         self.registration: events.Registration | None = None
         self.rooms: dict[str, None] = {}
         self.mastered: dict[str, None] = {}
+        self.displaced: dict[str, None] = {}
         self.requests: dict[int, OpenRequest] = {}
         self.serving: dict[int, OpenRequest] = {}
         self.served: Serving | None = None

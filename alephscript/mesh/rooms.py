@@ -33,7 +33,7 @@ from alephscript.mesh.effects import (
 )
 from alephscript.mesh.history import Archive, History
 from alephscript.mesh.limits import Limits
-from alephscript.mesh.masters import Masters
+from alephscript.mesh.masters import Change, Masters
 from alephscript.mesh.peers import Master, Peer
 from alephscript.protocol import events
 from alephscript.protocol.events import HubEvent
@@ -205,8 +205,9 @@ class Rooms:
         most = self._limits.rooms_per_client
         if (
             not (room.name in peer.mastered or room.name in claimed)
-            and len(peer.mastered) + len(claimed) >= most
-            and len(peer.mastered.keys() | set(claimed)) >= most
+            and len(peer.mastered) + len(peer.displaced) + len(claimed) >= most
+            and room.name not in peer.displaced
+            and len(peer.mastered.keys() | peer.displaced.keys() | set(claimed)) >= most
         ):
             raise self._exceeded(room, f"a client may master {most} rooms; resign from one first")
         declared = master.declared
@@ -269,7 +270,7 @@ class Rooms:
         """Let a peer master a room from now on.
 
         Returns:
-            The effects that tell others, and the peers that were displaced.
+            The effects that tell others, and the peers that master the room no more.
 
         Raises:
             LimitExceeded: See `check_mastering`.
@@ -277,14 +278,9 @@ class Rooms:
         self.check_mastering(master, room)
         offered_before = room.masters.offers
         change = room.masters.declare(master)
-        master.peer.mastered[room.name] = None
-        for displaced in change.displaced:
-            _unmaster(displaced, room.name)
+        _note_masters(room, change)
         self._index_offers(room, offered_before)
-        if not change.is_new:
-            return [], change.displaced
-        effects = self._announce_masters(room, change.displaced, declared_by=[master.peer])
-        return effects, change.displaced
+        return self._announce(room, change, declared_by=[master.peer]), change.displaced
 
     def replace(
         self, room: Room, masters: Sequence[Master], epoch: int
@@ -299,15 +295,10 @@ class Rooms:
             each.peer for each in masters if not each.peer.hub and each.peer.sid not in room.masters
         ]
         change = room.masters.replace(masters, epoch)
-        for each in masters:
-            each.peer.mastered[room.name] = None
-        for displaced in change.displaced:
-            _unmaster(displaced, room.name)
+        _note_masters(room, change)
         self._index_offers(room, offered_before)
-        if not change.is_new:
-            return [], change.displaced
-        here = [peer for peer in change.displaced if not peer.hub]
-        return self._announce_masters(room, here, declared_by=newcomers), change.displaced
+        effects = self._announce(room, change, declared_by=newcomers)
+        return effects, (*change.displaced, *change.gone)
 
     def withdraw(self, peer: Peer, room: Room) -> list[Effect]:
         """Let a peer master a room no more, and tell others."""
@@ -318,8 +309,9 @@ class Rooms:
             self._index_offers(room, offered_before)
             return [Release(peer.sid, room.name)]
         change = room.masters.withdraw(peer.sid)
+        _note_masters(room, change)
         self._index_offers(room, offered_before)
-        return self._announce_masters(room) if change.is_new else []
+        return self._announce(room, change)
 
     def _index_offers(self, room: Room, before: frozenset[str]) -> None:
         """Index a room by the capabilities that are offered in it now, and by no others."""
@@ -331,10 +323,12 @@ class Rooms:
         for capability in room.masters.offers - before:
             self._offers.setdefault(capability, {})[room.name] = room
 
-    def _announce_masters(
-        self, room: Room, displaced: Sequence[Peer] = (), declared_by: Sequence[Peer] = ()
+    def _announce(
+        self, room: Room, change: Change, declared_by: Sequence[Peer] = ()
     ) -> list[Effect]:
-        """Tell a room, and the displaced masters, that others serve it now."""
+        """Tell a room that others serve it now, and masters what that is to them."""
+        if not change.is_new:
+            return []
         serving = room.masters.serving
         payload = {
             "room": room.name,
@@ -343,10 +337,16 @@ class Rooms:
         }
         message = events.RoomMessage(HubEvent.MASTER_CHANGED, room.name, None, {})
         watching = self.members(events.EVERY_ROOM)
-        to = dict.fromkeys([*room.members, *watching, *(peer.sid for peer in displaced)])
-        for peer in declared_by:
-            to.pop(peer.sid, None)  # its acknowledgement says it
-        return self.tell(to, message, payload, "")
+        to = dict.fromkeys([*room.members, *watching])
+        for peer in (*declared_by, *change.displaced, *change.restored):
+            to.pop(peer.sid, None)  # a declaration's acknowledgement says it
+        effects = self.tell(to, message, payload, "")
+        number = room.history.last if room.history else None
+        for peers, is_displaced in ((change.displaced, True), (change.restored, False)):
+            told = {**payload, "displaced": is_displaced}
+            sids = [peer.sid for peer in peers if peer.sid in self.peers]
+            effects += self.tell(sids, message, told, "", is_echo=True, number=number)
+        return effects
 
     # Which room answers
 
@@ -461,6 +461,7 @@ class Rooms:
         speaker: Hashable = None,
         *,
         is_echo: bool = False,
+        number: int | None = None,
     ) -> list[Effect]:
         """Tell members here an event of a room.
 
@@ -473,6 +474,7 @@ class Rooms:
             sender: Name of the peer that says it.
             speaker: Whose share of the room's history it takes; None for the hub itself.
             is_echo: Whether it was said before, to others.
+            number: The number under which the room's history has it, if it was said before.
         """
         # Two events however many hear one: each is written as JSON and framed once.
         plain: list[str] = []
@@ -481,7 +483,8 @@ class Rooms:
         for sid in to:
             (with_meta if peers[sid].reads_meta else plain).append(sid)
         keeps = self._archive.events and not is_echo  # no call where no history is kept
-        number = self._remember(message, data, sender, speaker) if keeps else None
+        if keeps:
+            number = self._remember(message, data, sender, speaker)
         effects: list[Effect] = []
         if plain:
             effects.append(Emit(tuple(plain), message.event, (data,)))
@@ -502,8 +505,21 @@ class Rooms:
         return None if history is None else history.add(message.event, data, sender, speaker)
 
 
+def _note_masters(room: Room, change: Change) -> None:
+    """Have each peer know of which rooms it is a master, and in which it stands by."""
+    for peer in change.gone:
+        _unmaster(peer, room.name)
+    for each in room.masters.acting:
+        each.peer.mastered[room.name] = None
+        each.peer.displaced.pop(room.name, None)
+    for each in room.masters.displaced:
+        each.peer.displaced[room.name] = None
+        each.peer.mastered.pop(room.name, None)
+
+
 def _unmaster(peer: Peer, name: str) -> None:
     peer.mastered.pop(name, None)
+    peer.displaced.pop(name, None)
     peer.account.release(("master", name))
 
 

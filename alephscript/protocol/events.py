@@ -208,6 +208,7 @@ class Declaration:
         features: Names of capabilities.
         group: ``single``, ``standby`` or ``shared``.
         out: Whether the client stops being a master of the room.
+        yields: Whether the client stands by if others master the room.
         descriptions: Descriptions of capabilities, by name.
     """
 
@@ -215,6 +216,7 @@ class Declaration:
     features: tuple[str, ...]
     group: str = "single"
     out: bool = False
+    yields: bool = False
     descriptions: Mapping[str, Mapping[str, Any]] = attrs.Factory(dict)
 
 
@@ -332,7 +334,7 @@ def parse_subscription(payload: Any) -> Subscription:
 
 
 def parse_declaration(payload: Any, *, room: Any = None) -> Declaration:
-    """Parse MAKE_MASTER ``{room, features?, group?, out?, descriptions?}``.
+    """Parse MAKE_MASTER ``{room, features?, group?, out?, yields?, descriptions?}``.
 
     DevOps peers write ``capabilities`` for ``features``, others describe themselves in ``metadata:
     {capabilities: [{id, description, inputSchema, outputSchema, tags}]}``.
@@ -375,6 +377,7 @@ def parse_declaration(payload: Any, *, room: Any = None) -> Declaration:
         features=tuple(dict.fromkeys([*features, *described])),
         group=group,
         out=fields.get("out") is True,
+        yields=fields.get("yields") is True,
         descriptions={
             name: _parse_description(each) for name, each in {**described, **descriptions}.items()
         },

@@ -31,9 +31,10 @@ class HubEvent(StrEnum):
     """client → hub: ``{room}`` The client leaves the room; the answer has ``room``."""
 
     MAKE_MASTER = "MAKE_MASTER"
-    """client → hub: ``{room, features[], group?, out?, descriptions?}`` The client becomes a
-    master of the room, or resigns with ``out``; the answer has ``room``, ``features`` and
-    ``epoch``."""
+    """client → hub: ``{room, features[], group?, out?, yields?, descriptions?}`` The client
+    becomes a master of the room, or resigns with ``out``; with ``yields`` the client stands by if
+    others master the room. The answer has ``room``, ``features`` and ``epoch``, and ``displaced``
+    if the client stands by."""
 
     RELEASE_MASTER = "RELEASE_MASTER"
     """client → hub: ``{room}`` The client is a master of the room no more, as with ``out``; the
@@ -91,8 +92,10 @@ class HubEvent(StrEnum):
     ``permission_denied``."""
 
     MASTER_CHANGED = "MASTER_CHANGED"
-    """hub → room: ``{room, usuario, epoch}`` Another member serves the room, or none
-    (``usuario: null``). Members of the room ``*`` and a displaced master hear it, too."""
+    """hub → room: ``{room, usuario, epoch, displaced?}`` Another member serves the room, or none
+    (``usuario: null``). Members of the room ``*`` hear it, too. So does a master that is
+    ``displaced`` and stands by from now on, or that masters the room again
+    (``displaced: false``)."""
 
     CANCEL_REQUEST = "CANCEL_REQUEST"
     """asker → hub → master: ``{request}`` → ``{id, reason}`` Nobody waits for the request any

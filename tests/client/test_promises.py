@@ -313,7 +313,7 @@ async def test_a_single_master_displaces_the_other_and_takes_what_it_holds(mesh:
     change = await watcher.next()
     assert change == {"room": "WORK", "usuario": "Bot2", "epoch": 2}
     async with asyncio.timeout(5):
-        assert (await anext(told)).data == change
+        assert (await anext(told)).data == {**change, "displaced": True}
     assert await nothing_waits(first, second)
 
 

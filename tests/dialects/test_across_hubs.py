@@ -152,8 +152,10 @@ async def test_the_last_declaration_wins_wherever_it_is_made(hubs: tuple[Hub, Hu
             assert second.usuario == "second"
             assert await there.request("X", {"n": 1}) == {"n": 1}
         async with asyncio.timeout(5):
-            gone = [(await anext(watch)).data["usuario"] for watch in watches[:2]]
-        assert gone == [None, None]
+            again = [(await anext(watch)).data for watch in watches]
+        assert {each["usuario"] for each in again} == {f"first{first.sesion}"}
+        assert again[2]["displaced"] is False
+        assert await there.request("X", {"n": 1}) == {"n": 1}
 
 
 async def test_the_mesh_is_seen_whole_from_either_hub(hubs: tuple[Hub, Hub], join: Any) -> None:

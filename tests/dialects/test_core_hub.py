@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from contextlib import AsyncExitStack
 from typing import Any
 
 import attrs
 import pytest
+import socketio
 
 from alephscript import (
     AlephScriptClient,
@@ -17,12 +19,15 @@ from alephscript import (
     DeadlineExceeded,
     Event,
     InvalidPayload,
+    MasterChange,
     NotSubscribed,
     RequestFor,
     State,
     capability,
+    observe,
     on,
 )
+from alephscript.client import mastering
 from alephscript.hub import Hub
 from examples.persefon_bot import PersefonBot
 from tests.support.node import json_of, line_of, node_process
@@ -227,3 +232,81 @@ async def test_a_stock_hubs_refusal_is_fatal(node: str) -> None:
         assert refused.value.fatal
         async with AlephScriptClient(url, auth={"token": "secret", "room": "R"}) as client:
             assert client.state is State.READY
+
+
+class Asker(AlephScriptClient):
+    """Is in the room, as those have to be that ask on a stock hub."""
+
+    rooms = observe("R")
+
+
+class Named(Doubler):
+    """A master that says which instance it is, and notes who displaces it."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.changes: asyncio.Queue[MasterChange] = asyncio.Queue()
+
+    @capability("WHO")
+    async def who(self) -> str:
+        """Who serves."""
+        return self.sesion
+
+    async def on_displaced(self, change: MasterChange) -> None:
+        """Note it."""
+        self.changes.put_nowait(change)
+
+
+async def _until_serves(asker: AlephScriptClient, sesion: str) -> None:
+    async with asyncio.timeout(20):
+        while True:
+            with contextlib.suppress(DeadlineExceeded):
+                if (await asker.request("WHO", room="R", timeout=0.3))["result"] == sesion:
+                    return
+
+
+@pytest.mark.parametrize("stock_hub", ["core"], indirect=True)
+async def test_a_displaced_master_declares_itself_again_when_the_other_is_gone(
+    stock_hub: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Core has forgotten it, and shows its state; the newest comes first, a live one keeps all."""
+    monkeypatch.setattr(mastering, "_LOOK_SECONDS", 0.05)
+    async with (
+        Asker(stock_hub) as asker,
+        Named(stock_hub, sesion="1") as first,
+        Named(stock_hub, sesion="2") as second,
+    ):
+        async with asyncio.timeout(10):
+            assert (await first.changes.get()).usuario == "Named2"
+        looked = asyncio.create_task(_until_serves(asker, "1"))
+        done, _ = await asyncio.wait({looked}, timeout=0.5)
+        assert not done
+        looked.cancel()
+        await _until_serves(asker, "2")
+        third = await Named(stock_hub, sesion="3").__aenter__()
+        async with asyncio.timeout(10):
+            assert (await second.changes.get()).usuario == "Named3"
+        await third.close()
+        await _until_serves(asker, "2")
+        await second.close()
+        await _until_serves(asker, "1")
+
+
+@pytest.mark.parametrize("stock_hub", ["core"], indirect=True)
+async def test_a_room_is_claimed_again_that_a_stock_master_took_in_silence(
+    stock_hub: str, node: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hub has forgotten the room's members with it, which is how its going shows."""
+    monkeypatch.setattr(mastering, "_LOOK_SECONDS", 0.05)
+    async with Named(stock_hub, sesion="1") as bot, Asker(stock_hub) as asker:
+        other = socketio.AsyncClient(reconnection=False)
+        await other.connect(stock_hub, namespaces=["/runtime"])
+        declared = {"event": "MAKE_MASTER", "room": "R", "data": {"features": ["WHO"]}}
+        await other.emit("ROOM_MESSAGE", declared, namespace="/runtime")
+        with pytest.raises(DeadlineExceeded):  # noqa: PT012
+            while True:  # the hub may hear of it later than of a question
+                await asker.request("WHO", room="R", timeout=0.5)
+        assert bot.changes.empty()
+        await other.disconnect()
+        await _until_serves(asker, "1")
+        assert (await bot.changes.get()).usuario is None

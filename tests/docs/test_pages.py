@@ -110,7 +110,8 @@ def commands() -> list[str]:
                 found += re.findall(typed, block.text, re.MULTILINE)
             elif block.language == "dockerfile":
                 runs = re.findall(r"^CMD (.+)", block.text, re.MULTILINE)
-                found += map(shlex.join, map(json.loads, runs))
+                commands = map(shlex.join, map(json.loads, runs))
+                found += [each for each in commands if each.startswith("alephscript ")]
     return sorted(set(found))
 
 

@@ -166,16 +166,18 @@ def test_what_has_ended_can_be_kept_again() -> None:
     assert kept(mesh) == before
 
 
-def test_a_displaced_master_keeps_no_declaration() -> None:
-    """The one who took over does."""
+def test_a_displaced_master_keeps_its_declaration_until_it_resigns() -> None:
+    """It is to serve again, and has taken the memory itself."""
     mesh = Mesh(limits=LIMITS)
     enter(mesh, "x", "y")
     before = mesh.rooms.peers["x"].account.kept
     declared = {"room": "R", "features": ["F"], "descriptions": {"F": {"summary": "s" * 100_000}}}
     for name in ("x", "y"):
         assert code_of(mesh.received(name, "MAKE_MASTER", [declared], ACK), name) == "ok"
-    assert mesh.rooms.peers["x"].account.kept == before
+    assert mesh.rooms.peers["x"].account.kept > 100_000
     assert mesh.rooms.peers["y"].account.kept > 100_000
+    mesh.received("x", "MAKE_MASTER", [{"room": "R", "out": True}])
+    assert mesh.rooms.peers["x"].account.kept == before
 
 
 def test_a_message_is_counted_as_the_whole_that_its_parts_are_views_of() -> None:

@@ -173,14 +173,6 @@ TESTS = """
 import pytest
 from alephscript import AlephScriptClient, capability
 
-pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def anyio_backend():
-    return "asyncio"
-
-
 class Bot(AlephScriptClient):
     rooms = ("R",)
 
@@ -232,6 +224,23 @@ def test_the_plugin_gives_another_project_its_fixtures(
     assert f"kind {kind}" in done.stdout
     assert "STEPPED n=2 did not come within 0.05 s; this was heard instead:" in done.stdout
     assert '1. STEPPED {"n": 1} in R, by Bot' in done.stdout
+
+
+def test_the_plugin_refuses_a_test_of_another_runner(tmp_path: Path) -> None:
+    """pytest-asyncio does not open the fixtures in its strict mode; a sentence says what to do."""
+    marked = "@pytest.mark.asyncio\nasync def test_it(mesh):\n    pass\n"
+    (tmp_path / "test_marked.py").write_text(f"import pytest\n\n{marked}")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "alephscript.testing.plugin"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+        | {"PYTEST_ADDOPTS": "-p anyio", "PYTEST_PLUGINS": ""},
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert "leave the marker asyncio out" in done.stdout
 
 
 def test_the_plugin_costs_other_runs_of_pytest_hardly_anything() -> None:

@@ -51,10 +51,13 @@ class Core(Dialect):
         self._channel.send_values(event, message)
         return {}
 
-    async def make_master(self, room: str, mastery: Mastery) -> None:
+    async def make_master(self, room: str, mastery: Mastery, *, yields: bool = False) -> bool:
         """See `Dialect.make_master`."""
+        if yields:  # whether another one masters the room, such a hub does not say
+            return False
         message = write_json({"features": list(mastery.features)})
         self.broadcast(room, HubEvent.MAKE_MASTER, message)
+        return True
 
     async def settle(self) -> None:
         """See `Dialect.settle`: a hub works in order, so that its answer to a question says it."""

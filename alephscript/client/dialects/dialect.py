@@ -64,8 +64,17 @@ class Dialect(ABC):
         return {"room": room}
 
     @abstractmethod
-    async def make_master(self, room: str, mastery: Mastery) -> None:
-        """Become a master of a room; raises as `tell`."""
+    async def make_master(self, room: str, mastery: Mastery, *, yields: bool = False) -> bool:
+        """Become a master of a room; raises as `tell`.
+
+        Args:
+            room: The room.
+            mastery: What is declared.
+            yields: Whether to stand by if others master the room, where hubs know such a thing.
+
+        Returns:
+            Whether the client is a master now, and does not stand by.
+        """
 
     async def resign(self, room: str) -> None:  # noqa: B027 - one dialect knows this
         """Master a room no more, where hubs know such a thing; raises as `tell`."""

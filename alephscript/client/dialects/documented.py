@@ -33,10 +33,13 @@ class Documented(Dialect):
             raise error_from_answer(answer)
         return answer
 
-    async def make_master(self, room: str, mastery: Mastery) -> None:
+    async def make_master(self, room: str, mastery: Mastery, *, yields: bool = False) -> bool:
         """See `Dialect.make_master`."""
+        if yields:  # whether another one masters the room, such a hub does not say
+            return False
         message = {"features": list(mastery.features), "room": room}
         await self.tell(HubEvent.MAKE_MASTER, message)
+        return True
 
     async def ask(self, call: Call) -> bytes:
         """See `Dialect.ask`."""

@@ -63,15 +63,18 @@ class Native(Documented):
         since = {"history": position.history, "number": position.number}
         return {"room": room, "since": since}
 
-    async def make_master(self, room: str, mastery: Mastery) -> None:
+    async def make_master(self, room: str, mastery: Mastery, *, yields: bool = False) -> bool:
         """See `Dialect.make_master`."""
-        message = {
+        message: dict[str, Any] = {
             "features": list(mastery.features),
             "room": room,
             "group": mastery.group,
             "descriptions": mastery.descriptions,
         }
-        await self.tell(HubEvent.MAKE_MASTER, message)
+        if yields:
+            message["yields"] = True
+        answer = await self.tell(HubEvent.MAKE_MASTER, message)
+        return answer.get("displaced") is not True
 
     async def resign(self, room: str) -> None:
         """See `Dialect.resign`."""

@@ -25,10 +25,19 @@ local function load(field)
   end
   return {epoch = 0, masters = {}} -- also for what no hub can have written
 end
+-- Where those begin that master a room: the last ones that share a group. Others are displaced.
+local function first_acting(masters)
+  local first = math.max(#masters, 1)
+  while first > 1 and masters[first][3] ~= 'single'
+    and masters[first - 1][3] == masters[first][3] do
+    first = first - 1
+  end
+  return first
+end
 local function serving(masters)
-  local names = {}
-  for i, master in ipairs(masters) do
-    if i == 1 or masters[1][3] == 'shared' then names[#names + 1] = master[2] end
+  local names, first = {}, first_acting(masters)
+  for i = first, #masters do
+    if i == first or masters[first][3] == 'shared' then names[#names + 1] = masters[i][2] end
   end
   return table.concat(names, ' ')
 end
