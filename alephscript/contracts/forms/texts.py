@@ -180,7 +180,10 @@ class Moment(Text):
     def _format(self, value: datetime) -> str:
         # As JavaScript's toISOString() spells it, so that both sides' logs compare; finer only
         # where there is something finer.
-        value = value.astimezone(UTC)
+        try:
+            value = value.astimezone(UTC)
+        except OverflowError:  # within a day of the first or the last moment
+            pass
         spec = "microseconds" if value.microsecond % 1000 else "milliseconds"
         return value.isoformat(timespec=spec).replace("+00:00", "Z")
 
