@@ -14,6 +14,7 @@ import dataclasses
 import functools
 import inspect
 import re
+import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -67,6 +68,10 @@ def name_of(key: Any) -> str:
     """Return the name of a class, with those of its arguments: ``Page[Item]``."""
     arguments = typing.get_args(key)
     origin = typing.get_origin(key)
+    if origin in (typing.Union, types.UnionType):
+        return " | ".join(map(name_of, arguments))
+    if origin is typing.Literal:
+        return str(key).removeprefix("typing.")
     if origin is None or not isinstance(origin, type) or not arguments:
         return getattr(key, "__name__", None) or str(key).replace("typing.", "")
     return f"{origin.__name__}[{', '.join(map(name_of, arguments))}]"

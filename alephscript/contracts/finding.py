@@ -220,6 +220,8 @@ class _Finder:
             form = self.find(kind, Place())
             while self._postponed:
                 self._postponed.pop(0)()
+            if any(each.found() is None for each in self._pending.values()):
+                raise refusal(kind, Place(), "an alias stands for itself; say what it is")
             if isinstance(form, Later):
                 form = form.found() or form
         except RecursionError:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from alephscript.contracts.fields import name_of
+from alephscript.contracts.finding import Strict
 from alephscript.contracts.forms.form import Mismatch
 from alephscript.errors import AlephScriptError, ContractError, PayloadTooLarge
 from alephscript.protocol.json import MAX_DEPTH
@@ -22,7 +23,7 @@ def contract_error(exc: Mismatch | RecursionError, cls: Any) -> AlephScriptError
     if isinstance(exc, RecursionError):
         return PayloadTooLarge(f"nested deeper than {MAX_DEPTH} levels")
     problems = [{"path": _path(path), "message": message} for path, message in exc.problems]
-    return ContractError(name_of(getattr(cls, "kind", cls)), problems)
+    return ContractError(name_of(cls.kind if isinstance(cls, Strict) else cls), problems)
 
 
 def _path(steps: tuple[str | int, ...]) -> str:

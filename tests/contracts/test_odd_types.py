@@ -21,6 +21,7 @@ import attrs
 import jsonschema
 import msgspec
 import pytest
+from typing_extensions import TypeAliasType
 
 from alephscript import contracts
 from alephscript.contracts import Strict, json_schema, read, structure, unstructure, write
@@ -440,6 +441,51 @@ def test_a_type_without_an_end_is_refused() -> None:
 
 
 # Metadata, unions within
+
+
+Endless = TypeAliasType("Endless", "Endless")  # type: ignore[misc]  # as mypy says, too
+Within = TypeAliasType("Within", "Within | None")  # type: ignore[misc]  # the same
+
+
+@pytest.mark.parametrize("kind", [Endless, Within])
+def test_an_alias_of_itself_is_refused(kind: Any) -> None:
+    """Nothing says what it is."""
+    with pytest.raises(DeclarationError):
+        json_schema(list[kind])
+
+
+class Tagged(msgspec.Struct, tag_field="kind", tag=3):
+    a: int
+
+
+def test_a_tag_that_is_a_number_is_told_as_json_schema_tells_numbers() -> None:
+    """3.0 is 3 there; and the name of a class is no attribute that is called kind."""
+    assert (
+        structure({"kind": 3.0, "a": 1}, Tagged) == read(b'{"kind":3,"a":1}', Tagged) == Tagged(1)
+    )
+    with pytest.raises(ContractError, match=r"^not a valid Tagged: kind: expected 3, got boolean"):
+        structure({"kind": True, "a": 1}, Tagged)
+
+
+@attrs.frozen
+class Leaf:
+    kind: Literal["leaf"]
+
+
+@attrs.frozen
+class Branch:
+    kind: Literal["branch"]
+    parts: tuple[Leaf | Branch, ...] = ()
+
+
+def test_members_of_a_union_are_told_apart_within_one_of_them() -> None:
+    """Where the class is not yet complete."""
+    value = Branch("branch", (Leaf("leaf"), Branch("branch")))
+    comes_back(value)
+    comes_back(value, Leaf | Branch)
+    either: Any = Leaf | Branch
+    with pytest.raises(ContractError, match=r"^not a valid Leaf \| Branch: "):
+        structure({"kind": "twig"}, either)
 
 
 def test_metadata_that_cannot_be_hashed_is_no_matter() -> None:
