@@ -61,6 +61,8 @@ from alephscript.errors import (
 from alephscript.links.transport import Link, Receiver, Transport
 from alephscript.protocol.events import DEFAULT_URL, Position
 
+__version__ = "0.1.0"
+
 _lines.install()
 
 __all__ = [

@@ -12,8 +12,11 @@ Pure: no socket, no clock. YAML comes with the ``[cli]`` extra.
 from __future__ import annotations
 
 import importlib.metadata
+from collections import deque
 from collections.abc import Iterator, Mapping
 from typing import Any
+
+import attrs
 
 from alephscript import contracts
 from alephscript.client.client import AlephScriptClient
@@ -26,6 +29,7 @@ __all__ = ["breaking_changes", "document", "dump", "load"]
 Schema = dict[str, Any]
 
 _HUB = "hub"
+_SCHEMAS = "#/components/schemas/"
 _FAILURE: Schema = {
     "type": "object",
     "description": "Why a request ended without a result.",
@@ -90,9 +94,9 @@ def document(
         version: The document's version, this package's by default.
         host: Host and port of the hub.
     """
-    schemas = contracts.Definitions("#/components/schemas/")
-    schemas.schemas["Failure"] = _FAILURE
-    channels: dict[str, Any] = {_HUB: _hub_channel()}
+    schemas = contracts.Definitions(_SCHEMAS)
+    _component("Failure", _FAILURE, schemas)
+    channels: dict[str, Any] = {_HUB: _hub_channel(schemas)}
     operations: dict[str, Any] = {name: _hub_operation(name) for name in _HUB_EVENTS}
     for cls in classes:
         for room in cls.declarations.rooms:
@@ -117,7 +121,7 @@ def document(
         },
         "channels": channels,
         "operations": operations,
-        "components": {"schemas": schemas.schemas},
+        "components": {"schemas": _with_names(schemas.schemas)},
     }
 
 
@@ -150,7 +154,7 @@ def load(text: str) -> dict[str, Any]:
 
     try:
         document: Any = yaml.safe_load(text)
-    except yaml.YAMLError as exc:
+    except (yaml.YAMLError, RecursionError, ValueError) as exc:  # a date of no calendar, too
         raise AlephScriptError(f"this is no YAML: {exc}") from exc
     if not isinstance(document, dict) or "asyncapi" not in document:
         raise AlephScriptError("this is no AsyncAPI document: it has no `asyncapi` field")
@@ -160,7 +164,11 @@ def load(text: str) -> dict[str, Any]:
 def breaking_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """List the changes that break a program which relies on the old document, a sentence each.
 
-    A request may ask for less and take more; an answer or an event may say more.
+    A request may ask for less and take more; an answer or an event may say more. What is no
+    AsyncAPI in a document says nothing.
+
+    Raises:
+        AlephScriptError: A reference in a document leads nowhere.
     """
     return [*_broken_operations(old, new), *_broken_messages(old, new)]
 
@@ -177,19 +185,23 @@ def _channel(room: str) -> dict[str, Any]:
     }
 
 
-def _hub_channel() -> dict[str, Any]:
+def _hub_channel(schemas: contracts.Definitions) -> dict[str, Any]:
     messages = {
-        name: {"name": name, "summary": meaning, "payload": schema}
+        name: {"name": name, "summary": meaning, "payload": _component(name, schema, schemas)}
         for name, (meaning, schema) in _HUB_EVENTS.items()
     }
     answer = {
         "name": "answer",
         "summary": "What the hub acknowledges with.",
-        "payload": {
-            "type": "object",
-            "properties": {"success": {"type": "boolean"}},
-            "required": ["success"],
-        },
+        "payload": _component(
+            "HubAnswer",
+            {
+                "type": "object",
+                "properties": {"success": {"type": "boolean"}},
+                "required": ["success"],
+            },
+            schemas,
+        ),
     }
     return {
         "address": events.RUNTIME,
@@ -220,7 +232,7 @@ def _add_events(
         channel["messages"][event] = {
             "name": event,
             "summary": summary(contract.__doc__) or event,
-            "payload": _schema(contract, schemas),
+            "payload": _named(event, contract, schemas),
         }
         operations[f"say_{event}"] = {
             "action": "send",
@@ -242,13 +254,13 @@ def _add_capability(
     channel["messages"][request_event] = {
         "name": request_event,
         "summary": meaning,
-        "payload": _schema(capability.payload, schemas),
+        "payload": _named(request_event, capability.payload, schemas),
     }
     channel["messages"][answer_event] = {
         "name": answer_event,
         "summary": f"The answer to {request_event}, acknowledged"
         + (" and told to the room." if capability.announce else "."),
-        "payload": _answer(_schema(capability.reply, schemas)),
+        "payload": _component(answer_event, _answer(_schema(capability.reply, schemas)), schemas),
     }
     channel["messages"].setdefault("failure", _failure_message())
     operation: dict[str, Any] = {
@@ -281,7 +293,7 @@ def _failure_message() -> dict[str, Any]:
 
 
 def _answer(reply: Schema) -> Schema:
-    """Return the schema of an answer: a reply's fields beside ``success``, others under ``result``."""
+    """Return the schema of an answer: a reply's fields beside ``success``, else ``result``."""
     success: Schema = {
         "type": "object",
         "properties": {"success": {"const": True}},
@@ -300,6 +312,56 @@ def _schema(declared: Any, schemas: contracts.Definitions) -> Schema:
     return {} if declared is None else contracts.json_schema(declared, schemas)
 
 
+def _named(message: str, declared: Any, schemas: contracts.Definitions) -> Schema:
+    """Return the schema of a message, which has a name: its contract's, or the message's."""
+    schema = _schema(declared, schemas)
+    return schema if "$ref" in schema else _component(message, schema, schemas)
+
+
+def _component(name: str, schema: Schema, schemas: contracts.Definitions) -> Schema:
+    """Put a schema with the others, under a name that generators of code make a type of."""
+    words = name.split("_")
+    title = "".join(map(str.capitalize, words)) if len(words) > 1 else name
+    made = schema or {"description": "Any JSON."}
+    return schemas.refer((title, repr(made)), title, "Message", lambda: made)
+
+
+def _with_names(schemas: Mapping[str, Schema]) -> dict[str, Schema]:
+    """Give a name to each part of a schema that is a type of its own to a generator of code."""
+    named: dict[str, Schema] = {}
+
+    def hoist(schema: Any, name: str) -> Any:
+        inner = {key: inside(value, key, name) for key, value in schema.items()}
+        if not _NAMED & inner.keys():
+            return inner
+        while name in schemas or name in named:
+            name += "_"
+        named[name] = inner
+        return {"$ref": _SCHEMAS + name}
+
+    def inside(value: Any, key: str, name: str) -> Any:
+        if key == "properties":
+            return {
+                each: hoist(part, f"{name}{each[:1].upper()}{each[1:]}")
+                for each, part in value.items()
+            }
+        if key in ("items", "additionalProperties") and isinstance(value, dict):
+            return hoist(value, f"{name}Item")
+        if key in ("anyOf", "prefixItems"):
+            return [hoist(part, f"{name}{n}") for n, part in enumerate(value, 1)]
+        return value
+
+    whole = {
+        name: {key: inside(value, key, name) for key, value in schema.items()}
+        for name, schema in schemas.items()
+    }
+    return {**whole, **named}
+
+
+_NAMED = frozenset({"enum", "properties", "allOf"})
+"""Keys of schemas that are types of their own in most languages."""
+
+
 def _ref(where: str, name: str) -> dict[str, Any]:
     return {"$ref": f"#/{where}/{name}"}
 
@@ -312,78 +374,150 @@ def _message_ref(channel: str, message: str) -> dict[str, Any]:
 
 
 def _broken_operations(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
-    remaining = new.get("operations", {})
-    for name in old.get("operations", {}):
+    remaining = _mapping(new, "operations")
+    for name in _mapping(old, "operations"):
         if name not in remaining:
             yield f"{name} is gone"
 
 
 def _broken_messages(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
-    for channel, described in old.get("channels", {}).items():
-        counterpart = new.get("channels", {}).get(channel)
+    for channel, described in _mapping(old, "channels").items():
+        counterpart = _mapping(new, "channels").get(channel)
         if counterpart is None:
             yield f"the room {channel} is gone"
             continue
-        for name, message in described.get("messages", {}).items():
-            changed = counterpart.get("messages", {}).get(name)
+        messages = _mapping(described, "messages")
+        for name in messages:
+            changed = _mapping(counterpart, "messages").get(name)
             if changed is None:
                 yield f"{channel} has no {name} any more"
                 continue
-            is_request = name.startswith("GET_") or name in _HUB_EVENTS
-            before = _Reading(old, message.get("payload", {}))
-            yield from before.broken(
-                _Reading(new, changed.get("payload", {})), name, is_request=is_request
+            is_request = str(name).startswith("GET_") or name in _HUB_EVENTS
+            before = _mapping(messages, name).get("payload")
+            after = _mapping(counterpart["messages"], name).get("payload")
+            yield from _broken_schemas(
+                (old, before), (new, after), str(name), is_request=is_request
             )
 
 
-class _Reading:
-    """A schema in its document, with references followed."""
+_Place = tuple[Mapping[str, Any], Any]
+"""A document, and a schema in it."""
 
-    def __init__(self, document: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
-        self._document = document
-        while "$ref" in schema:
-            target: Any = document
-            for step in schema["$ref"].removeprefix("#/").split("/"):
-                target = target[step]
-            schema = target
-        self._schema = schema
 
-    def broken(self, new: _Reading, where: str, *, is_request: bool) -> Iterator[str]:
-        """Give the changes that break; a request may demand less, an answer may say more."""
-        before, after = self._whole(), new._whole()
-        if "type" in before and "type" in after and before["type"] != after["type"]:
-            yield f"{where} is {after['type']}, was {before['type']}"
-            return
-        properties, remaining = before.get("properties", {}), after.get("properties", {})
-        required, needed = set(before.get("required", ())), set(after.get("required", ()))
-        if is_request:
-            for field in sorted(needed - required):
-                yield f"{where} asks for {field}"
-        else:
-            for field in sorted(properties.keys() - remaining.keys()):
-                yield f"{where} has no {field} any more"
-            for field in sorted((required - needed) & remaining.keys()):
-                yield f"{where} may lack {field}"
-        removed, added = set(before.get("enum", ())), set(after.get("enum", ()))
-        if is_request and added and removed - added:
-            yield f"{where} does not take {', '.join(sorted(map(str, removed - added)))} any more"
-        if not is_request and removed and added - removed:
-            yield f"{where} may be {', '.join(sorted(map(str, added - removed)))}, too"
-        for field in sorted(properties.keys() & remaining.keys()):
-            inner = _Reading(self._document, properties[field])
-            changed = _Reading(new._document, remaining[field])
-            yield from inner.broken(changed, f"{where}.{field}", is_request=is_request)
-        if "items" in before and "items" in after:
-            inner = _Reading(self._document, before["items"])
-            changed = _Reading(new._document, after["items"])
-            yield from inner.broken(changed, f"{where}[]", is_request=is_request)
+def _broken_schemas(old: _Place, new: _Place, where: str, *, is_request: bool) -> Iterator[str]:
+    """Give the changes that break; a request may demand less, an answer may say more.
 
-    def _whole(self) -> dict[str, Any]:
-        """Return the schema with the parts of its ``allOf`` put together."""
-        whole = dict(self._schema)
-        for part in whole.pop("allOf", ()):
-            other = _Reading(self._document, part)._whole()  # noqa: SLF001
-            properties = {**whole.get("properties", {}), **other.get("properties", {})}
-            required = [*whole.get("required", ()), *other.get("required", ())]
-            whole = {**other, **whole, "properties": properties, "required": required}
-        return whole
+    Each pair of schemas is compared once, where it is first met: schemas may contain themselves.
+    """
+    todo, seen = deque([(where, old[1], new[1])]), set()
+    while todo:
+        where, *pair = todo.popleft()
+        first, second = _follow(old[0], pair[0]), _follow(new[0], pair[1])
+        if (id(first), id(second)) in seen:
+            continue
+        seen.add((id(first), id(second)))
+        before, after = _whole(old[0], first), _whole(new[0], second)
+        if before.kind and after.kind and before.kind != after.kind:
+            yield f"{where} is {after.kind}, was {before.kind}"
+            continue
+        yield from _broken_fields(before, after, where, is_request=is_request)
+        for field in sorted(before.properties.keys() & after.properties.keys()):
+            todo.append((f"{where}.{field}", before.properties[field], after.properties[field]))
+        if before.items is not None and after.items is not None:
+            todo.append((f"{where}[]", before.items, after.items))
+
+
+def _broken_fields(
+    before: _Schema, after: _Schema, where: str, *, is_request: bool
+) -> Iterator[str]:
+    """Give the changes of one schema, without what is inside its fields."""
+    if is_request:
+        for field in sorted(after.required - before.required):
+            yield f"{where} asks for {field}"
+    else:
+        for field in sorted(before.properties.keys() - after.properties.keys()):
+            yield f"{where} has no {field} any more"
+        for field in sorted((before.required - after.required) & after.properties.keys()):
+            yield f"{where} may lack {field}"
+    removed, added = before.choices - after.choices, after.choices - before.choices
+    if is_request and after.choices and removed:
+        yield f"{where} does not take {', '.join(sorted(removed))} any more"
+    if not is_request and before.choices and added:
+        yield f"{where} may be {', '.join(sorted(added))}, too"
+
+
+@attrs.frozen
+class _Schema:
+    """What is compared of a schema: its own words and those of its ``allOf`` together.
+
+    Attributes:
+        kind: Its ``type``.
+        properties: Its fields.
+        required: Names of the fields that it demands.
+        choices: Its ``enum``, as texts.
+        items: The schema of its items.
+    """
+
+    kind: Any
+    properties: Mapping[str, Any]
+    required: frozenset[str]
+    choices: frozenset[str]
+    items: Any
+
+
+def _whole(document: Mapping[str, Any], schema: Mapping[str, Any]) -> _Schema:
+    """Put a schema's parts together; words that are of no use to a comparison are left out."""
+    parts, todo = {id(schema): schema}, deque([schema])
+    while todo:
+        for each in _list(todo.popleft().get("allOf")):
+            part = _follow(document, each)
+            if id(part) not in parts:
+                parts[id(part)] = part
+                todo.append(part)
+
+    def gather(word: str) -> Any:
+        return next((each[word] for each in parts.values() if word in each), None)
+
+    properties: dict[str, Any] = {}
+    for part in parts.values():
+        fields = part.get("properties")
+        properties.update(fields if isinstance(fields, dict) else {})
+    required = [name for part in parts.values() for name in _list(part.get("required"))]
+    return _Schema(
+        gather("type"),
+        {str(name): field for name, field in properties.items()},
+        frozenset(map(str, required)),
+        frozenset(map(str, _list(gather("enum")))),
+        gather("items"),
+    )
+
+
+def _follow(document: Mapping[str, Any], schema: Any) -> Mapping[str, Any]:
+    """Return the schema that a reference leads to; what is no schema says nothing.
+
+    Raises:
+        AlephScriptError: The reference leads nowhere.
+    """
+    seen = set()
+    while isinstance(schema, dict) and isinstance(path := schema.get("$ref"), str):
+        target: Any = document
+        for step in path.removeprefix("#/").split("/"):
+            target = target.get(step) if isinstance(target, dict) else None
+        if target is None or path in seen:
+            raise AlephScriptError(f"the reference {path} leads to no schema of its document")
+        seen.add(path)
+        schema = target
+    return schema if isinstance(schema, dict) else _NOTHING
+
+
+_NOTHING: Schema = {}
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _mapping(value: Any, key: str) -> dict[str, Any]:
+    """Return a field that has to be an object; what else it is says nothing."""
+    field = value.get(key) if isinstance(value, Mapping) else None
+    return field if isinstance(field, dict) else {}

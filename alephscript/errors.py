@@ -125,22 +125,23 @@ class ConnectionRefused(AlephScriptError, ConnectionError):
     Attributes:
         url: The hub's address.
         reason: The hub's refusal, or the network's error.
+        advice: A sentence about what to do.
         fatal: Whether trying again is pointless, since the hub itself refused.
     """
 
-    def __init__(self, url: str, reason: str, *, fatal: bool = False) -> None:
+    def __init__(self, url: str, reason: str, advice: str = "", *, fatal: bool = False) -> None:
         super().__init__(url, reason, fatal)
         self.url = url
         self.reason = reason
         self.fatal = fatal
+        self.advice = advice or (_CHECK_CREDENTIALS if fatal else _START_HUB)
 
     def __str__(self) -> str:
-        advice = (
-            "check the credentials and the namespace"
-            if self.fatal
-            else "is a hub running there? `alephscript hub` starts one"
-        )
-        return f"cannot connect to {self.url}: {self.reason}; {advice}"
+        return f"cannot connect to {self.url}: {self.reason}; {self.advice}"
+
+
+_CHECK_CREDENTIALS = "check the credentials (token=, ALEPHSCRIPT_TOKEN) and the namespace"
+_START_HUB = "is a hub running there? `alephscript hub` starts one"
 
 
 class RequestError(AlephScriptError):

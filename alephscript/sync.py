@@ -32,13 +32,13 @@ from anyio.from_thread import BlockingPortal
 from alephscript.client.arguments import check_seconds
 from alephscript.client.client import AlephScriptClient as _Client
 from alephscript.client.discovery import Offer, Survey
+from alephscript.client.environment import DEFAULT_HUB
 from alephscript.client.lifecycle import State
 from alephscript.client.messages import Event, Progress
 from alephscript.client.streams import EventStream
 from alephscript.client.surveying import Topic
 from alephscript.contracts import RequestFor
 from alephscript.errors import StateError
-from alephscript.protocol import events
 from alephscript.protocol.events import Position
 
 __all__ = ["AlephScriptClient", "Events"]
@@ -57,14 +57,14 @@ class AlephScriptClient:
     at the master too.
 
     Args:
-        hub: The hub's address.
+        hub: The hub's address; by default as `alephscript.AlephScriptClient` has it.
         options: Those of `alephscript.AlephScriptClient`.
 
     Raises:
         ContractError: An argument is not what it has to be.
     """
 
-    def __init__(self, hub: str = events.DEFAULT_URL, **options: Any) -> None:
+    def __init__(self, hub: str = DEFAULT_HUB, **options: Any) -> None:
         _Client(hub, **options)  # refuses what cannot be meant, here and not later
         self._hub = hub
         self._options = options

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import os
@@ -12,11 +13,14 @@ from typing import Any
 
 import attrs
 import pytest
+from hypothesis import given, settings, strategies as st
 
 from alephscript import AlephScriptClient, AlephScriptError, RequestFor, capability, observe
 from alephscript.asyncapi import breaking_changes, document, dump, load
 from alephscript.cli import main
 from examples.persefon_bot import PersefonBot
+from tests.support.properties import examples
+from tests.support.strangers import JSON, ODD_SCHEMAS, SCHEMAS as STRANGE_SCHEMAS
 from tests.support.tools import ROOT
 
 KEPT = ROOT / "docs" / "asyncapi.yaml"
@@ -100,10 +104,10 @@ def test_a_capability_is_an_operation_with_its_reply(made: dict[str, Any]) -> No
     payload = of(made, of(made, asked)["payload"])
     assert (list(payload["properties"]), payload["required"]) == (["who", "howOften"], ["who"])
     answered, failed = (of(made, each) for each in operation["reply"]["messages"])
-    success, reply = answered["payload"]["allOf"]
+    success, reply = of(made, answered["payload"])["allOf"]
     assert success["required"] == ["success"]
     inner = of(made, of(made, reply)["properties"]["inner"])
-    assert inner["properties"] == {"mood": {"type": "string"}}
+    assert inner["properties"] == {"mood": {"title": "Mood", "type": "string"}}
     assert set(of(made, failed["payload"])["required"]) == {"success", "error", "code"}
 
 
@@ -217,6 +221,49 @@ def test_values_that_come_and_go_break_whom_they_surprise() -> None:
     assert breaking_changes(with_moods("GET_X", "a"), with_moods("GET_X", "a", "b")) == []
 
 
+def test_a_schema_that_contains_itself_is_compared(made: dict[str, Any]) -> None:
+    """In its fields, its items and its parts, however far it goes; a change in it is named once."""
+    tree = {"$ref": "#/components/schemas/Tree"}
+    fields = {"name": {"type": "string"}, "left": tree, "right": tree}
+    whole = {"type": "object", "properties": fields, "allOf": [tree], "items": tree}
+    old = changed(made, *SCHEMAS, "Tree", to=whole)
+    old = changed(old, *SCHEMAS, "Greeting", "properties", "tree", to=tree)
+    new = changed(old, *SCHEMAS, "Tree", "properties", "name", "type", to="integer")
+    assert breaking_changes(old, old) == []
+    assert breaking_changes(old, new) == ["SET_GREET.tree.name is integer, was string"]
+
+
+@given(ODD_SCHEMAS, ODD_SCHEMAS, JSON, st.sampled_from(["channel", "messages", "message", "all"]))
+@settings(max_examples=examples(300))
+def test_any_two_documents_are_compared(old: Any, new: Any, odd: Any, where: str) -> None:
+    """A foreign document says nothing where it is of another shape; a reference has to lead."""
+
+    def make(schema: Any) -> dict[str, Any]:
+        message = odd if where == "message" else {"payload": schema}
+        messages = odd if where == "messages" else {"GET_X": message, "SAID": message}
+        channel = odd if where == "channel" else {"messages": messages}
+        definitions = schema if isinstance(schema, dict) else {}
+        made = {"channels": {"R": channel}, "operations": odd, "$defs": definitions}
+        return {"channels": odd} if where == "all" else made
+
+    pairs = ((old, new), (old, old), (new, old))
+    for before, after in pairs:
+        with contextlib.suppress(AlephScriptError):
+            assert all(
+                isinstance(each, str) for each in breaking_changes(make(before), make(after))
+            )
+
+
+@pytest.mark.parametrize("name", STRANGE_SCHEMAS)
+def test_any_schema_is_compared_in_no_time(name: str) -> None:
+    """However it grows; those of strangers that the page and the command line draw, too."""
+    schema = STRANGE_SCHEMAS[name]
+    messages = {"GET_X": {"payload": schema}}
+    made = {"channels": {"R": {"messages": messages}}, "$defs": schema.get("$defs")}
+    with contextlib.suppress(AlephScriptError):
+        assert breaking_changes(made, copy.deepcopy(made)) == []
+
+
 def test_the_kept_document_is_the_codes() -> None:
     """It is generated; the assertion names the command that renews it."""
     assert load(KEPT.read_text()) == document(PersefonBot, title="AAIA mesh"), RENEW
@@ -241,7 +288,8 @@ def test_everything_in_the_seed_is_in_it() -> None:
     assert set(schemas["TipoEferencia"]["enum"]) >= {"accion", "dato", "evento", "estado", "noop"}
     assert set(schemas["TipoPercepto"]["enum"]) >= {"sensor", "evento", "comando"}
     threads = kept["channels"]["ENGINE_THREADS_ROOM"]["messages"]["SET_LIST_OF_THREADS"]
-    assert "threads" in of(kept, threads["payload"]["allOf"][1])["properties"]
+    answer = of(kept, threads["payload"])
+    assert "threads" in of(kept, answer["allOf"][1])["properties"]
 
 
 def test_the_official_parser_finds_no_fault(node: str) -> None:
@@ -260,6 +308,31 @@ def test_the_official_parser_finds_no_fault(node: str) -> None:
         # It would like to be told 3.1.0, which changes nothing that is used here.
         assert {each["code"] for each in said["diagnostics"]} <= {"asyncapi-latest-version"}
         assert "GREET" in said["operations"] or "AAIA_STEP_FIA" in said["operations"]
+
+
+def test_a_generator_of_typescript_names_every_type(node: str, tmp_path: Path) -> None:
+    """And the compiler takes all of them, at its strictest."""
+    folder = ROOT / "tests/node/asyncapi"
+    made = subprocess.run(
+        [node, folder / "models.mjs", KEPT],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=100,
+    ).stdout
+    assert "AnonymousSchema" not in made
+    assert "export interface StepFia" in made
+    (tmp_path / "models.ts").write_text(made)
+    options = {"strict": True, "noEmit": True, "target": "es2022", "types": []}
+    (tmp_path / "tsconfig.json").write_text(json.dumps({"compilerOptions": options}))
+    compiled = subprocess.run(
+        [node, folder / "node_modules/typescript/bin/tsc", "-p", tmp_path],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=100,
+    )
+    assert compiled.returncode == 0, compiled.stdout
 
 
 def test_the_command_writes_compares_and_says_what_breaks(

@@ -30,7 +30,7 @@ ARROWS = {
     "sync": CLIENT,
     "alephscript": CLIENT,
     "testing": CLIENT | {"mesh", "hub"},
-    "cli": CLIENT | {"mesh", "hub", "asyncapi", "testing"},
+    "cli": CLIENT | {"mesh", "hub", "asyncapi", "testing", "alephscript"},
     "__main__": {"cli"},
 }
 """What each folder, or module beside them, may import besides itself.

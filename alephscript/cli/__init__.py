@@ -14,8 +14,24 @@ import os
 import sys
 from collections.abc import Sequence
 
-from alephscript.cli import asking, completing, describing, printing, serving, showing, starting
+from alephscript import __version__
+from alephscript.cli import (
+    asking,
+    commanding,
+    completing,
+    demo,
+    describing,
+    measuring,
+    printing,
+    running,
+    serving,
+    showing,
+    starting,
+    top,
+    watching,
+)
 from alephscript.cli.options import EXIT_CODES, NO_HUB, Add, CliError, Run
+from alephscript.cli.parsing import CommandParser
 from alephscript.client import loops
 from alephscript.diagnostics import debugging
 from alephscript.errors import AlephScriptError, ConnectionRefused, ContractError, RequestError
@@ -37,7 +53,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code; argparse exits with 2 by itself.
     """
     printing.prepare()
-    options = parser().parse_args(arguments)
+    whole = parser()
+    options = whole.parse_args(arguments)
+    if options.command is None:
+        whole.print_help()
+        return 0
+    return _run(options)
+
+
+def _run(options: argparse.Namespace) -> int:
+    """Carry out a command, and return the exit code."""
     run: Run = options.run
     if options.debug is not None:
         os.environ[debugging.VARIABLE] = options.debug  # read by what the command makes
@@ -66,33 +91,45 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """Make the parser of all commands and their options."""
-    whole = argparse.ArgumentParser(prog="alephscript", description="AlephScript meshes.")
-    whole.add_argument(
-        "--debug",
-        metavar="TOPIC,…",
-        help=f"print to stderr what happens: {', '.join(debugging.TOPICS)}; "
-        f"also {debugging.VARIABLE}",
-    )
-    commands = whole.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    whole = CommandParser(prog="alephscript", description="AlephScript meshes.")
+    whole.add_argument("--version", action="version", version=f"alephscript {__version__}")
+    _add_debug(whole, default=None)
+    commands = whole.add_subparsers(dest="command", metavar="COMMAND")
 
-    def add(name: str, help: str, run: Run) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=help, description=help[0].upper() + help[1:] + ".")
+    def add(name: str, help: str, run: Run) -> CommandParser:
+        if help:
+            about = help[0].upper() + help[1:] + "."
+            command = commands.add_parser(name, help=help, description=about)
+        else:  # for programs: in no list
+            command = commands.add_parser(name)
         command.set_defaults(run=run)
+        _add_debug(command, default=argparse.SUPPRESS)  # else it would undo the one before
         return command
 
     starting.add_to(add)
     serving.add_to(add)
-    for module in (asking, showing):
+    demo.add_to(add)
+    for module in (running, commanding, asking, watching, showing, top, measuring):
         module.add_to(_on_a_mesh(add))
     describing.add_to(add)
-    completing.add_to(add, whole)
+    completing.add_to(add, _on_a_mesh(add), whole)
     return whole
+
+
+def _add_debug(parser: argparse.ArgumentParser, default: str | None) -> None:
+    parser.add_argument(
+        "--debug",
+        default=default,
+        metavar="TOPIC,…",
+        help=f"print to stderr what happens: {', '.join(debugging.TOPICS)}; "
+        f"also {debugging.VARIABLE}",
+    )
 
 
 def _on_a_mesh(add: Add) -> Add:
     """Make what adds commands that connect to a hub."""
 
-    def add_with_hub(name: str, help: str, run: Run) -> argparse.ArgumentParser:
+    def add_with_hub(name: str, help: str, run: Run) -> CommandParser:
         command = add(name, help, run)
         hub = command.add_argument_group("the hub")
         hub.add_argument(

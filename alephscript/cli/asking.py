@@ -1,26 +1,23 @@
-"""``alephscript request`` and ``alephscript watch``: ask a mesh, listen to it.
+"""``alephscript request`` and ``alephscript say``: ask a mesh, tell it something.
 
-May go in: commands of an asker or a listener. May not: tables (`showing`).
+May go in: commands that send a payload. May not: tables (`showing`), listening (`watching`).
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import datetime as dt
-import json
 import sys
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from alephscript.cli.options import EXIT_CODES, Add, CliError, client
-from alephscript.cli.printing import complain, put, put_line
+from alephscript.cli.printing import complain, put, put_line, waiting
+from alephscript.client.client import AlephScriptClient
 from alephscript.errors import RequestError
+from alephscript.protocol import events
 from alephscript.protocol.json import parse_json
 
-__all__ = ["add_to"]
+__all__ = ["add_to", "read_payload"]
 
 
 def add_to(add: Add) -> None:
@@ -44,20 +41,31 @@ def add_to(add: Add) -> None:
     request.add_argument(
         "--wait", action="store_true", help="wait up to the timeout for a master that offers CAP"
     )
-    watch = add("watch", "print what is said in a room", _watch)
-    watch.add_argument("room", metavar="ROOM", help="the room; * for changes of masters in any")
-    watch.add_argument("events", metavar="EVENT", nargs="*", help="only these; all without")
-    watch.add_argument("--json", action="store_true", help="one JSON object a line")
-    watch.add_argument("--count", type=int, default=0, help="end after so many (0: never)")
+    say = add("say", "say an event in a room, and print how many heard it", _say)
+    say.add_argument("room", metavar="ROOM", help="the room")
+    say.add_argument("event", metavar="EVENT", help="name of the event")
+    say.add_argument(
+        "data", metavar="JSON", nargs="?", default="null", help="its data, as of request (null)"
+    )
 
 
 async def _request(options: argparse.Namespace) -> None:
-    payload = _payload(options.payload)
+    payload = read_payload(options.payload)
     async with client(options) as asker:
+        await _ask(asker, options, payload)
+
+
+async def _ask(asker: AlephScriptClient, options: argparse.Namespace, payload: Any) -> None:
+    with waiting() as wait:
         if options.stream:
             async for part in asker.stream(
-                options.capability, payload, room=options.room, timeout=options.timeout
+                options.capability,
+                payload,
+                room=options.room,
+                timeout=options.timeout,
+                on_progress=wait.show,
             ):
+                wait.clear()
                 put(part)
         else:
             answer = await asker.request(
@@ -66,29 +74,38 @@ async def _request(options: argparse.Namespace) -> None:
                 room=options.room,
                 timeout=options.timeout,
                 wait_for_master=options.wait,
+                on_progress=wait.show,
             )
+            wait.clear()
             put(answer, pretty=True)
 
 
-async def _watch(options: argparse.Namespace) -> None:
-    async with client(options) as watcher:
-        with contextlib.closing(watcher.events(None, *options.events)) as stream:
-            await watcher.subscribe(options.room)
-            complain(f"watching {options.room} on {options.url}")
-            seen = 0
-            async for event in stream:
-                if options.json:
-                    put(msgspec.structs.asdict(event))
-                else:
-                    at = dt.datetime.now().astimezone().strftime("%H:%M:%S")
-                    data = json.dumps(event.data, ensure_ascii=False, default=str)
-                    put_line(f"{at} {event.name} {data}")
-                seen += 1
-                if seen == options.count:
-                    return
+class _Speaker(AlephScriptClient):
+    """A client that is told how many heard what it says."""
+
+    async def say(self, room: str, event: str, data: Any) -> int | None:
+        """Say an event, and return how many members heard it; None if the hub does not tell."""
+        message = {
+            "event": events.check_event(event),
+            "room": events.check_room_name(room),
+            "data": data,
+        }
+        dialect = self._alephscript_life.present_session().dialect
+        answer = await dialect.tell(events.HubEvent.ROOM_MESSAGE, message)
+        return answer.get("members")
 
 
-def _payload(text: str) -> Any:
+async def _say(options: argparse.Namespace) -> None:
+    data = read_payload(options.data)
+    async with client(options, _Speaker) as speaker:
+        heard = await speaker.say(options.room, options.event, data)
+    if heard is None:
+        complain("said; this hub does not tell how many heard it")
+    else:
+        put_line(f"{heard} heard it")
+
+
+def read_payload(text: str) -> Any:
     """Read the payload from its argument, from stdin or from a file.
 
     Raises:

@@ -15,7 +15,7 @@ from alephscript.cli.options import Add, CliError
 from alephscript.cli.printing import put_line
 from alephscript.client.client import AlephScriptClient
 
-__all__ = ["add_to"]
+__all__ = ["add_to", "find_class"]
 
 
 def add_to(add: Add) -> None:
@@ -40,7 +40,7 @@ def _asyncapi(options: argparse.Namespace) -> None:
         from alephscript import asyncapi
     except ModuleNotFoundError as exc:
         raise CliError(f"this needs {exc.name}: pip install 'alephscript[cli]'") from exc
-    document = asyncapi.document(*map(_find_class, options.classes), title=options.title)
+    document = asyncapi.document(*map(find_class, options.classes), title=options.title)
     if options.diff is not None:
         breaking = asyncapi.breaking_changes(_read_document(options.diff), document)
         for each in breaking:
@@ -55,8 +55,12 @@ def _asyncapi(options: argparse.Namespace) -> None:
         Path(options.output).write_text(text, encoding="utf-8")
 
 
-def _find_class(path: str) -> type[AlephScriptClient]:
-    """Import a class by its path, ``module:Class``."""
+def find_class(path: str) -> type[AlephScriptClient]:
+    """Import a client class by its path, ``module:Class``.
+
+    Raises:
+        CliError: There is no such class, or its module cannot be imported.
+    """
     module, _, name = path.partition(":")
     sys.path.insert(0, "")  # as python -m does
     try:

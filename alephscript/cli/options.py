@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Coroutine
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar, overload
 
+from alephscript.cli.parsing import CommandParser
 from alephscript.client.client import AlephScriptClient
 from alephscript.errors import ContractError
 
-__all__ = ["EXIT_CODES", "NO_HUB", "Add", "CliError", "Run", "client"]
+__all__ = ["EXIT_CODES", "NO_HUB", "Add", "CliError", "Run", "auth_of", "client"]
 
 EXIT_CODES = {
     "invalid_payload": 3,
@@ -46,7 +47,7 @@ NO_HUB = 9
 class Add(Protocol):
     """Adds a command: its name, its purpose, and the function that carries it out."""
 
-    def __call__(self, name: str, help: str, run: Run) -> argparse.ArgumentParser:
+    def __call__(self, name: str, help: str, run: Run) -> CommandParser:
         """Add a command, and return the parser that its options are added to."""
         ...
 
@@ -63,17 +64,34 @@ class CliError(Exception):
         self.exit_code = exit_code
 
 
-def client(options: argparse.Namespace) -> AlephScriptClient:
+def auth_of(options: argparse.Namespace) -> dict[str, str] | None:
+    """Return the handshake's ``auth`` with the token that the options have, if any."""
+    return None if options.token is None else {"token": options.token}
+
+
+T = TypeVar("T", bound=AlephScriptClient)
+
+
+@overload
+def client(options: argparse.Namespace) -> AlephScriptClient: ...
+@overload
+def client(options: argparse.Namespace, cls: type[T], **given: Any) -> T: ...
+def client(
+    options: argparse.Namespace, cls: type[AlephScriptClient] = AlephScriptClient, **given: Any
+) -> AlephScriptClient:
     """Make a client of the hub that the options name.
+
+    Args:
+        options: Those of a command on a mesh.
+        cls: The client's class.
+        given: Further arguments of the class.
 
     Raises:
         CliError: The address, the namespace or the token cannot be one.
     """
-    auth = None if options.token is None else {"token": options.token}
+    arguments = {"usuario": "cli", "connect_timeout": 5, **given}
     try:
-        return AlephScriptClient(
-            options.url, usuario="cli", namespace=options.namespace, auth=auth, connect_timeout=5
-        )
+        return cls(options.url, namespace=options.namespace, auth=auth_of(options), **arguments)
     except ContractError as error:
         reasons = "; ".join(f"{each['path']}: {each['message']}" for each in error.problems)
         raise CliError(f"cannot connect: {reasons}", NO_HUB) from None

@@ -1,22 +1,31 @@
 """Printing for a terminal: strangers' text escaped, in the encoding that the output has.
 
-May go in: how text, JSON, cells of tables and lines to copy get to stdout and stderr. May not: what
-a command has to say.
+May go in: how text, JSON, cells of tables, progress and lines to copy get to stdout and stderr. May
+not: what a command has to say.
 """
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
+import os
 import shlex
+import shutil
 import sys
-from typing import Any
+import time
+from collections.abc import Iterator
+from enum import Enum
+from typing import Any, TextIO
 
 from alephscript import contracts
 from alephscript.cli.options import CliError
+from alephscript.client.messages import Progress
 from alephscript.protocol.text import ESCAPED, printable
 
 __all__ = [
+    "Style",
+    "Waiting",
     "complain",
     "make_cell",
     "make_console",
@@ -24,11 +33,17 @@ __all__ = [
     "prepare",
     "put",
     "put_line",
+    "put_parts",
+    "waiting",
     "write_command",
+    "write_duration",
 ]
 
 _LONGEST = 1000
 """Characters of a text that a cell of a table shows."""
+
+_BAR = 20
+"""Characters of a bar."""
 
 
 def prepare() -> None:
@@ -54,6 +69,75 @@ def put_line(text: str) -> None:
 def complain(text: str) -> None:
     """Print one line to stderr."""
     print(printable(text), file=sys.stderr, flush=True)
+
+
+class Style(Enum):
+    """How a part of a line looks on a terminal: the parameter of its escape sequence."""
+
+    PLAIN = ""
+    BOLD = "1"
+    DIM = "2"
+    GREEN = "32"
+    CYAN = "36"
+
+
+def put_parts(*parts: tuple[str, Style]) -> None:
+    """Print a line of parts that are not empty, with their styles where there is a terminal."""
+    coloured = _has_styles(sys.stdout)
+    shown = ((printable(text), style) for text, style in parts if text)
+    texts = (
+        f"\x1b[{style.value}m{text}\x1b[0m" if coloured and style.value else text
+        for text, style in shown
+    )
+    print(" ".join(texts), flush=True)
+
+
+def _has_styles(stream: TextIO) -> bool:
+    """Whether colours and moving lines may go to a stream: to a terminal that has them."""
+    is_plain = os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+    return stream.isatty() and not is_plain
+
+
+class Waiting:
+    """The line on stderr that shows how far a request is; nothing without a terminal."""
+
+    def __init__(self) -> None:
+        self._is_shown = False
+
+    def show(self, progress: Progress) -> None:
+        """Show how far the work is, in place of what was shown before."""
+        if not _has_styles(sys.stderr):
+            return
+        share = min(1.0, max(0.0, progress.fraction))
+        bar = "#" * round(share * _BAR)
+        text = f"[{bar:{_BAR}}] {share:4.0%} {printable(progress.message, _LONGEST)}"
+        width = shutil.get_terminal_size().columns - 1
+        print(f"\r\x1b[K{text[:width]}", end="", file=sys.stderr, flush=True)
+        self._is_shown = True
+
+    def clear(self) -> None:
+        """Show it no more."""
+        if self._is_shown:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+            self._is_shown = False
+
+
+@contextlib.contextmanager
+def waiting() -> Iterator[Waiting]:
+    """Show on a terminal's stderr how far a request is, and how long it took in the end."""
+    began = time.monotonic()
+    line = Waiting()
+    try:
+        yield line
+    finally:
+        line.clear()
+        if sys.stderr.isatty():
+            print(write_duration(time.monotonic() - began), file=sys.stderr, flush=True)
+
+
+def write_duration(seconds: float) -> str:
+    """Write a time as a person reads it: ``1.25 ms``, ``3.1 s``."""
+    return f"{seconds * 1000:.2f} ms" if seconds < 1 else f"{seconds:.1f} s"
 
 
 def make_console() -> Any:

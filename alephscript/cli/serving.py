@@ -20,6 +20,7 @@ import msgspec
 
 from alephscript.cli import workers
 from alephscript.cli.options import Add, CliError
+from alephscript.client import loops
 from alephscript.hub import Hub
 from alephscript.mesh.access import Access, RoomSecrets, SharedToken
 from alephscript.mesh.limits import Limits
@@ -218,15 +219,14 @@ async def _hub(options: argparse.Namespace) -> None:
     )
     this = asyncio.current_task()
     assert this is not None
-    loop = asyncio.get_running_loop()
     draining: set[asyncio.Future[None]] = set()
 
     def drain() -> None:
         draining.add(asyncio.ensure_future(hub.drain(_DRAIN_SECONDS)))
 
-    loop.add_signal_handler(signal.SIGINT, this.cancel)
+    loops.listen(signal.SIGINT, this.cancel)
     with contextlib.suppress(asyncio.CancelledError):
         async with hub:
-            loop.add_signal_handler(signal.SIGTERM, drain)
+            loops.listen(signal.SIGTERM, drain)
             print(f"alephscript hub listening on {hub.url}", file=sys.stderr, flush=True)
             await hub.serve_forever()

@@ -23,7 +23,7 @@ from alephscript.client.calls import Delivery
 from alephscript.client.declaring import Capability
 from alephscript.client.jobs import Job
 from alephscript.client.session import HubSession
-from alephscript.diagnostics.redaction import ends_program, redacted
+from alephscript.diagnostics.redaction import as_logged, ends_program
 from alephscript.errors import (
     Cancelled,
     CapabilityError,
@@ -120,7 +120,10 @@ def write_result(capability: Capability, result: Any) -> Outcome:
     if capability.reply is None:
         return DONE if result is None else _write_any(result)
     # The answer is put together as text: reading the result to add a field would double the cost.
-    text, standing = contracts.write_reply(result, capability.reply)
+    try:
+        text, standing = contracts.write_reply(result, capability.reply)
+    except ContractError as error:
+        raise _wrong_type("returned", result, capability) from error
     if standing == "under":
         return DONE if text == b"null" else Outcome(b'{"success":true,"result":%b}' % text)
     return _write_fields(text, is_loose=standing == "loose")
@@ -144,7 +147,12 @@ def _write_fields(text: bytes, *, is_loose: bool) -> Outcome:
 
 def write_part(capability: Capability, part: Any) -> bytes:
     """Write a part of a streamed answer; raises as `write_result`."""
-    return contracts.write(part, Any if capability.reply is None else capability.reply)
+    if capability.reply is None:
+        return contracts.write(part)
+    try:
+        return contracts.write(part, capability.reply)
+    except ContractError as error:
+        raise _wrong_type("yielded", part, capability) from error
 
 
 def write_parts(parts: list[bytes]) -> Outcome:
@@ -168,14 +176,14 @@ def write_failure(job: Job, exc: BaseException) -> Outcome:
     """
     # Native extensions raise BaseExceptions of their own: no class but the two that end a program
     # may pass, else the asker would wait out its deadline.
-    request = job.request
+    session, request = job.session, job.request
     assert job.task is not None
     if ends_program(exc):
         raise exc
     if isinstance(exc, _UnfitPayload):
         return _outcome_of(exc.args[0].answer())
     if isinstance(exc, CapabilityError):
-        return _write_own_words(request, exc)
+        return _write_own_words(session, request, exc)
     if isinstance(exc, asyncio.CancelledError):
         if job.stop is not None:
             job.task.uncancel()
@@ -184,16 +192,16 @@ def write_failure(job: Job, exc: BaseException) -> Outcome:
             raise exc
         cancelled = RuntimeError("what it waited for was cancelled")
         cancelled.__cause__ = exc
-        return _write_incident(request, cancelled)
+        return _write_incident(session, request, cancelled)
     if isinstance(exc, GeneratorExit) and not job.task.get_loop().is_running():
         raise exc  # the run is thrown away with its loop
     if job.stop is None:
-        return _write_incident(request, exc)
+        return _write_incident(session, request, exc)
     name = events.capability_name(request.event)
     logger.debug(
         "%s failed after it was stopped",
         name,
-        exc_info=redacted(exc),
+        exc_info=as_logged(exc, redact=session.redacts),
         extra={"capability": name, "room": request.room, "request_id": request.id},
     )
     return write_stop(job.stop)
@@ -219,7 +227,7 @@ def send(session: HubSession, request: Delivery, answer: bytes, *, announces: bo
                 session.dialect.announce(request, answer)
             session.dialect.answer(request, answer)
         except PayloadTooLarge as error:
-            incident = _write_incident(request, error).text
+            incident = _write_incident(session, request, error).text
             assert incident is not None
             session.dialect.answer(request, incident)
     except RequestError as error:
@@ -236,18 +244,18 @@ def send(session: HubSession, request: Delivery, answer: bytes, *, announces: bo
         )
 
 
-def _write_own_words(request: Delivery, error: CapabilityError) -> Outcome:
+def _write_own_words(session: HubSession, request: Delivery, error: CapabilityError) -> Outcome:
     """Write an error that crosses as it was raised; an application's class may break at that."""
     try:
         answer = error.answer()
         if not events.is_failure(answer):
             wrong = _WrongType(f"{type(error).__qualname__}.answer() is no failed answer")
-            return _write_incident(request, wrong)
+            return _write_incident(session, request, wrong)
         return _outcome_of(answer)
     except BaseException as broken:
         if ends_program(broken):
             raise
-        return _write_incident(request, broken)
+        return _write_incident(session, request, broken)
 
 
 def _outcome_of(answer: Answer) -> Outcome:
@@ -257,11 +265,16 @@ def _outcome_of(answer: Answer) -> Outcome:
     return Outcome(text, str(answer.get("code", "error")), str(answer.get("error", "")))
 
 
+def _wrong_type(verb: str, value: Any, capability: Capability) -> _WrongType:
+    kind = getattr(capability.reply, "__qualname__", capability.reply)
+    return _WrongType(f"{verb} a {type(value).__qualname__} that is no {kind}, which it declares")
+
+
 class _WrongType(TypeError):
     """A method does not give what it declares; says which types, and no value."""
 
 
-def _write_incident(request: Delivery, exc: BaseException) -> Outcome:
+def _write_incident(session: HubSession, request: Delivery, exc: BaseException) -> Outcome:
     """Log a failure that is nobody's business outside; return the outcome that stands for it."""
     incident = uuid.uuid4().hex[:12]
     name = events.capability_name(request.event)
@@ -272,7 +285,7 @@ def _write_incident(request: Delivery, exc: BaseException) -> Outcome:
             name,
             why,
             incident,
-            exc_info=redacted(exc),
+            exc_info=as_logged(exc, redact=session.redacts),
             extra={
                 "capability": name,
                 "room": request.room,

@@ -25,7 +25,7 @@ from alephscript.client.jobs import current_job
 from alephscript.client.lifecycle import Lifecycle, State
 from alephscript.client.messages import Progress
 from alephscript.client.session import HubSession
-from alephscript.diagnostics.redaction import ends_program, redacted
+from alephscript.diagnostics.redaction import as_logged, ends_program
 from alephscript.diagnostics.tracing import Tracing
 from alephscript.errors import DeadlineExceeded, DeclarationError, error_from_answer
 from alephscript.protocol import events
@@ -58,6 +58,7 @@ class Asker:
         timeout: Seconds that a request may take unless it says otherwise.
         when_offline: ``fail``, or ``wait`` for the link, while there is none.
         tracing: What makes spans of requests, if anything does.
+        redact: Whether the log may not have the texts of exceptions.
     """
 
     def __init__(
@@ -67,11 +68,13 @@ class Asker:
         timeout: float | None,
         when_offline: Literal["fail", "wait"],
         tracing: Tracing | None,
+        redact: bool,
     ) -> None:
         self._alephscript_life = life
         self._alephscript_timeout = timeout
         self._alephscript_when_offline = when_offline
         self._alephscript_tracing = tracing
+        self._alephscript_redact = redact
 
     @overload
     async def request(
@@ -148,7 +151,10 @@ class Asker:
             ContractError: The payload has no wire form, or the answer does not fit the reply.
         """
         if not isinstance(request, str):
-            reply = contracts.reply_type(type(request))
+            try:
+                reply = contracts.reply_type(type(request))
+            except DeclarationError as error:
+                raise _explain(request, error) from None
         call = self._alephscript_make_call(request, payload, room, timeout, on_progress)
         if wait_for_master:
             call = call.with_meta({"wait": True})
@@ -239,7 +245,10 @@ class Asker:
             ContractError: The payload has no wire form, or a part does not fit the reply.
         """
         if not isinstance(request, str):
-            reply = contracts.reply_type(type(request))
+            try:
+                reply = contracts.reply_type(type(request))
+            except DeclarationError as error:
+                raise _explain(request, error) from None
         timeout = events.LONGEST_TIMEOUT if timeout is None else timeout
         call = self._alephscript_make_call(request, payload, room, timeout, on_progress)
         with contextlib.ExitStack() as stack:
@@ -285,7 +294,9 @@ class Asker:
         if on_progress is not None:
             if not _is_plain(on_progress):
                 raise DeclarationError("on_progress is called, not awaited: give a plain function")
-            report = _make_reporter(on_progress, events.capability_name(event))
+            report = _make_reporter(
+                on_progress, events.capability_name(event), redact=self._alephscript_redact
+            )
         return Call(event, contracts.write(payload), room, seconds, meta, report)
 
     async def _alephscript_answer_to(self, call: Call, reply: Any) -> Any:
@@ -321,6 +332,19 @@ class Asker:
         return session, msgspec.structs.replace(call, timeout=left)
 
 
+def _explain(request: object, error: DeclarationError) -> DeclarationError:
+    """Say what to give in place of what is no request."""
+    if isinstance(request, type):
+        name = request.__name__
+        return DeclarationError(f"{name} is a class: give an instance of it, {name}(…)")
+    if hasattr(type(request), "capability"):
+        return error
+    given = "None" if request is None else f"a {type(request).__qualname__}"
+    return DeclarationError(
+        f"a request is the name of a capability, or an instance of a RequestFor, and not {given}"
+    )
+
+
 def _read_answered(payload: bytes, reply: Any) -> Any:
     """Read what a request gives; raise what it failed by."""
     answer = read_answer(payload)
@@ -331,7 +355,7 @@ def _read_answered(payload: bytes, reply: Any) -> Any:
 
 
 def _make_reporter(
-    on_progress: Callable[[Progress], object], capability: str
+    on_progress: Callable[[Progress], object], capability: str, *, redact: bool
 ) -> Callable[[Any], None]:
     tasks: set[asyncio.Future[None]] = set()
 
@@ -341,7 +365,7 @@ def _make_reporter(
         logger.error(
             "a callback for the progress of %s failed",
             capability,
-            exc_info=redacted(exc),
+            exc_info=as_logged(exc, redact=redact),
             extra={"capability": capability},
         )
 

@@ -23,22 +23,31 @@ from typing import Any, ClassVar, Literal, Self, TypeVar, cast
 import attrs
 
 from alephscript import contracts
-from alephscript.client import loops, surveying, threads
+from alephscript.client import environment, loops, surveying, threads
 from alephscript.client.arguments import check_count, check_seconds, names_of, unfit
 from alephscript.client.asking import USE_CLIENT_TIMEOUT, Asker, UseClientTimeout
-from alephscript.client.connecting import Auth, Connector
+from alephscript.client.connecting import Connector
+from alephscript.client.credentials import Auth
 from alephscript.client.declaring import Declarations, Group, RoomRole, collect, summary
 from alephscript.client.discovery import MasterChange, Offer, Survey
 from alephscript.client.inbox import Inbox
 from alephscript.client.lifecycle import Lifecycle, State, full_jitter
 from alephscript.client.listening import Listening
+from alephscript.client.methods import check_instance
 from alephscript.client.offline import OfflineBuffer
 from alephscript.client.proxy import Proxy, methods_of
 from alephscript.client.serving import Service
 from alephscript.client.session import HubSession
 from alephscript.client.streams import EventStream, Streams
+from alephscript.client.telling import Patience, describe_place
 from alephscript.diagnostics import debugging, tracing
-from alephscript.errors import AlephScriptError, NotConnected, StateError
+from alephscript.errors import (
+    AlephScriptError,
+    ConnectionRefused,
+    NotConnected,
+    StateError,
+    error_from_answer,
+)
 from alephscript.links.transport import Transport
 from alephscript.protocol import events
 from alephscript.protocol.events import HubEvent, Position
@@ -69,17 +78,20 @@ class AlephScriptClient(Asker):
             ...
 
     Args:
-        hub: The hub's address, or a `Transport` such as `alephscript.testing.InMemoryMesh`. An
-            address may go without ``http://``, and end in the namespace; another path is that at
-            which a proxy has the hub.
+        hub: The hub's address, or a `Transport` such as `alephscript.testing.InMemoryMesh`; by
+            default what ``ALEPHSCRIPT_URL`` names, else ``http://127.0.0.1:3010``. An address may
+            go without ``http://``, and end in the namespace; another path is that at which a proxy
+            has the hub.
         usuario: The name to register; the class's name by default.
         sesion: Which instance of that name the client is; made up by default.
         extras: Further fields of the registration, which the server state shows in each room of the
             client. They cannot stand for ``usuario``, ``sesion`` and ``protocol``; `register`
             replaces them all.
         namespace: The hub's namespace.
-        auth: The handshake's ``auth``, or a function, plain or async, that is called before each
-            attempt to connect; it has to return within ``connect_timeout`` seconds.
+        auth: The handshake's ``auth``, or a token alone, or a function, plain or async, that gives
+            either: it is called before each attempt to connect, and has to return within
+            ``connect_timeout`` seconds. By default the token that ``ALEPHSCRIPT_TOKEN`` has.
+        token: The same as ``auth={"token": …}``.
         tls: What an ``https`` hub's certificate is checked with; the system's authorities by
             default.
         transports: ``websocket``, ``polling`` or both, where ``hub`` is an address.
@@ -96,6 +108,9 @@ class AlephScriptClient(Asker):
         offline_buffer: Broadcasts that wait for the link at most; further ones are `Overloaded`.
         max_in_flight: Requests that all capabilities together serve at once, at the most. A plain
             ``def`` whose request has ended counts until its thread has.
+        redact_errors: Whether the log has only types and places of exceptions, and not what they
+            say, which may quote payloads and secrets; by default if ``ALEPHSCRIPT_REDACT`` is 1.
+            What crosses to askers never has it.
 
     Raises:
         ContractError: An argument is not what it has to be.
@@ -120,13 +135,14 @@ class AlephScriptClient(Asker):
 
     def __init__(
         self,
-        hub: str | Transport = events.DEFAULT_URL,
+        hub: str | Transport = environment.DEFAULT_HUB,
         *,
         usuario: str | None = None,
         sesion: str | None = None,
         extras: Mapping[str, Any] | None = None,
         namespace: str = events.RUNTIME,
         auth: Auth | None = None,
+        token: str | None = None,
         tls: ssl.SSLContext | None = None,
         transports: tuple[str, ...] = ("websocket",),
         timeout: float | None = events.DEFAULT_TIMEOUT,
@@ -137,8 +153,10 @@ class AlephScriptClient(Asker):
         when_offline: Literal["fail", "wait"] = "fail",
         offline_buffer: int = 1024,
         max_in_flight: int = 1024,
+        redact_errors: bool | None = None,
     ) -> None:
         where = type(self).__name__
+        redact = environment.redacts() if redact_errors is None else redact_errors
         check_seconds(where, "timeout", timeout)
         check_seconds(where, "connect_timeout", connect_timeout)
         check_count(where, "offline_buffer", offline_buffer, 0)
@@ -157,14 +175,16 @@ class AlephScriptClient(Asker):
             if room.mastered
         }
         self._alephscript_connector = Connector(
-            hub,
+            environment.choose_hub(hub),
             transports=transports,
             tls=tls,
             namespace=namespace,
             auth=auth,
+            token=token,
             timeout=connect_timeout,
             acknowledges=acknowledges,
             watch=debugging.watch_links(self.usuario + self.sesion),
+            redact=redact,
         )
         life = Lifecycle(
             self._alephscript_establish,
@@ -172,9 +192,15 @@ class AlephScriptClient(Asker):
             ended=self._alephscript_ended,
             backoff=backoff,
             retry_open=retry_open,
+            patience=Patience(self.usuario, self._alephscript_connector.address, redact=redact),
+            redact=redact,
         )
         super().__init__(
-            life, timeout=timeout, when_offline=when_offline, tracing=tracing.trace_client()
+            life,
+            timeout=timeout,
+            when_offline=when_offline,
+            tracing=tracing.trace_client(),
+            redact=redact,
         )
         self._alephscript_streams = Streams()
         self._alephscript_positions: dict[str, Position] = {}
@@ -197,6 +223,7 @@ class AlephScriptClient(Asker):
         return self._alephscript_life.states()
 
     async def __aenter__(self) -> Self:
+        check_instance(self, AlephScriptClient)
         self._alephscript_life.open()
         service = self._alephscript_service = Service(
             self,
@@ -204,13 +231,16 @@ class AlephScriptClient(Asker):
             name=self.usuario,
             max_in_flight=self._alephscript_max_in_flight,
             tracing=self._alephscript_tracing,
+            offered=self.declarations.features,
         )
         description = surveying.SelfDescription(
             self.declarations, summary=summary(type(self).__doc__), service=service
         )
         self._alephscript_session_inbox = Inbox(service, self._alephscript_streams, description)
         listeners = [each for group in self.declarations.listeners.values() for each in group]
-        self._alephscript_listening = Listening(self, listeners, name=self.usuario)
+        self._alephscript_listening = Listening(
+            self, listeners, name=self.usuario, redact=self._alephscript_redact
+        )
         self._alephscript_listening.open(self._alephscript_streams)
         try:
             await self.ready()
@@ -289,29 +319,37 @@ class AlephScriptClient(Asker):
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(timeout):
                     await self._alephscript_service.drain()
-            job = self._alephscript_service.own_job()
-            if job is not None and job.task is not None:
-                # The link has to last until the answer is out.
-                closing = asyncio.create_task(self._alephscript_close_after(job.task, timeout))
+            if self._alephscript_service.own_job() is not None:
+                # The link has to last until the answer is out, and those of others that drain.
+                closing = asyncio.create_task(self._alephscript_close_after(timeout))
                 self._alephscript_draining = closing
                 return
         await self.close()
 
-    async def _alephscript_close_after(
-        self, task: asyncio.Task[None], timeout: float | None
-    ) -> None:
-        await asyncio.wait({task}, timeout=timeout)
+    async def _alephscript_close_after(self, timeout: float | None) -> None:
+        assert self._alephscript_service is not None
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await self._alephscript_service.finish()
         await self.close()
 
     async def run_forever(self) -> None:
         """Serve until closed, cancelled or refused for good; opens the client if it is new.
 
+        A client that is closed before there was a hub has served, too.
+
         Raises:
             ConnectionRefused: The hub refused the client, for good.
         """
         if self.state is State.NEW:
-            async with self:
-                await self.run_forever()
+            is_open = False
+            try:
+                async with self:
+                    is_open = True
+                    await self.run_forever()
+            except StateError:
+                if is_open or self._alephscript_closing is None:
+                    raise
             return
         await self._alephscript_life.until(State.CLOSED)
         if self._alephscript_life.failure is not None:
@@ -325,7 +363,8 @@ class AlephScriptClient(Asker):
         program at once.
 
         Raises:
-            ConnectionRefused: There is no hub, or it refused the client.
+            ConnectionRefused: There is no hub, or it refused the client. Caught by nobody, the
+                error ends the program with status 1 and its sentence, without a traceback.
             StateError: An event loop runs here, or this is not the main thread, which alone hears
                 signals; `run_forever` wants neither.
         """
@@ -333,7 +372,6 @@ class AlephScriptClient(Asker):
         interrupts: list[signal.Signals] = []
 
         async def main() -> None:
-            loop = asyncio.get_running_loop()
             running = asyncio.ensure_future(self.run_forever())
             draining: set[asyncio.Future[None]] = set()
 
@@ -344,11 +382,11 @@ class AlephScriptClient(Asker):
                 running.cancel()
                 interrupts.append(signal.SIGINT)
                 # The next one ends all: a method may block, or refuse to be cancelled.
-                loop.remove_signal_handler(signal.SIGINT)
+                loops.ignore(signal.SIGINT)
                 signal.signal(signal.SIGINT, loops.end_program)
 
-            loop.add_signal_handler(signal.SIGINT, interrupt)
-            loop.add_signal_handler(signal.SIGTERM, drain)
+            loops.listen(signal.SIGINT, interrupt)
+            loops.listen(signal.SIGTERM, drain)
             try:
                 with contextlib.suppress(asyncio.CancelledError):
                     await running
@@ -356,8 +394,12 @@ class AlephScriptClient(Asker):
                 if not draining:  # else it was closed before there was a hub
                     raise
 
-        # Here rather than when the interpreter ends, where a second SIGINT would be in vain.
-        loops.run(main(), lambda: threads.wait_for_threads() if interrupts else None)
+        try:
+            # Here rather than when the interpreter ends, where a second SIGINT would be in vain.
+            loops.run(main(), lambda: threads.wait_for_threads() if interrupts else None)
+        except ConnectionRefused as error:
+            loops.end_with_sentence(self.usuario, error)
+            raise
 
     # Asking, beside what `Asker` has
 
@@ -397,10 +439,12 @@ class AlephScriptClient(Asker):
             The payload of SET_SERVER_STATE.
 
         Raises:
-            RequestError: There was no answer.
+            RequestError: There was no answer, or a failed one.
         """
         dialect = self._alephscript_life.present_session().dialect
         answer = await dialect.server_state(self._alephscript_timeout or events.DEFAULT_TIMEOUT)
+        if events.is_failure(answer):
+            raise error_from_answer(answer)
         return {key: value for key, value in answer.items() if key != "success"}
 
     # Finding out
@@ -418,6 +462,7 @@ class AlephScriptClient(Asker):
 
         Raises:
             UnknownEvent: The hub is none of this package, and does not say.
+            ContractError: The hub answers in another shape.
         """
         name = None if capability is None else events.capability_name(capability)
         query = {"room": room, "capability": name}
@@ -428,7 +473,7 @@ class AlephScriptClient(Asker):
         reply = await dialect.ask_about_mesh(
             HubEvent.GET_CAPABILITIES, query, timeout or events.DEFAULT_TIMEOUT
         )
-        return contracts.structure(reply["offers"], list[Offer])
+        return contracts.structure(reply.get("offers"), list[Offer])
 
     async def watch_masters(self) -> AsyncIterator[MasterChange]:
         """Iterate over each change of a master, in any room, also across reconnections."""
@@ -450,7 +495,7 @@ class AlephScriptClient(Asker):
 
         Raises:
             UnknownEvent: The hub is none of this package, and does not say which members there are.
-            ContractError: The timeout is no number.
+            ContractError: The timeout is no number, or the hub answers in another shape.
         """
         check_seconds("survey", "timeout", timeout)
         return await surveying.survey(
@@ -596,22 +641,20 @@ class AlephScriptClient(Asker):
         return self._alephscript_life.session
 
     def _alephscript_began(self, session: HubSession) -> None:
+        where = describe_place(
+            self._alephscript_connector.address,
+            rooms=self._alephscript_rooms,
+            masters=self._alephscript_masters,
+            declared=self.declarations,
+        )
         logger.info(
-            "%s is ready on %s%s",
+            "%s is ready: %s",
             self.usuario,
-            self._alephscript_namespace,
-            self._alephscript_hint(),
+            where,
             extra={"usuario": self.usuario, "namespace": self._alephscript_namespace},
         )
         self._alephscript_offline.flush(session.dialect)
         session.release()
-
-    def _alephscript_hint(self) -> str:
-        """Say which capabilities nobody can ask, since no room offers them."""
-        names = self.declarations.roomless()
-        if not names or self._alephscript_masters:
-            return ""
-        return f"; no room offers {', '.join(names)}: its class has no `rooms`"
 
     def _alephscript_ended(self, session: HubSession) -> None:
         change = "has left" if self.state is State.CLOSED else "lost its link to"

@@ -9,26 +9,24 @@ import asyncio
 import inspect
 import logging
 import ssl
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from alephscript.client.arguments import names_of, unfit
+from alephscript.client.credentials import Auth, choose_auth, read_auth
 from alephscript.client.declaring import Mastery
 from alephscript.client.session import DeliveryHandler, HubSession
-from alephscript.diagnostics.redaction import ends_program, redacted
-from alephscript.errors import AlephScriptError, ConnectionRefused, ContractError, RequestError
+from alephscript.diagnostics.redaction import as_logged, ends_program
+from alephscript.errors import AlephScriptError, ConnectionRefused, ContractError
 from alephscript.links import transport_to
 from alephscript.links.address import HubAddress, check_namespace, parse_address
 from alephscript.links.transport import Transport
-from alephscript.protocol.events import Position
-from alephscript.protocol.json import write_json
+from alephscript.protocol.events import NAMESPACES, Position
+from alephscript.protocol.names import find_near
 
-__all__ = ["Auth", "Connector"]
+__all__ = ["Connector"]
 
 logger = logging.getLogger("alephscript.client")
-
-Auth = Mapping[str, Any] | Callable[[], Mapping[str, Any] | Awaitable[Mapping[str, Any]]]
-"""The handshake's ``auth``, or what gives it at each attempt."""
 
 
 class Connector:
@@ -40,9 +38,14 @@ class Connector:
         tls: What an ``https`` hub's certificate is checked with.
         namespace: The hub's namespace.
         auth: The handshake's ``auth``, or a function that gives it.
+        token: The token alone, in place of ``auth``.
         timeout: Seconds that ``auth`` may take, and after that connecting and registering.
         acknowledges: Whether the hub acknowledges; None finds out.
         watch: Wraps a transport whose packets are to be shown.
+        redact: Whether the log may not have the texts of exceptions.
+
+    Attributes:
+        address: The hub's address and namespace, as people write them.
 
     Raises:
         ContractError: An argument is not what it has to be.
@@ -56,9 +59,11 @@ class Connector:
         tls: ssl.SSLContext | None,
         namespace: str,
         auth: Auth | None,
+        token: str | None,
         timeout: float,
         acknowledges: bool | None,
         watch: Callable[[Transport], Transport],
+        redact: bool,
     ) -> None:
         check_namespace(namespace)
         if isinstance(hub, str) or not callable(getattr(hub, "connect", None)):
@@ -69,13 +74,13 @@ class Connector:
         if isinstance(self._hub, HubAddress) and not (kinds and {*kinds} <= _TRANSPORTS):
             raise unfit(_WHERE, "transports", 'a tuple of "websocket", "polling" or both')
         self._transports = kinds
-        if isinstance(auth, Mapping):
-            _check_auth(auth)
-        elif auth is not None and not callable(auth):
-            raise unfit(_WHERE, "auth", "a mapping, or a function that gives one")
+        # An address of another transport is the only thing that may be missing.
+        where = self._hub if isinstance(self._hub, HubAddress) else getattr(hub, "url", "memory")
+        self.address = f"{where}{namespace.rstrip('/')}"
+        self._auth = choose_auth(auth, token)
+        self._redact = redact
         self._tls = tls
         self._namespace = namespace
-        self._auth = auth
         self._timeout = timeout
         self._acknowledges = acknowledges
         self._watch = watch
@@ -96,7 +101,7 @@ class Connector:
             RequestError: The hub refused a room.
         """
         transport = self._watch(self._transport())
-        session = HubSession(handler, positions)
+        session = HubSession(handler, positions, redacts=self._redact)
         auth = await self._credentials(registration["usuario"])
         try:
             await session.open(
@@ -109,6 +114,8 @@ class Connector:
                 timeout=self._timeout,
                 acknowledges=self._acknowledges,
             )
+        except ConnectionRefused as error:
+            raise _with_advice(error, self._namespace) from error.__cause__
         except (AlephScriptError, asyncio.CancelledError):
             raise
         except BaseException as exc:
@@ -117,7 +124,7 @@ class Connector:
             logger.error(
                 "the transport of %s failed",
                 registration["usuario"],
-                exc_info=redacted(exc),
+                exc_info=as_logged(exc, redact=self._redact),
                 extra={"usuario": registration["usuario"], "namespace": self._namespace},
             )
             raise ConnectionRefused(str(self._hub), f"the transport failed: {exc!r}") from exc
@@ -131,13 +138,14 @@ class Connector:
     async def _credentials(self, usuario: str) -> Mapping[str, Any] | None:
         try:
             async with asyncio.timeout(self._timeout):
-                if self._auth is None or isinstance(self._auth, Mapping):
+                if not callable(self._auth):
                     return self._auth
                 given = self._auth()
-                auth = dict((await given if inspect.isawaitable(given) else given) or {})
+                if inspect.isawaitable(given):
+                    given = await given
         except TimeoutError as exc:
             reason = f"the auth provider said nothing for {self._timeout:g} s"
-            raise ConnectionRefused(str(self._hub), reason) from exc
+            raise ConnectionRefused(self.address, reason, _SEE_AUTH) from exc
         except asyncio.CancelledError:
             raise
         except BaseException as exc:
@@ -146,32 +154,29 @@ class Connector:
             logger.error(
                 "the auth provider of %s failed",
                 usuario,
-                exc_info=redacted(exc),
+                exc_info=as_logged(exc, redact=self._redact),
                 extra={"usuario": usuario, "namespace": self._namespace},
             )
-            raise ConnectionRefused(str(self._hub), "the auth provider failed") from exc
+            reason = f"the auth provider failed ({type(exc).__name__})"
+            raise ConnectionRefused(self.address, reason, "the log says where") from exc
         try:
-            _check_auth(auth)
+            return read_auth(given)
         except ContractError as error:
-            raise ConnectionRefused(str(self._hub), str(error), fatal=True) from None
-        return auth
+            reason = f"the auth provider gave what cannot be sent: {error.problems[0]['message']}"
+            raise ConnectionRefused(self.address, reason, _SEE_AUTH, fatal=True) from None
 
 
 _WHERE = "AlephScriptClient"
+_SEE_AUTH = "look at what is given as auth="
 _TRANSPORTS = {"websocket", "polling"}
 
 
-def _check_auth(auth: Mapping[str, Any]) -> None:
-    """Refuse credentials that cannot be sent, and quote none.
-
-    Raises:
-        ContractError: A value, or its name, has no JSON form.
-    """
-    for name, value in auth.items():
-        try:
-            write_json({name: value})
-        except RequestError:
-            shown = name if str(name).isprintable() else "a name"
-            raise unfit(
-                _WHERE, "auth", f"{shown} has no JSON form, being a {type(value).__qualname__}"
-            ) from None
+def _with_advice(error: ConnectionRefused, namespace: str) -> ConnectionRefused:
+    """Name the namespaces that a hub has, where the one that was asked for is none of them."""
+    if not error.fatal or error.reason != "Invalid namespace":
+        return error
+    near = find_near(namespace, NAMESPACES)
+    advice = f"did you mean {near[0]}?" if near else f"a hub has {' and '.join(NAMESPACES)}"
+    return ConnectionRefused(
+        error.url, f"{namespace} is none of its namespaces", advice, fatal=True
+    )

@@ -242,8 +242,8 @@ def capability(
 
     The method takes the payload (of the type that it annotates, read and checked; or any JSON if it
     is not annotated), or a `Request` of it, or nothing. It returns what it annotates, or any JSON
-    value; what is no object is sent as ``result``. A plain ``def`` runs in a worker thread. An async
-    generator answers in parts, each sent as it is yielded, to askers that use
+    value; what is no object is sent as ``result``. A plain ``def`` runs in a worker thread. An
+    async generator answers in parts, each sent as it is yielded, to askers that use
     `AlephScriptClient.stream`; others get them all as the list ``result``.
 
     Args:
@@ -273,7 +273,7 @@ def capability(
     if name is not None and not (isinstance(name, str) and name):
         raise DeclarationError(f'{name!r} is no capability name; write @capability("NAME")')
     if timeout is not None and not (is_number(timeout) and timeout > 0):
-        raise DeclarationError(f"a timeout of {timeout!r} s leaves no time to run")
+        raise DeclarationError(f"a timeout is more than 0 seconds, as a number, not {timeout!r}")
     if on_asker_lost not in typing.get_args(OnAskerLost):
         raise DeclarationError(f'on_asker_lost is "cancel" or "finish", not {on_asker_lost!r}')
     is_bound = max_in_flight is None or is_count(max_in_flight, 1)
@@ -441,6 +441,14 @@ def on(event: str, /, *, room: str | None = None, ordered: bool = True) -> Calla
     return decorate
 
 
+def _check_events(cls: type) -> None:
+    for event, declared in vars(cls).get("says", {}).items():
+        try:
+            contracts.prepare(declared)
+        except DeclarationError as exc:
+            raise DeclarationError(f"{cls.__qualname__}.says[{event!r}]: {exc}") from exc
+
+
 def collect(cls: type, base: type | None = None) -> Declarations:
     """Collect what a class declares, its bases included; an unmarked override withdraws a method.
 
@@ -465,11 +473,7 @@ def collect(cls: type, base: type | None = None) -> Declarations:
                     attrs.evolve(mark, attribute=attribute, wrapped=mark.wrapped or is_wrapped)
                     for mark in marks
                 ]
-    for event, declared in vars(cls).get("says", {}).items():
-        try:
-            contracts.prepare(declared)
-        except DeclarationError as exc:
-            raise DeclarationError(f"{cls.__qualname__}.says[{event!r}]: {exc}") from exc
+    _check_events(cls)
     capabilities: dict[str, Capability] = {}
     listeners: dict[str, list[Listener]] = {}
     for record in (each for group in records.values() for each in group):

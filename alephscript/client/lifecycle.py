@@ -15,7 +15,8 @@ from enum import Enum
 
 from alephscript.client.cancelling import cancel
 from alephscript.client.session import HubSession
-from alephscript.diagnostics.redaction import ends_program, redacted
+from alephscript.client.telling import Patience, name_cause
+from alephscript.diagnostics.redaction import as_logged, ends_program
 from alephscript.errors import AlephScriptError, Closed, ConnectionRefused, NotConnected, StateError
 
 __all__ = ["Lifecycle", "State", "full_jitter"]
@@ -58,6 +59,8 @@ class Lifecycle:
         ended: Called with a session that is gone.
         backoff: Makes the delays between attempts; where it ends, the last delay is kept.
         retry_open: Whether to keep trying for the first session, too.
+        patience: Says in the log that the client waits for its hub.
+        redact: Whether the log may not have the texts of exceptions.
 
     Attributes:
         state: Where the client is in its life.
@@ -74,6 +77,8 @@ class Lifecycle:
         ended: Callable[[HubSession], None],
         backoff: Callable[[], Iterator[float]],
         retry_open: bool,
+        patience: Patience,
+        redact: bool,
     ) -> None:
         self.state = State.NEW
         self.session: HubSession | None = None
@@ -84,6 +89,8 @@ class Lifecycle:
         self._ended = ended
         self._backoff = backoff
         self._retry_open = retry_open
+        self._patience = patience
+        self._redact = redact
         self._supervisor: asyncio.Task[None] | None = None
         self._watchers: set[asyncio.Queue[State]] = set()
 
@@ -125,6 +132,7 @@ class Lifecycle:
     async def close(self) -> None:
         """End the present session, and have no other."""
         self._become(State.CLOSED)
+        self._patience.end()
         supervisor, self._supervisor = self._supervisor, None
         session, self.session = self.session, None
         if supervisor is not None and supervisor is not asyncio.current_task():
@@ -199,13 +207,17 @@ class Lifecycle:
 
     def _supervisor_ended(self, supervisor: asyncio.Task[None]) -> None:
         """Close the client if its supervisor failed: nobody may wait for it for ever."""
+        self._patience.end()
         if supervisor.cancelled() or self.state is State.CLOSED:
             return
         exc = supervisor.exception()
         if exc is not None and not ends_program(exc):
-            error = _kind(exc)
+            error = name_cause(exc)
             logger.error(
-                "the client failed: %s", error, exc_info=redacted(exc), extra={"error": error}
+                "the client failed: %s",
+                error,
+                exc_info=as_logged(exc, redact=self._redact),
+                extra={"error": error},
             )
             self.failure = StateError(f"the client failed ({type(exc).__name__})")
             self._become(State.CLOSED)
@@ -225,17 +237,18 @@ class Lifecycle:
         except BaseException as exc:
             if ends_program(exc):
                 raise
-            error = _kind(exc)
+            error = name_cause(exc)
             logger.error(
                 "a backoff failed (%s); the default takes its place",
                 error,
-                exc_info=redacted(exc),
+                exc_info=as_logged(exc, redact=self._redact),
                 extra={"error": error},
             )
         yield from full_jitter()
 
     async def _supervise(self) -> None:
         delays = self._delays()
+        self._patience.begin()
         while True:
             try:
                 session = await self._establish()
@@ -245,9 +258,12 @@ class Lifecycle:
                     self.failure = error
                     self._become(State.CLOSED)
                     return
-                logger.debug("no session yet: %s", _kind(error), extra={"error": _kind(error)})
+                self._patience.fail(error)
+                cause = name_cause(error)
+                logger.debug("no session yet: %s", cause, extra={"error": cause})
             else:
                 delays = self._delays()
+                self._patience.end()
                 self.session = session
                 self._began(session)
                 self._become(State.READY)
@@ -255,10 +271,5 @@ class Lifecycle:
                 self.session = None
                 self._ended(session)
                 self._become(State.RECONNECTING)
+                self._patience.begin()
             await asyncio.sleep(next(delays))
-
-
-def _kind(error: BaseException) -> str:
-    """Name an error and its cause, without their texts (decision 0026)."""
-    cause = error.__cause__
-    return type(error).__name__ + (f" from {type(cause).__name__}" if cause else "")

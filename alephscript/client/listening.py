@@ -20,7 +20,7 @@ from alephscript.client.jobs import current_job
 from alephscript.client.messages import Event
 from alephscript.client.streams import EventStream, Streams
 from alephscript.client.threads import ThreadRun
-from alephscript.diagnostics.redaction import ends_program, redacted
+from alephscript.diagnostics.redaction import as_logged, ends_program
 
 __all__ = ["Listening"]
 
@@ -40,12 +40,17 @@ class Listening:
         owner: The object whose methods they are.
         listeners: The listeners.
         name: The owner's, for the log.
+        redact: Whether the log may not have the texts of exceptions.
     """
 
-    def __init__(self, owner: object, listeners: Iterable[Listener], *, name: str) -> None:
+    def __init__(
+        self, owner: object, listeners: Iterable[Listener], *, name: str, redact: bool
+    ) -> None:
         self._owner = owner
         self._listeners = list(listeners)
+        self._unheard = set(map(id, self._listeners))
         self._name = name
+        self._redact = redact
         self._tasks: set[asyncio.Task[None]] = set()
 
     def open(self, streams: Streams) -> None:
@@ -57,11 +62,24 @@ class Listening:
             )
 
     async def close(self, *, spare: asyncio.Task[Any] | None) -> None:
-        """Cancel what runs.
+        """Cancel what runs, and log which listeners were of no use: a name may be misspelt.
 
         Args:
             spare: The task that closes, which may be one of them.
         """
+        for each in self._listeners:
+            if id(each) in self._unheard:
+                logger.debug(
+                    "%s.%s never heard %s",
+                    self._name,
+                    each.attribute,
+                    each.event,
+                    extra={
+                        "usuario": self._name,
+                        "listener": each.attribute,
+                        "event": each.event,
+                    },
+                )
         await cancel(self._tasks - {spare}, self._name)
 
     def _spawn(self, run: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -97,6 +115,8 @@ class Listening:
 
         No coroutine of its own: one less for each event.
         """
+        if self._unheard:
+            self._unheard.discard(id(listener))
         method = getattr(self._owner, listener.attribute)
         if listener.data is not None and type(event.data) is not listener.data:
             data = contracts.structure(event.data, listener.data)
@@ -122,7 +142,7 @@ class Listening:
                 "%s.%s failed on an event",
                 self._name,
                 listener.attribute,
-                exc_info=redacted(exc),
+                exc_info=as_logged(exc, redact=self._redact),
                 extra={
                     "usuario": self._name,
                     "listener": listener.attribute,

@@ -1,19 +1,23 @@
-"""The event loop that programs of this package run on.
+"""The event loop that programs of this package run on, the signals that end them, their last words.
 
-May go in: choosing a loop. May not: what runs on it.
+May go in: choosing a loop, hearing signals, the last sentence. May not: what runs on it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
+import sys
 import threading
+import types
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 from alephscript.errors import StateError
+from alephscript.protocol.text import printable
 
-__all__ = ["check_free", "end_program", "run"]
+__all__ = ["check_free", "end_program", "end_with_sentence", "ignore", "listen", "run"]
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -39,6 +43,41 @@ def end_program(number: int, _: object) -> None:
     """Handle a signal as if no handler were there: at once, whatever blocks."""
     signal.signal(number, signal.SIG_DFL)
     signal.raise_signal(number)
+
+
+def end_with_sentence(name: str, error: Exception) -> None:
+    """Have an error that nobody catches end the program with its sentence alone.
+
+    Args:
+        name: What the sentence begins with.
+        error: The error; all others are shown as before.
+    """
+    before = sys.excepthook
+
+    def show(
+        kind: type[BaseException], exc: BaseException, trace: types.TracebackType | None
+    ) -> None:
+        if exc is error:
+            sys.stderr.write(printable(f"{name}: {exc}") + "\n")
+        else:
+            before(kind, exc, trace)
+
+    sys.excepthook = show
+
+
+def listen(number: signal.Signals, callback: Callable[[], object]) -> None:
+    """Have the running loop call a function for a signal, on Windows, too."""
+    loop = asyncio.get_running_loop()
+    try:
+        loop.add_signal_handler(number, callback)
+    except NotImplementedError:  # a loop of Windows; only Python itself hears signals there
+        signal.signal(number, lambda *_: loop.call_soon_threadsafe(callback))
+
+
+def ignore(number: signal.Signals) -> None:
+    """Undo `listen`, before a handler of another kind is set."""
+    with contextlib.suppress(NotImplementedError):
+        asyncio.get_running_loop().remove_signal_handler(number)
 
 
 def run(main: Coroutine[Any, Any, None], last: Callable[[], None] | None = None) -> None:

@@ -8,6 +8,7 @@ Pure: no socket, no clock.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +16,7 @@ from typing import Any
 
 from alephscript.errors import DeclarationError
 
-__all__ = ["OURS", "attach", "check_names", "find_records"]
+__all__ = ["OURS", "attach", "check_instance", "check_names", "find_records"]
 
 OURS = "_alephscript_"
 """Beginning of the names that the client keeps for itself in its instances."""
@@ -31,8 +32,18 @@ _DEEPEST = 4
 _NO_METHODS = (staticmethod, classmethod, property, functools.cached_property)
 
 
+_CACHE = type(functools.cache(len))
+_MAKERS: tuple[Any, ...] = (contextlib.contextmanager, contextlib.asynccontextmanager)
+_CONTEXTS = {make(len).__code__ for make in _MAKERS}
+
+
 def attach(function: Callable[..., Any], record: Any) -> None:
-    """Attach a record to a function."""
+    """Attach a record to a function.
+
+    Raises:
+        DeclarationError: The function makes a context, which is no answer.
+    """
+    _check_answers(function.__qualname__, function)
     setattr(function, _RECORDS, (*getattr(function, _RECORDS, ()), record))
     setattr(function, _CODE, getattr(function, "__code__", None))
 
@@ -54,9 +65,37 @@ def find_records(owner: type, attribute: str, value: Any) -> tuple[tuple[Any, ..
             f"{owner.__qualname__}.{attribute}: a {type(value).__name__} around a decorated "
             "method is no method; decorate a def or async def"
         )
+    _check_answers(f"{owner.__qualname__}.{attribute}", value)
     records = getattr(inner, _RECORDS)
     is_wrapped = inner is not value or getattr(value, _CODE, None) is not _code_of(value)
     return records, is_wrapped
+
+
+def _check_answers(name: str, value: Any) -> None:
+    """Refuse decorators of the standard library whose results nobody can be answered with.
+
+    Raises:
+        DeclarationError: The value is what such a decorator gives.
+    """
+    if isinstance(value, _CACHE):  # few payloads have a hash, and a coroutine is awaited once
+        raise DeclarationError(f"{name}: a cache around a decorated method; cache inside of it")
+    if _code_of(value) in _CONTEXTS:
+        raise DeclarationError(f"{name} makes a context; decorate a def or async def that answers")
+
+
+def check_instance(instance: object, base: type) -> None:
+    """Refuse attributes of an instance that hide what its base class needs.
+
+    Raises:
+        DeclarationError: An attribute was set in the place of a method or a property.
+    """
+    for name, value in vars(instance).items():
+        needed = inspect.getattr_static(base, name, None)
+        if needed is not None and (why := _misfit(name, needed, value)):
+            raise DeclarationError(
+                f"{type(instance).__qualname__} sets self.{name}, but {base.__name__} has a {name} "
+                f"of its own, and {why}; choose another name"
+            )
 
 
 def check_names(cls: type, base: type) -> None:

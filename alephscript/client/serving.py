@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from alephscript.client import answers
@@ -32,6 +32,7 @@ from alephscript.errors import (
 )
 from alephscript.links.deadlines import Deadlines
 from alephscript.protocol import events
+from alephscript.protocol.names import did_you_mean, find_near
 
 __all__ = ["Service"]
 
@@ -49,6 +50,7 @@ class Service:
         name: The owner's, for messages.
         max_in_flight: Most runs at once, of all capabilities together.
         tracing: What makes spans of runs, if anything does.
+        offered: Tells the names that a room offers; by default each room offers all.
     """
 
     def __init__(
@@ -59,7 +61,9 @@ class Service:
         name: str,
         max_in_flight: int,
         tracing: Tracing | None = None,
+        offered: Callable[[str], Iterable[str]] | None = None,
     ) -> None:
+        self._offered = offered or (lambda _: capabilities)
         self._name = name
         self._most = max_in_flight
         lanes = {id(each): Lane(each) for each in capabilities.values()}
@@ -73,7 +77,9 @@ class Service:
         self._worker = Worker(owner, name=name, tracing=tracing, end=self._end)
         self._is_draining = False
         self._drainers: set[object] = set()
-        self._is_drained = asyncio.Event()  # set once: nothing is taken after that
+        # Set once: nothing is taken after that.
+        self._is_drained = asyncio.Event()
+        self._is_empty = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._jobs)
@@ -89,7 +95,9 @@ class Service:
         lane = self._lane_of.get(request.event)
         if lane is None:
             name = events.capability_name(request.event)
-            message = f"{self._name} has no capability {name}"
+            # Of the room that was asked: what others offer is not for every asker to know.
+            near = did_you_mean(find_near(name, self._offered(request.room)))
+            message = f"{self._name} has no capability {name}{near}"
             answers.refuse(session, request, UnknownCapability(message))
             return
         if self._is_draining:
@@ -139,16 +147,23 @@ class Service:
     async def drain(self) -> None:
         """Take nothing more, and wait until what was taken is done.
 
-        A job that drains is not waited for: by itself it would be for ever, and two would wait for
-        each other.
+        A job that drains waits for no other that does: by itself it would be for ever, and two
+        would wait for each other. Whoever is no job of this service waits for all.
         """
         self._is_draining = True
         job = self.own_job()
         if job is not None:
             self._drainers.add(job.key)
             self._note_if_drained()
-        if len(self._jobs) > len(self._drainers):
-            await self._is_drained.wait()
+            if len(self._jobs) > len(self._drainers):
+                await self._is_drained.wait()
+        else:
+            await self.finish()
+
+    async def finish(self) -> None:
+        """Wait until nothing runs or waits, once nothing more is taken."""
+        if self._jobs:
+            await self._is_empty.wait()
 
     async def close(self, *, spare: asyncio.Task[Any] | None = None) -> None:
         """Cancel what runs, unanswered.
@@ -163,6 +178,7 @@ class Service:
         await self._worker.close(spare=spare)
         self._jobs.clear()
         self._is_drained.set()
+        self._is_empty.set()
         self._deadlines.close()
 
     # Turns
@@ -237,6 +253,8 @@ class Service:
     def _note_if_drained(self) -> None:
         if len(self._jobs) == len(self._drainers):
             self._is_drained.set()
+        if not self._jobs:
+            self._is_empty.set()
 
 
 def _make_job(session: HubSession, request: Delivery, lane: Lane, now: float) -> Job:

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 from alephscript.client.calls import NO_META, Call, Delivery, read_answer
 from alephscript.client.declaring import Mastery
 from alephscript.client.dialects import Channel, Dialect, Documented, find_dialect
-from alephscript.client.messages import GAP
+from alephscript.client.messages import GAP, Gap
 from alephscript.errors import Closed, ConnectionRefused, LinkLost, NotConnected, RequestError
 from alephscript.links.transport import Transport
 from alephscript.protocol.events import Answer, HubEvent, Position
@@ -50,14 +50,19 @@ class HubSession:
     Args:
         handler: What comes in is handed over to it, once the session is released.
         positions: How far each room was heard, kept up to date here and across sessions.
+        redacts: Whether the log may not have the texts of exceptions.
 
     Attributes:
+        redacts: As given.
         dialect: How the hub is spoken to; documented until the registration shows which it is.
         registration: Payload of the last CLIENT_REGISTER that the hub took.
         is_gone: Set when the link is gone.
     """
 
-    def __init__(self, handler: DeliveryHandler, positions: dict[str, Position]) -> None:
+    def __init__(
+        self, handler: DeliveryHandler, positions: dict[str, Position], *, redacts: bool = False
+    ) -> None:
+        self.redacts = redacts
         self.registration: Mapping[str, Any] = {}
         self.is_gone = asyncio.Event()
         self._handler = handler
@@ -141,13 +146,15 @@ class HubSession:
         message = self.dialect.subscription(room)
         answer = await self.dialect.tell(HubEvent.CLIENT_SUBSCRIBE, message)
         self._channel.rooms[room] = None
-        if "history" in answer:
-            self._channel.positions[room] = Position(answer["history"], answer["number"])
+        history, number = answer.get("history"), answer.get("number")
+        if isinstance(history, str) and isinstance(number, int):
+            self._channel.positions[room] = Position(history, number)
         else:
             self._channel.positions.pop(room, None)
-        if "since" in message and answer.get("missed") != 0:
-            missed = {"missed": answer.get("missed")}
-            self._hand_on(Delivery(GAP, missed, None, NO_META, room, "", ""))
+        missed = answer.get("missed")
+        if "since" in message and missed != 0:
+            gap = Gap(missed if isinstance(missed, int) else None)
+            self._hand_on(Delivery(GAP, gap, None, NO_META, room, "", ""))
 
     async def unsubscribe(self, room: str) -> None:
         """Leave a room; raises as `subscribe`."""

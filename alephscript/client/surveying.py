@@ -10,13 +10,15 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any, Literal
 
+import attrs
+
 from alephscript import contracts
 from alephscript.client.calls import Call
 from alephscript.client.declaring import Declarations
 from alephscript.client.discovery import MemberInfo, MemberStats, Survey
 from alephscript.client.serving import Service
 from alephscript.client.session import HubSession
-from alephscript.errors import RequestError
+from alephscript.errors import ContractError, RequestError
 from alephscript.protocol import events
 from alephscript.protocol.events import HubEvent
 
@@ -27,31 +29,41 @@ Topic = Literal["ping", "info", "stats"]
 _CONTRACTS: Mapping[str, Any] = {"ping": dict, "info": MemberInfo, "stats": MemberStats}
 
 
+@attrs.frozen
+class _Member:
+    """A member, as GET_MEMBERS is answered."""
+
+    id: str
+    name: str
+
+
 async def survey(session: HubSession, topic: Topic, room: str | None, timeout: float) -> Survey:
     """Ask every member of a room, or of the mesh, at once; those that fail are missing.
 
     Raises:
         UnknownEvent: The hub is no native one: it does not say which members there are.
         RequestError: The hub does not tell.
+        ContractError: The hub answers in another shape.
     """
     query = {"room": room} if room else {}
     reply = await session.dialect.ask_about_mesh(HubEvent.GET_MEMBERS, query, timeout)
-    members = {each["id"]: each["name"] for each in reply["members"]}
+    members = contracts.structure(reply.get("members"), list[_Member])
     event, data = f"GET_MEMBER_{topic.upper()}", b"{}"
-    calls = [Call(event, data, timeout=timeout, meta={"member": member}) for member in members]
+    calls = [Call(event, data, timeout=timeout, meta={"member": each.id}) for each in members]
     outcomes = await asyncio.gather(*map(session.ask, calls), return_exceptions=True)
     answers: dict[str, Any] = {}
     missing: list[str] = []
-    for name, outcome in zip(members.values(), outcomes, strict=True):
-        if isinstance(outcome, BaseException):
-            if not isinstance(outcome, RequestError):
-                raise outcome
-            missing.append(name)
-        elif events.is_failure(outcome):
-            missing.append(name)
-        else:
-            del outcome["success"]
-            answers[name] = contracts.structure(outcome, _CONTRACTS[topic])
+    for member, outcome in zip(members, outcomes, strict=True):
+        if isinstance(outcome, BaseException) and not isinstance(outcome, RequestError):
+            raise outcome
+        if isinstance(outcome, BaseException) or events.is_failure(outcome):
+            missing.append(member.name)
+            continue
+        del outcome["success"]
+        try:
+            answers[member.name] = contracts.structure(outcome, _CONTRACTS[topic])
+        except ContractError:  # one stranger spoils no survey
+            missing.append(member.name)
     return Survey(answers, tuple(missing))
 
 

@@ -18,8 +18,7 @@ Pure: no socket, no clock.
 
 from __future__ import annotations
 
-import contextlib
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 
@@ -85,13 +84,16 @@ def write(value: Any, cls: Any = Any) -> bytes:
         ContractError: A part of the value has no JSON form, or is not of its type.
         PayloadTooLarge: The value is nested too deeply.
     """
+    declared = cls
     if cls is Any:
         kind = type(value)
         if kind not in _JSON_TYPES:
             cls = kind  # contracts are most of what is written
         elif is_plain(value):
-            with contextlib.suppress(InvalidPayload):  # a lone surrogate, which the form finds
+            try:  # no `suppress`, which is three calls
                 return write_plain_json(value)
+            except InvalidPayload:
+                pass
     try:
         encode = _writers[cls]
     except KeyError:
@@ -102,7 +104,7 @@ def write(value: Any, cls: Any = Any) -> bytes:
         text = encode(value)
         if text is not None:
             return text
-    return write_plain_json(unstructure(value, Any if cls is type(value) else cls))
+    return write_plain_json(unstructure(value, declared))
 
 
 _JSON_TYPES = frozenset({dict, list, tuple, str, int, float, bool, type(None), msgspec.Raw})
@@ -222,8 +224,20 @@ def write_reply(value: Any, cls: Any) -> tuple[bytes, replies.Standing]:
         ContractError: A part of the value has no JSON form, or is not of its type.
         PayloadTooLarge: The value is nested too deeply.
     """
-    text = write(value, cls)
-    return text, replies.standing(text, find_form(cls))
+    # Most replies are records, which stand beside ``success`` whatever is in them.
+    encode = _record_writers.get(cls) if type(cls) is type else None
+    if encode is not None:
+        text = encode(value)
+        if text is not None:
+            return text, "beside"
+    form = find_form(cls)
+    made = write(value, cls)
+    if replies.is_always_beside(form) and _writers.get(cls) is not None:
+        _record_writers[cls] = cast("Writer", _writers[cls])
+    return made, replies.standing(made, form)
+
+
+_record_writers: dict[Any, Writer] = {}
 
 
 def prepare(cls: Any) -> None:

@@ -65,11 +65,11 @@ def is_record(cls: Any) -> bool:
 
 
 def name_of(key: Any) -> str:
-    """Return the name of a class, with those of its arguments: ``Page[Item]``."""
+    """Return the name of a type, with those of its arguments: ``Page[Item]``, ``int | None``."""
     arguments = typing.get_args(key)
     origin = typing.get_origin(key)
     if origin in (typing.Union, types.UnionType):
-        return " | ".join(map(name_of, arguments))
+        return " | ".join("None" if each is type(None) else name_of(each) for each in arguments)
     if origin is typing.Literal:
         return str(key).removeprefix("typing.")
     if origin is None or not isinstance(origin, type) or not arguments:

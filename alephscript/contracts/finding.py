@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import collections
 import collections.abc
+import contextlib
 import dataclasses
 import enum
 import pathlib
@@ -28,14 +29,21 @@ import typing_extensions
 from alephscript.contracts import fields
 from alephscript.contracts.classes import enum_form, literal_form, model_form
 from alephscript.contracts.forms import choices, constraints, containers, models, scalars, texts
-from alephscript.contracts.forms.form import Form, Later, Mismatch, choice_key, json_type
+from alephscript.contracts.forms.form import (
+    Form,
+    Later,
+    Mismatch,
+    choice_key,
+    json_type,
+    with_article,
+)
 from alephscript.contracts.forms.given import ByHand, Custom, JSONSchema, Validator
 from alephscript.contracts.forms.records import Record
 from alephscript.contracts.forms.unions import Ambiguous, Union, join
 from alephscript.contracts.keys import NoKey, as_key
 from alephscript.contracts.places import Place, refusal
 from alephscript.errors import DeclarationError
-from alephscript.protocol.json import MAX_DEPTH, is_plain
+from alephscript.protocol.json import MAX_DEPTH
 
 __all__ = ["Strict", "find_form", "register_type", "write_any"]
 
@@ -118,7 +126,7 @@ def write_any(value: Any) -> Any:
         return scalars_by_type[float].write(value)
     if kind is str:
         return value if value.isascii() else scalars_by_type[str].write(value)
-    if kind in _AS_IS or is_plain(value):
+    if kind in _AS_IS:
         return value
     if isinstance(value, collections.abc.Mapping):
         return containers.Object(_AnyKey(), _ANY).write(value)
@@ -127,14 +135,17 @@ def write_any(value: Any) -> Any:
     if isinstance(value, str | int | float) and not isinstance(value, enum.Enum):
         base = next(each for each in (bool, str, int, float) if isinstance(value, each))
         return scalars_by_type[base].write(value)
-    try:
-        form = find_form(kind)
-    except DeclarationError:
-        raise Mismatch.here(f"expected a value with a JSON form, got {json_type(value)}") from None
+    form: Form = _ANY
+    if kind not in _DECLARED:
+        with contextlib.suppress(DeclarationError):
+            form = find_form(kind)
     if form is _ANY:
-        raise Mismatch.here(f"expected a value with a JSON form, got {json_type(value)}")
+        raise Mismatch.here(f"{with_article(kind.__qualname__)} has no JSON form")
     return form.write(value)
 
+
+_DECLARED = (bytes, set, frozenset, collections.deque)
+"""Types that would come back as others, where no declaration says what they are."""
 
 _AS_IS = (int, bool, type(None), msgspec.Raw)
 
@@ -148,7 +159,6 @@ scalars_by_type: dict[Any, Form] = {
     type(None): scalars.Null(),
     None: scalars.Null(),
     Any: _ANY,
-    object: _ANY,
     typing.LiteralString: scalars.String(),
 }
 
@@ -183,6 +193,7 @@ _CONTAINERS: dict[Any, tuple[Any, tuple[type, ...], bool]] = {
 _MAPPINGS = (dict, collections.abc.Mapping, collections.abc.MutableMapping)
 
 _INSTEAD: dict[type, str] = {
+    object: "write typing.Any",
     **dict.fromkeys(
         (collections.OrderedDict, collections.defaultdict, collections.Counter), "take a dict"
     ),

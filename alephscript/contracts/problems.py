@@ -12,6 +12,7 @@ from typing import Any
 from alephscript.contracts.fields import name_of
 from alephscript.contracts.finding import Strict
 from alephscript.contracts.forms.form import Mismatch
+from alephscript.contracts.forms.given import JSONSchema
 from alephscript.errors import AlephScriptError, ContractError, PayloadTooLarge
 from alephscript.protocol.json import MAX_DEPTH
 
@@ -23,6 +24,8 @@ def contract_error(exc: Mismatch | RecursionError, cls: Any) -> AlephScriptError
     if isinstance(exc, RecursionError):
         return PayloadTooLarge(f"nested deeper than {MAX_DEPTH} levels")
     problems = [{"path": _path(path), "message": message} for path, message in exc.problems]
+    if isinstance(cls, JSONSchema):
+        return ContractError(str(cls.schema.get("title", "payload")), problems)
     return ContractError(name_of(cls.kind if isinstance(cls, Strict) else cls), problems)
 
 

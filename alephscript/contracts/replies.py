@@ -25,7 +25,7 @@ from alephscript.contracts.forms.form import Form
 from alephscript.contracts.forms.records import Record
 from alephscript.contracts.forms.unions import Union
 
-__all__ = ["Standing", "reader", "reply_reader", "standing", "unwrap"]
+__all__ = ["Standing", "is_always_beside", "reader", "reply_reader", "standing", "unwrap"]
 
 
 Standing = Literal["beside", "under", "loose"]
@@ -47,6 +47,11 @@ def standing(text: bytes, form: Form) -> Standing:
 
 
 _OWN_KEYS = (b'"success"', b'"error"', b'"result"')
+
+
+def is_always_beside(form: Form) -> bool:
+    """Return whether replies of a form stand beside ``success``, whatever is in them."""
+    return isinstance(form, Record) and form.kinds == {"object"}
 
 
 def unwrap(answer: dict[str, Any], form: Form) -> Any:
@@ -92,7 +97,7 @@ def _compile(form: Form) -> Reader | None:
         assert make is not None
         return lambda text: make(decode(text))
     kind, convert = form.fast()
-    decode_any = msgspec.json.Decoder(kind).decode
+    decode_any: Reader = msgspec.json.Decoder(kind).decode
     return decode_any if convert is None else lambda text: convert(decode_any(text))
 
 

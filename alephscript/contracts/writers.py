@@ -3,7 +3,7 @@
 For a class made of JSON's own types a `msgspec.Struct` with the wire's keys is made, its mirror:
 `msgspec.convert` fills one from the attributes of a value, checking their types in C, and the
 encoder writes it. What a mirror does not take is left to the form, which says why: a mirror may
-refuse more than the form, and never writes more (decision 0040).
+refuse more than the form, and never writes more (decision 0022).
 
 May go in: making mirrors to write. May not: rules that the form does not have.
 

@@ -92,6 +92,7 @@ class Carrier:
         self._ack_head = packets.packet_head(Kind.ACK, mesh.namespace)
         mesh.requests.remaining = self._deadlines.remaining  # (decision 0019)
         mesh.drops.report = self._report_drop
+        mesh.report_unheard = self._report_unheard
 
     # Packets
 
@@ -145,6 +146,15 @@ class Carrier:
             event,
             reason,
             extra={"event": event, "reason": reason, "namespace": namespace},
+        )
+
+    def _report_unheard(self, event: str, room: str) -> None:
+        """Log an event that nobody of this hub hears: its name or its room may be misspelt."""
+        logger.debug(
+            "%s was said in %s, where nobody is",
+            event,
+            room,
+            extra={"event": event, "room": room, "namespace": self.mesh.namespace},
         )
 
     def close(self) -> None:

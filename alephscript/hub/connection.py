@@ -17,11 +17,14 @@ import time
 from collections import Counter, deque
 from typing import Protocol
 
+from alephscript.diagnostics.redaction import redacted
 from alephscript.errors import Overloaded
+from alephscript.hub.backlogs import FREE, Backlogs
 from alephscript.hub.namespace import Namespace
 from alephscript.mesh.access import Handshake
 from alephscript.mesh.limits import Limits
 from alephscript.protocol import packets
+from alephscript.protocol.events import RUNTIME
 from alephscript.protocol.packets import Kind, ProtocolError
 from alephscript.protocol.websocket import FRAMES_A_WRITE, write_text_frame
 
@@ -75,6 +78,7 @@ class Host(Protocol):
         namespaces: All that can be joined, by name.
         dirty: Connections that have something to send when what was read is done.
         is_reading: Whether what was read is being handled, after which `flush` is called.
+        backlogs: Clients for which much waits.
     """
 
     limits: Limits
@@ -82,6 +86,7 @@ class Host(Protocol):
     namespaces: dict[str, Namespace]
     dirty: list[Connection]
     is_reading: bool
+    backlogs: Backlogs
 
     def flush(self) -> None:
         """Call `Connection.flush` of those that are dirty."""
@@ -111,6 +116,8 @@ class Connection:
         heard_at: When the client last answered a ping, in the loop's time.
         opened_at: When the connection was opened, seconds since 1970.
         handshake: How the connection came about, where an `Access` asks that.
+        sender: The address that requests of a client that polls have to come from; None for any.
+        is_posting: Whether a body of a client that polls is on its way, or being handled.
     """
 
     __slots__ = (
@@ -127,7 +134,9 @@ class Connection:
         "handshake",
         "heard_at",
         "id",
+        "is_posting",
         "opened_at",
+        "sender",
         "sids",
     )
 
@@ -135,6 +144,8 @@ class Connection:
         self.id = connection_id
         self.handshake = handshake
         self.sids: dict[str, str] = {}
+        self.sender: str | None = None
+        self.is_posting = False
         self.closed = False
         self.heard_at = 0.0
         self.opened_at = time.time()
@@ -179,8 +190,8 @@ class Connection:
             if not self._polling.messages:
                 self._mark()
             self._polling.put(message)
-            if self._polling.size > self._host.limits.backlog_bytes:
-                self._cut_off()
+            if self._polling.size > FREE:
+                self._lag(self._polling.size)
 
     def _mark(self) -> None:
         """See to it that `flush` is called when what was read is done."""
@@ -200,16 +211,36 @@ class Connection:
         websocket = self._websocket
         assert websocket is not None
         self._frames = []
-        # One write is one system call; joining is spared the usual single frame.
-        websocket.write(frames[0] if len(frames) == 1 else b"".join(frames))
-        if websocket.backlog() > self._host.limits.backlog_bytes:
-            self._cut_off()
+        if websocket.backlog():
+            for frame in frames:  # each waits as the one object that others wait for, too
+                websocket.write(frame)
+        else:
+            # One write is one system call; joining is spared the usual single frame.
+            websocket.write(frames[0] if len(frames) == 1 else b"".join(frames))
+        backlog = websocket.backlog()
+        if backlog:
+            self._lag(backlog)
+
+    def backlog(self) -> int:
+        """Count the bytes that wait for the client; none if it is gone."""
+        if self.closed or self._is_doomed:
+            return 0
+        if self._polling is not None:
+            return self._polling.size
+        return 0 if self._websocket is None else self._websocket.backlog()
+
+    def _lag(self, backlog: int) -> None:
+        """Bound what waits for the client, for itself and among all."""
+        if backlog > self._host.limits.backlog_bytes:
+            self.cut_off()
+        else:
+            self._host.backlogs.note(self)
 
     # From the client
 
-    def receive(self, message: bytes) -> None:  # noqa: C901 - hot: no further call a packet
+    def receive(self, message: bytes) -> None:  # noqa: C901, PLR0912 - hot: no call more
         """Handle one Engine.IO message; an invalid one closes the connection."""
-        if self.closed:
+        if self.closed or self._is_doomed:
             return  # the message came in one segment with a goodbye; a CONNECT would stay for ever
         host = self._host
         if len(message) > host.limits.message_bytes:
@@ -226,19 +257,30 @@ class Connection:
             self.close(str(error))
             return
         sid = self.sids.get(namespace)
-        if sid is None or (kind is not _EVENT and kind is not _ACK):
-            if self.spend(1):
-                host.control(self, kind, namespace, ack, payload)
-        elif kind is _ACK:
-            if not host.namespaces[namespace].acknowledged(sid, ack, payload):
-                self.spend(1)
-        else:
-            # Counted down, so that time is asked for only when the credit is used up.
-            self._credit -= 1
-            if self._credit < 0 and not self._earn_credit():
-                self._refuse_event(host.namespaces[namespace], sid, ack)
+        try:
+            if sid is None or (kind is not _EVENT and kind is not _ACK):
+                if self.spend(1):
+                    host.control(self, kind, namespace, ack, payload)
+            elif kind is _ACK:
+                if not host.namespaces[namespace].acknowledged(sid, ack, payload):
+                    self.spend(1)
             else:
-                host.namespaces[namespace].received(sid, ack, payload)
+                # Counted down, so that time is asked for only when the credit is used up.
+                self._credit -= 1
+                if self._credit < 0 and not self._earn_credit():
+                    self._refuse_event(host.namespaces[namespace], sid, ack)
+                else:
+                    host.namespaces[namespace].received(sid, ack, payload)
+        except Exception as exc:
+            # Of a rule of access, or of this package. Where it would end, in asyncio or uvicorn,
+            # it would be logged with its text.
+            logger.error(
+                "this hub failed at a packet of connection %s, which ends",
+                self.id,
+                exc_info=redacted(exc),
+                extra={"connection_id": self.id},
+            )
+            self.close("the hub failed at its packet")
 
     def _receive_engine_message(self, message: bytes) -> None:
         """Handle a message that carries no Socket.IO packet."""
@@ -253,8 +295,17 @@ class Connection:
         elif kind == packets.CLOSE:
             self.probe()  # a poll that waits gets a noop, as Engine.IO's conformance suite wants
             self.close("the client closed it")
+        elif kind == packets.BINARY and self._polling is not None:
+            self.drop_binary(1)
         elif kind not in (packets.UPGRADE, packets.NOOP):
             self.close(f"no Engine.IO message begins with {kind!r}")
+
+    def drop_binary(self, count: int) -> None:
+        """Count so many binary messages, which nobody takes."""
+        namespace = self._host.namespaces.get(next(iter(self.sids), RUNTIME))
+        if namespace is not None:
+            for _ in range(count):
+                namespace.dropped("", "binary")
 
     def spend(self, packets: int) -> bool:
         """Count packets and frames that are no events; too many end the connection.
@@ -362,7 +413,7 @@ class Connection:
         else:
             loop.call_later(_LAST_POLL_SECONDS, self.close, reason)
 
-    def _cut_off(self) -> None:
+    def cut_off(self) -> None:
         """End the connection of a client that reads too slowly."""
         # On the next turn: the caller may be sending to several, this client among them.
         if not self._is_doomed:

@@ -15,10 +15,13 @@ from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from alephscript.hub.backlogs import Backlogs, Halves
 from alephscript.hub.carrier import Carrier
 from alephscript.hub.connection import Connection, Host
 from alephscript.hub.joining import Entrance
 from alephscript.hub.namespace import Namespace
+from alephscript.hub.refusals import RefusalLog
+from alephscript.hub.turns import Turns
 from alephscript.mesh.access import Access, Handshake
 from alephscript.mesh.limits import DEFAULT_LIMITS, Limits
 from alephscript.mesh.mesh import Mesh
@@ -47,6 +50,9 @@ class Engine:
         dirty: See `alephscript.hub.connection.Host`.
         is_reading: Whether a websocket's messages are being handed over just now. The caller who
             sets this calls `flush` after the last of them, which spares the loop a turn.
+        turns: Whose input is not all handled.
+        backlogs: See `alephscript.hub.connection.Host`.
+        halves: Messages of all clients that are not whole yet.
         find_obstacle: Tells why no clients should be sent here just now, None if they may come.
     """
 
@@ -70,8 +76,12 @@ class Engine:
         self.meshes = meshes
         self.carriers = {namespace: Carrier(mesh) for namespace, mesh in meshes.items()}
         self.namespaces: dict[str, Namespace] = {**self.carriers}
-        self.entrance = Entrance(self.namespaces, access, self.refusals)
+        self.refusal_log = RefusalLog()
+        self.entrance = Entrance(self.namespaces, access, self.refusals, self.refusal_log)
         self.is_reading = False
+        self.turns = Turns()
+        self.backlogs = Backlogs(4 * limits.backlog_bytes)
+        self.halves = Halves(8 * limits.message_bytes, limits.join_seconds)
         self._began = time.monotonic()
         self.dirty: list[Connection] = []
         # The heartbeat is one timer for all: three queues in order of time, looked at now and then.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import mimetypes
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,13 @@ import msgspec
 from alephscript.errors import PayloadTooLarge
 from alephscript.hub import metrics
 from alephscript.hub.admission import Admit, identify
+from alephscript.hub.backlogs import FREE
 from alephscript.hub.connection import Connection
 from alephscript.hub.engine import Engine
 from alephscript.hub.pages import Headers, MeshPage
+from alephscript.hub.senders import Senders
 from alephscript.hub.sockets.lobby import Arrival
+from alephscript.hub.turns import AT_ONCE, TURN_SECONDS
 from alephscript.mesh.access import Handshake, Identity
 from alephscript.protocol import packets
 from alephscript.protocol.packets import ProtocolError
@@ -51,6 +55,7 @@ class HubApp:
     Args:
         engine: The hub's connections.
         admit: Says whose requests are taken; see `alephscript.hub.admission`.
+        senders: Says of which session's program a request is.
         polling: Whether polling is served.
         admin_ui: Folder of the Admin UI's pages, served under ``/admin-ui``; None serves none.
         mesh_page: The page that is served at ``/``; None serves nothing there.
@@ -61,6 +66,7 @@ class HubApp:
         self,
         engine: Engine,
         admit: Admit,
+        senders: Senders,
         *,
         polling: bool = True,
         admin_ui: Path | None = None,
@@ -72,6 +78,7 @@ class HubApp:
         self._admin_ui = admin_ui
         self._engine = engine
         self._admit = admit
+        self._senders = senders
         self._is_private = is_private
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -149,14 +156,17 @@ class HubApp:
                 verdict = await identify(access, {"token": token.strip()}, handshake)
         except TimeoutError:
             return False
-        return isinstance(verdict, Identity)
+        if isinstance(verdict, Identity):
+            return True
+        self._engine.refusal_log.note(handshake.address, "a page", verdict.reason)
+        return False
 
     async def _polling(
         self, scope: Scope, receive: Receive, headers: Mapping[str, str], arrival: Arrival
     ) -> Reply:
         if scope["method"] == "OPTIONS":
             return 204, _TEXT, b""
-        connection = self._find_connection(scope, headers)
+        connection = self._find_connection(scope, headers, arrival)
         if not isinstance(connection, Connection):
             return _refuse(connection)
         arrival.session = connection
@@ -168,9 +178,10 @@ class HubApp:
                 body = await connection.poll(wait)
                 arrival.resume()
                 return 200, _TEXT, body
-            body = await _body(receive, self._engine.limits.message_bytes)
-            for message in packets.split_polling(body):
-                connection.receive(message)  # a closed one takes nothing
+            connection.is_posting = True
+            body = await _Body(self._engine, arrival).read(receive)
+            await self._take(connection, packets.split_polling(body))
+            connection.is_posting = False
         except (ProtocolError, PayloadTooLarge) as error:
             if isinstance(error, PayloadTooLarge):
                 self._engine.refusals["message_bytes"] += 1
@@ -178,8 +189,19 @@ class HubApp:
             return _refuse(_BAD_REQUEST)
         return 200, _TEXT, b"ok"
 
+    async def _take(self, connection: Connection, messages: list[bytes]) -> None:
+        """Hand over messages, in turns; a closed connection takes nothing."""
+        until = time.monotonic() + TURN_SECONDS
+        for start in range(0, len(messages), AT_ONCE):
+            if start and time.monotonic() >= until:
+                until = await self._engine.turns.come()
+            if connection.closed:
+                return
+            for message in messages[start : start + AT_ONCE]:
+                connection.receive(message)
+
     def _find_connection(
-        self, scope: Scope, headers: Mapping[str, str]
+        self, scope: Scope, headers: Mapping[str, str], arrival: Arrival
     ) -> Connection | tuple[int, str]:
         """Find or open the connection that a request is about; or return why there is none."""
         query = parse_qs(scope["query_string"].decode("latin-1"))
@@ -190,10 +212,7 @@ class HubApp:
         if scope["method"] not in ("GET", "POST"):
             return _BAD_REQUEST
         if "sid" in query:
-            connection = self._engine.connections.get(query["sid"][0])
-            if connection is None:
-                return _UNKNOWN_SID
-            return _BAD_REQUEST if connection.upgraded else connection
+            return self._find_session(query["sid"][0], scope, headers, arrival)
         if scope["method"] == "POST":
             return _BAD_REQUEST
         if self._engine.is_full:
@@ -202,7 +221,23 @@ class HubApp:
         handshake = None
         if self._engine.access is not None:
             handshake = Handshake("", _address(scope), headers)
-        return self._engine.open(handshake, upgrades=("websocket",))
+        opened = self._engine.open(handshake, upgrades=("websocket",))
+        opened.sender = self._senders.find(arrival.address, headers)
+        return opened
+
+    def _find_session(
+        self, sid: str, scope: Scope, headers: Mapping[str, str], arrival: Arrival
+    ) -> Connection | tuple[int, str]:
+        connection = self._engine.connections.get(sid)
+        if connection is None:
+            return _UNKNOWN_SID
+        if not self._senders.is_of(connection, arrival.address, headers):
+            self._engine.refusals["sender"] += 1
+            return _UNKNOWN_SID  # the same words: they tell nobody that there is one
+        if scope["method"] == "POST" and connection.is_posting:
+            connection.close("two bodies at once")  # as stock hubs do
+        is_open = not (connection.closed or connection.upgraded)
+        return connection if is_open else _BAD_REQUEST
 
 
 def _file(folder: Path, path: str) -> Reply:
@@ -237,17 +272,35 @@ async def _send(send: Send, status: int, headers: Headers, body: bytes) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
-async def _body(receive: Receive, most: int) -> bytes:
-    body = bytearray()
-    while True:
-        event = await receive()
-        if event["type"] == "http.disconnect":
-            raise ProtocolError("its request broke off")
-        body += event.get("body", b"")
-        if len(body) > most:
-            raise PayloadTooLarge(f"a body is at most {most} bytes")
-        if not event.get("more_body"):
-            return bytes(body)
+class _Body:
+    """The body of a request, on its way: a holder of `alephscript.hub.backlogs.Halves`."""
+
+    def __init__(self, engine: Engine, arrival: Arrival) -> None:
+        self._engine = engine
+        self._has_room = asyncio.Event()
+        self._has_room.set()
+        self.pause = self._has_room.clear
+        self.resume = self._has_room.set
+        self.end = arrival.end
+
+    async def read(self, receive: Receive) -> bytes:
+        """Read all of it."""
+        body, most = bytearray(), self._engine.limits.message_bytes
+        try:
+            while True:
+                event = await receive()
+                if event["type"] == "http.disconnect":
+                    raise ProtocolError("its request broke off")
+                body += event.get("body", b"")
+                if len(body) > most:
+                    raise PayloadTooLarge(f"a body is at most {most} bytes")
+                if not event.get("more_body"):
+                    return bytes(body)
+                if len(body) > FREE:
+                    self._engine.halves.keep(self, len(body))
+                    await self._has_room.wait()
+        finally:
+            self._engine.halves.release(self)
 
 
 def _refuse(reason: tuple[int, str]) -> Reply:

@@ -20,6 +20,7 @@ from alephscript.errors import InvalidPayload, RequestError
 from alephscript.hub.admission import identify
 from alephscript.hub.connection import Connection
 from alephscript.hub.namespace import Namespace
+from alephscript.hub.refusals import RefusalLog
 from alephscript.links.deadlines import Deadlines
 from alephscript.mesh.access import Access, Handshake, Identity, Refusal
 from alephscript.protocol import packets
@@ -37,6 +38,7 @@ class Entrance:
         namespaces: All that can be joined, by name; more may be added later.
         access: The rule for who may come in; None lets in everybody.
         refusals: Counts who was not let in.
+        log: Logs who was not let in.
 
     Attributes:
         sid_prefix: The text that socket ids begin with, where there are several hubs.
@@ -47,11 +49,13 @@ class Entrance:
         namespaces: Mapping[str, Namespace],
         access: Access | None,
         refusals: Counter[str],
+        log: RefusalLog,
     ) -> None:
         self.sid_prefix = ""
         self._namespaces = namespaces
         self._access = access
         self._refusals = refusals
+        self._log = log
         self._decisions: dict[tuple[str, str], asyncio.Task[None]] = {}  # by client, namespace
         # Each identity has its own end: one that lasts longer, shown for another namespace, does
         # not prolong it.
@@ -104,7 +108,7 @@ class Entrance:
     def _connect(self, connection: Connection, name: str, payload: bytes) -> None:
         namespace = self._namespaces.get(name)
         if namespace is None:
-            _refuse(connection, name, "Invalid namespace")
+            self._refuse(connection, name, "Invalid namespace")
         elif self._access is None:
             self._join(connection, name, namespace, None)
         else:
@@ -147,7 +151,7 @@ class Entrance:
         ):
             return  # nobody waits for this any more, though the rule went on
         if isinstance(verdict, Refusal):
-            _refuse(connection, name, verdict.reason)
+            self._refuse(connection, name, verdict.reason)
             self._refusals["unauthorized"] += 1
             if not connection.sids:
                 connection.close_soon("it was not let in")
@@ -156,6 +160,12 @@ class Entrance:
         if verdict.expires_at is not None:
             left = max(0.0, verdict.expires_at - time.time())
             self._expiries.set((connection, name), left)
+
+    def _refuse(self, connection: Connection, namespace: str, reason: str) -> None:
+        refusal = msgspec.json.encode({"message": reason})
+        connection.send(packets.write_packet(Kind.CONNECT_ERROR, namespace, payload=refusal))
+        address = connection.handshake.address if connection.handshake is not None else ""
+        self._log.note(address, namespace, reason)
 
     def _join(
         self,
@@ -168,11 +178,6 @@ class Entrance:
         accepted = msgspec.json.encode({"sid": sid})
         connection.send(packets.write_packet(Kind.CONNECT, name, payload=accepted))
         namespace.joined(sid, connection, identity)
-
-
-def _refuse(connection: Connection, namespace: str, reason: str) -> None:
-    refusal = msgspec.json.encode({"message": reason})
-    connection.send(packets.write_packet(Kind.CONNECT_ERROR, namespace, payload=refusal))
 
 
 def _event_name(payload: bytes) -> str:

@@ -23,6 +23,7 @@ from alephscript.hub.debugging import watch_connections
 from alephscript.hub.engine import Engine
 from alephscript.hub.http import HubApp
 from alephscript.hub.pages import MeshPage
+from alephscript.hub.senders import Senders
 from alephscript.hub.sockets.listening import Listener, counted, raise_descriptor_limit
 from alephscript.hub.sockets.lobby import Arrival, Lobby
 from alephscript.mesh.access import Access
@@ -276,16 +277,18 @@ class Hub:
             raise HubError(
                 f"a hub needs {exc.name}; install it with `pip install 'alephscript[hub]'`"
             ) from exc
+        senders = Senders()
         config = uvicorn.Config(
             HubApp(
                 self._engine,
                 self._admit,
+                senders,
                 polling=self._polling,
                 admin_ui=self._admin_ui,
                 mesh_page=self._mesh_page,
                 is_private=self._is_private,
             ),
-            ws=websocket_protocol(self._engine, self._admit),
+            ws=websocket_protocol(self._engine, self._admit, senders),
             # Later than the lobby, which knows how long an idle socket may stay.
             timeout_keep_alive=round(self._engine.ping_interval + self._engine.ping_timeout) + 1,
             log_config=None,
@@ -295,12 +298,13 @@ class Hub:
             server_header=False,
         )
         config.load()
+        senders.trusted = config.loaded_app.trusted_hosts  # of uvicorn's own middleware
         # Of uvicorn, its HTTP protocol is what serves; its server owns signals, wakes ten times a
         # second and takes a tenth of a second to stop.
         state = ServerState()
         state.default_headers = config.encoded_headers
 
-        protocol_class = counted(config.http_protocol_class)
+        protocol_class = counted(config.http_protocol_class, self._engine.turns)
 
         def make_protocol(arrival: Arrival) -> asyncio.BaseProtocol:
             protocol: asyncio.BaseProtocol = protocol_class(

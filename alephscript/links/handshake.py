@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from alephscript.protocol.websocket import check_handshake, write_handshake
 
-__all__ = ["open_websocket", "reason_in"]
+__all__ = ["open_websocket", "reason_in", "tls_advice"]
 
 _LONGEST_HEAD = 65_536
 """Bytes of an answer to the handshake; more of them come from no websocket server."""
@@ -114,6 +114,14 @@ class _Handshake(asyncio.Protocol, Generic[P]):
             self.granted.set_exception(
                 exc or ConnectionResetError("the hub hung up during the handshake")
             )
+
+
+def tls_advice(error: object) -> str:
+    """Say what to do about an error of TLS, by its text; empty for an error of anything else."""
+    text = str(error)
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        return "give the authority that signed its certificate as tls=ssl.create_default_context(…)"
+    return "a hub without TLS is there: try http://" if "[SSL" in text else ""
 
 
 def reason_in(body: bytes) -> str:

@@ -21,7 +21,7 @@ import msgspec
 from alephscript.errors import ConnectionRefused, NotConnected, PayloadTooLarge
 from alephscript.links.address import parse_address
 from alephscript.links.binary import FORMLESS_ANSWER, refuse_event
-from alephscript.links.handshake import open_websocket
+from alephscript.links.handshake import open_websocket, tls_advice
 from alephscript.links.transport import CLOSE_SECONDS, OLD_PROTOCOL, Link, Receiver
 from alephscript.protocol import packets
 from alephscript.protocol.json import write_json
@@ -78,7 +78,8 @@ class WebSocketTransport:
         except TimeoutError:
             raise ConnectionRefused(self.url, f"the hub was silent for {timeout:g} s") from None
         except (OSError, ValueError) as exc:
-            raise ConnectionRefused(self.url, str(exc) or type(exc).__name__) from exc
+            reason = str(exc) or type(exc).__name__
+            raise ConnectionRefused(self.url, reason, tls_advice(exc)) from exc
         if refusal is not None:
             link.abort()
             raise ConnectionRefused(self.url, refusal.reason, fatal=refusal.is_final)

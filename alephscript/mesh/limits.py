@@ -17,9 +17,11 @@ class Limits:
     Attributes:
         connections: Clients at the same time; further ones are told to come again later.
         message_bytes: Maximum bytes of a message. A larger one disconnects its sender; one over
-            twice the limit, before it is read.
+            twice the limit, before it is read. Of messages that are not whole yet, those of all
+            clients take eight times as many bytes, and more wait.
         backlog_bytes: Bytes that may wait for a client; a client that reads more slowly is
-            disconnected.
+            disconnected. Four times as many may wait for all clients; beyond, those with the most
+            are disconnected.
         join_seconds: Seconds that a connection may take to authenticate and join a namespace.
         rooms_per_client: Rooms that a client may be in, and as many that it may master.
         members_per_room: Members of a room.

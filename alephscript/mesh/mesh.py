@@ -95,6 +95,8 @@ class Mesh:
         reports: What the hub tells about itself.
         drops: What was not taken, and its sender was not told of.
         federation: The other hubs of this mesh, if there may be any.
+        report_unheard: Told of each event that is said in a room where nobody of this hub is, and
+            of the room.
     """
 
     def __init__(
@@ -128,6 +130,7 @@ class Mesh:
         self.reports = Reports(self.rooms, namespace, limits.backlog_bytes)
         self.drops = Drops()
         self.federation: Federation | None = None
+        self.report_unheard: Callable[[str, str], None] = lambda _event, _room: None
         self._dialects = Dialects(self.rooms, namespace)
         self._incarnation = incarnation
         self._peers = self.rooms.peers
@@ -418,6 +421,8 @@ class Mesh:
         if message.event == _RELEASE_MASTER:  # the room hears it besides, as on upstream's hubs
             effects = self._resign(peer, message.room, None)
         members = self.rooms.members(message.room)
+        if not members:
+            self.report_unheard(message.event, message.room)
         effects += self.rooms.say(members, message, message.data, peer.name, peer.account)
         if ack is None:  # as with most events: no call to add nothing
             return effects

@@ -28,6 +28,9 @@ from alephscript.protocol.json import read_value
 
 __all__ = ["Dialect", "Master", "OpenRequest", "Peer", "acknowledge"]
 
+_MOST_HINTS = 100
+"""Near names that a peer is told in its life; see `alephscript.mesh.hints`."""
+
 
 class Peer:
     """A socket, and what a mesh keeps of it.
@@ -41,6 +44,7 @@ class Peer:
         account: What it makes the hub keep; None for a peer of another hub, which counts that.
 
     Attributes:
+        hints: How many near names the peer may still be told.
         reads_meta: As `Dialect.reads_meta` of its dialect.
         registration: What the peer registered as; None before that.
         name: What other members see as its name: an authenticated ``usuario`` alone, since a
@@ -56,6 +60,7 @@ class Peer:
         "account",
         "dialect",
         "engine_id",
+        "hints",
         "hub",
         "identity",
         "mastered",
@@ -82,6 +87,7 @@ class Peer:
         self.sid = sid
         self.account = account or Account()
         self.hub = hub
+        self.hints = _MOST_HINTS
         self.engine_id = engine_id
         self.identity = identity
         self.registration: events.Registration | None = None

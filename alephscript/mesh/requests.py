@@ -32,6 +32,7 @@ from alephscript.errors import (
 )
 from alephscript.mesh.budget import REQUEST_BYTES, Budget
 from alephscript.mesh.effects import Arm, Effect, Ended, Resume
+from alephscript.mesh.hints import with_hint
 from alephscript.mesh.meta import RequestMeta, parse_number
 from alephscript.mesh.peers import Master, OpenRequest, Peer
 from alephscript.mesh.rooms import Room, Rooms
@@ -123,9 +124,9 @@ class Requests:
         try:
             try:
                 room = self._rooms.choose_room(peer, capability, named_room)
-            except NoMaster:
+            except NoMaster as error:
                 if not meta.wait:
-                    raise
+                    raise with_hint(error, self._rooms, peer, capability, named_room) from None
             request = self._begin(peer, question, capability, named_room, ack, meta, seconds)
         except RequestError as error:
             return _refuse(peer, question.event, ack, error)

@@ -416,6 +416,11 @@ class Rooms:
             )
         return rooms[0]
 
+    @property
+    def capabilities(self) -> Iterable[str]:
+        """The names of the capabilities that are offered in any room."""
+        return self._offers
+
     def offering(self, name: Any, capability: Any) -> Iterable[Room]:
         """Find the rooms whose masters may offer a capability.
 

@@ -21,7 +21,7 @@ import attrs
 import msgspec
 
 from alephscript.errors import InvalidPayload, PayloadTooLarge, UnknownEvent
-from alephscript.protocol.json import MAX_DEPTH, is_plain, read_value, write_json
+from alephscript.protocol.json import MAX_DEPTH, is_plain, read_value, write_plain_json
 from alephscript.protocol.secrets import without_secrets
 from alephscript.protocol.text import has_controls
 from alephscript.protocol.vocabulary import HubEvent
@@ -299,8 +299,9 @@ def parse_registration(payload: Any) -> Registration:
     if sesion is None or (isinstance(sesion, int | float) and not isinstance(sesion, bool)):
         sesion = "" if sesion is None else str(sesion)
     extras = {k: v for k, v in fields.items() if k not in ("usuario", "sesion")}
-    extras_bytes = len(write_json(extras)) if is_plain(extras, MAX_DEPTH // 2) else MAX_EXTRAS + 1
-    if extras_bytes > MAX_EXTRAS:
+    # Size before nesting: a megabyte is written sooner than looked through.
+    extras_bytes = len(write_plain_json(extras))
+    if extras_bytes > MAX_EXTRAS or not is_plain(extras, MAX_DEPTH // 2):
         raise PayloadTooLarge(f"what a registration says besides is {MAX_EXTRAS} bytes at most")
     return Registration(
         usuario=_check_name(fields.get("usuario"), "usuario"),
@@ -500,11 +501,18 @@ def parse_trace_context(meta: Mapping[str, Any]) -> dict[str, str]:
     return context
 
 
+_LONGEST_SPREAD = 10_000
+"""Characters or items of a value that are spread."""
+
+
 def spread(data: Any) -> dict[str, Any]:
-    """Spread a value into an object, as JavaScript's ``{...data}``; UIs rely on it for SET_."""
+    """Spread a value into an object, as JavaScript's ``{...data}``; UIs rely on it for SET_.
+
+    Of long texts and lists nothing is left: a megabyte of text would become thirteen.
+    """
     if isinstance(data, dict):
         return data
-    if isinstance(data, list | str):
+    if isinstance(data, list | str) and len(data) <= _LONGEST_SPREAD:
         return {str(index): item for index, item in enumerate(data)}
     return {}
 

@@ -31,6 +31,7 @@ from alephscript.protocol import events
 from alephscript.protocol.json import MAX_DEPTH, is_shallow_utf8, parse_json
 
 __all__ = [
+    "BINARY",
     "CLOSE",
     "MAX_ACK_DIGITS",
     "MESSAGE",
@@ -55,6 +56,9 @@ __all__ = [
 
 OPEN, CLOSE, PING, PONG, MESSAGE, UPGRADE, NOOP = b"0", b"1", b"2", b"3", b"4", b"5", b"6"
 """Engine.IO packet types, as the first byte of a text message."""
+
+BINARY = b"b"
+"""First byte of a binary message in a polling body, in base64."""
 
 PROBE = b"probe"
 """Data of the ping and pong that try a websocket out before the upgrade."""
@@ -241,10 +245,9 @@ def split_polling(body: bytes) -> list[bytes]:
     """Split a polling body into its Engine.IO messages.
 
     Raises:
-        ProtocolError: A message is binary (base64 behind a ``b``), or empty.
+        ProtocolError: A message is empty.
     """
     messages = body.split(_SEPARATOR)
-    for message in messages:
-        if not message or message[:1] == b"b":
-            raise ProtocolError("empty and binary messages are not accepted")
+    if b"" in messages:
+        raise ProtocolError("empty messages are not accepted")
     return messages

@@ -117,13 +117,16 @@ class FrameReader:
     Attributes:
         reply: Frames to be sent to the peer and then cleared: pongs, and a close when it is closed.
         closed: Whether the peer closed, or broke the rules; nothing is read from then on.
+        binaries: Count of binary messages, which are dropped; counted down as `extras`.
         extras: Count of frames that were no whole message: control frames and fragments. Whoever
             bounds them counts down.
+        wanted: Bytes that have to be there before the frame that has begun is looked at again; 0 if
+            none has.
     """
 
     # What is kept between two calls of `read`:
     # - the beginning of a frame that is not all there (`_rest`), and how many bytes of that frame
-    #   have to be there before looking at it again is worth while (`_wanted`; 0 without a rest);
+    #   have to be there before looking at it again is worth while (`wanted`; 0 without a rest);
     # - the fragments of a text message that is not all there (`_fragments`), how many bytes more it
     #   may have (`_left`), and whether it is text or binary (`_unfinished`, an opcode; 0 for none).
     __slots__ = (
@@ -134,30 +137,31 @@ class FrameReader:
         "_max",
         "_rest",
         "_unfinished",
-        "_wanted",
+        "binaries",
         "closed",
         "extras",
         "reply",
+        "wanted",
     )
 
     def __init__(self, *, masked: bool, max_bytes: int) -> None:
         self.reply = b""
         self.closed = False
-        self.extras = 0
+        self.extras = self.binaries = 0
         self._header, self._mask_bit = (6, 0x80) if masked else (2, 0)
         self._max = self._left = max_bytes
         self._unfinished = _CONTINUATION
         self._fragments = bytearray()  # not a list: an object a fragment is many times its size
         self._rest = bytearray()
-        self._wanted = 0
+        self.wanted = 0
 
     def read(self, data: bytes) -> list[bytes]:  # noqa: C901, PLR0912 - unrolled: hot
         """Read the text messages that are whole with this piece."""
-        if self._wanted:
+        if self.wanted:
             self._rest += data
-            if len(self._rest) < self._wanted:
+            if len(self._rest) < self.wanted:
                 return []
-            data, self._wanted = bytes(self._rest), 0
+            data, self.wanted = bytes(self._rest), 0
             self._rest.clear()
         messages: list[bytes] = []
         header, mask_bit = self._header, self._mask_bit
@@ -200,8 +204,12 @@ class FrameReader:
             start = stop
         if start < end and not self.closed:
             self._rest += data[start:]
-            self._wanted = stop - start
+            self.wanted = stop - start
         return messages
+
+    def half_bytes(self) -> int:
+        """Count the bytes that are kept of a message that is not whole."""
+        return len(self._rest) + len(self._fragments)
 
     def _take(self, first: int, payload: bytes, messages: list[bytes]) -> None:
         """Handle a frame that is not a whole text message.
@@ -233,6 +241,8 @@ class FrameReader:
             if self._unfinished == _TEXT:
                 messages.append(bytes(self._fragments))
                 self._fragments = bytearray()
+            else:
+                self.binaries += 1
             self._left, self._unfinished = self._max, _CONTINUATION
 
     def _take_control(self, first: int, payload: bytes) -> None:

@@ -97,7 +97,7 @@ def _function(frame: FrameType) -> str:
     """A function by file and name; nothing if it is not to be counted."""
     code = frame.f_code
     if code.co_filename.startswith("<"):
-        # What attrs and cattrs have generated: its class is all that says where.
+        # What attrs has generated: its class is all that says where.
         return f"{code.co_filename.strip('<>').rpartition(' ')[2]} {code.co_name}"
     caller = frame.f_back
     if _is_own(code.co_filename) or (

@@ -78,7 +78,7 @@ async def measure(redis: str | None, hubs: int, seconds: float) -> list[str]:
             await started(stack, b"listening on", "alephscript", "hub", "--port", "0", *shared)
             for _ in range(hubs)
         ]
-        await started(stack, b"is ready on", "tests.cluster.worker", urls[0], "worker")
+        await started(stack, b"is ready: ", "tests.cluster.worker", urls[0], "worker")
         here = await stack.enter_async_context(AlephScriptClient(urls[0]))
         there = await stack.enter_async_context(AlephScriptClient(urls[-1]))
         for client in (here, there):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import json
 import os
 import re
@@ -201,21 +202,23 @@ async def test_a_room_is_watched_event_by_event(url: str) -> None:
             await speaker.broadcast("NEWS", {"n": number}, room="SUMS")
         lines = (await process.stdout.read()).splitlines()
         assert await process.wait() == 0
+    said = json.loads(lines[0])
+    assert dt.datetime.fromisoformat(said.pop("time")).tzinfo is not None
     first = {"room": "SUMS", "name": "NEWS", "data": {"n": 0}, "sender": "me1"}
-    assert json.loads(lines[0]) == first
+    assert said == first
     assert len(lines) == 2
 
 
 async def test_watching_for_people_ends_by_an_interrupt(url: str) -> None:
-    """With the time in front."""
+    """With the time and the sender in front, and no colour in a pipe."""
     async with asyncio.timeout(30), started("watch", "SUMS", url=url) as process:
         assert process.stderr is not None
         assert process.stdout is not None
         await process.stderr.readline()
-        async with AlephScriptClient(url) as speaker:
+        async with AlephScriptClient(url, usuario="me", sesion="3f2a9c1d" * 4) as speaker:
             await speaker.broadcast("NEWS", {"n": 1}, room="SUMS")
             line = (await process.stdout.readline()).decode()
-        assert re.fullmatch(r'[0-9:]{8} NEWS \{"n": 1\}\n', line)
+        assert re.fullmatch(r'[0-9:]{8} me 3f2a9c1d NEWS \{"n": 1\}\n', line)
         process.send_signal(signal.SIGINT)
         assert await process.wait() == 130
 
@@ -223,7 +226,7 @@ async def test_watching_for_people_ends_by_an_interrupt(url: str) -> None:
 async def test_the_state_is_a_table_or_what_the_hub_tells(url: str) -> None:
     """Who is where, who masters what."""
     table = await run("state", url=url)
-    assert re.search(r"SUMS +abacus1 +1 +ADD", table.out)
+    assert re.search(r"SUMS +abacus 1 +1 +ADD", table.out)
     told = json.loads((await run("state", "--json", url=url)).out)
     [room] = told["rooms"]
     assert (room["master"], room["features"]) == ("abacus1", ["ADD", "COUNT", "BREAK", "CRASH"])
@@ -288,7 +291,7 @@ async def test_top_counts_what_members_did(url: str) -> None:
     await run("request", "BREAK", url=url)
     ended = await run("top", "--once", url=url)
     assert ended.code == 0
-    assert re.search(r"SUMS +abacus1 +BREAK .* broken 1", ended.out)
+    assert re.search(r"BREAK +SUMS +abacus 1 .* broken 1", ended.out)
 
 
 async def test_a_token_reaches_the_handshake() -> None:
@@ -297,7 +300,7 @@ async def test_a_token_reaches_the_handshake() -> None:
     assert given.token == "s"
 
 
-@pytest.mark.parametrize("shell", ["bash", "zsh"])
+@pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh", "fish"])
 async def test_a_shell_can_complete_all_commands(shell: str) -> None:
     """Every one of them."""
     ended = await run("completion", shell)

@@ -89,7 +89,10 @@ async def test_its_bot_answers_when_it_is_run_as_its_readme_says(project: Path) 
     try:
         for command, says in [
             (typed["alephscript hub"].replace("3010", str(port)), b"alephscript hub listening on"),
-            (typed["python -m"], b"DoorBell is ready on /runtime"),
+            (
+                typed["python -m"],
+                f"DoorBell is ready: http://127.0.0.1:{port}/runtime, masters".encode(),
+            ),
         ]:
             process = await asyncio.create_subprocess_exec(
                 *command.split(),

@@ -206,7 +206,7 @@ async def no_event(self: Any, event: int) -> None:
         (lambda: capability("")(method), "no capability name"),
         (lambda: capability(7)(method), "no capability name"),  # type: ignore[call-overload]
         (lambda: capability(method), "name the capability"),
-        (lambda: capability("X", timeout=0)(method), "leaves no time"),
+        (lambda: capability("X", timeout=0)(method), "more than 0 seconds"),
         (lambda: capability("x" * 300)(method), "1 to 256 characters"),
         (lambda: capability("X")(too_many), "more than self and one"),
         (lambda: capability("X")(keyword_only), "more than self and one"),
@@ -218,7 +218,7 @@ async def no_event(self: Any, event: int) -> None:
         (lambda: capability("SERVER_STATE")(method), "answered by the hub"),
         (lambda: master("A", group="many"), "shared"),  # type: ignore[arg-type]
         (lambda: capability("X")(staticmethod(nothing)), "no method"),
-        (lambda: capability("X")(unreadable), "cannot be read from JSON"),
+        (lambda: capability("X")(unreadable), "has no JSON form"),
         (lambda: capability("X")(unknown_name), "NotDefinedAnywhere is not known"),
         (lambda: on("connect")(method), "reserved"),
         (lambda: on(method), "name of an event"),  # type: ignore[arg-type]
@@ -421,8 +421,9 @@ def test_options_of_a_capability_are_kept() -> None:
         "COUNT": {
             "summary": "Count.",
             "request": {"type": "integer"},
+            "reply": {"type": "integer"},
             "idempotent": True,
             "streams": True,
         },
-        "PLAIN": {"timeoutMs": 1500},
+        "PLAIN": {"reply": {"type": "null"}, "timeoutMs": 1500},
     }

@@ -87,7 +87,7 @@ async def test_offers_tell_what_is_taken_and_given(mesh: Any) -> None:
     assert adding.request is not None
     assert adding.reply is not None
     assert adding.request["required"] == ["firstNumber"]
-    assert adding.reply["properties"] == {"total": {"type": "integer"}}
+    assert adding.reply["properties"] == {"total": {"title": "Total", "type": "integer"}}
     assert await client.discover(room="ELSEWHERE") == []
     assert await client.discover(room="SUMS", capability="GET_ADD") == [adding]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import logging
 import types
@@ -108,6 +109,19 @@ class TestNames:
         assert await answer_of(Bot) == {"ok": 1}
         assert seen == ["ready"]
 
+    @pytest.mark.parametrize("name", ["close", "request", "ready", "events", "_alephscript_close"])
+    async def test_nor_does_an_attribute_of_an_instance(self, name: str) -> None:
+        """Before there is a link: closing would fail, or wait."""
+
+        class Bot(AlephScriptClient):
+            def __init__(self, *args: Any, **kwargs: Any) -> None:
+                super().__init__(*args, **kwargs)
+                setattr(self, name, 5)
+
+        async with InMemoryMesh() as mesh:
+            with pytest.raises(DeclarationError, match=f"self.{name}"):
+                await Bot(mesh).__aenter__()
+
     async def test_no_private_attribute_of_an_instance_is_the_clients(self) -> None:
         """Whatever a subclass sets, the client has names of its own."""
         names = [
@@ -210,6 +224,12 @@ WRAPPERS: list[Callable[[Any], Any]] = [
     property,
     functools.cached_property,
     functools.partial,
+    functools.cache,
+    functools.lru_cache(maxsize=5),
+    functools.singledispatch,
+    functools.singledispatchmethod,
+    contextlib.contextmanager,
+    contextlib.asynccontextmanager,
     lambda method: plain(asynchronous(method)),
 ]
 
@@ -355,14 +375,29 @@ class Roomless(AlephScriptClient):
     x = offered()
 
 
-async def test_capabilities_that_no_room_offers_are_told(caplog: pytest.LogCaptureFixture) -> None:
+class Observing(Roomless):
+    """Offers something nowhere, either: it only looks at a room."""
+
+    rooms = observe("HALL")
+
+
+@pytest.mark.parametrize(
+    ("cls", "told"),
+    [
+        (Roomless, "memory/runtime; no room offers X: its class has no `rooms`"),
+        (Observing, "memory/runtime, in HALL; no room offers X: it only observes its rooms"),
+    ],
+)
+async def test_capabilities_that_no_room_offers_are_told(
+    cls: type[AlephScriptClient], told: str, caplog: pytest.LogCaptureFixture
+) -> None:
     """In the line that says that the client is ready."""
     caplog.set_level(logging.INFO, "alephscript.client")
-    async with InMemoryMesh() as mesh, Roomless(mesh):
+    async with InMemoryMesh() as mesh, cls(mesh):
         pass
     (line,) = [each.message for each in caplog.records if "is ready" in each.message]
-    assert "no room offers X" in line
+    assert line == f"{cls.__name__} is ready: {told}"
     caplog.clear()
     assert await answer_of(class_with(x=offered())) == {"ok": 1}
     (line,) = [each.message for each in caplog.records if "is ready" in each.message]
-    assert line == "Bot is ready on /runtime"
+    assert line == "Bot is ready: memory/runtime, masters R, offers X"

@@ -14,14 +14,12 @@ from typing import Any, Generic, TypeVar
 import attrs
 import msgspec
 import pytest
-from cattrs import StructureHandlerNotFoundError
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from alephscript import aaia
 from alephscript.aaia import Percepto, RunState, SendPercepto, StepFIA, StepResult, TipoPercepto
 from alephscript.contracts import (
     RequestFor,
-    is_contract,
     json_schema,
     prepare,
     read,
@@ -376,9 +374,9 @@ def test_every_problem_is_listed_with_its_path() -> None:
         "byName.a.theNumber": "expected an integer, got boolean",
         "ratio": "expected a number, got string",
         "maybe": "expected an integer, got string",
-        "either": "expected a string, got array or expected an integer, got array",
+        "either": "expected a string or an integer, got array",
         "two[1]": "expected an integer, got null",
-        "when": "expected an ISO 8601 time",
+        "when": 'expected an ISO 8601 time with its offset, got "yesterday"',
     }
 
 
@@ -386,7 +384,7 @@ def test_the_error_reads_as_a_sentence() -> None:
     """The contract's name, then path and problem."""
     with pytest.raises(ContractError, match=r"^not a valid StepFIA: fiaIndex: missing$"):
         structure({"sessionId": "s1"}, StepFIA)
-    with pytest.raises(ContractError, match=r"^not a valid list: \[1\]: expected a string"):
+    with pytest.raises(ContractError, match=r"^not a valid list\[str\]: \[1\]: expected a string"):
         structure(["a", 1], list[str])
 
 
@@ -429,13 +427,13 @@ def test_an_enum_lists_what_it_takes() -> None:
     """So that the peer need not look it up."""
     payload = {"sessionId": "s", "percepto": {"tipo": "x", "payload": {}}}
     assert problems(payload, SendPercepto) == {
-        "percepto.tipo": "expected one of sensor, evento, comando"
+        "percepto.tipo": 'expected one of sensor, evento, comando, got "x"'
     }
 
 
 def test_what_is_no_json_at_all_is_called_so() -> None:
     """In memory a peer may pass anything."""
-    assert problems(object(), str) == {"": "expected a string, got no JSON value"}
+    assert problems(object(), str) == {"": "expected a string, got object"}
 
 
 @pytest.mark.parametrize("value", [None, "x", 7])
@@ -446,10 +444,7 @@ def test_a_nullable_union_takes_null(value: Any) -> None:
 
 def test_a_nullable_unions_complaint_is_about_its_members() -> None:
     """Nothing in it that the peer cannot act on."""
-    assert problems({"who": []}, Loose)["who"].startswith(
-        "expected a string, got array or expected an integer, got array"
-    )
-    assert "not valid" not in problems({"who": []}, Loose)["who"]
+    assert problems({"who": []}, Loose) == {"who": "expected a string or an integer, got array"}
 
 
 def test_validators_of_a_contract_are_problems_too() -> None:
@@ -459,7 +454,7 @@ def test_validators_of_a_contract_are_problems_too() -> None:
 
 
 def test_notes_of_a_validators_error_are_no_path() -> None:
-    """Only cattrs' own notes say where."""
+    """Places alone say where."""
     assert problems([{"even": 2, "small": 10}], list[Picky]) == {"[0]": "must be small"}
 
 
@@ -484,9 +479,9 @@ def test_a_contract_can_be_prepared_ahead_of_its_first_use() -> None:
     """So that a declaration that can never be read shows early."""
     prepare(Outer)
     prepare(list[StepFIA])
-    with pytest.raises(StructureHandlerNotFoundError, match="complex"):
+    with pytest.raises(DeclarationError, match="complex has no JSON form"):
         prepare(list[complex])
-    with pytest.raises(NameError, match="Nowhere"):
+    with pytest.raises(DeclarationError, match="Nowhere"):
         prepare(attrs.frozen(type("Lost", (), {"__annotations__": {"x": "Nowhere"}})))
 
 
@@ -496,20 +491,33 @@ def test_a_contract_can_be_prepared_ahead_of_its_first_use() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        *("2026-11-05T12:00:00.250Z", "2026-11-05T13:00:00.250+01:00", "2026-11-05T12:00:00.25"),
+        *("2026-11-05T12:00:00.250Z", "2026-11-05T13:00:00.250+01:00", "2026-11-05T12:00:00.25Z"),
         1793880000250,
         1793880000250.0,
     ],
 )
 def test_a_time_is_read_in_every_spelling(text: Any) -> None:
-    """toISOString(), an offset, none (then UTC), Date.now()."""
+    """toISOString(), an offset, Date.now()."""
     moment = structure(text, datetime)
     assert moment == datetime(2026, 11, 5, 12, 0, 0, 250_000, UTC)
     assert moment.tzinfo is not None
 
 
 @pytest.mark.parametrize(
-    "value", [None, True, "", "noon", "12:00", [], 10**400, 10**18, math.nan, -math.inf]
+    "value",
+    [
+        None,
+        True,
+        "",
+        "noon",
+        "12:00",
+        "2026-11-05T12:00:00",
+        [],
+        10**400,
+        10**18,
+        math.nan,
+        -math.inf,
+    ],
 )
 def test_what_is_no_time_is_a_problem(value: Any) -> None:
     """Also when the number is beyond all calendars."""
@@ -517,16 +525,26 @@ def test_what_is_no_time_is_a_problem(value: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "moment",
+    ("moment", "text"),
     [
-        datetime(2026, 11, 5, 12, 0, 0, 250_999, UTC),
-        datetime(2026, 11, 5, 13, 0, 0, 250_000, timezone(timedelta(hours=1))),
-        datetime(2026, 11, 5, 12, 0, 0, 250_000),  # noqa: DTZ001 - what a careless caller passes
+        (datetime(2026, 11, 5, 12, 0, 0, 250_000, UTC), "2026-11-05T12:00:00.250Z"),
+        (datetime(2026, 11, 5, 12, 0, 0, 250_999, UTC), "2026-11-05T12:00:00.250999Z"),
+        (
+            datetime(2026, 11, 5, 13, 0, 0, 250_000, timezone(timedelta(hours=1))),
+            "2026-11-05T12:00:00.250Z",
+        ),
     ],
 )
-def test_a_time_is_written_as_javascript_writes_it(moment: datetime) -> None:
-    """toISOString(): UTC, milliseconds, Z."""
-    assert unstructure(moment) == "2026-11-05T12:00:00.250Z"
+def test_a_time_is_written_as_javascript_writes_it(moment: datetime, text: str) -> None:
+    """toISOString(): UTC, milliseconds, Z; finer only where there is something finer."""
+    assert unstructure(moment) == text
+    assert structure(text, datetime) == moment
+
+
+def test_a_time_without_offset_is_refused() -> None:
+    """Nobody knows which moment it is."""
+    with pytest.raises(ContractError, match="give it a tzinfo"):
+        unstructure(datetime(2026, 11, 5))  # noqa: DTZ001 - what a careless caller passes
 
 
 # Writing
@@ -567,11 +585,12 @@ def test_what_has_no_json_form_is_refused_before_sending(value: Any) -> None:
         unstructure(value)
 
 
-def test_a_time_at_the_end_of_days_is_refused_too() -> None:
-    """Whatever goes wrong while encoding is a ContractError."""
+def test_a_time_at_the_end_of_days_keeps_its_offset() -> None:
+    """In UTC it would be a day that no datetime holds."""
     moment = datetime.max.replace(tzinfo=timezone(timedelta(hours=-1)))
-    with pytest.raises(ContractError, match="datetime: payload: cannot be encoded"):
-        unstructure(moment)
+    written = unstructure(moment)
+    assert written == "9999-12-31T23:59:59.999999-01:00"
+    assert structure(written, datetime) == moment
 
 
 # Typed requests
@@ -588,7 +607,7 @@ def test_a_request_names_its_capability_and_its_reply() -> None:
 )
 def test_every_request_of_aaia_declares_a_contract_as_reply(cls: type[RequestFor[Any]]) -> None:
     """Each of the thirteen capabilities, with its answer."""
-    assert is_contract(reply_type(cls))
+    assert attrs.has(reply_type(cls))
     assert cls.capability.startswith(("AAIA_", "GET_"))
 
 
@@ -612,15 +631,6 @@ def test_a_request_may_be_derived_from_another() -> None:
     assert reply_type(derived) is StepResult
 
 
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [(StepFIA, True), (int, False), (StepFIA("s", 0), False), (None, False), (list[int], False)],
-)
-def test_a_contract_is_an_attrs_class(value: Any, expected: bool) -> None:
-    """Not its instances, nor anything else."""
-    assert is_contract(value) is expected
-
-
 # JSON Schema
 
 
@@ -629,8 +639,8 @@ def test_a_schema_is_spelt_as_the_wire_is() -> None:
     schema = json_schema(StepFIA)
     assert schema["type"] == "object"
     assert schema["properties"] == {
-        "sessionId": {"type": "string"},
-        "fiaIndex": {"type": "integer"},
+        "sessionId": {"title": "Session id", "type": "string"},
+        "fiaIndex": {"title": "Fia index", "type": "integer"},
     }
     assert schema["required"] == ["sessionId", "fiaIndex"]
     assert "$defs" not in schema

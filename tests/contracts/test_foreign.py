@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import pytest
 from hypothesis import example, given, settings
-from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+from jsonschema import Draft202012Validator
 
 from alephscript.contracts import json_schema
 from alephscript.contracts.foreign import MOST_CHARACTERS, MOST_SCHEMAS, bounded_schema

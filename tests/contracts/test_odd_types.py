@@ -373,7 +373,7 @@ def test_what_could_not_be_read_again_is_refused_where_it_is_written(value: Any,
     """Before anything is sent."""
     path, message = problem(lambda: write({"x": value}, dict[str, kind]))
     assert path.startswith("x")
-    assert message.startswith("expected ")
+    assert message.startswith("expected ") or message == "an object has no JSON form"
     str(path).encode()
 
 

@@ -14,9 +14,20 @@ import attrs
 import pytest
 
 import alephscript
-from alephscript import AlephScriptClient, CapabilityError, RequestError, capability
-from alephscript.diagnostics.redaction import redacted
+from alephscript import (
+    AlephScriptClient,
+    CapabilityError,
+    Event,
+    LinkLost,
+    RequestError,
+    capability,
+    on,
+)
+from alephscript.diagnostics.redaction import as_logged, redacted
+from alephscript.hub import Access, Handshake, Hub, Identity
+from alephscript.testing import InMemoryMesh
 from tests.support.meshes import MeshUnderTest
+from tests.support.strangers import OBEYED
 
 pytestmark = pytest.mark.anyio
 
@@ -69,7 +80,9 @@ def calls_of(path: Path) -> list[Logged]:
         fields = given.get("extra")
         assert isinstance(fields, ast.Dict), f"{where} has no fields"
         told = given.get("exc_info")
-        assert told is None or ast.unparse(told).startswith("redacted("), f"{where} tells all"
+        # A client may tell what its own exceptions say; a hub may not, and what runs in it.
+        fit = "as_logged(" if "client" in path.parts else "redacted("
+        assert told is None or ast.unparse(told).startswith(fit), f"{where} tells all"
         names = tuple(str(each.value) for each in fields.keys if isinstance(each, ast.Constant))
         level = node.func.attr.upper()
         found.append(Logged(level, loggers[asked], message, names))
@@ -115,6 +128,11 @@ class Shop(AlephScriptClient):
         """Quote it by mistake."""
         raise ValueError(f"cannot handle {order}") from KeyError(order.note)
 
+    @on("SAID")
+    async def hear(self, event: Event[Any]) -> None:
+        """Quote that, too."""
+        raise ValueError(event.data)
+
 
 def all_that_is_told(record: logging.LogRecord) -> str:
     """Everything that a handler can make of a record."""
@@ -125,9 +143,9 @@ async def test_no_record_tells_a_payload_or_a_token(
     mesh: MeshUnderTest,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Whatever becomes of the request, at the lowest level."""
+    """Whatever becomes of the request, at the lowest level, if its master redacts."""
     caplog.set_level(logging.DEBUG, "alephscript")
-    await mesh.open(Shop, auth={"token": TOKEN})
+    await mesh.open(Shop, auth={"token": TOKEN}, redact_errors=True)
     asker: AlephScriptClient = await mesh.open(auth=lambda: {"token": TOKEN})
     order = {"count": 1, "note": MARK}
     assert await asker.request("TAKE", order) == {"note": MARK}
@@ -174,19 +192,75 @@ async def test_a_failure_says_which_request_it_was(
     )
     assert told["request_id"].isdecimal()
     formatted = logging.Formatter().format(record)
-    assert "\nKeyError\n" in formatted
+    assert f"\nKeyError: '{MARK}'\n" in formatted
     assert 'raise ValueError(f"cannot handle {order}")' in formatted
-    assert formatted.endswith("\nValueError")
+    assert formatted.endswith(f"\nValueError: cannot handle Order(count=1, note='{MARK}')")
+    assert MARK not in str(caught.value.answer())
+
+
+@pytest.mark.parametrize(
+    ("variable", "argument", "redacts"),
+    [
+        (None, None, False),
+        ("0", None, False),
+        ("", None, False),
+        ("1", None, True),
+        ("yes", None, True),
+        ("1", False, False),
+        (None, True, True),
+        ("0", True, True),
+    ],
+)
+async def test_a_log_that_may_not_have_texts_is_told_once(
+    variable: str | None,
+    argument: bool | None,
+    redacts: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """By the environment, or by the client, which is asked first."""
+    monkeypatch.delenv("ALEPHSCRIPT_REDACT", raising=False)
+    if variable is not None:
+        monkeypatch.setenv("ALEPHSCRIPT_REDACT", variable)
+    async with InMemoryMesh() as mesh, Shop(mesh, redact_errors=argument) as shop:
+        with pytest.raises(RequestError):
+            await shop.request("BREAK", {"count": 1, "note": MARK})
+        await shop.broadcast("SAID", MARK)
+        with pytest.raises(RequestError):
+            await shop.request("NOTHING")  # the event has been heard by then
+        await shop.close()
+    failed = [each for each in caplog.records if each.levelno == logging.ERROR]
+    assert [each.getMessage().partition(" (")[0] for each in failed] == [
+        "BREAK failed",
+        "Shop.hear failed on an event",
+    ]
+    for record in failed:
+        assert ("Traceback" in logging.Formatter().format(record)) is True
+        assert (MARK not in all_that_is_told(record)) is redacts
+
+
+async def test_a_provider_that_fails_says_why(caplog: pytest.LogCaptureFixture) -> None:
+    """In the log; the error that its client raises has the type alone."""
+
+    def provide() -> dict[str, Any]:
+        raise RuntimeError(f"{TOKEN} has expired")
+
+    with pytest.raises(alephscript.ConnectionRefused) as caught:
+        async with AlephScriptClient("http://127.0.0.1:1", auth=provide):
+            pass
+    assert str(caught.value).endswith("the auth provider failed (RuntimeError); the log says where")
+    [record] = [each for each in caplog.records if each.levelno == logging.ERROR]
+    assert logging.Formatter().format(record).endswith(f"\nRuntimeError: {TOKEN} has expired")
 
 
 async def test_a_provider_that_fails_tells_no_token(caplog: pytest.LogCaptureFixture) -> None:
-    """Its exception may quote what it was about to give."""
+    """Where the log may have no texts: an exception may quote what it was about to give."""
 
     def provide() -> dict[str, Any]:
         raise RuntimeError(f"{TOKEN} has expired")
 
     with pytest.raises(alephscript.ConnectionRefused):
-        async with AlephScriptClient("http://127.0.0.1:1", auth=provide):
+        async with AlephScriptClient("http://127.0.0.1:1", auth=provide, redact_errors=True):
             pass
     [record] = [each for each in caplog.records if each.levelno == logging.ERROR]
     assert record.getMessage() == "the auth provider of AlephScriptClient failed"
@@ -215,3 +289,104 @@ def test_a_traceback_of_exceptions_in_a_circle_ends() -> None:
     told = lines_of(one)
     assert "KeyError" in told
     assert MARK not in told
+
+
+def plain_lines(exc: BaseException) -> list[str]:
+    """A traceback with its texts, as a log shows it."""
+    shown = as_logged(exc, redact=False)
+    return "".join(traceback.format_exception(shown)).splitlines()
+
+
+def test_an_exception_that_is_fit_to_be_shown_is_itself() -> None:
+    """For what looks at its class: debuggers, services that collect errors."""
+    error = ExceptionGroup("two", [KeyError("a\nb"), OSError(2, "no such file")])
+    error.__cause__ = ValueError("é🦤")
+    assert as_logged(error, redact=False) is error
+
+
+def broken() -> Exception:
+    """An exception whose text cannot be made."""
+
+    class Broken(Exception):
+        """Fails once more."""
+
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    return Broken("\x1b[2J")
+
+
+def noted() -> Exception:
+    """An exception to which somebody has added what a stranger says."""
+    error = ValueError("harmless")
+    error.add_note("one\nCRITICAL forged\x1b[2J")
+    return error
+
+
+def unread() -> Exception:
+    """An exception that a traceback shows together with the line that cannot be read."""
+    with pytest.raises(SyntaxError) as caught:
+        ast.parse("x = \x1b[2J\nCRITICAL forged")
+    return caught.value
+
+
+def endless() -> Exception:
+    """An exception at the end of a long chain, whose beginning is hostile."""
+    error = ValueError("\x1b[2J")
+    for _ in range(40):
+        following = ValueError("harmless")
+        following.__context__ = error
+        error = following
+    return error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("needle\nCRITICAL forged\x1b[2J"),
+        ExceptionGroup("g\x1b[2J", [OSError("one\r\nCRITICAL forged\x9b2J")]),
+        broken(),
+        noted(),
+        unread(),
+        endless(),
+    ],
+)
+def test_no_text_of_an_exception_is_obeyed_or_passes_for_a_record(error: Exception) -> None:
+    """It is what strangers sent: escaped, and its later lines are indented."""
+    lines = plain_lines(error)
+    assert not any(line.startswith("CRITICAL") for line in lines)
+    assert OBEYED.search("".join(lines)) is None
+    assert any(type(error).__name__ in line for line in lines)
+    assert ("needle" in repr(error)) is any("ValueError: needle" in line for line in lines)
+
+
+class Failing(Access):
+    """Lets everybody in, and fails at whatever they do."""
+
+    def authenticate(self, auth: Any, handshake: Handshake) -> Identity:
+        """Let them in."""
+        return Identity()
+
+    def authorize(self, identity: Identity, action: str, room: str, name: str) -> bool:
+        """Quote it by mistake."""
+        raise ValueError(f"{MARK} {name}")
+
+
+@pytest.mark.parametrize("transport", ["websocket", "polling"])
+async def test_a_rule_that_fails_ends_the_connection_and_tells_no_text(
+    transport: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not by the loggers of asyncio and uvicorn, either."""
+    caplog.set_level(logging.INFO)
+    async with (
+        Hub(port=0, access=Failing()) as hub,
+        AlephScriptClient(hub.url, transports=(transport,)) as client,
+    ):
+        with pytest.raises(LinkLost):
+            await client.request("X", room="R")
+    [record] = [each for each in caplog.records if each.levelno == logging.ERROR]
+    formatted = logging.Formatter().format(record)
+    assert record.name == "alephscript.hub"
+    assert "in authorize" in formatted
+    assert formatted.endswith("\nValueError")
+    assert MARK not in f"{caplog.text} {formatted}"

@@ -64,7 +64,8 @@ async def test_javascript_peers_do_what_their_page_shows(
         bot = program(sys.executable, "greeter.py", cwd=tmp_path, environment=readers)
         said = (await stack.enter_async_context(bot)).stderr
         assert said is not None
-        assert await said.readline() == b"Greeter is ready on /runtime\n"
+        ready = f"Greeter is ready: http://127.0.0.1:{port}/runtime, masters LOBBY, offers GREET\n"
+        assert await said.readline() == ready.encode()
 
         async def follow(block: Block) -> None:
             if block.language == "js":

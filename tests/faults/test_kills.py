@@ -78,7 +78,7 @@ async def test_a_master_killed_twenty_times_under_load_loses_no_answer(start: St
     async with Hub(port=0) as hub, AlephScriptClient(hub.url) as client:
         load = None
         for _ in range(KILLS):
-            worker = await start("-m", "tests.faults.worker", hub.url, ready=b"is ready on")
+            worker = await start("-m", "tests.faults.worker", hub.url, ready=b"is ready: ")
             load = load or Load(client)
             await load.answers(random.randint(1, 3 * IN_FLIGHT))
             in_flight = set(client._alephscript_session._channel.pending._futures)  # type: ignore[union-attr]
@@ -104,7 +104,7 @@ async def test_a_hub_killed_under_load_ends_every_request_and_all_come_back(
     command = ("-m", "alephscript", "hub", "--port", str(port))
     url = f"http://127.0.0.1:{port}"
     hub = await start(*command, ready=b"listening on")
-    worker = await start("-m", "tests.faults.worker", url, ready=b"is ready on")
+    worker = await start("-m", "tests.faults.worker", url, ready=b"is ready: ")
     async with AlephScriptClient(url, backoff=at_once) as client:
         load = Load(client)
         for _ in range(3):
@@ -158,7 +158,7 @@ async def test_sigterm_under_load_leaves_no_accepted_request_unanswered(
     """Of a master, then of the hub: both end with 0."""
     url = f"http://127.0.0.1:{port}"
     hub = await start("-m", "alephscript", "hub", "--port", str(port), ready=b"listening on")
-    worker = await start("-m", "tests.faults.worker", url, ready=b"is ready on")
+    worker = await start("-m", "tests.faults.worker", url, ready=b"is ready: ")
     async with AlephScriptClient(url, backoff=at_once) as client:
         load = Load(client)
         await load.answers(IN_FLIGHT)

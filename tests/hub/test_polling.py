@@ -11,8 +11,9 @@ import pytest
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from alephscript.hub import Hub, Limits
+from alephscript.hub import Hub, Limits, SharedToken
 from alephscript.hub.sockets import handover
+from tests.hub.test_lobby import UPGRADE
 from tests.support.peers import SEPARATOR, Poller, Raw, raw_peer
 
 pytestmark = pytest.mark.anyio
@@ -124,11 +125,11 @@ async def test_what_is_no_engine_io_is_refused_in_its_words(
     assert not hub._engine.connections
 
 
-@pytest.mark.parametrize("body", ["", "x", SEPARATOR, "2\x1e", "bAAEC", "4999", "y" * 1_000_001])
+@pytest.mark.parametrize("body", ["", "x", SEPARATOR, "2\x1e", "4999", "y" * 1_000_001])
 async def test_a_body_that_is_none_ends_its_sender_only(
     hub: Hub, poller: Poller, body: str
 ) -> None:
-    """Empty, binary, no packet, over the limit."""
+    """Empty, no packet, over the limit."""
     await poller.join()
     status, answer = await poller.request("POST", body)
     assert (status, answer) in [(200, "ok"), (400, '{"code":3,"message":"Bad request"}')]
@@ -331,13 +332,18 @@ async def test_browsers_connect_from_welcome_origins_only(
                 await opening
 
 
-async def test_a_poll_that_waits_while_its_client_closes_gets_a_noop(poller: Poller) -> None:
+async def test_a_poll_that_waits_while_its_client_closes_gets_a_noop(
+    hub: Hub, poller: Poller
+) -> None:
     """As Engine.IO's conformance suite wants; then its id is forgotten."""
     await poller.join()
+    (connection,) = hub._engine.connections.values()
     waiting = asyncio.ensure_future(poller.get())
     await poller.post("2")
     assert await waiting == ["3"]
     waiting = asyncio.ensure_future(poller.get())
+    while getattr(connection._polling, "_waiting_poll", None) is None:  # noqa: ASYNC110 - the hub's own turn
+        await asyncio.sleep(0)
     await poller.post("1")
     assert await waiting == ["6"]
     for method, body in (("GET", None), ("POST", "2")):
@@ -378,3 +384,118 @@ async def test_a_body_that_breaks_off_is_no_message(hub: Hub, poller: Poller) ->
     async with asyncio.timeout(5):
         while not connection.closed:  # noqa: ASYNC110 - the hub's own turn
             await asyncio.sleep(0)
+
+
+async def test_binary_parts_are_refused_under_their_id_and_the_session_goes_on(
+    hub: Hub, poller: Poller
+) -> None:
+    """As over websockets: what is dropped is counted, by event and reason."""
+    await poller.join()
+    await poller.post('451-/runtime,7["BLOB",{"_placeholder":true,"num":0}]', "bAAEC", "2")
+    answer, pong = await poller.get()
+    assert (answer[:13], pong) == ("43/runtime,7[", "3")
+    assert '"invalid_payload"' in answer
+    drops = hub._engine.meshes["/runtime"].drops.counts
+    assert drops == {("BLOB", "binary"): 1, ("(nameless)", "binary"): 1}
+
+
+async def test_two_bodies_at_once_end_the_connection(hub: Hub, poller: Poller) -> None:
+    """As stock hubs have it; so one session has one body in the hub's memory."""
+    await poller.join()
+    (connection,) = hub._engine.connections.values()
+    _, writer = await asyncio.open_connection("127.0.0.1", int(hub.url.rpartition(":")[2]))
+    path = f"/socket.io/?EIO=4&transport=polling&sid={poller.query['sid']}"
+    writer.write(f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 99\r\n\r\n2".encode())
+    async with asyncio.timeout(5):
+        while not connection.is_posting:  # noqa: ASYNC110 - the hub's own turn
+            await asyncio.sleep(0)
+    assert (await poller.request("POST", "2"))[0] == 400
+    assert connection.closed
+    writer.close()
+
+
+async def answers_from(hub: Hub, source: str, sid: str, *lines: str) -> list[int]:
+    """The statuses of a poll's body, of a poll, and of an upgrade, sent from an address."""
+    head = f"/socket.io/?EIO=4&sid={sid}&transport="
+    common = "".join(f"{line}\r\n" for line in ("Host: 127.0.0.1", *lines))
+    upgrade = UPGRADE.decode().removeprefix("Host: 127.0.0.1\r\n")
+    statuses = []
+    for request in (
+        f"POST {head}polling HTTP/1.1\r\n{common}Content-Length: 1\r\n\r\n2",
+        f"GET {head}polling HTTP/1.1\r\n{common}\r\n",
+        f"GET {head}websocket HTTP/1.1\r\n{common}{upgrade}",
+    ):
+        reader, writer = await asyncio.open_connection(
+            "127.0.0.1", int(hub.url.rpartition(":")[2]), local_addr=(source, 0)
+        )
+        writer.write(request.encode())
+        async with asyncio.timeout(5):
+            statuses.append(int((await reader.readline()).split()[1]))
+        writer.close()
+    return statuses
+
+
+NEAR, ELSEWHERE = "X-Forwarded-For: 203.0.113.7", "X-Forwarded-For: 203.0.113.8"
+SENDERS = {
+    "the same": ("127.0.0.2", (), "127.0.0.2", (), True),
+    "another address": ("127.0.0.2", (), "127.0.0.3", (), False),
+    "another that says it is a proxy": ("127.0.0.2", (), "127.0.0.3", (NEAR,), False),
+    "one that says it is the same": (
+        "127.0.0.2",
+        (),
+        "127.0.0.3",
+        ("X-Forwarded-For: 127.0.0.2",),
+        False,
+    ),
+    "the same behind a trusted proxy": ("127.0.0.1", (NEAR,), "127.0.0.1", (NEAR,), True),
+    "the same, from another port": ("127.0.0.1", (NEAR + ":1",), "127.0.0.1", (NEAR + ":2",), True),
+    "another behind a trusted proxy": ("127.0.0.1", (NEAR,), "127.0.0.1", (ELSEWHERE,), False),
+    "another that says it is the same": (
+        "127.0.0.1",
+        (NEAR,),
+        "127.0.0.1",
+        ("X-Forwarded-For: 203.0.113.7, 203.0.113.8",),
+        False,
+    ),
+    "proxies that nobody trusts": ("127.0.0.2", (NEAR,), "127.0.0.3", (NEAR,), True),
+}
+
+
+@pytest.mark.parametrize(
+    ("opener", "opening", "sender", "lines", "is_taken"), SENDERS.values(), ids=SENDERS
+)
+async def test_an_id_alone_lets_nobody_speak_for_a_session(
+    hub: Hub,
+    opener: str,
+    opening: tuple[str, ...],
+    sender: str,
+    lines: tuple[str, ...],
+    *,
+    is_taken: bool,
+) -> None:
+    """Not by a body, a poll or an upgrade; whose it is goes on."""
+    headers = dict(line.split(": ") for line in opening)
+    connector = aiohttp.TCPConnector(local_addr=(opener, 0))
+    async with aiohttp.ClientSession(connector=connector, headers=headers) as http:
+        poller = Poller(http, hub.url)
+        await poller.open()
+        statuses = await answers_from(hub, sender, poller.query["sid"], *lines)
+        assert statuses == ([200, 200, 101] if is_taken else [400, 400, 400])
+        if not is_taken:
+            await poller.post("2")
+            assert await poller.get() == ["3"]
+
+
+async def test_where_somebody_has_to_prove_who_it_is_an_id_needs_the_same_header() -> None:
+    """Of the same machine, too."""
+    async with (
+        Hub(port=0, access=SharedToken("s3cret")) as hub,
+        aiohttp.ClientSession(headers={"Authorization": "Bearer s3cret"}) as http,
+    ):
+        poller = Poller(http, hub.url)
+        await poller.open()
+        sid = poller.query["sid"]
+        for lines in ((), ("Authorization: Bearer other",)):
+            assert await answers_from(hub, "127.0.0.1", sid, *lines) == [400, 400, 400]
+        await poller.post("2")
+        assert await poller.get() == ["3"]

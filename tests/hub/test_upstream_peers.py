@@ -14,9 +14,11 @@ import pytest
 from alephscript import AlephScriptClient, Offer
 from alephscript.hub import Hub, RoomSecrets
 from tests.support.peers import Raw, Stock, raw_peer
+from tests.support.strangers import SCHEMAS as STRANGE
 
 pytestmark = pytest.mark.anyio
 
+SCHEMAS_OF_STRANGERS = [STRANGE[name] for name in STRANGE if len(str(STRANGE[name])) < 5_000]
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}}
 
 
@@ -178,6 +180,66 @@ async def test_masters_that_describe_themselves_are_discovered_with_that(
     assert "hunter2" not in str(state)
     (member,) = next(room for room in state["rooms"] if room["roomId"] == "R")["miembros"]
     assert (member["peerCard"], member["type"]) == ({"id": "bot"}, "bot")
+
+
+METADATA: list[Any] = [
+    *(None, 5, "text", [], [{"id": "A"}], {"capabilities": None}, {"capabilities": 5}),
+    {"capabilities": {"id": "A"}},
+    {
+        "capabilities": [
+            None,
+            5,
+            "A",
+            [],
+            {},
+            {"id": None},
+            {"id": ""},
+            {"id": 5},
+            {"id": "x" * 300},
+        ]
+    },
+    {"capabilities": [{"id": "get_lower"}, {"id": "lower"}, {"id": "lower", "description": 5}]},
+    {"capabilities": [{"id": "A", "tags": "a"}, {"id": "B", "tags": [5, None, "t" * 300]}]},
+    *({"capabilities": [{"id": "A", "inputSchema": schema}]} for schema in SCHEMAS_OF_STRANGERS),
+]
+
+
+@pytest.mark.parametrize("metadata", METADATA, ids=lambda each: str(each)[:30])
+async def test_whatever_a_master_says_of_itself_it_masters(
+    metadata: Any, hub: Hub, stack: AsyncExitStack
+) -> None:
+    """Or hears why not; whoever looks sees what makes sense of that, and is served."""
+    bot = await join(stack, hub, "bot", "R")
+    answer = await bot.call("MAKE_MASTER", {"room": "R", "features": ["X"], "metadata": metadata})
+    assert answer["success"] or answer["code"] == "invalid_payload"
+    await declare(bot, "S", "GET_Y", metadata=metadata)
+    async with AlephScriptClient(hub.url, usuario="me") as client:
+        offers = await client.discover()
+        state = await client.server_state()
+    rooms = {"S", "R"} if answer["success"] else {"S"}
+    assert {offer.room for offer in offers} <= rooms
+    assert {each["roomId"] for each in state["rooms"]} >= {"R"}
+
+
+@pytest.mark.parametrize("data", [{}, None, 5, [], {"room": "D"}, {"room": "OTHER"}])
+async def test_who_releases_what_it_does_not_master_changes_nothing(
+    data: Any, hub: Hub, raw: Raw, stack: AsyncExitStack
+) -> None:
+    """Its own rooms stay its own, and those of others theirs."""
+    bot = await join(stack, hub, "bot", "D")
+    bot.serve("S", lambda _: {"success": True, "n": 1})
+    assert (await bot.call("MAKE_MASTER", {"room": "D", "features": ["GET_S"]}))["success"]
+    stranger = Bot(raw)
+    await stranger.master("OTHER", "GET_OTHER")
+    await stranger.say("D", "RELEASE_MASTER", data)
+    await stranger.say("NOWHERE", "RELEASE_MASTER", data)
+    await raw.fence()
+    asker = await join(stack, hub, "asker")
+    assert await asker.call("GET_S", {}) == {"success": True, "n": 1}
+    asking = asyncio.create_task(asker.call("GET_OTHER", {}))
+    await stranger.asked("GET_OTHER")
+    await stranger.say("OTHER", "SET_OTHER", {"n": 2})
+    assert (await asking)["n"] == 2
 
 
 # What went nowhere

@@ -156,10 +156,10 @@ def test_a_token_that_cannot_be_sent_is_named_at_once(value: Any) -> None:
     assert SECRET not in str(raised.value)
 
 
-@pytest.mark.parametrize("auth", [SECRET, SECRET.encode(), 5, ["token", SECRET]])
-def test_credentials_are_a_mapping(auth: Any) -> None:
-    """Or what gives one."""
-    with pytest.raises(ContractError, match="auth") as raised:
+@pytest.mark.parametrize("auth", ["", SECRET.encode(), 5, ["token", SECRET]])
+def test_credentials_are_a_token_or_a_mapping(auth: Any) -> None:
+    """Or a token, or what gives one of these; the refusal says so."""
+    with pytest.raises(ContractError, match="auth: a token, ") as raised:
         AlephScriptClient(auth=auth)
     assert SECRET not in str(raised.value)
 

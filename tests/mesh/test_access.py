@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hmac
 import time
 from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import attrs
@@ -70,6 +72,40 @@ def test_a_secret_that_keeps_nobody_out_is_refused(secrets: dict[str, str]) -> N
 def test_a_room_has_a_secret_of_its_own(auth: Any, reason: str) -> None:
     """Refused in the words of upstream's hubs, which do not say here whether there is the room."""
     assert RoomSecrets({"A": "a", "B": "b"}).authenticate(auth, HOW) == Refusal(reason)
+
+
+class Uncompared(str):
+    """A secret that is never compared as texts are, whose time tells how much of one is right."""
+
+    __slots__ = ()
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        raise AssertionError
+
+    __ne__ = __eq__
+
+
+@pytest.mark.parametrize("room", ["SALA", "OTHER"])
+@pytest.mark.parametrize("token", ["", "s", "secre", "secret", "secrets", "\ud800"])
+def test_the_time_of_a_guess_says_nothing(
+    token: str, room: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is compared once, whole, in constant time, for a room that there is not, too."""
+    compared: list[tuple[bytes, bytes]] = []
+
+    def compare(one: bytes, other: bytes) -> bool:
+        compared.append((one, other))
+        return hmac.compare_digest(one, other)
+
+    monkeypatch.setattr("alephscript.mesh.access.hmac", SimpleNamespace(compare_digest=compare))
+    rules = (SharedToken(Uncompared("secret")), RoomSecrets({"SALA": Uncompared("secret")}))
+    auth = {"token": Uncompared(token), "room": room}
+    for rule in rules:
+        answer = rule.authenticate(auth, HOW)
+        is_in = token == "secret" and (room == "SALA" or isinstance(rule, SharedToken))
+        assert isinstance(answer, Identity) == is_in
+    assert [other for _, other in compared] == [token.encode("utf-8", "surrogatepass")] * 2
 
 
 def test_a_rooms_secret_is_good_for_that_room_only() -> None:

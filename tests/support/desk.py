@@ -59,6 +59,7 @@ class Desk:
     def __init__(self, *functions: Callable[..., Any], max_in_flight: int = 100) -> None:
         records = [record_of(function) for function in functions]
         self.dialect = self
+        self.redacts = False
         owner = types.SimpleNamespace(
             **{
                 record.attribute: functools.partial(function, None)

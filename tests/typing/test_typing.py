@@ -33,7 +33,7 @@ def check(checker: str, *files: str) -> tuple[int, str]:
 @pytest.mark.parametrize("checker", CHECKERS)
 def test_the_api_types_as_it_reads(checker: str) -> None:
     """Every assert_type holds."""
-    code, report = check(checker, "api.py", "proxies.py")
+    code, report = check(checker, "api.py", "proxies.py", "kinds.py")
     assert code == 0, report
 
 

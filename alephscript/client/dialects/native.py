@@ -189,10 +189,13 @@ class Native(Documented):
             report = self._progress.get(meta.request)
             if report is not None:
                 report(data)
+        elif not isinstance(data, dict) or not isinstance(data.get("id"), str):
+            return  # what no hub of this package writes
         elif event == HubEvent.REQUEST_MORE:
-            self._channel.grant(data["id"], data["parts"])
+            parts = data.get("parts")
+            self._channel.grant(data["id"], parts if isinstance(parts, int) else 0)
         else:
-            self._channel.cancel(data["id"], data["reason"])
+            self._channel.cancel(data["id"], str(data.get("reason")))
 
     def _cancel(self, number: int) -> None:
         """Tell the hub that nobody waits for an answer any more."""

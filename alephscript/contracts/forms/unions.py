@@ -91,7 +91,7 @@ class Union(Form):
         kind = json_type(value)
         members = [each for each in self.members if kind in each.kinds]
         if not members:
-            raise Mismatch.here(f"expected {self._expected()}, got {describe(value)}")
+            raise Mismatch.here(f"expected {self._expected(value)}, got {kind}")
         if kind == "object" and self._by_tag:
             return self._tagged(value).read(value)
         mismatches = []
@@ -132,13 +132,16 @@ class Union(Form):
         messages = dict.fromkeys(message for each in mismatches for _, message in each.problems)
         return Mismatch.here(" or ".join(messages))
 
-    def _expected(self) -> str:
-        kinds = sorted(self.kinds)
-        named = [
-            each if each == "null" else f"{'an' if each[0] in 'ao' else 'a'} {each}"
-            for each in kinds
-        ]
-        return " or ".join(named)
+    def _expected(self, value: Any) -> str:
+        """Name what the members expect; null alone goes without saying."""
+        mismatches = []
+        for each in self.members:
+            try:
+                each.read(value)
+            except Mismatch as mismatch:
+                if not isinstance(each, Null):
+                    mismatches.append(mismatch)
+        return _stems(mismatches)
 
     def write(self, value: Any) -> Any:
         """As `Form.write`."""
@@ -151,18 +154,8 @@ class Union(Form):
                 continue
             return written
         if all(not path for each in mismatches for path, _ in each.problems):
-            raise Mismatch.here(
-                f"expected {self._expected_in_python(mismatches)}, got {describe(value)}"
-            )
+            raise Mismatch.here(f"expected {_stems(mismatches)}, got {describe(value)}")
         raise max(mismatches, key=lambda each: max(len(path) for path, _ in each.problems))
-
-    @staticmethod
-    def _expected_in_python(mismatches: list[Mismatch]) -> str:
-        messages = (message for each in mismatches for _, message in each.problems)
-        stems = (
-            each.removeprefix("expected ").rpartition(", got ")[0] or each for each in messages
-        )
-        return " or ".join(dict.fromkeys(stems))
 
     def fast(self) -> Fast:
         """As `Form.fast`."""
@@ -182,6 +175,13 @@ class Union(Form):
         if any(each is None for each in found):
             return None
         return {key: wire for each in found if each for key, wire in each.items()}
+
+
+def _stems(mismatches: Sequence[Mismatch]) -> str:
+    """Return what some mismatches expected, without what they got."""
+    messages = (message for each in mismatches for _, message in each.problems)
+    stems = (each.removeprefix("expected ").rpartition(", got ")[0] or each for each in messages)
+    return " or ".join(dict.fromkeys(stems))
 
 
 def _order(members: Sequence[Form]) -> list[Form]:

@@ -23,6 +23,7 @@ from alephscript.hub.cluster.frames import (
     write_announcement,
     write_frame,
 )
+from alephscript.hub.cluster.pace import Pace
 from alephscript.hub.cluster.registry import Registry, Standings
 from alephscript.hub.cluster.surveys import Surveys
 from alephscript.hub.engine import Engine
@@ -78,6 +79,7 @@ class Cluster:
         }
         for carrier in engine.carriers.values():
             carrier.cluster = self
+        self._frames_told, self._announcements_told = Pace(), Pace()
         registry.is_busy = lambda: any(each.is_waiting for each in self.federations.values())
         engine.entrance.sid_prefix = next(iter(self.federations.values())).prefix
         engine.find_obstacle = lambda: "adrift" if self._is_adrift else None
@@ -207,11 +209,12 @@ class Cluster:
                 self._engine.carriers[namespace].carry(effects)
         except Exception as exc:
             # All that a frame brings about is caught here: others would wait for the next one.
-            logger.error(
-                "a frame of another hub makes no sense",
-                exc_info=redacted(exc),
-                extra={"hub": self.hub},
-            )
+            if self._frames_told.is_due():
+                logger.error(
+                    "a frame of another hub makes no sense",
+                    exc_info=redacted(exc),
+                    extra={"hub": self.hub},
+                )
 
     def handle_announcement(self, namespace: str, room: str, data: bytes) -> None:
         """Handle what a hub says in a room; what makes no sense is dropped, and logged."""
@@ -221,11 +224,12 @@ class Cluster:
                 effects = self.federations[namespace].heard(room, event, payload, sender)
                 self._engine.carriers[namespace].carry(effects)
         except Exception as exc:
-            logger.error(
-                "what another hub says in a room makes no sense",
-                exc_info=redacted(exc),
-                extra={"hub": self.hub, "namespace": namespace, "room": room},
-            )
+            if self._announcements_told.is_due():
+                logger.error(
+                    "what another hub says in a room makes no sense",
+                    exc_info=redacted(exc),
+                    extra={"hub": self.hub, "namespace": namespace, "room": room},
+                )
 
     def reclaims(self) -> list[tuple[str, Claim]]:
         """See `RegistryListener`."""

@@ -20,6 +20,9 @@ Command = tuple[tuple[Any, ...], Done | None]
 """A command's words, and who gets its result."""
 
 _MOST_COMMANDS = 100_000
+_MOST_BYTES = 32_000_000
+"""Bytes that may wait: what members say while Redis is slow is large or many."""
+
 _ROUND_TRIP = 500
 """Commands sent at once: what comes meanwhile waits, and has its answers in one go as well."""
 
@@ -37,6 +40,7 @@ class CommandQueue:
     def __init__(self) -> None:
         self.wake = asyncio.Event()
         self._queue: deque[Command] = deque()
+        self._bytes = 0
         self._urgent: deque[Command] = deque()
         self._sent: list[Command] = []
 
@@ -46,11 +50,12 @@ class CommandQueue:
     @property
     def is_full(self) -> bool:
         """Whether no further command may wait."""
-        return len(self._queue) >= _MOST_COMMANDS
+        return len(self._queue) >= _MOST_COMMANDS or self._bytes >= _MOST_BYTES
 
     def put(self, words: tuple[Any, ...], done: Done | None) -> None:
         """Let a command wait behind all others."""
         self._queue.append((words, done))
+        self._bytes += _size_of(words)
         self.wake.set()
 
     def put_first(self, words: tuple[Any, ...], done: Done) -> None:
@@ -64,8 +69,10 @@ class CommandQueue:
         self._urgent.clear()
         while self._queue and len(batch) < _ROUND_TRIP and size < _ROUND_TRIP_BYTES:
             words, done = self._queue.popleft()
-            size += sum(len(each) for each in words if isinstance(each, bytes))
+            size += _size_of(words)
             batch.append((words, done))
+        # Those of the urgent ones are not counted: they are a few, and short.
+        self._bytes -= size
         self._sent = batch
         return batch
 
@@ -79,4 +86,10 @@ class CommandQueue:
         self._sent = []
         self._urgent.clear()
         self._queue.clear()
+        self._bytes = 0
         return commands
+
+
+def _size_of(words: tuple[Any, ...]) -> int:
+    """Return the bytes of a command's large words."""
+    return sum(len(each) for each in words if isinstance(each, bytes | str))

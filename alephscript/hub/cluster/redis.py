@@ -42,6 +42,7 @@ from alephscript.hub.cluster.frames import (
     write_entry,
     write_field,
 )
+from alephscript.hub.cluster.pace import Pace
 from alephscript.hub.cluster.registry import RegistryListener
 from alephscript.hub.cluster.subscriptions import SUBSCRIBE, UNSUBSCRIBE, Subscriptions
 from alephscript.mesh.effects import Claim, Release
@@ -92,6 +93,7 @@ class RedisRegistry:
         self._client: Any = None
         self._pubsub: Any = None
         self._skipped: set[int] = set()  # numbers of decisions that made no sense
+        self._skips_told = Pace()
         self._queue = CommandQueue()
         self._beat_now = asyncio.Event()
         self._is_up = False
@@ -393,11 +395,12 @@ class RedisRegistry:
             self._skipped = {each for each in self._skipped if each > seq}
 
     def _skip(self, exc: Exception) -> None:
-        logger.error(
-            "a decision of the registry makes no sense",
-            exc_info=redacted(exc),
-            extra={"hub": self._hub},
-        )
+        if self._skips_told.is_due():
+            logger.error(
+                "a decision of the registry makes no sense",
+                exc_info=redacted(exc),
+                extra={"hub": self._hub},
+            )
 
     # Claims
 

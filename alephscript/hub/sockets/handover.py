@@ -15,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 from alephscript.hub.admission import Admit
 from alephscript.hub.connection import Connection, WebSocket
 from alephscript.hub.engine import Engine
+from alephscript.hub.senders import Senders
 from alephscript.hub.sockets.lobby import Arrival
 from alephscript.mesh.access import Handshake
 from alephscript.protocol import packets
@@ -43,12 +44,14 @@ class Handover:
     Args:
         engine: The engine that holds the connections.
         admit: The rule about who may connect.
+        senders: The rule about whose sessions they may take over.
         arrival: The socket, which stays in the lobby until it is the session's transport.
     """
 
-    def __init__(self, engine: Engine, admit: Admit, arrival: Arrival) -> None:
+    def __init__(self, engine: Engine, admit: Admit, senders: Senders, arrival: Arrival) -> None:
         self._engine = engine
         self._admit = admit
+        self._senders = senders
         self._arrival = arrival
         self._is_begun = False
         self._connection: Connection | None = None
@@ -80,7 +83,11 @@ class Handover:
             return 403, refusal
         if "sid" in query:
             self._connection = self._engine.connections.get(query["sid"][0])
-            if self._connection is None or self._connection.upgraded:
+            if (
+                self._connection is None
+                or self._connection.upgraded
+                or not self._senders.is_of(self._connection, address, headers)
+            ):
                 return 400, "there is no such connection to upgrade"
             self._probing = True
         elif self._engine.is_full:
@@ -112,10 +119,10 @@ class Handover:
         else:
             self._connection.close("its websocket is gone")
 
-    def spend(self, frames: int) -> None:
-        """Count frames that were no whole message; too many end the connection."""
-        if self._connection is not None:
-            self._connection.spend(frames)
+    def spend(self, frames: int, binaries: int) -> None:
+        """Count frames that were no whole text; too many end the connection."""
+        if self._connection is not None and self._connection.spend(frames) and binaries:
+            self._connection.drop_binary(binaries)
 
     def _probe(self, websocket: OpenWebSocket, message: bytes) -> None:
         """Handle a message of a websocket that a polling client tries out."""

@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import Any, Protocol, cast
 
 from alephscript.hub.sockets.lobby import Arrival, Lobby
+from alephscript.hub.turns import TURN_SECONDS, Turns
 
 __all__ = ["Listener", "counted", "raise_descriptor_limit"]
 
@@ -35,6 +36,10 @@ _ACCEPTS_A_TURN = 16
 
 _LONGEST_HEAD = 65_536
 """Bytes of a request's head; one of uvicorn's two parsers knows no bound of its own."""
+
+_PIECE = 4_096
+"""Bytes that uvicorn is given without a look at the clock: with a chunk for each byte of a body it
+takes some 30 ms for them."""
 
 _OTHER_DESCRIPTORS = 100
 """Descriptors that a hub needs besides its clients': its libraries', Redis's, the lobby's."""
@@ -144,14 +149,24 @@ class _HttpProtocol(Protocol):
 
     app_state: dict[str, Any]
     cycle: Any
+    flow: Any
     transport: asyncio.Transport
 
 
-def counted(base: type) -> type:
-    """Make of uvicorn's HTTP protocol one whose socket is an arrival (``app_state["arrival"]``)."""
+def counted(base: type, turns: Turns) -> type:  # noqa: C901 - a class around another
+    """Make of uvicorn's HTTP protocol one whose socket is an arrival (``app_state["arrival"]``).
+
+    Args:
+        base: uvicorn's protocol.
+        turns: Where a socket waits to have more of its input read.
+    """
 
     class Counted(base):  # type: ignore[misc]
         _head = 0  # bytes of a request that is not there yet
+
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self._left = bytearray()  # of a read that took its turn
 
         def connection_made(self, transport: asyncio.BaseTransport) -> None:
             self._arrival: Arrival = cast(_HttpProtocol, self).app_state["arrival"]
@@ -163,6 +178,31 @@ def counted(base: type) -> type:
             super().connection_lost(exc)
 
         def data_received(self, data: bytes) -> None:
+            if self._left:  # uvicorn reads on, since it can take more
+                self._left += data
+                self.transport.pause_reading()
+            elif len(data) <= _PIECE:
+                self._read(data)
+            else:
+                self._left += data
+                if not self._go_on(time.monotonic() + TURN_SECONDS):
+                    self.transport.pause_reading()
+                    turns.wait(self._go_on)
+
+        def _go_on(self, until: float) -> bool:
+            left = self._left
+            while left:
+                self._read(bytes(left[:_PIECE]))
+                del left[:_PIECE]
+                if self.transport.is_closing() or self.transport.get_protocol() is not self:
+                    left.clear()
+                elif left and time.monotonic() >= until:
+                    return False
+            if not (self.flow.read_paused or self.transport.is_closing()):
+                self.transport.resume_reading()
+            return True
+
+        def _read(self, data: bytes) -> None:
             super().data_received(data)
             if self.cycle is not None and not self.cycle.response_complete:
                 self._head = 0

@@ -53,6 +53,12 @@ class Arrival:
         self._lobby = lobby
         self._unread = 0
 
+    @property
+    def address(self) -> str:
+        """The address at the other end of the socket; empty if there is none."""
+        peer = None if self.transport is None else self.transport.get_extra_info("peername")
+        return str(peer[0]) if peer else ""
+
     def pause(self) -> None:
         """Stop the clock: the hub's own answer is waited for, in a time that is bounded."""
         self._lobby.forget(self)

@@ -11,7 +11,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any, cast
 
 from websockets.http11 import Request
@@ -19,9 +21,12 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from alephscript.hub.admission import Admit
+from alephscript.hub.backlogs import FREE
 from alephscript.hub.engine import Engine
+from alephscript.hub.senders import Senders
 from alephscript.hub.sockets.handover import Handover
-from alephscript.protocol.websocket import FrameReader, write_close_frame
+from alephscript.hub.turns import AT_ONCE, TURN_SECONDS
+from alephscript.protocol.websocket import FRAMES_A_WRITE, FrameReader, write_close_frame
 
 __all__ = ["websocket_protocol"]
 
@@ -35,15 +40,18 @@ _quiet = logging.getLogger("alephscript.hub.websocket")
 _quiet.setLevel(logging.ERROR)
 
 
-def websocket_protocol(engine: Engine, admit: Admit) -> Callable[..., asyncio.Protocol]:
+def websocket_protocol(
+    engine: Engine, admit: Admit, senders: Senders
+) -> Callable[..., asyncio.Protocol]:
     """Make what uvicorn calls for each request to upgrade to a websocket.
 
     Args:
         engine: The engine that holds the connections.
         admit: The rule about who may connect.
+        senders: The rule about whose sessions they may take over.
     """
     return lambda *, server_state, app_state, **_: _WebSocket(
-        server_state.connections, engine, Handover(engine, admit, app_state["arrival"])
+        server_state.connections, engine, Handover(engine, admit, senders, app_state["arrival"])
     )
 
 
@@ -78,9 +86,13 @@ class _WebSocket(asyncio.Protocol):
         # comes in one piece.
         self._read: Callable[[bytes], list[bytes]] = self._shake_hands
         self._open = False
+        self._left: Iterator[bytes] | None = None  # messages of a read that took its turn
+        self._is_half = False  # much of a message is there, but not all
+        self._has_to_wait = False  # with that, for room
         # Of a peer that does not read: bytes that the transport has, and those that wait for it.
         self._stuck_bytes = 0
-        self._held = bytearray()
+        self._held: list[bytes] = []  # pieces that others may wait for, too
+        self._held_bytes = 0
         self._transport: asyncio.Transport  # from `connection_made` on, too
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -94,15 +106,89 @@ class _WebSocket(asyncio.Protocol):
         # Until all of this piece is handled, what is to be sent waits: one write each connection.
         engine.is_reading = True
         try:
-            for message in self._read(data):
-                self.take(message)
+            messages = self._read(data)
+            if len(messages) <= AT_ONCE and not self._is_half:
+                for message in messages:
+                    self.take(message)
+            elif messages:
+                self._left = iter(messages)
+                if not self._is_half:  # a large one may take long, and waits for its turn
+                    self._take_some(time.monotonic() + TURN_SECONDS)
         finally:
             engine.is_reading = False
             engine.flush()
         reader = self._reader
+        if self._left is not None:
+            self._transport.pause_reading()
+            engine.turns.wait(self._go_on)
+        elif reader.extras or reader.reply:
+            self._attend()
+        if reader.wanted or self._is_half:
+            self._keep_half()
+
+    def _take_some(self, until: float) -> None:
+        """Hand over messages that are left until it is some time, or none is left."""
+        assert self._left is not None
+        while some := list(islice(self._left, AT_ONCE)):
+            for message in some:
+                self.take(message)
+            if time.monotonic() >= until:
+                return
+        self._left = None
+
+    def _go_on(self, until: float) -> bool:
+        """Take a further turn; what was read with the messages has to wait for the last."""
+        engine = self._engine
+        engine.is_reading = True
+        try:
+            self._take_some(until)
+        finally:
+            engine.is_reading = False
+            engine.flush()
+        if self._left is not None:
+            return False
+        self._attend()
+        self._read_on()
+        return True
+
+    def _keep_half(self) -> None:
+        """Note what is there of a message that is not whole, if that is much."""
+        size = self._reader.half_bytes()
+        if size > FREE:
+            self._is_half = True
+            self._engine.halves.keep(self, size)
+        elif self._is_half:
+            self._is_half = False
+            self._engine.halves.release(self)
+
+    # Holder
+
+    def pause(self) -> None:
+        """Read no more: there is no room for more of a message that has begun."""
+        self._has_to_wait = True
+        self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read on: there is room."""
+        self._has_to_wait = False
+        self._read_on()
+
+    def _read_on(self) -> None:
+        if self._left is None and not (self._has_to_wait or self._transport.is_closing()):
+            self._transport.resume_reading()
+
+    def end(self) -> None:
+        """End the socket, whose message is not whole and takes the room of others."""
+        self._engine.refusals["message_bytes"] += 1
+        self._transport.abort()
+
+    def _attend(self) -> None:
+        """Count and answer the frames of a read that were no whole message."""
+        reader = self._reader
         if reader.extras:
-            self._handover.spend(reader.extras)
-            reader.extras = 0
+            self._handover.spend(reader.extras, reader.binaries)
+            reader.extras = reader.binaries = 0
+            self._keep_half()
         if reader.reply:
             self.write(reader.reply)
             reader.reply = b""
@@ -110,11 +196,12 @@ class _WebSocket(asyncio.Protocol):
                 self._transport.abort()  # see `close`
             elif reader.closed:
                 self._transport.close()
-            elif self.backlog() > engine.limits.backlog_bytes:
+            elif self.backlog() > self._engine.limits.backlog_bytes:
                 self._transport.abort()
 
     def connection_lost(self, _: Exception | None) -> None:
         self._connections.discard(self)
+        self._engine.halves.release(self)
         self._handover.end()
 
     # WebSocket
@@ -122,17 +209,21 @@ class _WebSocket(asyncio.Protocol):
     def pause_writing(self) -> None:
         """Keep what is to be written here: asyncio's size of its own pieces is a sum over them."""
         self._stuck_bytes = self._transport.get_write_buffer_size()
-        self.write, self.backlog = self._held.extend, self._count_backlog
+        self.write, self.backlog = self._hold, self._count_backlog
 
     def resume_writing(self) -> None:
-        """Write what was kept, in one piece."""
-        held, self._held, self._stuck_bytes = self._held, bytearray(), 0
+        """Write what was kept, until it is too much again."""
+        held, self._held, self._held_bytes, self._stuck_bytes = self._held, [], 0, 0
         self.write, self.backlog = self._transport.write, int
-        if held:
-            self.write(bytes(held))
+        for start in range(0, len(held), FRAMES_A_WRITE):
+            self.write(b"".join(held[start : start + FRAMES_A_WRITE]))
+
+    def _hold(self, data: bytes) -> None:
+        self._held.append(data)
+        self._held_bytes += len(data)
 
     def _count_backlog(self) -> int:
-        return self._stuck_bytes + len(self._held)
+        return self._stuck_bytes + self._held_bytes
 
     def close(self, reason: str = "") -> None:
         if self._held or self._transport.get_write_buffer_size():

@@ -18,6 +18,7 @@ from alephscript.hub import Hub
 from alephscript.hub.cluster import frames
 from alephscript.hub.cluster.commands import CommandQueue
 from alephscript.hub.cluster.deciding import OpenClaims
+from alephscript.hub.cluster.pace import Pace
 from alephscript.hub.cluster.subscriptions import SUBSCRIBE, UNSUBSCRIBE, Subscriptions
 from alephscript.hub.cluster.surveys import Surveys
 from alephscript.mesh.effects import Claim, SurveyHubs
@@ -124,6 +125,35 @@ def test_large_commands_go_one_by_one() -> None:
         queue.answered()
     assert sizes == [2, 2, 1]
     assert queue.take_all() == []
+
+
+def test_the_commands_that_wait_are_bounded_in_bytes() -> None:
+    """Whatever their count; where some have gone, there is room again."""
+    queue = CommandQueue()
+    command = ("PUBLISH", "channel", b"x" * 900_000)
+
+    def fill() -> int:
+        count = 0
+        while not queue.is_full:
+            queue.put(command, None)
+            count += 1
+        return count
+
+    assert fill() * 900_000 < 64_000_000
+    queue.take_batch()
+    assert fill() == 2
+    queue.take_all()
+    assert fill() > 2
+
+
+def test_a_burst_of_nonsense_is_no_burst_of_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A line a second at the most."""
+    now = [100.0]
+    monkeypatch.setattr("alephscript.hub.cluster.pace.time.monotonic", lambda: now[0])
+    pace = Pace()
+    assert [pace.is_due() for _ in range(1000)].count(True) == 1
+    now[0] += 1.5
+    assert [pace.is_due() for _ in range(1000)].count(True) == 1
 
 
 async def test_claims_are_finished_in_the_order_of_decisions_without_looking_at_others() -> None:

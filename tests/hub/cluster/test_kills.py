@@ -122,7 +122,7 @@ async def test_a_killed_master_ends_what_it_had_across_hubs(
     """As at its own hub."""
     redis = shared_redis.url()
     one, two = await start_hub(redis), await start_hub(redis)
-    worker = await start("-m", "tests.hub.cluster.worker", two.url, "worker", ready=b"is ready on")
+    worker = await start("-m", "tests.hub.cluster.worker", two.url, "worker", ready=b"is ready: ")
     asker = await opened(AlephScriptClient, one.url)
     waiting = [asyncio.create_task(asker.request("HANG", {}, timeout=60)) for _ in range(20)]
     assert await answers(asker, "worker")  # they are there by now: order is kept

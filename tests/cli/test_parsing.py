@@ -1,0 +1,32 @@
+"""Wrong usage of the command line: one sentence, the name that was meant, status 2."""
+
+from __future__ import annotations
+
+import pytest
+
+from alephscript.cli import main
+
+
+@pytest.mark.parametrize(
+    ("line", "meant"),
+    [
+        ("reqest GREET", "; did you mean request?"),
+        ("Request GREET", "; did you mean request?"),
+        ("request GREET --rom X", "; did you mean --room?"),
+        ("request GREET --tokn=s3cret", "; did you mean --token?"),
+        ("request GREET --Room X", "; did you mean --room?"),
+        ("nonsense", ""),
+        ("request GREET --nonsense", ""),
+    ],
+)
+def test_the_command_or_option_that_was_meant_is_named(
+    line: str, meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where there is a near one."""
+    with pytest.raises(SystemExit) as ended:
+        main(line.split())
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert ended.value.code == 2
+    assert last.startswith("alephscript: error: ")
+    assert last.endswith(meant)
+    assert ("did you mean" in last) is bool(meant)

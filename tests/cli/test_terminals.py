@@ -1,0 +1,119 @@
+"""What the commands show on a terminal, which keys they obey, and that a pipe gets none of it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from alephscript import AlephScriptClient, Request, capability
+from alephscript.hub import Hub
+from tests.cli.test_commands import run
+from tests.support.screens import Screen
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
+
+
+class Worker(AlephScriptClient):
+    """Works, and says how far it is."""
+
+    rooms = ("A_ROOM_WITH_A_LONG_NAME",)
+
+    @capability("WORK")
+    async def work(self, request: Request[Any]) -> dict[str, int]:
+        """Do it."""
+        request.progress(0.5, "half \x1b[2Jof it")
+        await asyncio.sleep(0)
+        return {"done": 1}
+
+    @capability("A_CAPABILITY_WHOSE_NAME_IS_TOO_LONG_FOR_A_COLUMN")
+    async def idle(self) -> None:
+        """Wait."""
+
+
+@pytest.fixture
+async def url() -> AsyncIterator[str]:
+    """A mesh with ten workers in it, of one name."""
+    async with Hub(port=0) as hub:
+        workers = [Worker(hub.url, sesion=f"{number:032x}") for number in range(10)]
+        for worker in workers:
+            await worker.__aenter__()
+        try:
+            yield hub.url
+        finally:
+            for worker in workers:
+                await worker.close()
+
+
+async def test_a_request_shows_how_far_it_is_and_how_long_it_took(url: str) -> None:
+    """On the terminal; what a stranger says of it is not obeyed."""
+    async with Screen("request", "WORK", "--room", Worker.rooms[0], "--url", url) as screen:
+        await screen.see(r"\[##########          \]  50% half \\u001b\[2Jof it")
+        await screen.see(r"\d+\.\d\d ms")
+        assert await screen.ended() == 0
+    assert b"\x1b[2J" not in screen.raw
+
+
+async def test_a_pipe_gets_neither_colour_nor_bar(url: str) -> None:
+    """Of any command."""
+    for command in (
+        ["request", "WORK", "--room", Worker.rooms[0]],
+        ["capabilities"],
+        ["state"],
+        ["top", "--once"],
+        ["ping", "--count", "1"],
+        ["check"],
+    ):
+        ended = await run(*command, url=url, TERM="xterm")
+        assert ended.code == 0, ended.err
+        assert "\x1b" not in ended.out + ended.err
+        assert ended.err == ""
+
+
+async def test_watching_has_colours_on_a_terminal(url: str) -> None:
+    """Unless they are not wanted."""
+    for term, has_colours in (("xterm", True), ("dumb", False)):
+        async with Screen("watch", "R", "--count", "1", "--url", url, TERM=term) as screen:
+            await screen.see("watching R")
+            async with AlephScriptClient(url, usuario="me") as speaker:
+                await speaker.broadcast("SAID", {"n": 1}, room="R")
+            await screen.see(r"[0-9:]{8} me [0-9a-f]{8} SAID \{\"n\": 1\}")
+            assert await screen.ended() == 0
+        assert (b"\x1b[" in screen.raw) == has_colours
+
+
+async def test_top_shows_a_line_each_at_80x24_and_the_busy_one_first(url: str) -> None:
+    """Twenty of them, more than fit; what does not fit is counted."""
+    async with Screen("top", "--interval", "0.3", "--url", url) as screen:
+        await screen.see("q quits")
+        async with AlephScriptClient(url) as asker:
+            while True:
+                await asker.request("WORK", room=Worker.rooms[0])
+                await asyncio.sleep(0.01)
+                lines = screen.text.split("req/s")[-1].splitlines()
+                shown = [line for line in lines if " Worker " in line]
+                if len(shown) > 8 and re.match(r" *WORK .* [1-9]\d* +\d+ +\d", shown[0]):
+                    break
+        await screen.see(r"\d+ clients, 11 members, 20 capabilities")
+        screen.press("q")
+        assert await screen.ended() == 0
+    assert all(len(line) <= 80 for line in shown)
+    assert "…" in screen.text
+    assert re.search(r"Worker 0{8}", screen.text)
+
+
+async def test_top_filters_and_sorts_by_keys(url: str) -> None:
+    """And says by which."""
+    async with Screen("top", "--interval", "30", "--url", url) as screen:
+        await screen.see("busy first")
+        screen.forget()
+        screen.press("s")
+        await screen.see("slow first")
+        screen.forget()
+        screen.press("/work\n")
+        await screen.see(r"\(work\)")
+        screen.press("q")
+        assert await screen.ended() == 0
