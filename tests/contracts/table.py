@@ -190,6 +190,8 @@ def _bare(schema: Any) -> Any:
             continue
         if key == "pattern" and len(value) > _LONGEST:
             bare[key] = "…"
+        elif key == "type" and isinstance(value, list):
+            bare[key] = sorted(value)  # int | str and str | int are one type
         elif key == "properties":
             bare[key] = {name: _bare(each) for name, each in value.items()}
         else:
