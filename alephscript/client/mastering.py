@@ -3,7 +3,7 @@
 A hub of this package says which it is, and lets a displaced master serve again by itself. A stock
 hub says nothing, and forgets who was displaced; there masters of this package tell the room that
 they have come, and a displaced one looks at the hub's state until the other is gone, and then
-declares itself again (decision 0050).
+declares itself again (decision 0039).
 
 May go in: what displaced a client, and when the client may declare itself again. May not: how a
 declaration is written (`dialects`), the hub's side of it (`alephscript.mesh.masters`).

@@ -84,26 +84,26 @@ def write(value: Any, cls: Any = Any) -> bytes:
         ContractError: A part of the value has no JSON form, or is not of its type.
         PayloadTooLarge: The value is nested too deeply.
     """
+    declared = cls
+    kind = cls
     if cls is Any:
         kind = type(value)
-        if kind not in _JSON_TYPES:
-            cls = kind  # contracts are most of what is written
-        elif is_plain(value):
+        if kind in _JSON_TYPES and is_plain(value):  # contracts are most of what is written
             try:  # no `suppress`, which is three calls
                 return write_plain_json(value)
             except InvalidPayload:
                 pass
     try:
-        encode = _writers[cls]
+        encode = _writers[kind]
     except KeyError:
-        encode = _find_writer(cls)
+        encode = _find_writer(kind)
     except TypeError:  # metadata that cannot be hashed
         encode = None
     if encode is not None:
         text = encode(value)
         if text is not None:
             return text
-    return write_plain_json(unstructure(value, Any if cls is type(value) else cls))
+    return write_plain_json(unstructure(value, cls))
 
 
 _JSON_TYPES = frozenset({dict, list, tuple, str, int, float, bool, type(None), msgspec.Raw})

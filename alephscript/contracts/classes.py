@@ -98,4 +98,5 @@ def model_form(cls: Any, place: Place) -> Form:
     try:
         return models.Model(cls)
     except Exception as exc:
-        raise refusal(cls, place, f"pydantic has no schema of it: {exc!s:.200}") from exc
+        reason = str(exc).partition("\n")[0]
+        raise refusal(cls, place, f"pydantic has no schema of it: {reason:.200}") from exc

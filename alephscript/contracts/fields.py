@@ -70,6 +70,8 @@ def name_of(key: Any) -> str:
     origin = typing.get_origin(key)
     if origin in (typing.Union, types.UnionType):
         return " | ".join("None" if each is type(None) else name_of(each) for each in arguments)
+    if origin is typing.Literal:
+        return str(key).removeprefix("typing.")
     if origin is None or not isinstance(origin, type) or not arguments:
         return getattr(key, "__name__", None) or str(key).replace("typing.", "")
     return f"{origin.__name__}[{', '.join(map(name_of, arguments))}]"

@@ -28,18 +28,17 @@ import typing_extensions
 
 from alephscript.contracts import fields
 from alephscript.contracts.classes import enum_form, literal_form, model_form
-from alephscript.contracts.forms import choices, constraints, containers, models, scalars, texts
+from alephscript.contracts.forms import constraints, containers, models, scalars, texts
 from alephscript.contracts.forms.form import (
     Form,
     Later,
     Mismatch,
-    choice_key,
     json_type,
     with_article,
 )
 from alephscript.contracts.forms.given import ByHand, Custom, JSONSchema, Validator
 from alephscript.contracts.forms.records import Record
-from alephscript.contracts.forms.unions import Ambiguous, Union, join
+from alephscript.contracts.joining import join_members, union_of
 from alephscript.contracts.keys import NoKey, as_key
 from alephscript.contracts.places import Place, refusal
 from alephscript.errors import DeclarationError
@@ -231,6 +230,8 @@ class _Finder:
             form = self.find(kind, Place())
             while self._postponed:
                 self._postponed.pop(0)()
+            if any(each.found() is None for each in self._pending.values()):
+                raise refusal(kind, Place(), "an alias stands for itself; say what it is")
             if isinstance(form, Later):
                 form = form.found() or form
         except RecursionError:
@@ -356,15 +357,15 @@ class _Finder:
         # UNSET is absent, which is no value.
         forms = [self.find(each, place) for each in members if each is not msgspec.UnsetType]
         if not any(isinstance(each, Later) for each in forms):
-            return _join(members, forms, place)
+            return join_members(members, forms, place)
         later = Later()
 
         def settle() -> None:
             found = [each.found() if isinstance(each, Later) else each for each in forms]
             whole = [each for each in found if each is not None]
             if len(whole) < len(found):
-                raise refusal(_union_of(members), place, "it is a member of itself; leave that out")
-            later.target = _join(members, whole, place)
+                raise refusal(union_of(members), place, "it is a member of itself; leave that out")
+            later.target = join_members(members, whole, place)
 
         self._postponed.append(settle)
         return later
@@ -459,37 +460,6 @@ _QUALIFIERS = (
 )
 
 
-def _union_of(members: tuple[Any, ...]) -> Any:
-    return typing.Union[members]  # noqa: UP007 - made of a tuple
-
-
-def _join(members: tuple[Any, ...], found: list[Form], place: Place) -> Form:
-    """Return the form of a union of forms, without those that another one holds anyway."""
-    forms: list[Form] = []
-    for form in found:
-        if form is _ANY:
-            return _ANY
-        inner = form.members if isinstance(form, Union) else (form,)
-        forms += [each for each in inner if each not in forms]
-    kinds = {type(each) for each in forms}
-    if {scalars.Integer, scalars.Number} <= kinds:
-        plain = (scalars.Integer, scalars.Number)
-        forms = [scalars.Numeric(), *(each for each in forms if type(each) not in plain)]
-    forms = _merge_literals(forms)
-    if any(map(_has_none, forms)):
-        forms = [each for each in forms if not isinstance(each, scalars.Null)]
-    try:
-        return join(forms)
-    except Ambiguous as exc:
-        names = " and ".join(_form_name(forms[n]) for n in exc.args)
-        raise refusal(
-            _union_of(members),
-            place,
-            f'no value tells {names} apart: give each a field `kind: Literal["…"]` of its own, '
-            "or require in each what the other does not have",
-        ) from None
-
-
 def _concrete(key: Any, variables: Mapping[Any, Any]) -> Any:
     """Return a class with the arguments that its variables have where it stands."""
     parameters = getattr(key, "__parameters__", ())
@@ -500,50 +470,3 @@ def _concrete(key: Any, variables: Mapping[Any, Any]) -> Any:
         return key[arguments]
     except TypeError:
         return key
-
-
-def _has_none(form: Form) -> bool:
-    """Return whether None is a value of a form that is more than that."""
-    try:
-        return not isinstance(form, scalars.Null) and form.read(form.write(None)) is None
-    except Mismatch:
-        return False
-
-
-def _merge_literals(forms: list[Form]) -> list[Form]:
-    """Make one Literal of all, without values that another member holds: as PEP 586 has it."""
-    literals = [each for each in forms if isinstance(each, choices.Choices) and each.cls is None]
-    if not literals:
-        return forms
-    kinds = {type(each) for each in forms}
-    held = {
-        str: scalars.String in kinds,
-        int: bool(kinds & {scalars.Integer, scalars.Numeric}),
-        float: bool(kinds & {scalars.Number, scalars.Numeric}),
-        bool: scalars.Boolean in kinds,
-        type(None): scalars.Null in kinds,
-    }
-    pairs = {
-        (type(value), value): (value, wire)
-        for each in literals
-        for value, wire in each.pairs
-        if not held.get(type(value), False)
-    }
-    others = [each for each in forms if each not in literals]
-    if not pairs:
-        return others
-    if len({choice_key(wire) for _, wire in pairs.values()}) < len(pairs):
-        return forms  # of an enum and its value: told apart by nothing
-    # Where the first of them stood, as problems are told in that order.
-    place = sum(each not in literals for each in forms[: forms.index(literals[0])])
-    return [*others[:place], choices.Choices(pairs.values()), *others[place:]]
-
-
-def _form_name(form: Form) -> str:
-    if isinstance(form, Record):
-        return form.shape.name
-    if isinstance(form, models.Model):
-        return fields.name_of(form.cls)
-    if isinstance(form, choices.Choices) and form.cls is not None:
-        return form.cls.__qualname__
-    return form.expected if isinstance(form, texts.Text) else type(form).__name__.lower()

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from alephscript.contracts.fields import name_of
+from alephscript.contracts.finding import Strict
 from alephscript.contracts.forms.form import Mismatch
 from alephscript.contracts.forms.given import JSONSchema
 from alephscript.errors import AlephScriptError, ContractError, PayloadTooLarge
@@ -25,7 +26,7 @@ def contract_error(exc: Mismatch | RecursionError, cls: Any) -> AlephScriptError
     problems = [{"path": _path(path), "message": message} for path, message in exc.problems]
     if isinstance(cls, JSONSchema):
         return ContractError(str(cls.schema.get("title", "payload")), problems)
-    return ContractError(name_of(getattr(cls, "kind", cls)), problems)
+    return ContractError(name_of(cls.kind if isinstance(cls, Strict) else cls), problems)
 
 
 def _path(steps: tuple[str | int, ...]) -> str:

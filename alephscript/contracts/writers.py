@@ -13,9 +13,9 @@ Pure: no socket, no clock.
 from __future__ import annotations
 
 import enum
-import math
+import sys
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
@@ -38,7 +38,7 @@ class _Plan(NamedTuple):
 
     Attributes:
         kind: The type to convert to.
-        is_fit: Tells what the conversion does not: exact classes, finite numbers; None for nothing.
+        is_fit: Tells what the conversion does not: exact classes, plain values; None for nothing.
         is_open: Whether any JSON may be in it, nested as deeply as that likes.
     """
 
@@ -112,7 +112,8 @@ _PLAIN: dict[type, _Plan] = {
     String: _Plan(str),
     Integer: _Plan(int),
     Boolean: _Plan(bool),
-    Number: _Plan(float, math.isfinite),
+    # The bounds are there for NaN and the infinities, for which msgspec would write null.
+    Number: _Plan(Annotated[float, msgspec.Meta(ge=-sys.float_info.max, le=sys.float_info.max)]),
     Null: _Plan(type(None)),
     AnyJSON: _Plan(Any, is_plain, is_open=True),
 }

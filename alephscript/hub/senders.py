@@ -16,7 +16,7 @@ _OF_PROXIES = ("x-forwarded-for", "forwarded", "x-real-ip")
 
 
 class Senders:
-    """The rule by which requests belong to a session (decision 0100).
+    """The rule by which requests belong to a session (decision 0040).
 
     Args:
         trusted: Addresses of proxies, whose ``X-Forwarded-For`` is believed: uvicorn's, from the

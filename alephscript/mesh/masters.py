@@ -2,7 +2,7 @@
 
 Declarations are a stack: those on top that share one group master the room, a ``single`` one alone.
 The ones below are displaced: they stand by, and master the room again when the ones above are gone
-(decision 0050). `claim.lua` and `common.lua` have the same rule for hubs that share a registry.
+(decision 0039). `claim.lua` and `common.lua` have the same rule for hubs that share a registry.
 
 May go in: which declarations a room keeps, and which master serves a capability. May not: who is
 told about that (`rooms`). Pure: no socket, no clock. Of requests only their number counts.

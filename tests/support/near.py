@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.support.kinds import JSON, TEXTS
 
-__all__ = ["NEAR", "near"]
+__all__ = ["NEAR", "NEAR_TEXTS", "near"]
 
 
 NEAR_TEXTS = [

@@ -23,6 +23,7 @@ from alephscript.contracts.forms.form import (
     Form,
     Mismatch,
     Schema,
+    choice_key,
     json_type,
     with_article,
 )
@@ -227,7 +228,7 @@ class Record(Form):
         if key not in value:
             return [((key,), "missing")]
         found = value[key]
-        if type(found) is type(tag) and found == tag:
+        if isinstance(found, str | int | float) and choice_key(found) == choice_key(tag):
             return []
         return [((key,), f"expected {tag}, got {json_type(found)}")]
 

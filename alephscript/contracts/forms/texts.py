@@ -12,6 +12,7 @@ Pure: no socket, no clock.
 from __future__ import annotations
 
 import base64
+import contextlib
 import decimal
 import pathlib
 import re
@@ -180,7 +181,8 @@ class Moment(Text):
     def _format(self, value: datetime) -> str:
         # As JavaScript's toISOString() spells it, so that both sides' logs compare; finer only
         # where there is something finer.
-        value = value.astimezone(UTC)
+        with contextlib.suppress(OverflowError):  # within a day of the first or the last moment
+            value = value.astimezone(UTC)
         spec = "microseconds" if value.microsecond % 1000 else "milliseconds"
         return value.isoformat(timespec=spec).replace("+00:00", "Z")
 
