@@ -21,6 +21,7 @@ extensions = [
     "error_codes",
     "llms",
     "names",
+    "sequence",
     "signatures",
     "wire_tables",
 ]

@@ -141,6 +141,16 @@ def test_the_site_says_its_version_and_what_has_changed(site: Path) -> None:
     assert "Unreleased" in (site / "changelog.html").read_text()
 
 
+def test_sequences_are_drawn_into_their_page_and_told_to_readers_of_text(site: Path) -> None:
+    """With a title for those who do not see the picture."""
+    page = (site / "explanation" / "requests.html").read_text()
+    assert "<title>A master that dies while it works" in page
+    assert page.count('role="img"') == 2
+    assert "x master\nhub -> asker: acknowledgement, master_lost" in (
+        (site / "llms-full.txt").read_text()
+    )
+
+
 def test_code_can_be_copied(site: Path) -> None:
     """By a script of the site's own."""
     page = (site / "index.html").read_text()
