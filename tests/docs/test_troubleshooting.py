@@ -6,7 +6,7 @@ import ast
 import asyncio
 import logging
 import re
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import Awaitable
 
 import attrs
 import pytest
@@ -66,7 +66,7 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="module")
-async def said() -> AsyncIterator[list[str]]:
+async def said() -> list[str]:
     """All that is said when everything goes wrong, in errors and in logs."""
     records = _Lines()
     logger = logging.getLogger("alephscript")
