@@ -8,6 +8,7 @@ import importlib
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Collection
 from pathlib import Path
 
@@ -149,6 +150,14 @@ def test_sequences_are_drawn_into_their_page_and_told_to_readers_of_text(site: P
     assert "x master\nhub -> asker: acknowledgement, master_lost" in (
         (site / "llms-full.txt").read_text()
     )
+
+
+def test_each_page_can_be_edited_where_the_source_is_public(site: Path) -> None:
+    """By the address that the metadata has, if it has one."""
+    project = tomllib.loads((DOCS.parent / "pyproject.toml").read_text())["project"]
+    source = project.get("urls", {}).get("Source")
+    page = (site / "how-to" / "install.html").read_text()
+    assert ("/edit/main/docs/how-to/install.md" in page) is (source is not None)
 
 
 def test_code_can_be_copied(site: Path) -> None:
