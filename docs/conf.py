@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import sys
+import tomllib
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent / "extensions"))
@@ -18,14 +19,27 @@ extensions = [
     "sphinx.ext.napoleon",
     "command_line",
     "error_codes",
+    "llms",
     "names",
+    "sequence",
     "signatures",
     "wire_tables",
 ]
-exclude_patterns = ["extensions"]
+exclude_patterns = ["extensions", "static"]
 
 html_theme = "furo"
-html_title = "alephscript"
+html_title = f"alephscript {release}"
+html_static_path = ["static"]
+html_css_files = ["copy.css"]
+html_js_files = ["copy.js"]
+
+_metadata = tomllib.loads(Path(__file__).parents[1].joinpath("pyproject.toml").read_text())
+if source := _metadata["project"].get("urls", {}).get("Source"):  # each page has a link to edit it
+    html_theme_options = {
+        "source_repository": source,
+        "source_branch": "main",
+        "source_directory": "docs/",
+    }
 
 myst_heading_anchors = 3
 

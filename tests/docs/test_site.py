@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import html
 import importlib
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Collection
 from pathlib import Path
 
@@ -108,6 +110,62 @@ def test_the_glossary_says_how_things_are_called_on_the_wire_and_in_python(site:
     keys = {key: attribute for key, attribute in named if re.fullmatch(r"[a-z]\w*", key)}
     assert {"usuario", "sesion", "sessionId", "runState", "percepto", "eferencia"} <= keys.keys()
     assert [contracts.wire_key(attribute) for attribute in keys.values()] == list(keys)
+
+
+def test_defaults_are_shown_as_values(site: Path) -> None:
+    """A literal, a call with its values, or a public name."""
+    spans = {
+        html.unescape(re.sub(r"<[^>]+>", "", span))
+        for page in (site / "reference").glob("*.html")
+        for span in re.findall(r'class="default_value">(.*?)</span></em>', page.read_text())
+    }
+    assert {"'http://127.0.0.1:3010'", "'/runtime'", "Limits()"} <= spans
+    for shown in spans - {*alephscript.__all__, "Any"}:
+        if not re.fullmatch(r"\w+\(.*\)", shown):
+            ast.literal_eval(shown)
+
+
+def test_readers_that_are_programs_get_every_page(site: Path) -> None:
+    """A list of them, and all of them as one text."""
+    pages = {str(page.relative_to(DOCS).with_suffix(".html")) for page in DOCS.rglob("*.md")}
+    listed = (site / "llms.txt").read_text()
+    assert listed.startswith("# alephscript\n")
+    assert set(re.findall(r"^- \[.+?\]\((.+?)\)", listed, re.MULTILINE)) == pages
+    whole = (site / "llms-full.txt").read_text()
+    assert set(re.findall(r"^<!-- (.+) -->$", whole, re.MULTILINE)) == pages
+    assert "async with Hub(port=0) as hub" in whole
+    assert "Raises" in whole  # the reference as it is rendered, not its directives
+
+
+def test_the_site_says_its_version_and_what_has_changed(site: Path) -> None:
+    """In the title of each page, and on a page of its own."""
+    assert f"alephscript {alephscript.__version__}" in (site / "index.html").read_text()
+    assert "Unreleased" in (site / "changelog.html").read_text()
+
+
+def test_sequences_are_drawn_into_their_page_and_told_to_readers_of_text(site: Path) -> None:
+    """With a title for those who do not see the picture."""
+    page = (site / "explanation" / "requests.html").read_text()
+    assert "<title>A master that dies while it works" in page
+    assert page.count('role="img"') == 2
+    assert "x master\nhub -> asker: acknowledgement, master_lost" in (
+        (site / "llms-full.txt").read_text()
+    )
+
+
+def test_each_page_can_be_edited_where_the_source_is_public(site: Path) -> None:
+    """By the address that the metadata has, if it has one."""
+    project = tomllib.loads((DOCS.parent / "pyproject.toml").read_text())["project"]
+    source = project.get("urls", {}).get("Source")
+    page = (site / "how-to" / "install.html").read_text()
+    assert ("/edit/main/docs/how-to/install.md" in page) is (source is not None)
+
+
+def test_code_can_be_copied(site: Path) -> None:
+    """By a script of the site's own."""
+    page = (site / "index.html").read_text()
+    assert "_static/copy.js" in page
+    assert (site / "_static" / "copy.js").is_file()
 
 
 def test_the_site_asks_nobody_else_for_anything(site: Path) -> None:
