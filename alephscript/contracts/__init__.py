@@ -84,7 +84,6 @@ def write(value: Any, cls: Any = Any) -> bytes:
         ContractError: A part of the value has no JSON form, or is not of its type.
         PayloadTooLarge: The value is nested too deeply.
     """
-    declared = cls
     kind = cls
     if cls is Any:
         kind = type(value)
