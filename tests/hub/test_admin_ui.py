@@ -101,7 +101,7 @@ async def test_nobody_is_in_its_namespace_where_it_is_not_wanted() -> None:
     """A hub without it refuses the namespace."""
     async with Hub(port=0) as hub:
         refused = AlephScriptClient(hub.url, namespace="/admin")
-        with pytest.raises(ConnectionError, match="Invalid namespace"):
+        with pytest.raises(ConnectionError, match="none of its namespaces"):
             await refused.__aenter__()
 
 
