@@ -93,8 +93,12 @@ def model_form(cls: Any, place: Place) -> Form:
     """Return the form of a model of pydantic.
 
     Raises:
-        DeclarationError: pydantic cannot describe it.
+        DeclarationError: pydantic cannot describe it, or takes keys that are to be refused.
     """
+    config = getattr(cls, "model_config", {})
+    if place.is_strict and config.get("extra") != "forbid":
+        advice = 'a model has rules of its own: give it `model_config = {"extra": "forbid"}`'
+        raise refusal(cls, place, advice)
     try:
         return models.Model(cls)
     except Exception as exc:
