@@ -150,7 +150,7 @@ class Positive:
 
 @attrs.define
 class Checked:
-    at_least: int = attrs.field(validator=attrs.validators.ge(3), default=3)
+    bound: int = attrs.field(validator=attrs.validators.ge(3), default=3)
     pattern: str = attrs.field(validator=attrs.validators.matches_re("a+"), default="a")
     choice: str = attrs.field(validator=attrs.validators.in_(["x", "y"]), default="x")
 
@@ -191,7 +191,7 @@ def test_a_default_that_only_its_class_can_make_is_made_by_it() -> None:
 @pytest.mark.parametrize(
     ("payload", "path", "says"),
     [
-        ({"atLeast": 1}, "atLeast", "'at_least' must be >= 3: 1"),
+        ({"bound": 1}, "bound", "'bound' must be >= 3: 1"),
         ({"pattern": "b"}, "pattern", "'pattern' must match regex 'a+' ('b' doesn't)"),
         ({"choice": "z"}, "choice", "'choice' must be in ['x', 'y'] (got 'z')"),
     ],
@@ -563,7 +563,7 @@ strict: Any = Strict(Plain)
         lambda: read(b'{"name":"x","name":5}', Plain),
         lambda: structure({"name": "x", "number": HUGE}, Plain),
         lambda: structure({"name": "x", HUGE: 1}, strict),
-        lambda: structure({f"nam{n}": 1 for n in range(100_000)}, strict),
+        lambda: structure({f"name{n}": 1 for n in range(100_000)}, strict),
         lambda: structure({"name": "x", "numbers": ["x"] * 1_000_000}, Plain),
         # All of one hash: a set of these would take hours.
         lambda: structure([n * (2**61 - 1) for n in range(100_000)], set[int]),
