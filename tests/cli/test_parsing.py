@@ -10,7 +10,7 @@ from alephscript.cli import main
 @pytest.mark.parametrize(
     ("line", "meant"),
     [
-        ("requst GREET", "; did you mean request?"),
+        ("reqquest GREET", "; did you mean request?"),
         ("Request GREET", "; did you mean request?"),
         ("request GREET --rom X", "; did you mean --room?"),
         ("request GREET --tokn=s3cret", "; did you mean --token?"),
