@@ -146,7 +146,7 @@ async def test_its_hub_shows_itself_in_a_browser(
             assert said.startswith("alephscript hub listening on http"), said
             await page.do(["goto", said.split()[-1]])
             await page.see("#link", "connected")
-            await page.see("#members", "mesh page")
+            await page.see("#demo-command", "alephscript demo")
             assert await page.problems() == []
     finally:
         hub.kill()

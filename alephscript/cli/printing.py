@@ -21,6 +21,7 @@ from typing import Any, TextIO
 from alephscript import contracts
 from alephscript.cli.options import CliError
 from alephscript.client.messages import Progress
+from alephscript.protocol.json import is_plain
 from alephscript.protocol.text import ESCAPED, printable
 
 __all__ = [
@@ -55,7 +56,8 @@ def prepare() -> None:
 
 def put(value: Any, *, pretty: bool = False) -> None:
     """Print a value as JSON; what is escaped is the same JSON."""
-    encoded = contracts.unstructure(value)
+    # What a peer sent is JSON already, whatever its texts hold; the rest is ours.
+    encoded = value if is_plain(value) else contracts.unstructure(value)
     indent = 2 if pretty and sys.stdout.isatty() else None
     text = json.dumps(encoded, ensure_ascii=False, indent=indent)
     print("\n".join(map(printable, text.split("\n"))), flush=True)

@@ -16,7 +16,14 @@ import pytest
 from mcp import StdioServerParameters
 from mcp.client.client import Client
 
-from alephscript import AlephScriptClient, CapabilityError, InvalidPayload, MasterLost, Progress
+from alephscript import (
+    AlephScriptClient,
+    CapabilityError,
+    InvalidPayload,
+    MasterLost,
+    Progress,
+    UnknownCapability,
+)
 from alephscript.mcp import McpMaster
 from alephscript.mcp.upstream import ServerUnreachable
 from alephscript.testing import InMemoryMesh
@@ -60,7 +67,7 @@ async def asked(client: AlephScriptClient, name: str, payload: Any = None) -> di
     while True:
         try:
             return await client.request(name, payload, wait_for_master=True, timeout=20)
-        except MasterLost:  # it has not resigned yet
+        except (MasterLost, UnknownCapability):  # it has not resigned yet
             await asyncio.sleep(0)
 
 
