@@ -274,7 +274,7 @@ async def test_limits_are_options() -> None:
     async with command("hub", "--port", "0", *limits) as process:
         url = await until_listening(process)
         async with AlephScriptClient(url):
-        assert not await let_in(url, None)
+            assert not await let_in(url, None)
 
 
 @pytest.mark.parametrize(
