@@ -329,17 +329,23 @@ class McpMaster(AlephScriptClient):
     async def _offer(self, capabilities: Iterable[Capability]) -> None:
         """Offer these, and nothing else, now and on every later connection."""
         declared, before = self._declare(capabilities), self.declarations
-        self._alephscript_declare(declared)
         self._is_stale = False
         if declared.capabilities:
+            self._alephscript_declare(declared)
             self._alephscript_masters[self._room] = declared.mastery(self._room, "single")
         else:
             self._alephscript_masters.pop(self._room, None)
         if self.state is State.NEW:
+            self._alephscript_declare(declared)
             return
         try:
             if not declared.capabilities:
-                await self.resign(self._room)
+                try:
+                    await self.resign(self._room)
+                finally:
+                    # Not before: what still comes in hears that the server is gone, not that there
+                    # never was such a capability.
+                    self._alephscript_declare(declared)
             elif not before.capabilities or declared == before:
                 await self.make_master(self._room)
             else:

@@ -22,7 +22,6 @@ from alephscript import (
     InvalidPayload,
     MasterLost,
     Progress,
-    UnknownCapability,
 )
 from alephscript.mcp import McpMaster
 from alephscript.mcp.upstream import ServerUnreachable
@@ -67,7 +66,7 @@ async def asked(client: AlephScriptClient, name: str, payload: Any = None) -> di
     while True:
         try:
             return await client.request(name, payload, wait_for_master=True, timeout=20)
-        except (MasterLost, UnknownCapability):  # it has not resigned yet
+        except MasterLost:  # it has not resigned yet
             await asyncio.sleep(0)
 
 
