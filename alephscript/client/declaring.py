@@ -25,7 +25,13 @@ from alephscript.client.arguments import is_count, is_number, names_of
 from alephscript.client.messages import GAP, Event, Request
 from alephscript.client.methods import attach, check_names, find_records
 from alephscript.client.roles import Group, RoomRole, master, observe
-from alephscript.client.signatures import checked_type, inspect_method
+from alephscript.client.signatures import (
+    DeclaredTypes,
+    check_events,
+    checked_type,
+    find_reply,
+    inspect_method,
+)
 from alephscript.errors import DeclarationError, RequestError
 from alephscript.protocol import events
 
@@ -306,48 +312,8 @@ def capability(
         "max_in_flight": max_in_flight,
         "queue": queue,
     }
-    types_ = _Types(strict, request_schema, reply_schema)
+    types_ = DeclaredTypes(strict, request_schema, reply_schema)
     return lambda function: _capability(function, name, types_, options)
-
-
-@attrs.frozen
-class _Types:
-    """What is declared of types beside the annotations; see `capability`."""
-
-    strict: bool
-    request_schema: Mapping[str, Any] | None
-    reply_schema: Mapping[str, Any] | None
-
-    def payload(self, annotated: Any, function: Callable[..., Any]) -> Any:
-        """Return the type of a payload."""
-        declared = _by_hand(self.request_schema, annotated, function, "request_schema")
-        declared = checked_type(declared, function)
-        if not self.strict:
-            return declared
-        if declared is None:
-            raise DeclarationError(
-                f"{function.__qualname__}: strict=True needs a payload whose keys are known: "
-                "annotate it with a contract"
-            )
-        return checked_type(contracts.Strict(declared), function)
-
-    def reply(self, annotated: Any, function: Callable[..., Any]) -> Any:
-        """Return the type of a reply."""
-        declared = _by_hand(self.reply_schema, annotated, function, "reply_schema")
-        return checked_type(declared, function)
-
-
-def _by_hand(
-    schema: Mapping[str, Any] | None, annotated: Any, function: Callable[..., Any], option: str
-) -> Any:
-    if schema is None:
-        return annotated
-    if (typing.get_origin(annotated) or annotated) not in (None, Any, object, dict, list, Mapping):
-        raise DeclarationError(
-            f"{function.__qualname__}: {option} is for plain JSON; its annotation says "
-            f"{annotated!r}, which has a schema of its own"
-        )
-    return contracts.JSONSchema(schema)
 
 
 def _names(option: str, value: Any) -> tuple[str, ...]:
@@ -357,7 +323,7 @@ def _names(option: str, value: Any) -> tuple[str, ...]:
     return names
 
 
-def _capability(function: F, name: str | None, types_: _Types, options: dict[str, Any]) -> F:
+def _capability(function: F, name: str | None, types_: DeclaredTypes, options: dict[str, Any]) -> F:
     annotation, takes_payload, reply = inspect_method(function)
     wants_request = typing.get_origin(annotation) is Request or annotation is Request
     payload = (typing.get_args(annotation) or (None,))[0] if wants_request else annotation
@@ -382,7 +348,7 @@ def _capability(function: F, name: str | None, types_: _Types, options: dict[str
         doc=function.__doc__ or "",
         streams=streams,
         payload=types_.payload(payload, function),
-        reply=types_.reply(_agreed(reply, payload, function), function),
+        reply=types_.reply(find_reply(reply, payload, function), function),
         wants_request=wants_request,
         takes_payload=takes_payload,
         blocking=not streams and not any(map(inspect.iscoroutinefunction, (function, inner))),
@@ -391,21 +357,6 @@ def _capability(function: F, name: str | None, types_: _Types, options: dict[str
     )
     attach(function, record)
     return function
-
-
-def _agreed(reply: Any, payload: Any, function: Callable[..., Any]) -> Any:
-    """Return the type of a reply: the annotated one, or that which the typed request promises."""
-    if not (isinstance(payload, type) and issubclass(payload, contracts.RequestFor)):
-        return reply
-    promised = contracts.find_reply_type(payload)
-    if reply is None:
-        return promised
-    if isinstance(promised, type) and isinstance(reply, type) and not issubclass(reply, promised):
-        raise DeclarationError(
-            f"{function.__qualname__} returns {reply.__qualname__}, but {payload.__qualname__} "
-            f"promises {promised.__qualname__}: change one of the two"
-        )
-    return reply
 
 
 def on(event: str, /, *, room: str | None = None, ordered: bool = True) -> Callable[[F], F]:
@@ -458,14 +409,6 @@ def on(event: str, /, *, room: str | None = None, ordered: bool = True) -> Calla
     return decorate
 
 
-def _check_events(cls: type) -> None:
-    for event, declared in vars(cls).get("says", {}).items():
-        try:
-            contracts.prepare(declared)
-        except DeclarationError as exc:
-            raise DeclarationError(f"{cls.__qualname__}.says[{event!r}]: {exc}") from exc
-
-
 def collect(cls: type, base: type | None = None) -> Declarations:
     """Collect what a class declares, its bases included; an unmarked override withdraws a method.
 
@@ -490,7 +433,7 @@ def collect(cls: type, base: type | None = None) -> Declarations:
                     attrs.evolve(mark, attribute=attribute, wrapped=mark.wrapped or is_wrapped)
                     for mark in marks
                 ]
-    _check_events(cls)
+    check_events(cls)
     capabilities: dict[str, Capability] = {}
     listeners: dict[str, list[Listener]] = {}
     for record in (each for group in records.values() for each in group):

@@ -1,4 +1,4 @@
-"""Signatures of decorated methods, inspected once, while their class is made.
+"""Signatures of decorated methods and types of a class, inspected once, while the class is made.
 
 May go in: reading signatures and annotations, and refusing those that can never work. May not:
 what a decorator makes of them (`declaring`).
@@ -10,13 +10,15 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
+
+import attrs
 
 from alephscript import contracts
 from alephscript.errors import DeclarationError
 
-__all__ = ["checked_type", "inspect_method"]
+__all__ = ["DeclaredTypes", "check_events", "checked_type", "find_reply", "inspect_method"]
 
 
 def checked_type(declared: Any, function: Callable[..., Any]) -> Any:
@@ -32,6 +34,78 @@ def checked_type(declared: Any, function: Callable[..., Any]) -> Any:
     except DeclarationError as exc:
         raise DeclarationError(f"{function.__qualname__}: {exc}") from exc
     return declared
+
+
+def check_events(cls: type) -> None:
+    """Check the types of the events that a class says.
+
+    Raises:
+        DeclarationError: One of them has no JSON form.
+    """
+    for event, declared in vars(cls).get("says", {}).items():
+        try:
+            contracts.prepare(declared)
+        except DeclarationError as exc:
+            raise DeclarationError(f"{cls.__qualname__}.says[{event!r}]: {exc}") from exc
+
+
+@attrs.frozen
+class DeclaredTypes:
+    """The options of a capability that are about its types; see `declaring.capability`."""
+
+    strict: bool
+    request_schema: Mapping[str, Any] | None
+    reply_schema: Mapping[str, Any] | None
+
+    def payload(self, annotated: Any, function: Callable[..., Any]) -> Any:
+        """Return the type of a payload."""
+        declared = _by_hand(self.request_schema, annotated, function, "request_schema")
+        declared = checked_type(declared, function)
+        if not self.strict:
+            return declared
+        if declared is None:
+            raise DeclarationError(
+                f"{function.__qualname__}: strict=True needs a payload whose keys are known: "
+                "annotate it with a contract"
+            )
+        return checked_type(contracts.Strict(declared), function)
+
+    def reply(self, annotated: Any, function: Callable[..., Any]) -> Any:
+        """Return the type of a reply."""
+        declared = _by_hand(self.reply_schema, annotated, function, "reply_schema")
+        return checked_type(declared, function)
+
+
+def _by_hand(
+    schema: Mapping[str, Any] | None, annotated: Any, function: Callable[..., Any], option: str
+) -> Any:
+    if schema is None:
+        return annotated
+    if (typing.get_origin(annotated) or annotated) not in (None, Any, object, dict, list, Mapping):
+        raise DeclarationError(
+            f"{function.__qualname__}: {option} is for plain JSON; its annotation says "
+            f"{annotated!r}, which has a schema of its own"
+        )
+    return contracts.JSONSchema(schema)
+
+
+def find_reply(reply: Any, payload: Any, function: Callable[..., Any]) -> Any:
+    """Return the type of a reply: the annotated one, or that which the typed request promises.
+
+    Raises:
+        DeclarationError: The two are classes, and the method returns another one than is promised.
+    """
+    if not (isinstance(payload, type) and issubclass(payload, contracts.RequestFor)):
+        return reply
+    promised = contracts.find_reply_type(payload)
+    if reply is None:
+        return promised
+    if isinstance(promised, type) and isinstance(reply, type) and not issubclass(reply, promised):
+        raise DeclarationError(
+            f"{function.__qualname__} returns {reply.__qualname__}, but {payload.__qualname__} "
+            f"promises {promised.__qualname__}: change one of the two"
+        )
+    return reply
 
 
 def inspect_method(function: Callable[..., Any]) -> tuple[Any, bool, Any]:

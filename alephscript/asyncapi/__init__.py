@@ -3,8 +3,8 @@
 A room is a channel, what is said and asked in it are messages, a capability is a request with its
 reply. There is no official binding for Socket.IO, so rooms stand under ``x-socketio``.
 
-May go in: making the document, reading one, comparing two. May not: asking a mesh what it offers
-(`alephscript.AlephScriptClient.discover`).
+May go in: making the document, reading one. May not: comparing two (``changes``), asking a mesh
+what it offers (`alephscript.AlephScriptClient.discover`).
 
 Pure: no socket, no clock. YAML comes with the ``[cli]`` extra.
 """
@@ -12,13 +12,12 @@ Pure: no socket, no clock. YAML comes with the ``[cli]`` extra.
 from __future__ import annotations
 
 import importlib.metadata
-from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-import attrs
-
 from alephscript import contracts
+from alephscript.asyncapi.changes import breaking_changes
+from alephscript.asyncapi.hub import HUB_EVENTS
 from alephscript.client.client import AlephScriptClient
 from alephscript.client.declaring import Capability, summary
 from alephscript.errors import AlephScriptError
@@ -42,42 +41,6 @@ _FAILURE: Schema = {
     },
     "required": ["success", "error", "code"],
 }
-_ROOM: Schema = {"type": "object", "properties": {"room": {"type": "string"}}, "required": ["room"]}
-_HUB_EVENTS: Mapping[str, tuple[str, Schema]] = {
-    "CLIENT_REGISTER": (
-        "Register a name.",
-        {
-            "type": "object",
-            "properties": {"usuario": {"type": "string"}, "sesion": {"type": "string"}},
-            "required": ["usuario"],
-        },
-    ),
-    "CLIENT_SUSCRIBE": ("Be in a room.", _ROOM),
-    "CLIENT_UNSUSCRIBE": ("Leave a room.", _ROOM),
-    "MAKE_MASTER": (
-        "Become the master of a room.",
-        {
-            "type": "object",
-            "properties": {
-                "room": {"type": "string"},
-                "features": {"type": "array", "items": {"type": "string"}},
-                "group": {"enum": list(events.GROUPS)},
-                "out": {"type": "boolean"},
-            },
-            "required": ["room"],
-        },
-    ),
-    "ROOM_MESSAGE": (
-        "Say something in a room.",
-        {
-            "type": "object",
-            "properties": {"event": {"type": "string"}, "room": {"type": "string"}, "data": {}},
-            "required": ["event", "room"],
-        },
-    ),
-    "GET_SERVER_STATE": ("Ask which members are where, and which of them master what.", {}),
-    "GET_CAPABILITIES": ("Ask which capabilities are offered, with schemas.", {}),
-}
 
 
 def document(
@@ -97,7 +60,7 @@ def document(
     schemas = contracts.Definitions(_SCHEMAS)
     _component("Failure", _FAILURE, schemas)
     channels: dict[str, Any] = {_HUB: _hub_channel(schemas)}
-    operations: dict[str, Any] = {name: _hub_operation(name) for name in _HUB_EVENTS}
+    operations: dict[str, Any] = {name: _hub_operation(name) for name in HUB_EVENTS}
     for cls in classes:
         for room in cls.declarations.rooms:
             channel = channels.setdefault(room.name, _channel(room.name))
@@ -161,18 +124,6 @@ def load(text: str) -> dict[str, Any]:
     return dict(document)
 
 
-def breaking_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """List the changes that break a program which relies on the old document, a sentence each.
-
-    A request may ask for less and take more; an answer or an event may say more. What is no
-    AsyncAPI in a document says nothing.
-
-    Raises:
-        AlephScriptError: A reference in a document leads nowhere.
-    """
-    return [*_broken_operations(old, new), *_broken_messages(old, new)]
-
-
 # Channels and operations
 
 
@@ -188,7 +139,7 @@ def _channel(room: str) -> dict[str, Any]:
 def _hub_channel(schemas: contracts.Definitions) -> dict[str, Any]:
     messages = {
         name: {"name": name, "summary": meaning, "payload": _component(name, schema, schemas)}
-        for name, (meaning, schema) in _HUB_EVENTS.items()
+        for name, (meaning, schema) in HUB_EVENTS.items()
     }
     answer = {
         "name": "answer",
@@ -215,7 +166,7 @@ def _hub_operation(name: str) -> dict[str, Any]:
     return {
         "action": "receive",
         "channel": _ref("channels", _HUB),
-        "summary": _HUB_EVENTS[name][0],
+        "summary": HUB_EVENTS[name][0],
         "messages": [_message_ref(_HUB, name)],
         "reply": {"channel": _ref("channels", _HUB), "messages": [_message_ref(_HUB, "answer")]},
     }
@@ -368,156 +319,3 @@ def _ref(where: str, name: str) -> dict[str, Any]:
 
 def _message_ref(channel: str, message: str) -> dict[str, Any]:
     return _ref(f"channels/{channel}/messages", message)
-
-
-# What breaks
-
-
-def _broken_operations(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
-    remaining = _mapping(new, "operations")
-    for name in _mapping(old, "operations"):
-        if name not in remaining:
-            yield f"{name} is gone"
-
-
-def _broken_messages(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
-    for channel, described in _mapping(old, "channels").items():
-        counterpart = _mapping(new, "channels").get(channel)
-        if counterpart is None:
-            yield f"the room {channel} is gone"
-            continue
-        messages = _mapping(described, "messages")
-        for name in messages:
-            changed = _mapping(counterpart, "messages").get(name)
-            if changed is None:
-                yield f"{channel} has no {name} any more"
-                continue
-            is_request = str(name).startswith("GET_") or name in _HUB_EVENTS
-            before = _mapping(messages, name).get("payload")
-            after = _mapping(counterpart["messages"], name).get("payload")
-            yield from _broken_schemas(
-                (old, before), (new, after), str(name), is_request=is_request
-            )
-
-
-_Place = tuple[Mapping[str, Any], Any]
-"""A document, and a schema in it."""
-
-
-def _broken_schemas(old: _Place, new: _Place, where: str, *, is_request: bool) -> Iterator[str]:
-    """Give the changes that break; a request may demand less, an answer may say more.
-
-    Each pair of schemas is compared once, where it is first met: schemas may contain themselves.
-    """
-    todo, seen = deque([(where, old[1], new[1])]), set()
-    while todo:
-        where, *pair = todo.popleft()
-        first, second = _follow(old[0], pair[0]), _follow(new[0], pair[1])
-        if (id(first), id(second)) in seen:
-            continue
-        seen.add((id(first), id(second)))
-        before, after = _whole(old[0], first), _whole(new[0], second)
-        if before.kind and after.kind and before.kind != after.kind:
-            yield f"{where} is {after.kind}, was {before.kind}"
-            continue
-        yield from _broken_fields(before, after, where, is_request=is_request)
-        for field in sorted(before.properties.keys() & after.properties.keys()):
-            todo.append((f"{where}.{field}", before.properties[field], after.properties[field]))
-        if before.items is not None and after.items is not None:
-            todo.append((f"{where}[]", before.items, after.items))
-
-
-def _broken_fields(
-    before: _Schema, after: _Schema, where: str, *, is_request: bool
-) -> Iterator[str]:
-    """Give the changes of one schema, without what is inside its fields."""
-    if is_request:
-        for field in sorted(after.required - before.required):
-            yield f"{where} asks for {field}"
-    else:
-        for field in sorted(before.properties.keys() - after.properties.keys()):
-            yield f"{where} has no {field} any more"
-        for field in sorted((before.required - after.required) & after.properties.keys()):
-            yield f"{where} may lack {field}"
-    removed, added = before.choices - after.choices, after.choices - before.choices
-    if is_request and after.choices and removed:
-        yield f"{where} does not take {', '.join(sorted(removed))} any more"
-    if not is_request and before.choices and added:
-        yield f"{where} may be {', '.join(sorted(added))}, too"
-
-
-@attrs.frozen
-class _Schema:
-    """What is compared of a schema: its own words and those of its ``allOf`` together.
-
-    Attributes:
-        kind: Its ``type``.
-        properties: Its fields.
-        required: Names of the fields that it demands.
-        choices: Its ``enum``, as texts.
-        items: The schema of its items.
-    """
-
-    kind: Any
-    properties: Mapping[str, Any]
-    required: frozenset[str]
-    choices: frozenset[str]
-    items: Any
-
-
-def _whole(document: Mapping[str, Any], schema: Mapping[str, Any]) -> _Schema:
-    """Put a schema's parts together; words that are of no use to a comparison are left out."""
-    parts, todo = {id(schema): schema}, deque([schema])
-    while todo:
-        for each in _list(todo.popleft().get("allOf")):
-            part = _follow(document, each)
-            if id(part) not in parts:
-                parts[id(part)] = part
-                todo.append(part)
-
-    def gather(word: str) -> Any:
-        return next((each[word] for each in parts.values() if word in each), None)
-
-    properties: dict[str, Any] = {}
-    for part in parts.values():
-        fields = part.get("properties")
-        properties.update(fields if isinstance(fields, dict) else {})
-    required = [name for part in parts.values() for name in _list(part.get("required"))]
-    return _Schema(
-        gather("type"),
-        {str(name): field for name, field in properties.items()},
-        frozenset(map(str, required)),
-        frozenset(map(str, _list(gather("enum")))),
-        gather("items"),
-    )
-
-
-def _follow(document: Mapping[str, Any], schema: Any) -> Mapping[str, Any]:
-    """Return the schema that a reference leads to; what is no schema says nothing.
-
-    Raises:
-        AlephScriptError: The reference leads nowhere.
-    """
-    seen = set()
-    while isinstance(schema, dict) and isinstance(path := schema.get("$ref"), str):
-        target: Any = document
-        for step in path.removeprefix("#/").split("/"):
-            target = target.get(step) if isinstance(target, dict) else None
-        if target is None or path in seen:
-            raise AlephScriptError(f"the reference {path} leads to no schema of its document")
-        seen.add(path)
-        schema = target
-    return schema if isinstance(schema, dict) else _NOTHING
-
-
-_NOTHING: Schema = {}
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _mapping(value: Any, key: str) -> dict[str, Any]:
-    """Return a field that has to be an object; what else it is says nothing."""
-    field = value.get(key) if isinstance(value, Mapping) else None
-    return field if isinstance(field, dict) else {}
