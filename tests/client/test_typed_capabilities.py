@@ -23,6 +23,7 @@ from alephscript import (
     capability,
     on,
 )
+from alephscript.contracts import JSONSchema, structure
 
 pytestmark = pytest.mark.anyio
 
@@ -209,6 +210,20 @@ async def test_schemas_by_hand_are_held_on_both_sides(mesh: Any) -> None:
     assert offer.request == NUMBERS
 
 
+def test_of_a_million_wrong_values_the_first_ones_are_told() -> None:
+    """Each problem quotes its value: all of them would be told for minutes."""
+    declared: Any = JSONSchema({"type": "array", "items": {"type": "integer"}})
+    with pytest.raises(ContractError) as told:
+        structure(["x"] * 1_000_000, declared)
+    assert [each["path"] for each in told.value.problems] == [f"[{n}]" for n in range(20)]
+    with pytest.raises(ContractError) as told:
+        structure({"numbers": ["x"] * 1_000}, Many)
+    assert len(told.value.problems) == 100
+    with pytest.raises(ContractError) as told:
+        structure(["x"] * 1_000_000, list[int])
+    assert len(told.value.problems) == 100
+
+
 async def test_nothing_is_none_both_ways(mesh: Any) -> None:
     """No payload where None is taken; no reply where None is declared."""
     await mesh.open(Bot)
@@ -230,6 +245,12 @@ class Forbidding(pydantic.BaseModel, extra="forbid"):
     """A model that refuses unknown keys by itself."""
 
     a: int
+
+
+class Many(pydantic.BaseModel):
+    """A model with many places for mistakes."""
+
+    numbers: list[int]
 
 
 async def method(self: Any, request: Any) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from alephscript.contracts.forms.form import (
+    MOST_PROBLEMS,
     Definitions,
     Fast,
     Form,
@@ -42,15 +43,11 @@ def collect(
             results.append(convert(step, item))
         except Mismatch as mismatch:
             problems += mismatch.at(step)
-            if len(problems) >= _MOST_PROBLEMS:
+            if len(problems) >= MOST_PROBLEMS:
                 break
     if problems:
         raise Mismatch(*problems)
     return results
-
-
-_MOST_PROBLEMS = 100
-"""Problems that are told of one value: a list of a million wrong ones has no more to say."""
 
 
 class Array(Form):
@@ -234,7 +231,7 @@ class Object(Form):
             except Mismatch as mismatch:
                 problems += mismatch.at(str(key))
         if problems:
-            raise Mismatch(*problems[:_MOST_PROBLEMS])
+            raise Mismatch(*problems[:MOST_PROBLEMS])
         if len(written) < len(value):
             raise Mismatch.here("has two keys that are one on the wire")
         return written

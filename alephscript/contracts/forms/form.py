@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 __all__ = [
+    "MOST_PROBLEMS",
     "Definitions",
     "Fast",
     "Form",
@@ -32,6 +33,10 @@ JSONKind = str
 """``null``, ``boolean``, ``number``, ``string``, ``array`` or ``object``."""
 
 EVERY_KIND = frozenset({"null", "boolean", "number", "string", "array", "object"})
+
+
+MOST_PROBLEMS = 100
+"""Problems that are told of one value: a list of a million wrong ones has no more to say."""
 
 
 class Fast(NamedTuple):

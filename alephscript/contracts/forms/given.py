@@ -7,6 +7,7 @@ Pure: no socket, no clock.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -59,12 +60,14 @@ class Validator:
         Raises:
             Mismatch: The schema does not take them.
         """
-        problems = [
-            (tuple(error.absolute_path), f"{error.message:.200}")
-            for error in self._validator.iter_errors(value)
-        ]
+        errors = itertools.islice(self._validator.iter_errors(value), _MOST_PROBLEMS)
+        problems = [(tuple(error.absolute_path), f"{error.message:.200}") for error in errors]
         if problems:
-            raise Mismatch(*problems[:100])
+            raise Mismatch(*problems)
+
+
+_MOST_PROBLEMS = 20
+"""Problems that are told: each quotes a value before the quotation is cut."""
 
 
 class ByHand(Form):

@@ -11,7 +11,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from alephscript.contracts.forms.form import Definitions, Form, Mismatch, Schema, with_article
+from alephscript.contracts.forms.form import (
+    MOST_PROBLEMS,
+    Definitions,
+    Form,
+    Mismatch,
+    Schema,
+    with_article,
+)
 
 __all__ = ["Model", "is_model"]
 
@@ -78,7 +85,7 @@ class Model(Form):
             # As JSON: a date is a string there, which pydantic's strict mode knows.
             return self._adapter.validate_json(pydantic_core.to_json(value))
         except pydantic_core.ValidationError as exc:
-            raise Mismatch(*_problems(exc)) from None
+            raise Mismatch(*_problems(exc)[:MOST_PROBLEMS]) from None
         except Exception as exc:
             raise Mismatch.of(exc) from exc
 
