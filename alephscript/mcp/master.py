@@ -13,13 +13,13 @@ from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-import attrs
 from mcp.shared.exceptions import MCPError
 from mcp_types import INVALID_PARAMS, CallToolResult, TextContent, Tool
 from pydantic import BaseModel
 
 from alephscript.client.client import AlephScriptClient
 from alephscript.client.declaring import Capability, Declarations, RoomRole
+from alephscript.client.described import describe_capability
 from alephscript.client.lifecycle import State, full_jitter
 from alephscript.client.messages import Request
 from alephscript.errors import (
@@ -71,16 +71,6 @@ _PROMPT_SCHEMA = {
         "arguments": {"type": "object", "additionalProperties": {"type": "string"}},
     },
 }
-
-
-@attrs.frozen
-class _Described(Capability):
-    """A capability that an MCP server describes, rather than a method's types."""
-
-    described: Mapping[str, Any] = attrs.field(factory=dict)
-
-    def description(self) -> dict[str, Any]:
-        return dict(self.described)
 
 
 class McpMaster(AlephScriptClient):
@@ -297,7 +287,7 @@ class McpMaster(AlephScriptClient):
             if is_there is not None:
                 described = _OWN[name]
                 method = "read_resource" if name == READ_RESOURCE else "get_prompt"
-                found[name] = _capability(name, (), method, described)
+                found[name] = describe_capability(name, method, described)
         tools: Sequence[Tool] = await server.tools() if has.tools is not None else ()
         for tool in tools:
             upper = tool.name.upper()
@@ -307,7 +297,7 @@ class McpMaster(AlephScriptClient):
             if not names:
                 continue
             aliases = tuple(dict.fromkeys(names[1:]) if names[0] != names[-1] else ())
-            made = _capability(names[0], aliases, "call_tool", _describe(tool))
+            made = describe_capability(names[0], "call_tool", _describe(tool), aliases=aliases)
             names_of_tools[made.name] = tool.name
             for each in (made.name, *aliases):
                 found[events.capability_name(each)] = made
@@ -391,30 +381,6 @@ _OWN: Mapping[str, Mapping[str, Any]] = {
         "idempotent": True,
     },
 }
-
-
-def _capability(
-    name: str, aliases: tuple[str, ...], method: str, described: Mapping[str, Any]
-) -> Capability:
-    return _Described(
-        name=events.capability_name(name),
-        attribute=method,
-        rooms=(),
-        aliases=aliases,
-        timeout=None,
-        announce=False,
-        idempotent=described.get("idempotent", False),
-        on_asker_lost="cancel",
-        max_in_flight=None,
-        queue=1024,
-        streams=False,
-        payload=None,
-        reply=None,
-        wants_request=True,
-        takes_payload=True,
-        blocking=False,
-        described=described,
-    )
 
 
 def _gone(*, delivered: bool) -> CapabilityError:
