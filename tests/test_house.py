@@ -30,8 +30,9 @@ ARROWS = {
     "sync": CLIENT,
     "alephscript": CLIENT,
     "mcp": CLIENT,
+    "bridge": CLIENT,
     "testing": CLIENT | {"mesh", "hub"},
-    "cli": CLIENT | {"mesh", "hub", "asyncapi", "mcp", "testing", "alephscript"},
+    "cli": CLIENT | {"mesh", "hub", "asyncapi", "mcp", "bridge", "testing", "alephscript"},
     "__main__": {"cli"},
 }
 """What each folder, or module beside them, may import besides itself.
