@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
-from collections.abc import Callable, Collection, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -163,11 +164,11 @@ class Bridge:
             await self.close()
             raise
         for passage in passages:
-            self._begin(passage.hear())
-            self._begin(passage.speak())
+            self._begin(passage.hear)
+            self._begin(passage.speak)
         for side in (a, b):
-            self._begin(self._follow(side))
-        self._begin(self._keep_offering())
+            self._begin(functools.partial(self._follow, side))
+        self._begin(self._keep_offering)
         logger.info(
             "%s bridges %s between %s and %s: %s",
             self.name,
@@ -214,7 +215,8 @@ class Bridge:
             for each in running:
                 each.cancel()
         for each in done:
-            each.result()
+            if not each.cancelled():  # by closing the bridge
+                each.result()
 
     async def drain(self, timeout: float | None = None) -> None:
         """Leave both meshes in peace: take no more requests, finish those that run, then close.
@@ -245,11 +247,11 @@ class Bridge:
 
     # Inside
 
-    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+    def _begin(self, work: Callable[[], Awaitable[None]]) -> None:
         async def run() -> None:
             # A side that is closed or refused ends `run_forever`, which says why.
             with contextlib.suppress(AlephScriptError):
-                await work
+                await work()
 
         self._tasks.add(asyncio.create_task(run()))
 

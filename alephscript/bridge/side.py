@@ -114,6 +114,8 @@ class Side(AlephScriptClient):
         self._announcing = BRIDGES
         self._said = 0
         self._echo: asyncio.Future[None] | None = None
+        self._met: HubSession | None = None
+        self._meeting: asyncio.Task[None]
         # What is known of one session: what its hub was told, and who serves the room.
         self._known: HubSession | None = None
         self._told: Offers = {}
@@ -153,6 +155,7 @@ class Side(AlephScriptClient):
             if isinstance(event.data, dict) and event.data.get("room") == BRIDGES:
                 # A guarded hub lets a client into one room; there bridges are met in that room.
                 self._announcing = self.room
+                self._end_echo()
         else:
             return False
         return True
@@ -173,11 +176,12 @@ class Side(AlephScriptClient):
         if announcement is None:
             return
         if announcement.bridge == self.sesion:
-            if announcement.number == self._said and self._echo and not self._echo.done():
-                self._echo.set_result(None)
+            if announcement.number == self._said:
+                self._end_echo()
             if announcement.event.startswith("SET_"):
                 return  # a stock hub repeats these to the others only
-        self._announced.add(announcement, asyncio.get_running_loop().time())
+        if announcement.event:
+            self._announced.add(announcement, asyncio.get_running_loop().time())
 
     # Saying
 
@@ -192,6 +196,8 @@ class Side(AlephScriptClient):
             Of each the code of the error that kept it from the hub, empty where there was none.
         """
         dialect = session.dialect
+        if not isinstance(dialect, Native):
+            await self._meet(session)
         outcomes: list[str | asyncio.Task[str]] = []
         for name, text in said:
             try:
@@ -216,6 +222,23 @@ class Side(AlephScriptClient):
             await self._wait_for_echo(session)
         return [each if isinstance(each, str) else await each for each in outcomes]
 
+    def _meet(self, session: HubSession) -> asyncio.Task[None]:
+        """Be where other bridges are met; begun once a session."""
+        if self._met is not session:
+            self._met = session
+            self._meeting = asyncio.create_task(self._find_others(session))
+        return self._meeting
+
+    async def _find_others(self, session: HubSession) -> None:
+        self._announcing = BRIDGES
+        try:
+            await session.subscribe(BRIDGES)
+            if isinstance(session.dialect, Core):  # whose refusal may come, or never
+                self._announce(session, "", b"null")
+                await self._wait_for_echo(session)
+        except RequestError:
+            self._announcing = self.room
+
     def _announce(self, session: HubSession, name: str, text: bytes) -> None:
         """Announce an event that is said next."""
         self._said += 1
@@ -232,6 +255,10 @@ class Side(AlephScriptClient):
             await asyncio.wait(either, timeout=_ECHO_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         finally:
             gone.cancel()
+
+    def _end_echo(self) -> None:
+        if self._echo is not None and not self._echo.done():
+            self._echo.set_result(None)
 
     # What masters of this side offer
 
@@ -402,13 +429,9 @@ class Side(AlephScriptClient):
 
     async def on_connected(self) -> None:
         """Be where other bridges are met, and where the counts can be asked for."""
-        session = self._alephscript_session
-        self._announcing = BRIDGES
+        session = self._present()
         if session is not None and not isinstance(session.dialect, Native):
-            try:
-                await session.subscribe(BRIDGES)
-            except RequestError:
-                self._announcing = self.room
+            await self._meet(session)
         with contextlib.suppress(AlephScriptError):  # a guarded hub may not want that room
             await self.make_master(self.sesion)
 
