@@ -102,40 +102,49 @@ class Bridge:
         **options: Any,
     ) -> None:
         _check_room(room)
-        both = Allowed(_check("events", events, _check_event), ())
-        both = attrs.evolve(
-            both, capabilities=_check("capabilities", capabilities, _check_capability)
+        both = Allowed(
+            _check("events", events, _check_event),
+            _check("capabilities", capabilities, _check_capability),
         )
         to_a, to_b = _check_allowed("to_a", to_a, both), _check_allowed("to_b", to_b, both)
         self.name = make_sesion()
         self._room = room
         self._counts = Counts(self._report)
         self._changed = asyncio.Event()
-        shared: dict[str, Any] = {
-            "room": room,
-            "sesion": self.name,
-            "counts": self._counts,
-            "changed": self._changed.set,
-        }
-        self._a = Side(
-            a,
-            **shared,
-            allowed=to_a.capabilities,
-            direction=_A_TO_B,
-            **{**options, **(options_a or {})},
-        )
-        self._b = Side(
-            b,
-            **shared,
-            allowed=to_b.capabilities,
-            direction=_B_TO_A,
-            **{**options, **(options_b or {})},
+        sides = {"a": (a, to_a, _A_TO_B, options_a), "b": (b, to_b, _B_TO_A, options_b)}
+        self._a, self._b = (
+            self._make_side(
+                name,
+                hub,
+                {**options, **(own or {})},
+                room=room,
+                allowed=allowed.capabilities,
+                direction=direction,
+            )
+            for name, (hub, allowed, direction, own) in sides.items()
         )
         if isinstance(a, str) and isinstance(b, str) and self._a.address == self._b.address:
             raise _unfit("b", "both addresses are of one hub")
         self._a.other, self._b.other = self._b, self._a
         self._to_a, self._to_b = to_a, to_b
         self._tasks: set[asyncio.Task[None]] = set()
+
+    def _make_side(
+        self, name: str, hub: str | Transport, options: Mapping[str, Any], **known: Any
+    ) -> Side:
+        """Make the client of one side; what is wrong with it is said of that side."""
+        known |= {"sesion": self.name, "counts": self._counts, "changed": self._changed.set}
+        try:
+            return Side(hub, **known, **options)
+        except ContractError as error:
+            problems = [
+                {
+                    **each,
+                    "path": name if each["path"] == "hub" else f"options_{name}.{each['path']}",
+                }
+                for each in error.problems
+            ]
+            raise ContractError("Bridge", problems) from None
 
     # Life
 

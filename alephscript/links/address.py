@@ -82,11 +82,7 @@ def parse_address(text: Any, namespace: str = "") -> HubAddress:
         text = f"http:{text}"
     elif "://" not in text:
         text = f"http://{text}"
-    try:
-        parts = urlsplit(text)
-        netloc = _netloc(parts)
-    except ValueError:  # its text quotes the address
-        raise _refusal("hub", "its host or port cannot be one") from None
+    parts, netloc = _split(text)
     if parts.scheme not in _SECURE:
         raise _refusal("hub", f"its scheme is one of {', '.join(_SECURE)}")
     if parts.fragment or not (parts.path + parts.query).isascii():
@@ -111,6 +107,21 @@ def check_namespace(namespace: Any) -> None:
         raise _refusal("namespace", f"a namespace has {_LONGEST_NAMESPACE} characters at most")
     if not namespace.isprintable() or any(each in namespace for each in ",?# "):
         raise _refusal("namespace", "a namespace has no comma, ?, #, blank or control character")
+
+
+def _split(text: str) -> tuple[SplitResult, str]:
+    """Split an address, and return its host and port besides.
+
+    Raises:
+        ContractError: There is no host, or no such port, or a user before it.
+    """
+    try:
+        parts = urlsplit(text)
+        return parts, _netloc(parts)
+    except ContractError:  # which is a ValueError, too
+        raise
+    except ValueError:  # its text quotes the address
+        raise _refusal("hub", "its host or port cannot be one") from None
 
 
 def _netloc(parts: SplitResult) -> str:
