@@ -21,7 +21,7 @@ import functools
 import importlib.resources
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import redis.asyncio as redis
@@ -30,7 +30,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from alephscript.diagnostics.redaction import redacted
-from alephscript.hub.cluster.commands import CommandQueue, Done
+from alephscript.hub.cluster.commands import Command, CommandQueue, Done
 from alephscript.hub.cluster.deciding import OpenClaim, OpenClaims
 from alephscript.hub.cluster.frames import (
     MALFORMED,
@@ -39,11 +39,15 @@ from alephscript.hub.cluster.frames import (
     read_notice,
     read_notice_number,
     read_standings,
+    reads_messages,
     write_entry,
     write_field,
+    write_head,
+    write_single,
 )
 from alephscript.hub.cluster.pace import Pace
 from alephscript.hub.cluster.registry import RegistryListener
+from alephscript.hub.cluster.resp import Commands, RedisConnection, ReplyError
 from alephscript.hub.cluster.subscriptions import SUBSCRIBE, UNSUBSCRIBE, Subscriptions
 from alephscript.mesh.effects import Claim, Release
 
@@ -62,7 +66,6 @@ _BUSY_BEAT_SECONDS = 0.05
 """Between two beats while a request here waits for another hub: the loss of that hub ends it."""
 
 _TIMEOUT_SECONDS = 1.0
-_SUBSCRIBING = (SUBSCRIBE, UNSUBSCRIBE)
 _MOST_SKIPPED = 1000
 """Decisions of no sense that are remembered, so that none of them counts as missed."""
 
@@ -84,18 +87,27 @@ class RedisRegistry:
         self.url = url
         options = redis.ConnectionPool.from_url(url).connection_kwargs
         self._prefix = f"{prefix}:{options.get('db', 0)}"  # channels know nothing of databases
+        self._mine = b""
+        self._notices = f"{self._prefix}:notices".encode()
+        self._rooms = f"{self._prefix}:in:".encode()
         self.is_busy: Callable[[], bool] = lambda: False
         self._hub = ""
         self._listener: RegistryListener
         self._seq = 0
         self._generation = b""
         self._shas: dict[str, str] = {}
-        self._client: Any = None
-        self._pubsub: Any = None
+        self._commands: Commands | None = None
+        self._channels: RedisConnection | None = None
+        self._head = b""
+        self._before: set[str] = set()  # hubs that read no messages of several
+        self._unconfirmed = 0
+        self._confirmed: asyncio.Future[None]
+        self._steps: list[tuple[str, bytes]] = []
+        self._flush: asyncio.Handle | None = None
         self._skipped: set[int] = set()  # numbers of decisions that made no sense
         self._skips_told = Pace()
-        self._queue = CommandQueue()
         self._beat_now = asyncio.Event()
+        self._queue = CommandQueue(self._beat_now.set)  # that hub is gone: the beat removes it
         self._is_up = False
         self._claims = OpenClaims()
         self._subscriptions = Subscriptions()
@@ -104,6 +116,8 @@ class RedisRegistry:
     async def open(self, hub: str, listener: RegistryListener) -> None:
         """Join the hubs of the mesh; see `Registry`."""
         self._hub, self._listener = hub, listener
+        self._head = write_head(hub)
+        self._mine = f"{self._prefix}:to:{hub}".encode()
         try:
             await self._join()
         except (RedisError, OSError, TimeoutError, _Adrift) as exc:
@@ -120,8 +134,7 @@ class RedisRegistry:
         if self._is_up:
             self._is_up = False
             with contextlib.suppress(RedisError, OSError, TimeoutError):
-                left = [each for each, _ in self._queue.take_all() if each[0] not in _SUBSCRIBING]
-                await self._execute([*left, self._command("leave", self._hub)])
+                await self._execute([self._command("leave", self._hub)], self._queue.take_all())
         self._claims.close()
         await self._hang_up()
 
@@ -143,18 +156,31 @@ class RedisRegistry:
 
     def send(self, hub: str, data: bytes, undelivered: Callable[[], None] | None) -> None:
         """Send a frame to another hub; see `Registry`."""
+        channel = f"{self._prefix}:to:{hub}"
+        if self._queue.is_full or not self._is_up:
+            if undelivered is not None:
+                asyncio.get_running_loop().call_soon(undelivered)
+        elif reads_messages(hub):
+            self._queue.put_frame(channel, self._head, data, undelivered)
+            self._flush_soon()
+        else:
 
-        def done(listeners: Any) -> None:
-            if listeners == 0:
-                self._beat_now.set()  # that hub is gone: the beat removes it
-            if undelivered is not None and (listeners == 0 or isinstance(listeners, Exception)):
-                undelivered()
+            def done(listeners: Any) -> None:
+                if listeners == 0:
+                    self._beat_now.set()
+                if undelivered is not None and (listeners == 0 or isinstance(listeners, Exception)):
+                    undelivered()
 
-        self._put(("PUBLISH", f"{self._prefix}:to:{hub}", data), done)
+            self._put(("PUBLISH", channel, write_single(self._hub, data)), done)
 
     def say(self, namespace: str, room: str, data: bytes) -> None:
         """Send something to all hubs that subscribed to a room; see `Registry`."""
-        self._put(("PUBLISH", self._channel(namespace, room), data), None)
+        channel = self._channel(namespace, room)
+        if self._before:
+            self._put(("PUBLISH", channel, write_single(self._hub, data)), None)
+        elif self._is_up and not self._queue.is_full:
+            self._queue.put_announcement(channel, self._head, data)
+            self._flush_soon()
 
     def subscribe(self, namespace: str, room: str, done: Callable[[], None]) -> None:
         """Receive from now on what other hubs say in a room; see `Registry`."""
@@ -164,14 +190,16 @@ class RedisRegistry:
             done()
             return
         self._subscriptions.wait(channel, done)
-        self._put((SUBSCRIBE, channel), None)
+        self._steps.append((SUBSCRIBE, channel))
+        self._flush_soon()
 
     def unsubscribe(self, namespace: str, room: str) -> None:
         """Stop receiving what other hubs say in a room; see `Registry`."""
         channel = self._channel(namespace, room)
         self._subscriptions.remove(channel)
         if self._is_up:
-            self._put((UNSUBSCRIBE, channel), None)
+            self._steps.append((UNSUBSCRIBE, channel))
+            self._flush_soon()
 
     # How it lives
 
@@ -252,18 +280,20 @@ class RedisRegistry:
 
     async def _join(self) -> None:
         """Listen, then take part, then look around: nothing that is decided can be missed."""
-        self._client = self._connected()
-        self._pubsub = self._client.pubsub()
         # `_go_adrift` has told those that waited for a subscription; nobody waits for these.
         mine, notices = f"{self._prefix}:to:{self._hub}", f"{self._prefix}:notices"
-        channels = [mine, notices, *self._subscriptions]
+        listened = [mine, notices, *self._subscriptions]
         async with asyncio.timeout(_TIMEOUT_SECONDS * 3):
-            await self._pubsub.subscribe(*channels)
-            for _ in channels:
-                while (await self._pubsub.get_message(timeout=_TIMEOUT_SECONDS)) is None:
-                    raise TimeoutError("Redis does not answer")
+            self._commands = commands = Commands(self._answered, await self._connect())
+            self._channels = channels = RedisConnection(self._take, await self._connect())
+            commands.resume()
+            self._unconfirmed = len(listened)
+            self._confirmed = asyncio.get_running_loop().create_future()
+            channels.write((SUBSCRIBE, *listened))
+            channels.resume()
+            await _first(self._confirmed, channels.ended)
             for name in SCRIPTS:
-                self._shas[name] = await self._client.script_load(_script(name))
+                (self._shas[name],) = await self._execute([("SCRIPT", "LOAD", _script(name))])
             lease = round(_LEASE_SECONDS * 1000)
             joined = self._command("join", self._hub, lease, self._seq)
             (generation,) = await self._execute([joined])
@@ -273,53 +303,69 @@ class RedisRegistry:
         self._seq = seq
         self._skipped.clear()
         self._queue.take_all()
+        self._steps.clear()
         self._is_up = True
         others = {hub.decode(errors="replace") for hub in hubs} - {self._hub}
+        self._before = {each for each in others if not reads_messages(each)}
         self._listener.resynchronise(others, read_standings(rooms, self._skip))
         for waiting in self._claims:
             self._put_claim(waiting)
 
     def _go_adrift(self) -> None:
         self._is_up = False
-        queue = self._queue.take_all()
+        left = self._queue.take_all()
+        if self._commands is not None:
+            left[:0] = self._commands.awaited
+            self._commands.awaited.clear()
         self._claims.reset()
         self._listener.go_adrift()
-        for _, done in queue:
-            if done is not None:
-                done(_Adrift())
+        for command in left:
+            if command.done is not None:
+                command.done(_Adrift())
         self._subscriptions.reset()
 
     async def _hang_up(self) -> None:
-        client, pubsub = self._client, self._pubsub
-        self._client = self._pubsub = None
-        for each in (pubsub, client):
+        connections = (self._commands, self._channels)
+        self._commands = self._channels = None
+        for each in connections:
             if each is not None:
-                with contextlib.suppress(RedisError, OSError, TimeoutError):
-                    await each.aclose()
+                each.fail(ConnectionError("closed"))
+        await asyncio.sleep(0)  # in which their sockets are closed
 
     async def _write(self) -> None:
-        while True:
-            await self._queue.wake.wait()
-            self._queue.wake.clear()
-            while self._queue:
-                batch = self._queue.take_batch()
-                mine = [command for command, _ in batch if command[0] not in _SUBSCRIBING]
-                steps = [
-                    (verb, channel) for (verb, channel, *_), _ in batch if verb in _SUBSCRIBING
-                ]
-                joined, left = self._subscriptions.reduce(steps)
-                if joined:
-                    await self._pubsub.subscribe(*joined)
-                if left:
-                    await self._pubsub.unsubscribe(*left)
-                results = iter(await self._execute(mine) if mine else [])
-                self._queue.answered()  # not before: else what waits ends unanswered
-                for command, done in batch:
-                    result = None if command[0] in _SUBSCRIBING else next(results)
-                    if done is not None:
-                        done(result)
-                # A turn of the loop: a full queue never lets others wait.
-                await asyncio.sleep(0)
+        """Send what waits, until Redis is away."""
+        assert self._commands is not None
+        self._flush_soon()
+        await self._commands.until_ended()
+
+    def _flush_soon(self) -> None:
+        """Send what waits at the end of this turn of the loop: all that it brings together."""
+        if self._flush is None:
+            self._flush = asyncio.get_running_loop().call_soon(self._send_waiting)
+
+    def _send_waiting(self) -> None:
+        self._flush = None
+        commands, channels = self._commands, self._channels
+        if commands is None or channels is None or not self._is_up:
+            return
+        if self._steps:
+            joined, left = self._subscriptions.reduce(self._steps)
+            self._steps.clear()
+            if joined:
+                channels.write((SUBSCRIBE, *joined))
+            if left:
+                channels.write((UNSUBSCRIBE, *left))
+        batch = self._queue.take(len(commands.awaited), commands.bytes)
+        if batch:
+            commands.send(batch)
+
+    def _answered(self, command: Command, reply: Any) -> None:
+        if isinstance(reply, ReplyError):
+            raise RedisError(str(reply))
+        if command.done is not None:
+            command.done(reply)
+        if self._queue:
+            self._flush_soon()
 
     async def _beat(self) -> None:
         while True:
@@ -335,28 +381,38 @@ class RedisRegistry:
 
             lease = round(_LEASE_SECONDS * 1000)
             self._queue.put_first(self._command("beat", self._hub, self._generation, lease), done)
+            self._flush_soon()
             async with asyncio.timeout(_TIMEOUT_SECONDS * 2):
                 if await beaten != 1:
                     raise _Adrift("others took this hub for dead")
 
     async def _hear(self) -> None:
-        notices = f"{self._prefix}:notices".encode()
-        mine = f"{self._prefix}:to:{self._hub}".encode()
-        rooms = f"{self._prefix}:in:".encode()
-        async for message in self._pubsub.listen():
-            kind, channel, data = message["type"], message["channel"], message["data"]
-            if kind == "subscribe":
-                self._subscriptions.confirm(channel)
-            elif kind != "message":
-                pass
-            elif channel == mine:
-                self._listener.handle_frame(data)
-            elif channel == notices:
+        """Take what comes, until Redis is away."""
+        assert self._channels is not None
+        self._channels.resume()
+        await self._channels.until_ended()
+
+    def _take(self, message: list[Any]) -> None:
+        """Take what comes by a channel."""
+        kind, channel, data = message
+        if kind == b"message":
+            if channel == self._mine:
+                self._listener.handle_frames(data)
+            elif channel == self._notices:
                 self._follow(data)
             elif channel in self._subscriptions:
-                namespace, room = read_field(channel.removeprefix(rooms).decode())
-                self._listener.handle_announcement(namespace, room, data)
-        raise _Adrift("Redis ended the subscription")
+                namespace, room = read_field(channel.removeprefix(self._rooms).decode())
+                self._listener.handle_announcements(namespace, room, data)
+        elif kind == b"subscribe":
+            if not self._unconfirmed:
+                self._subscriptions.confirm(channel)
+                return
+            self._unconfirmed -= 1
+            if not self._unconfirmed:
+                assert self._channels is not None
+                self._channels.pause()  # until this hub has taken part
+                if not self._confirmed.done():
+                    self._confirmed.set_result(None)
 
     def _follow(self, data: bytes) -> None:
         """Do what was decided, in the order of the numbers."""
@@ -380,8 +436,11 @@ class RedisRegistry:
             if notice.is_gone:
                 raise _Adrift("others took this hub for dead")
         elif notice.is_gone:
+            self._before.discard(notice.hub)
             self._listener.hub_gone(notice.hub)
         else:
+            if not reads_messages(notice.hub):
+                self._before.add(notice.hub)
             self._listener.hub_came(notice.hub)
 
     def _count_up(self, seq: int) -> None:
@@ -405,10 +464,16 @@ class RedisRegistry:
     # Claims
 
     def _put_claim(self, waiting: OpenClaim) -> None:
+        def decide(pong: Any, seq: int, epoch: int) -> None:
+            if not isinstance(pong, Exception):
+                self._claims.decide(waiting, seq, epoch)
+                self._claims.finish(self._seq)
+
         def done(result: Any) -> None:
             if isinstance(result, list):
-                self._claims.decide(waiting, *result)
-                self._claims.finish(self._seq)
+                # When Redis answers once more it has told all hubs: who hears that a member masters
+                # a room may ask for that at another one.
+                self._put(("PING",), lambda pong: decide(pong, *result))
             elif not isinstance(result, Exception):
                 self._beat_now.set()  # refused: this hub may have been removed, the beat will say
 
@@ -429,13 +494,20 @@ class RedisRegistry:
 
     # Commands
 
-    def _connected(self) -> Any:
-        return redis.Redis.from_url(
+    async def _connect(self) -> asyncio.StreamWriter:
+        """Open a connection: redis-py knows what an address may say."""
+        pool = redis.ConnectionPool.from_url(
             self.url,
             socket_timeout=_TIMEOUT_SECONDS,
             socket_connect_timeout=_TIMEOUT_SECONDS,
             retry=Retry(NoBackoff(), 0),  # a link that is gone means that something was missed
         )
+        pool.connection_kwargs["protocol"] = 2
+        opened: Any = pool.make_connection()  # type: ignore[no-untyped-call]
+        await opened.connect()
+        writer: asyncio.StreamWriter = opened._writer  # noqa: SLF001
+        opened._writer = opened._reader = None  # noqa: SLF001
+        return writer
 
     def _command(self, name: str, *arguments: Any) -> tuple[Any, ...]:
         return ("EVALSHA", self._shas[name], 1, self._prefix, *arguments)
@@ -446,16 +518,40 @@ class RedisRegistry:
                 asyncio.get_running_loop().call_soon(done, _Adrift("Redis is out of reach"))
             return
         self._queue.put(command, done)
+        self._flush_soon()
 
-    async def _execute(self, commands: list[tuple[Any, ...]]) -> list[Any]:
-        pipeline = self._client.pipeline(transaction=False)
-        for command in commands:
-            pipeline.execute_command(*command)
-        results: list[Any] = await pipeline.execute()
-        return results
+    async def _execute(
+        self, commands: Sequence[tuple[Any, ...]], before: Sequence[Command] = ()
+    ) -> list[Any]:
+        """Carry out commands at once, and wait for their results.
+
+        Args:
+            commands: Their words.
+            before: Commands that are sent before them.
+        """
+        connection = self._commands
+        assert connection is not None
+        loop = asyncio.get_running_loop()
+        results: list[asyncio.Future[Any]] = [loop.create_future() for _ in commands]
+        made = [
+            Command(words, result.set_result)
+            for words, result in zip(commands, results, strict=True)
+        ]
+        connection.send([*before, *made])
+        all_results: list[Any] = await _first(asyncio.gather(*results), connection.ended)
+        return all_results
 
     def _channel(self, namespace: str, room: str) -> bytes:
         return f"{self._prefix}:in:{write_field(namespace, room)}".encode()
+
+
+async def _first(result: asyncio.Future[Any], ended: asyncio.Future[None]) -> Any:
+    """Wait for a result, or raise why the connection has ended before."""
+    await asyncio.wait({result, ended}, return_when=asyncio.FIRST_COMPLETED)
+    if not result.done():
+        result.cancel()
+        await ended
+    return result.result()
 
 
 def _pause() -> float:
