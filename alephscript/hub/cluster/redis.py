@@ -1,4 +1,4 @@
-"""A registry in Redis or Valkey; alone knows redis-py.
+"""A registry in Redis or Valkey.
 
 Each decision is a script (`*.lua` beside this file, each behind `common.lua`), so that none can be
 half done, and counts up one number. Every decision is published to all hubs with its number, so
@@ -7,10 +7,12 @@ its masters with it, by the first that sees that the lease has run out or that n
 hub's channel any more. A hub that was removed and comes back (its process was stopped for a while)
 has another generation, and commands in the name of the old one are refused.
 
-All commands go through one queue, several a round trip, so what one hub does keeps its order.
+All commands go through one queue and one connection, so what one hub does keeps its order. What
+waits is sent at the end of a turn of the loop, what is for one hub in one message (decision 0042).
 
-May go in: connections to Redis, queue, lease, subscriptions. May not: how records and frames are
-written (`frames`), or what follows from a decision (`cluster`).
+May go in: when commands are sent, lease, subscriptions. May not: how records and frames are written
+(`frames`), how Redis is reached and spoken to (`opening`, `resp`), or what follows from a decision
+(`cluster`). Over 500 lines, because joining, serving and drifting share what a hub knows of Redis.
 """
 
 from __future__ import annotations
@@ -21,13 +23,8 @@ import functools
 import importlib.resources
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
-
-import redis.asyncio as redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
 
 from alephscript.diagnostics.redaction import redacted
 from alephscript.hub.cluster.commands import Command, CommandQueue, Done
@@ -45,9 +42,10 @@ from alephscript.hub.cluster.frames import (
     write_head,
     write_single,
 )
+from alephscript.hub.cluster.opening import database_of, open_connection
 from alephscript.hub.cluster.pace import Pace
 from alephscript.hub.cluster.registry import RegistryListener
-from alephscript.hub.cluster.resp import Commands, RedisConnection, ReplyError
+from alephscript.hub.cluster.resp import Commands, RedisConnection, Refused
 from alephscript.hub.cluster.subscriptions import SUBSCRIBE, UNSUBSCRIBE, Subscriptions
 from alephscript.mesh.effects import Claim, Release
 
@@ -85,8 +83,7 @@ class RedisRegistry:
 
     def __init__(self, url: str, *, prefix: str = "alephscript") -> None:
         self.url = url
-        options = redis.ConnectionPool.from_url(url).connection_kwargs
-        self._prefix = f"{prefix}:{options.get('db', 0)}"  # channels know nothing of databases
+        self._prefix = f"{prefix}:{database_of(url)}"  # channels know nothing of databases
         self._mine = b""
         self._notices = f"{self._prefix}:notices".encode()
         self._rooms = f"{self._prefix}:in:".encode()
@@ -120,7 +117,7 @@ class RedisRegistry:
         self._mine = f"{self._prefix}:to:{hub}".encode()
         try:
             await self._join()
-        except (RedisError, OSError, TimeoutError, _Adrift) as exc:
+        except (Refused, OSError, TimeoutError, _Adrift) as exc:
             await self._hang_up()
             raise ConnectionError(str(exc) or type(exc).__name__) from exc
         self._start(0)
@@ -133,8 +130,10 @@ class RedisRegistry:
         await _end(task)
         if self._is_up:
             self._is_up = False
-            with contextlib.suppress(RedisError, OSError, TimeoutError):
-                await self._execute([self._command("leave", self._hub)], self._queue.take_all())
+            with contextlib.suppress(Refused, OSError, TimeoutError):
+                leaving = [self._command("leave", self._hub)]
+                assert self._commands is not None
+                await self._commands.execute(leaving, before=self._queue.take_all())
         self._claims.close()
         await self._hang_up()
 
@@ -244,7 +243,7 @@ class RedisRegistry:
         logger.warning(
             "adrift: %s; local work goes on", why, extra={"hub": self._hub, "reason": why}
         )
-        if not isinstance(exc, RedisError | OSError | TimeoutError | _Adrift):
+        if not isinstance(exc, Refused | OSError | TimeoutError | _Adrift):
             logger.error("the registry failed", exc_info=redacted(exc), extra={"hub": self._hub})
 
     async def _join_again(self) -> None:
@@ -254,7 +253,7 @@ class RedisRegistry:
             await asyncio.sleep(_pause())
             try:
                 await self._join()
-            except (RedisError, OSError, TimeoutError, _Adrift):
+            except (Refused, OSError, TimeoutError, _Adrift):
                 await self._hang_up()
             except Exception as exc:  # noqa: BLE001 - as above
                 if type(exc) is not last:  # once, not several times a second
@@ -284,22 +283,25 @@ class RedisRegistry:
         mine, notices = f"{self._prefix}:to:{self._hub}", f"{self._prefix}:notices"
         listened = [mine, notices, *self._subscriptions]
         async with asyncio.timeout(_TIMEOUT_SECONDS * 3):
-            self._commands = commands = Commands(self._answered, await self._connect())
-            self._channels = channels = RedisConnection(self._take, await self._connect())
+            for_commands, for_channels = [
+                await open_connection(self.url, _TIMEOUT_SECONDS) for _ in range(2)
+            ]
+            self._commands = commands = Commands(self._answered, for_commands)
+            self._channels = channels = RedisConnection(self._take, for_channels)
             commands.resume()
             self._unconfirmed = len(listened)
             self._confirmed = asyncio.get_running_loop().create_future()
             channels.write((SUBSCRIBE, *listened))
             channels.resume()
-            await _first(self._confirmed, channels.ended)
+            await channels.wait_for(self._confirmed)
             for name in SCRIPTS:
-                (self._shas[name],) = await self._execute([("SCRIPT", "LOAD", _script(name))])
+                (self._shas[name],) = await commands.execute([("SCRIPT", "LOAD", _script(name))])
             lease = round(_LEASE_SECONDS * 1000)
             joined = self._command("join", self._hub, lease, self._seq)
-            (generation,) = await self._execute([joined])
+            (generation,) = await commands.execute([joined])
             self._generation = str(generation).encode()
             claims = [self._claim_command(*each) for each in self._listener.reclaims()]
-            *_, (seq, rooms, hubs) = await self._execute([*claims, self._command("dump")])
+            *_, (seq, rooms, hubs) = await commands.execute([*claims, self._command("dump")])
         self._seq = seq
         self._skipped.clear()
         self._queue.take_all()
@@ -348,20 +350,21 @@ class RedisRegistry:
         commands, channels = self._commands, self._channels
         if commands is None or channels is None or not self._is_up:
             return
-        if self._steps:
-            joined, left = self._subscriptions.reduce(self._steps)
-            self._steps.clear()
-            if joined:
-                channels.write((SUBSCRIBE, *joined))
-            if left:
-                channels.write((UNSUBSCRIBE, *left))
-        batch = self._queue.take(len(commands.awaited), commands.bytes)
-        if batch:
-            commands.send(batch)
+        try:
+            if self._steps:
+                joined, left = self._subscriptions.reduce(self._steps)
+                self._steps.clear()
+                if joined:
+                    channels.write((SUBSCRIBE, *joined))
+                if left:
+                    channels.write((UNSUBSCRIBE, *left))
+            batch = self._queue.take(len(commands.awaited), commands.bytes)
+            if batch:
+                commands.send(batch)
+        except Exception as exc:  # noqa: BLE001 - whatever it was, this hub joins again
+            commands.fail(exc)
 
     def _answered(self, command: Command, reply: Any) -> None:
-        if isinstance(reply, ReplyError):
-            raise RedisError(str(reply))
         if command.done is not None:
             command.done(reply)
         if self._queue:
@@ -494,21 +497,6 @@ class RedisRegistry:
 
     # Commands
 
-    async def _connect(self) -> asyncio.StreamWriter:
-        """Open a connection: redis-py knows what an address may say."""
-        pool = redis.ConnectionPool.from_url(
-            self.url,
-            socket_timeout=_TIMEOUT_SECONDS,
-            socket_connect_timeout=_TIMEOUT_SECONDS,
-            retry=Retry(NoBackoff(), 0),  # a link that is gone means that something was missed
-        )
-        pool.connection_kwargs["protocol"] = 2
-        opened: Any = pool.make_connection()  # type: ignore[no-untyped-call]
-        await opened.connect()
-        writer: asyncio.StreamWriter = opened._writer  # noqa: SLF001
-        opened._writer = opened._reader = None  # noqa: SLF001
-        return writer
-
     def _command(self, name: str, *arguments: Any) -> tuple[Any, ...]:
         return ("EVALSHA", self._shas[name], 1, self._prefix, *arguments)
 
@@ -520,38 +508,8 @@ class RedisRegistry:
         self._queue.put(command, done)
         self._flush_soon()
 
-    async def _execute(
-        self, commands: Sequence[tuple[Any, ...]], before: Sequence[Command] = ()
-    ) -> list[Any]:
-        """Carry out commands at once, and wait for their results.
-
-        Args:
-            commands: Their words.
-            before: Commands that are sent before them.
-        """
-        connection = self._commands
-        assert connection is not None
-        loop = asyncio.get_running_loop()
-        results: list[asyncio.Future[Any]] = [loop.create_future() for _ in commands]
-        made = [
-            Command(words, result.set_result)
-            for words, result in zip(commands, results, strict=True)
-        ]
-        connection.send([*before, *made])
-        all_results: list[Any] = await _first(asyncio.gather(*results), connection.ended)
-        return all_results
-
     def _channel(self, namespace: str, room: str) -> bytes:
         return f"{self._prefix}:in:{write_field(namespace, room)}".encode()
-
-
-async def _first(result: asyncio.Future[Any], ended: asyncio.Future[None]) -> Any:
-    """Wait for a result, or raise why the connection has ended before."""
-    await asyncio.wait({result, ended}, return_when=asyncio.FIRST_COMPLETED)
-    if not result.done():
-        result.cancel()
-        await ended
-    return result.result()
 
 
 def _pause() -> float:

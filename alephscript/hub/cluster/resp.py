@@ -14,20 +14,23 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import hiredis
 
 from alephscript.hub.cluster.commands import Command
 from alephscript.hub.turns import AT_ONCE, TURN_SECONDS
 
-__all__ = ["Commands", "RedisConnection", "ReplyError"]
+__all__ = ["Commands", "RedisConnection", "Refused"]
 
-ReplyError = hiredis.ReplyError
-"""A command that Redis refused; given as the reply."""
+T = TypeVar("T")
 
 _PATIENCE = 1.0
 """Seconds without a reply after which Redis is taken for away."""
+
+
+class Refused(Exception):
+    """Redis has refused a command."""
 
 
 class RedisConnection(asyncio.Protocol):
@@ -86,6 +89,15 @@ class RedisConnection(asyncio.Protocol):
     async def until_ended(self) -> None:
         """Wait until the connection ends, and raise why."""
         await asyncio.shield(self.ended)
+
+    async def wait_for(self, result: asyncio.Future[T]) -> T:
+        """Wait for something that comes by the connection; raise why that has ended before."""
+        either: set[asyncio.Future[Any]] = {result, self.ended}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if not result.done():
+            result.cancel()
+            await self.ended
+        return result.result()
 
     # asyncio.Protocol
 
@@ -153,6 +165,20 @@ class Commands(RedisConnection):
         self.bytes += sum(each.size for each in commands)
         self.write(*(each.words for each in commands))
 
+    async def execute(
+        self, commands: Sequence[tuple[Any, ...]], *, before: Sequence[Command] = ()
+    ) -> list[Any]:
+        """Carry out commands at once, and wait for their results.
+
+        Args:
+            commands: Their words.
+            before: Commands that are sent before them.
+        """
+        results: list[asyncio.Future[Any]] = [self._loop.create_future() for _ in commands]
+        made = map(Command, commands, (each.set_result for each in results))
+        self.send([*before, *made])
+        return await self.wait_for(asyncio.gather(*results))
+
     def fail(self, exc: Exception) -> None:
         """See `RedisConnection.fail`."""
         if self._watch is not None:
@@ -164,6 +190,8 @@ class Commands(RedisConnection):
         if self.awaited:
             command = self.awaited.popleft()
             self.bytes -= command.size
+            if isinstance(reply, hiredis.ReplyError):
+                raise Refused(str(reply))
             self._answered(command, reply)
 
     def _check(self) -> None:

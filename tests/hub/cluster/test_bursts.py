@@ -269,10 +269,10 @@ def sent(hub: Hub) -> Counter[str]:
 
     def send(commands: Sequence[Command]) -> None:
         for each in commands:
-            verb, first, *rest = each.words
-            counts[scripts.get(first, verb)] += 1
+            verb, *rest = each.words
+            counts[scripts.get(rest[0], verb) if rest else verb] += 1
             if verb == "PUBLISH":
-                counts["survey"] += rest[0].count(b'"survey"')
+                counts["survey"] += rest[1].count(b'"survey"')
         original(commands)
 
     registry._commands.send = send
