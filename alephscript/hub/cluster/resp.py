@@ -177,7 +177,8 @@ class Commands(RedisConnection):
         results: list[asyncio.Future[Any]] = [self._loop.create_future() for _ in commands]
         made = map(Command, commands, (each.set_result for each in results))
         self.send([*before, *made])
-        return await self.wait_for(asyncio.gather(*results))
+        await self.wait_for(results[-1])  # replies come in order
+        return [each.result() for each in results]
 
     def fail(self, exc: Exception) -> None:
         """See `RedisConnection.fail`."""
