@@ -283,11 +283,10 @@ class RedisRegistry:
         mine, notices = f"{self._prefix}:to:{self._hub}", f"{self._prefix}:notices"
         listened = [mine, notices, *self._subscriptions]
         async with asyncio.timeout(_TIMEOUT_SECONDS * 3):
-            for_commands, for_channels = [
-                await open_connection(self.url, _TIMEOUT_SECONDS) for _ in range(2)
-            ]
-            self._commands = commands = Commands(self._answered, for_commands)
-            self._channels = channels = RedisConnection(self._take, for_channels)
+            writer = await open_connection(self.url, _TIMEOUT_SECONDS)
+            self._commands = commands = Commands(self._answered, writer)
+            writer = await open_connection(self.url, _TIMEOUT_SECONDS)
+            self._channels = channels = RedisConnection(self._take, writer)
             commands.resume()
             self._unconfirmed = len(listened)
             self._confirmed = asyncio.get_running_loop().create_future()

@@ -26,6 +26,7 @@ from alephscript.hub.cluster.frames import (
     write_item,
     write_single,
 )
+from alephscript.hub.cluster.opening import open_connection
 from alephscript.hub.cluster.resp import Commands, RedisConnection, Refused
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
@@ -264,6 +265,18 @@ async def test_nonsense_in_a_message_costs_the_rest_of_it_nothing(
 
 
 # A connection
+
+
+@pytest.mark.peers
+async def test_redis_py_opens_a_connection_that_others_can_use(shared_redis: Any) -> None:
+    """Its writer is no public name of redis-py: a release that has none shows here."""
+    writer = await open_connection(shared_redis.url(), 1.0)
+    connection = Commands(lambda command, reply: command.done and command.done(reply), writer)
+    connection.resume()
+    number = int(shared_redis.url().rpartition("/")[2])
+    assert await connection.execute([("PING",), ("SELECT", number)]) == [b"PONG", b"OK"]
+    connection.fail(ConnectionError("enough"))
+    await asyncio.sleep(0)
 
 
 @asynccontextmanager
