@@ -35,6 +35,7 @@ class HubMeta(msgspec.Struct, rename=contracts.wire_key, frozen=True):
         request: Number of the call of this client that a part or a progress belongs to.
         parts: How many parts of an answer the asker takes; 0 if it knows no parts.
         chain: Numbers of the requests that led to this one.
+        priority: How soon the request is to have its turn; the hub has seen that it may.
         traceparent: The trace that the request belongs to, as W3C Trace Context says it.
         tracestate: What tracing systems add to that.
     """
@@ -48,6 +49,7 @@ class HubMeta(msgspec.Struct, rename=contracts.wire_key, frozen=True):
     request: int | None = None
     parts: int = 0
     chain: tuple[str, ...] = ()
+    priority: int = 0
     traceparent: str | None = None
     tracestate: str | None = None
 

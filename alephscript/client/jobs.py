@@ -11,10 +11,12 @@ from collections import Counter, deque
 from contextvars import ContextVar
 
 import msgspec
+from anyio.to_thread import current_default_thread_limiter
 
 from alephscript.client.calls import Delivery
 from alephscript.client.declaring import Capability
 from alephscript.client.discovery import CapabilityStats
+from alephscript.client.queues import FairQueue
 from alephscript.client.session import HubSession
 from alephscript.client.threads import ThreadRun
 from alephscript.errors import RequestError
@@ -89,13 +91,15 @@ class Lane:
     Attributes:
         capability: As given.
         running: How many jobs run.
-        most: How many may run.
-        waiting: Jobs that have no turn yet, oldest first.
+        most: How many may run; of plain methods no more than there are threads for, since who
+            waits for a thread waits in the order of arrival.
+        waiting: Jobs that have no turn yet.
         may_wait: Whether the last run had to wait for something: a guess at the next one, by
             which `worker` decides whether to give it a task of its own.
     """
 
     __slots__ = (
+        "_bound",
         "_ended",
         "_errors",
         "_last_error",
@@ -110,14 +114,18 @@ class Lane:
     def __init__(self, capability: Capability) -> None:
         self.capability = capability
         most = capability.max_in_flight
-        self.most = float("inf") if most is None else most
+        self.most = self._bound = float("inf") if most is None else most
         self.running = 0
-        self.waiting: deque[Job] = deque()
+        self.waiting: FairQueue[Job] = FairQueue()
         self.may_wait = False
         self._ended = 0
         self._errors: Counter[str] = Counter()
         self._last_error: str | None = None
         self._seconds: deque[float] = deque(maxlen=_MEASURED)
+
+    def count_threads(self) -> None:
+        """Look how many threads there are, which an application may change."""
+        self.most = min(self._bound, current_default_thread_limiter().total_tokens)
 
     def note(self, seconds: float, code: str | None, message: str) -> None:
         """Count a run that has ended, a failure under its code."""

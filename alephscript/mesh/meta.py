@@ -14,7 +14,7 @@ import msgspec
 from alephscript.protocol import events
 from alephscript.protocol.json import parse_json
 
-__all__ = ["NO_META", "RequestMeta", "is_part_count", "parse_meta", "parse_number"]
+__all__ = ["NO_META", "RequestMeta", "is_part_count", "parse_meta", "parse_number", "parse_priority"]
 
 _MOST_PARTS = 1024
 """Parts of an answer that may be granted at once."""
@@ -82,6 +82,10 @@ def _check(fields: Any) -> RequestMeta:
         extras = {"parts": parts} if is_part_count(parts) else {}
         if isinstance(chain, list) and all(isinstance(each, str) for each in chain):
             extras["chain"] = chain
+    if "priority" in fields:
+        priority = parse_priority(fields["priority"])
+        if priority:
+            extras = {**extras, "priority": priority}
     if "traceparent" in fields:
         extras = {**extras, **events.parse_trace_context(fields)}
     member = fields.get("member")
@@ -95,6 +99,13 @@ def parse_number(text: Any) -> int | None:
     if isinstance(text, str) and text.isdecimal() and len(text) <= _MOST_DIGITS:
         return int(text)
     return None
+
+
+def parse_priority(value: Any) -> int:
+    """Parse a priority: the nearest that there is; 0 for what is no whole number."""
+    if type(value) is not int:
+        return 0
+    return max(-events.MAX_PRIORITY, min(value, events.MAX_PRIORITY))
 
 
 def is_part_count(parts: Any) -> bool:

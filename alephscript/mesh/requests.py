@@ -235,8 +235,11 @@ class Requests:
         if len(requests) >= self._most:
             message = f"{self._most} requests of this client wait for an answer already"
             raise Overloaded(message, [{"delivered": False}])
-        if meta.extras and "chain" in meta.extras:
-            meta = _with_known_chain(peer, meta)
+        if meta.extras:
+            if "chain" in meta.extras:
+                meta = _with_known_chain(peer, meta)
+            if "priority" in meta.extras:
+                meta = _with_allowed_priority(peer, meta)
         # Counted here, and in `forget`, without a call: see `Account`.
         account, size = peer.account, REQUEST_BYTES + self._budget.message_bytes
         kept = account.kept + size
@@ -523,6 +526,14 @@ def _with_known_chain(peer: Peer, meta: RequestMeta) -> RequestMeta:
             raise Conflict(f"more than {_LONGEST_CHAIN} requests inside each other: a loop?")
         extras["chain"] = chain
     return msgspec.structs.replace(meta, extras=extras)
+
+
+def _with_allowed_priority(peer: Peer, meta: RequestMeta) -> RequestMeta:
+    """Lower a priority to what an asker may have; the hub of an asker elsewhere has done so."""
+    highest = 0 if peer.identity is None else peer.identity.priority
+    if peer.hub or meta.extras["priority"] <= highest:
+        return meta
+    return msgspec.structs.replace(meta, extras={**meta.extras, "priority": highest})
 
 
 def _find_parent(peer: Peer, claims: Sequence[str]) -> OpenRequest | None:

@@ -142,6 +142,11 @@ class MetaKey(StrEnum):
     """question, request: Parts of a streamed answer that the asker grants to begin with, 1 to
     1,024."""
 
+    PRIORITY = "priority"
+    """question, request: A whole number, −9 to 9, 0 without it: of the requests that wait at a
+    master, those of a higher one have their turn first. The hub lowers what its ``Access`` does
+    not allow; without one to 0."""
+
     CHAIN = "chain"
     """question, request: The ids of the requests that led to this one, 16 at the most; of a
     question the hub believes the last that names an open request of which the asker is the
