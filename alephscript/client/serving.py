@@ -15,6 +15,8 @@ import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from anyio.to_thread import current_default_thread_limiter
+
 from alephscript.client import answers
 from alephscript.client.calls import Delivery
 from alephscript.client.declaring import Capability
@@ -86,6 +88,7 @@ class Service:
         self._worker = Worker(
             owner, name=name, tracing=tracing, end=self._end, middleware=middleware
         )
+        self._threads = current_default_thread_limiter()
         self._is_draining = False
         self._drainers: set[object] = set()
         # Set once: nothing is taken after that.
@@ -124,7 +127,8 @@ class Service:
             return
         job = _make_job(session, request, lane, self._loop.time())
         if lane.capability.blocking:
-            lane.count_threads()
+            # Looked up each time, as an application may change it.
+            lane.most = min(lane.bound, self._threads.total_tokens)
         is_full = self._running >= self._most or lane.running >= lane.most
         if is_full and not self._is_nested(job):
             if lane.waiting.size >= lane.capability.queue and not self._make_room(job):
@@ -160,7 +164,7 @@ class Service:
     def own_job(self) -> Job | None:
         """Return the job of this service whose method is the caller, if it is one."""
         job = current_job.get()
-        return job if job is not None and self._jobs.get(job.key) is job else None
+        return job if isinstance(job, Job) and self._jobs.get(job.key) is job else None
 
     async def drain(self) -> None:
         """Take nothing more, and wait until what was taken is done.

@@ -25,6 +25,7 @@ from typing import Any
 
 from alephscript.client import answers
 from alephscript.client.answers import Outcome
+from alephscript.client.asking_back import ask_back
 from alephscript.client.cancelling import cancel
 from alephscript.client.jobs import Job, current_job
 from alephscript.client.messages import Request
@@ -301,6 +302,7 @@ class Worker:
             job.ends,
             self._loop.time,
             report,
+            functools.partial(ask_back, job),
         )
 
 

@@ -22,7 +22,7 @@ class JsonWebToken(Access):
     Of the token's claims, ``sub`` is the client's usuario, whatever it registers as; ``rooms`` and
     ``masters`` are lists of the rooms that the client may use and master (all rooms without such a
     claim); ``admin: true`` lets the client see the whole hub; ``priority`` is the highest
-    that its requests may have (0, the normal one, without such a claim); and at the time ``exp`` the
+    that its requests may have; and at the time ``exp`` the
     connection ends. A token without ``sub`` or ``exp`` is refused.
 
     Args:
@@ -83,14 +83,14 @@ def _name(claims: Mapping[str, Any]) -> str:
     return name
 
 
-def _priority(claims: Mapping[str, Any]) -> int:
-    """Read the highest priority that a token grants.
+def _priority(claims: Mapping[str, Any]) -> int | None:
+    """Read the highest priority that a token grants; None if it says nothing of it.
 
     Raises:
         TypeError: The claim is no whole number.
     """
-    priority = claims.get("priority", 0)
-    if type(priority) is not int:
+    priority = claims.get("priority")
+    if priority is not None and type(priority) is not int:
         raise TypeError("priority is no whole number")
     return priority
 
