@@ -475,6 +475,9 @@ class AlephScriptClient(Asker):
         *,
         room: str | None = None,
         timeout: float | UseClientTimeout | None = USE_CLIENT_TIMEOUT,
+        on_ask: Callable[[Any], Any] | None = None,
+        idle_timeout: float | None = None,
+        priority: int = 0,
     ) -> T:
         """Return a master's methods, to be called as if the master were here.
 
@@ -489,11 +492,19 @@ class AlephScriptClient(Asker):
                 and gives from afar.
             room: The room to ask; by default one that offers the capability.
             timeout: Seconds to wait, as in `request`.
+            on_ask: As in `request`.
+            idle_timeout: As in `request`.
+            priority: As in `request`.
 
         Raises:
             DeclarationError: The class offers nothing.
         """
-        options: dict[str, Any] = {"room": room}
+        options: dict[str, Any] = {
+            "room": room,
+            "on_ask": on_ask,
+            "idle_timeout": idle_timeout,
+            "priority": priority,
+        }
         if timeout is not USE_CLIENT_TIMEOUT:
             options["timeout"] = timeout
         return cast("T", Proxy(self, cls.__qualname__, methods_of(cls), options))
