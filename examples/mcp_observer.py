@@ -192,7 +192,9 @@ class ObserverServer(MeshServer):
 def main() -> int:
     """Serve until interrupted, or until stdin ends."""
     parser = argparse.ArgumentParser(prog="python -m examples.mcp_observer", description=__doc__)
-    parser.add_argument("--url", default=DEFAULT_URL, help="the hub's address (%(default)s)")
+    parser.add_argument(
+        "--url", default=DEFAULT_URL, help="the hub (%(default)s); also ALEPHSCRIPT_URL"
+    )
     parser.add_argument("--http", type=int, metavar="PORT", help="streamable HTTP, not stdio")
     options = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)

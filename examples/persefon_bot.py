@@ -147,7 +147,9 @@ class PersefonBot(AlephScriptClient):
 def main() -> int:
     """Serve until interrupted."""
     parser = argparse.ArgumentParser(prog="python -m examples.persefon_bot", description=__doc__)
-    parser.add_argument("--url", default=DEFAULT_URL, help="the hub's address (%(default)s)")
+    parser.add_argument(
+        "--url", default=DEFAULT_URL, help="the hub (%(default)s); also ALEPHSCRIPT_URL"
+    )
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
     try:

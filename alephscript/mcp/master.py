@@ -20,6 +20,7 @@ from pydantic import BaseModel
 
 from alephscript.client.client import AlephScriptClient
 from alephscript.client.declaring import Capability, Declarations, RoomRole
+from alephscript.client.environment import DEFAULT_HUB
 from alephscript.client.lifecycle import State, full_jitter
 from alephscript.client.messages import Request
 from alephscript.errors import (
@@ -116,7 +117,7 @@ class McpMaster(AlephScriptClient):
         server: Server,
         *,
         room: str,
-        hub: str | Transport = events.DEFAULT_URL,
+        hub: str | Transport = DEFAULT_HUB,
         **options: Any,
     ) -> None:
         self._room = events.check_room_name(room)

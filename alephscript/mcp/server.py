@@ -43,6 +43,7 @@ from mcp_types import (
 from alephscript.client import loops
 from alephscript.client.client import AlephScriptClient
 from alephscript.client.discovery import Offer
+from alephscript.client.environment import DEFAULT_HUB
 from alephscript.client.lifecycle import State
 from alephscript.client.messages import Progress
 from alephscript.errors import (
@@ -66,7 +67,6 @@ from alephscript.mcp.tools import (
     shown,
     write_failure,
 )
-from alephscript.protocol.events import DEFAULT_URL
 
 __all__ = ["MeshServer"]
 
@@ -112,7 +112,7 @@ class MeshServer(Server[Any]):
 
     def __init__(
         self,
-        hub: str | Transport = DEFAULT_URL,
+        hub: str | Transport = DEFAULT_HUB,
         *,
         rooms: Collection[str] = (),
         observed: Collection[str] | None = None,
