@@ -26,6 +26,7 @@ from alephscript.client.discovery import (
     Offer,
     Survey,
 )
+from alephscript.client.environment import DEFAULT_HUB as DEFAULT_URL
 from alephscript.client.lifecycle import State
 from alephscript.client.messages import GAP, Event, Gap, Progress, Question, Request
 from alephscript.client.middleware import CallNext, Middleware
@@ -62,7 +63,7 @@ from alephscript.errors import (
     http_status,
 )
 from alephscript.links.transport import Link, Receiver, Transport
-from alephscript.protocol.events import DEFAULT_URL, Position
+from alephscript.protocol.events import Position
 
 __version__ = "0.1.0"
 

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
 import attrs
+from typing_extensions import Doc
 
 from alephscript.contracts import RequestFor
 
@@ -97,6 +98,10 @@ class TipoEferencia(StrEnum):
     EVENTO = "evento"
     ESTADO = "estado"
     NOOP = "noop"
+
+
+SessionId = Annotated[str, Doc("The session's id, of AAIA_CREATE_SESSION.")]
+FIAIndex = Annotated[int, Doc("The FIA's index in its session, from 0.")]
 
 
 # The things of the domain.
@@ -321,7 +326,7 @@ class GetApps(RequestFor[Apps], capability="AAIA_GET_APPS"):
 class CreateSession(RequestFor[SessionOpened], capability="AAIA_CREATE_SESSION"):
     """Make a session of an app. Codes: ``app_not_found``, ``overloaded``."""
 
-    app_id: str
+    app_id: Annotated[str, Doc("The app's id, of AAIA_GET_APPS.")]
 
 
 @attrs.frozen
@@ -333,54 +338,54 @@ class ListSessions(RequestFor[Sessions], capability="AAIA_LIST_SESSIONS"):
 class DestroySession(RequestFor[SessionGone], capability="AAIA_DESTROY_SESSION"):
     """End a session. Codes: ``session_not_found``."""
 
-    session_id: str
+    session_id: SessionId
 
 
 @attrs.frozen
 class ListFIAs(RequestFor[FIAs], capability="AAIA_LIST_FIAS"):
     """Which FIAs does a session have? Codes: ``session_not_found``."""
 
-    session_id: str
+    session_id: SessionId
 
 
 @attrs.frozen
 class StartFIA(RequestFor[StateChange], capability="AAIA_START_FIA"):
     """As `PlayFIA`. Codes: ``session_not_found``, ``fia_not_found``, ``invalid_state``."""
 
-    session_id: str
-    fia_index: int
+    session_id: SessionId
+    fia_index: FIAIndex
 
 
 @attrs.frozen
 class StopFIA(RequestFor[StateChange], capability="AAIA_STOP_FIA"):
     """End a FIA's run. Codes: ``session_not_found``, ``fia_not_found``."""
 
-    session_id: str
-    fia_index: int
+    session_id: SessionId
+    fia_index: FIAIndex
 
 
 @attrs.frozen
 class StepFIA(RequestFor[StepResult], capability="AAIA_STEP_FIA"):
     """One reasoning step. Codes: ``session_not_found``, ``fia_not_found``, ``invalid_state``."""
 
-    session_id: str
-    fia_index: int
+    session_id: SessionId
+    fia_index: FIAIndex
 
 
 @attrs.frozen
 class PlayFIA(RequestFor[StateChange], capability="AAIA_PLAY_FIA"):
     """Run by the pulse. Codes: ``session_not_found``, ``fia_not_found``, ``invalid_state``."""
 
-    session_id: str
-    fia_index: int
+    session_id: SessionId
+    fia_index: FIAIndex
 
 
 @attrs.frozen
 class PauseFIA(RequestFor[StateChange], capability="AAIA_PAUSE_FIA"):
     """Hold a FIA. Codes: ``session_not_found``, ``fia_not_found``, ``invalid_state``."""
 
-    session_id: str
-    fia_index: int
+    session_id: SessionId
+    fia_index: FIAIndex
 
 
 @attrs.frozen
@@ -390,7 +395,7 @@ class SendPercepto(RequestFor[PerceptoProcessed], capability="AAIA_SEND_PERCEPTO
     Codes: ``session_not_found``, ``invalid_state``, ``invalid_payload``, ``payload_too_large``.
     """
 
-    session_id: str
+    session_id: SessionId
     percepto: Percepto
 
 
@@ -398,8 +403,8 @@ class SendPercepto(RequestFor[PerceptoProcessed], capability="AAIA_SEND_PERCEPTO
 class GetEferencia(RequestFor[EferenciaOf], capability="AAIA_GET_EFERENCIA"):
     """The last output of a FIA. Codes: ``session_not_found``, ``fia_not_found``."""
 
-    session_id: str
-    fia_index: int
+    session_id: SessionId
+    fia_index: FIAIndex
 
 
 @attrs.frozen
@@ -409,8 +414,8 @@ class QueryMundo(RequestFor[QueryResult], capability="AAIA_QUERY_MUNDO"):
     Codes: ``session_not_found``, ``path_not_found``.
     """
 
-    session_id: str
-    query: str | None = None
+    session_id: SessionId
+    query: Annotated[str | None, Doc("A dotted path into the mundo; * or nothing is all.")] = None
 
 
 @attrs.frozen

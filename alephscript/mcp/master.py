@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from alephscript.client.declaring import Capability
 from alephscript.client.described import describe_capability
+from alephscript.client.environment import DEFAULT_HUB
 from alephscript.client.messages import Request
 from alephscript.doors.master import ForeignMaster
 from alephscript.doors.texts import shown
@@ -86,7 +87,7 @@ class McpMaster(ForeignMaster[Upstream]):
         server: Server,
         *,
         room: str,
-        hub: str | Transport = events.DEFAULT_URL,
+        hub: str | Transport = DEFAULT_HUB,
         **options: Any,
     ) -> None:
         self._at = server
