@@ -240,7 +240,8 @@ class Requests:
         try:
             if about is None:
                 raise NoAnswerer("the request that the question is about has ended")
-            if about.ack is None or "answers" not in about.meta.extras:
+            takes_questions = "answers" in about.meta.extras and about.asker.reads_meta
+            if about.ack is None or not takes_questions:
                 raise NoAnswerer(f"the asker of {about.event} takes no questions")
             if about.questions is None:
                 about.questions = {}

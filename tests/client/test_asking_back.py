@@ -55,7 +55,7 @@ class Sender(AlephScriptClient):
     """Asks back before it sends anything."""
 
     rooms = ("POST",)
-    in_ask: asyncio.Event
+    has_left: asyncio.Event
     ended: str
 
     @capability("SEND", max_in_flight=1)
@@ -89,14 +89,13 @@ class Sender(AlephScriptClient):
     @capability("WAIT_FOR_ANSWER", on_asker_lost="finish")
     async def wait_for_answer(self, request: Request[Any]) -> None:
         """Ask, and tell what became of it."""
-        self.in_ask.set()
         try:
             await request.ask("WHATEVER")
         except BaseException as exc:
             self.ended = type(exc).__name__
             raise
         finally:
-            self.in_ask.clear()
+            self.has_left.set()
 
     @capability("TRY")
     async def try_to_ask(self, request: Request[Any]) -> dict[str, Any]:
@@ -123,7 +122,7 @@ def agree(question: Approve) -> Approval:
 async def opened(mesh: MeshUnderTest) -> tuple[Sender, AlephScriptClient]:
     """A master that asks back, and an asker."""
     master = await mesh.open(Sender, usuario="sender")
-    master.in_ask, master.ended = asyncio.Event(), ""
+    master.has_left = asyncio.Event()
     return master, await mesh.open(usuario="asker")
 
 
@@ -161,15 +160,19 @@ class TestAnswers:
             seen.append(question)
             return agree(question.payload)
 
-        for on_ask in (whole, typed, lambda question: seen.append(question) or {"isGiven": True}):
+        def unannotated(question):  # type: ignore[no-untyped-def]
+            seen.append(question)
+            return {"isGiven": True}
+
+        for on_ask in (whole, typed, unannotated):
             assert await asker.request("SEND", on_ask=on_ask) == {"sent": True}
-        plain, read, unannotated = seen
+        plain, read, also_plain = seen
         assert (plain.capability, plain.summary) == ("APPROVE", "Shall it be done?")
         assert plain["theDeed"] == "send it"
         assert plain.request["properties"]["theDeed"]["type"] == "string"
         assert plain.reply["required"] == ["isGiven"]
         assert read.payload == Approve(the_deed="send it")
-        assert unannotated == plain
+        assert also_plain == plain
 
     async def test_a_plain_method_asks_from_its_thread(self, mesh: MeshUnderTest) -> None:
         """By the loop that it came from."""
@@ -299,12 +302,14 @@ class TestNoAnswer:
     ) -> None:
         """So are other arguments that mean nothing."""
         _, asker = await opened(mesh)
-        with pytest.raises(DeclarationError):
-            await asker.request("SEND", on_ask="agree")  # type: ignore[arg-type]
-        with pytest.raises(ContractError):
-            await asker.request("SEND", idle_timeout="5")  # type: ignore[arg-type]
-        with pytest.raises(ContractError):
-            await asker.request("SEND", priority="high")  # type: ignore[arg-type]
+        wrong: tuple[tuple[dict[str, Any], type[Exception]], ...] = (
+            ({"on_ask": "agree"}, DeclarationError),
+            ({"idle_timeout": "5"}, ContractError),
+            ({"priority": "high"}, ContractError),
+        )
+        for options, error in wrong:
+            with pytest.raises(error):
+                await asker.request("SEND", **options)
 
 
 class TestEnds:
@@ -328,8 +333,7 @@ class TestEnds:
         await asyncio.wait_for(asked.wait(), 5)
         asking.cancel()
         await asyncio.wait_for(cancelled.wait(), 5)
-        while master.in_ask.is_set():
-            await asyncio.sleep(0)
+        await asyncio.wait_for(master.has_left.wait(), 5)
         assert master.ended == "CancelledError"
 
     async def test_a_lost_asker_answers_nothing(self, mesh: MeshUnderTest) -> None:
@@ -346,8 +350,7 @@ class TestEnds:
         await asker.close()
         with pytest.raises(Closed):
             await asking
-        while master.in_ask.is_set():
-            await asyncio.sleep(0)
+        await asyncio.wait_for(master.has_left.wait(), 5)
         assert master.ended == "NoAnswerer"
 
     async def test_a_lost_master_takes_its_questions_with_it(self, mesh: MeshUnderTest) -> None:
@@ -404,16 +407,17 @@ class TestEnds:
         """As in a capability."""
         _, asker = await opened(mesh)
         raised: list[BaseException] = []
+        has_left = asyncio.Event()
 
         async def answer(_: object) -> None:
             try:
                 await asker.request("WAIT_FOR_ANSWER", on_ask=lambda _: asyncio.Event().wait())
             except BaseException as exc:
                 raised.append(exc)
+                has_left.set()
                 raise
 
         with pytest.raises(DeadlineExceeded):
             await asker.request("SEND", {"timeout": 0.2}, on_ask=answer, timeout=60)
-        while not raised:
-            await asyncio.sleep(0)
+        await asyncio.wait_for(has_left.wait(), 5)
         assert isinstance(raised[0], DeadlineExceeded | asyncio.CancelledError | Cancelled)
