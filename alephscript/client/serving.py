@@ -1,8 +1,9 @@
 """A client's workload: which request has its turn when, bounded, cancellable, drained.
 
 Each request that comes in gets one answer, whatever its method does. It waits in its capability's
-lane until there is room and the turn is its caller's (`queues`), runs (`worker`) and ends by the first of: the method's result; what the
-method raises; its deadline; the hub's word that nobody waits any more.
+lane until there is room and the turn is its caller's (`queues`), runs (`worker`) and ends by the
+first of: the method's result; what the method raises; its deadline; the hub's word that nobody
+waits any more.
 
 May go in: turns, bounds, deadlines, what stops a job. May not: how a method is run (`worker`), what
 an asker gets of it (`answers`).

@@ -40,8 +40,9 @@ __all__ = ["Worker"]
 _MOST_IN_A_ROW = 64
 """Jobs that run back to back before the common task yields to the event loop."""
 
-_LONGEST_ROW = 0.005
-"""Seconds that they run before it does: what others ask has to be read to have its turn."""
+_LONG_JOB, _LONGEST_ROW = 0.001, 0.02
+"""Seconds of one job, and of several in a row, after which it does, too: what others ask has to be
+read to have its turn."""
 
 _MOST_GATHERED = 500_000
 """Bytes of a streamed answer that are put into one for askers that know no streams."""
@@ -163,13 +164,13 @@ class Worker:
         task = asyncio.current_task()
         assert task is not None
         in_a_row, clock = 0, time.monotonic
-        began = clock()
+        began = last = clock()
         while not task.cancelling():  # a method may have cancelled it, and not waited
             if not self._ready and self._turns is None:
                 self._idle = self._loop.create_future()
                 await self._idle
                 self._idle = None
-                began = clock()
+                began = last = clock()
             try:
                 job = self._ready.popleft() if self._turns is None else self._take_in_turn()
                 if await self._run_in_context(job, task):
@@ -177,11 +178,12 @@ class Worker:
             except GeneratorExit:  # see `_run_alone`
                 return
             in_a_row += 1
-            if clock() - began > _LONGEST_ROW:
+            before, last = last, clock()
+            if last - before > _LONG_JOB or last - began > _LONGEST_ROW:
                 await asyncio.sleep(0)
                 await asyncio.sleep(0)  # sockets are read only behind what was ready before
                 self._take_turns(job.request.sender)
-                began = clock()
+                began = last = clock()
             elif in_a_row % _MOST_IN_A_ROW == 0:
                 await asyncio.sleep(0)
 

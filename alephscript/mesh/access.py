@@ -67,8 +67,8 @@ class Identity:
         is_admin: Whether the client may see the whole hub: the mesh page, ``/mesh``, ``/metrics``
             and the Admin UI.
         expires_at: When the client has to authenticate anew, seconds since 1970; None for never.
-        priority: The highest priority that the client's requests may have, 0 for the normal one;
-            None for any where the client is an admin, else 0.
+        priority: The highest priority that the client's requests may have: 0, the normal one, or
+            more; None for any where the client is an admin, else 0.
     """
 
     usuario: str | None = None

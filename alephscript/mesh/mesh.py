@@ -504,10 +504,10 @@ class Mesh:
         """Pass on a master's question to the asker of a request that the master serves."""
         unread = args[1] if len(args) > 1 and peer.reads_meta else None
         fields = read_value(unread)
-        id = fields.get("id") if isinstance(fields, dict) else None
-        number = parse_number(id)
+        name = fields.get("id") if isinstance(fields, dict) else None
+        number = parse_number(name)
         about = None if number is None else peer.serving.get(number)
-        meta = RequestMeta(seconds=parse_meta(unread).seconds, extras={"chain": [id]})
+        meta = RequestMeta(seconds=parse_meta(unread).seconds, extras={"chain": [name]})
         question = events.RoomMessage(HubEvent.GET_ASKER_ANSWER, "", args[0] if args else {}, {})
         return self.requests.ask_back(peer, question, about, ack, meta)
 

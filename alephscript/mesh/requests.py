@@ -240,7 +240,8 @@ class Requests:
         try:
             if about is None:
                 raise NoAnswerer("the request that the question is about has ended")
-            if about.ack is None or "answers" not in about.meta.extras:
+            takes_questions = "answers" in about.meta.extras and about.asker.reads_meta
+            if about.ack is None or not takes_questions:
                 raise NoAnswerer(f"the asker of {about.event} takes no questions")
             if about.questions is None:
                 about.questions = {}
@@ -480,6 +481,8 @@ class Requests:
         for request in list(peer.requests.values()):
             if request.number not in self._open:
                 continue  # a question about one of its others, which it has asked itself
+            if request.questions:
+                effects += self._end_questions(request, peer)
             if request.master is not None and request.master.peer is peer:
                 effects += self.forget(request, "asker_lost")  # there is no master to be told
             else:
@@ -578,15 +581,25 @@ class Requests:
             return [*self._end_questions(request), Ended(number, capability, code)]
         return [Ended(number, capability, code)]
 
-    def _end_questions(self, request: OpenRequest) -> list[Effect]:
-        """End what a master asks about a request that it serves no more."""
+    def _end_questions(self, request: OpenRequest, gone: Peer | None = None) -> list[Effect]:
+        """End what a master asks about a request that it serves no more.
+
+        Args:
+            request: The request.
+            gone: The peer that cannot be told anything any more, if it is one of the two.
+        """
         assert request.questions is not None
         questions, request.questions = request.questions, None
         effects: list[Effect] = []
         answer = NoAnswerer("the request that the question is about has ended").answer()
         for question in questions.values():
             question.about = None
-            effects += self._tell_cancelled(question, "cancelled") + self.end(question, answer)
+            if request.asker is not gone:
+                effects += self._tell_cancelled(question, "cancelled")
+            if question.asker is gone:
+                effects += self.forget(question, "asker_lost")
+            else:
+                effects += self.end(question, answer)
         return effects
 
     def _refuse(

@@ -157,7 +157,7 @@ class MetaKey(StrEnum):
     1,024."""
 
     PRIORITY = "priority"
-    """question, request: A whole number, −9 to 9, 0 without it: of the requests that wait at a
+    """question, request: A whole number, -9 to 9, 0 without it: of the requests that wait at a
     master, those of a higher one have their turn first. The hub lowers what its ``Access`` does
     not allow; without one to 0."""
 

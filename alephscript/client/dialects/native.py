@@ -93,10 +93,9 @@ class Native(Documented):
         """See `Dialect.ask`; a call that its task gives up is cancelled at the master, too."""
         pending, timeout = self._channel.pending, call.timeout
         number, future = pending.open(None if timeout is None else timeout + _GRACE)
-        if call.on_progress is not None:
-            self._progress[number] = call.on_progress
-        if call.idle is not None or call.answers is not None:
-            self._watches[number] = _Watch(call, future)
+        is_plain = call.on_progress is None and call.idle is None and call.answers is None
+        if not is_plain:
+            self._attend(call, number, future)
         try:
             self._channel.send(call.event, call.data, write_meta(call), number)
             payload = await future
@@ -106,10 +105,8 @@ class Native(Documented):
                 self._cancel(number)
             raise
         finally:
-            if call.on_progress is not None:
-                self._progress.pop(number, None)
-            if number in self._watches:
-                self._watches.pop(number).close()
+            if not is_plain:
+                self._forget(number)
         if payload is None:
             raise make_late_error(call.event, timeout)
         return payload
@@ -120,10 +117,7 @@ class Native(Documented):
         number, future = pending.open(None if timeout is None else timeout + _GRACE)
         parts = self._parts[number] = _Parts()
         future.add_done_callback(lambda _: parts.wake.set())
-        if call.on_progress is not None:
-            self._progress[number] = call.on_progress
-        if call.idle is not None or call.answers is not None:
-            self._watches[number] = _Watch(call, future, parts)
+        self._attend(call, number, future, parts)
         try:
             meta = write_meta(call.with_meta({"parts": _WINDOW}))
             self._channel.send(call.event, call.data, meta, number)
@@ -149,13 +143,31 @@ class Native(Documented):
                 self._cancel(number)
             pending.discard(number)
             self._parts.pop(number, None)
-            self._progress.pop(number, None)
-            if number in self._watches:
-                self._watches.pop(number).close()
+            self._forget(number)
         if payload is None:
             raise make_late_error(call.event, timeout)
         for part in last_part(read_answer(payload)):
             yield part
+
+    def _attend(
+        self,
+        call: Call,
+        number: int,
+        future: asyncio.Future[bytes | None],
+        parts: _Parts | None = None,
+    ) -> None:
+        """Attend to what comes of a call before its answer."""
+        if call.on_progress is not None:
+            self._progress[number] = call.on_progress
+        if call.idle is not None or call.answers is not None:
+            self._watches[number] = _Watch(call, future, parts)
+
+    def _forget(self, number: int) -> None:
+        """Attend no more to a call, which has ended."""
+        self._progress.pop(number, None)
+        watch = self._watches.pop(number, None)
+        if watch is not None:
+            watch.close()
 
     async def ask_about_mesh(
         self, event: str, query: Mapping[str, Any], timeout: float
