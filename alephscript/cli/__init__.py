@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from alephscript import __version__
 from alephscript.cli import (
     asking,
+    bridging,
     commanding,
     completing,
     demo,
@@ -110,6 +111,7 @@ def parser() -> argparse.ArgumentParser:
     starting.add_to(add)
     serving.add_to(add)
     demo.add_to(add)
+    bridging.add_to(add)
     for module in (running, commanding, mcp, asking, watching, showing, top, measuring):
         module.add_to(_on_a_mesh(add))
     describing.add_to(add)
