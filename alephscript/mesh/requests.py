@@ -159,6 +159,7 @@ class Requests:
         master = serving[0] if len(serving) == 1 else room.masters.pick(capability)
         assert master is not None
         request.room = room.name
+        room.active_at = self._rooms.now
         return [self._put(request, master, seconds, seconds)]
 
     def ask_member(
