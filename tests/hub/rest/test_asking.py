@@ -214,7 +214,7 @@ async def test_a_body_that_is_no_json_is_refused(
         assert response.json()["error"]
 
 
-INVOCATIONS = [
+INVOCATIONS: list[tuple[Any, str]] = [
     ([], ""),
     ("text", ""),
     (None, ""),
@@ -223,11 +223,9 @@ INVOCATIONS = [
     ({"capability": ""}, "capability"),
     ({"capability": None}, "capability"),
     ({"capability": "ECHO", "payLoad": {}}, "payLoad"),
-    *(
-        ({"capability": "ECHO", "timeoutMs": wrong}, "timeoutMs")
-        for wrong in ("5", -1, True, None, [], {}, -0.5)
-    ),
 ]
+WRONG: list[Any] = ["5", -1, True, None, [], {}, -0.5]
+INVOCATIONS += [({"capability": "ECHO", "timeoutMs": each}, "timeoutMs") for each in WRONG]
 
 
 @pytest.mark.parametrize(("body", "path"), INVOCATIONS)
