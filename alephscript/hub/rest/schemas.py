@@ -218,7 +218,7 @@ def _allows(key: str, each: Any, value: Any) -> bool:
         case "items" | "additionalProperties" | "properties":
             return value in ([], {})
         case _:
-            return key in _ANNOTATIONS
+            return key in _ANNOTATIONS or not (key in _VALUES or key in _REFUSED)
 
 
 def _is_of(value: Any, kind: Any) -> bool:
@@ -282,7 +282,7 @@ _REFUSED = frozenset(
         *_SEVERAL,
         *_BY_NAME,
         *("$id", "$anchor", "$dynamicRef", "$dynamicAnchor", "$recursiveRef", "$recursiveAnchor"),
-        *("$vocabulary", "discriminator", "xml", "externalDocs", "dependencies"),
+        *("$ref", "$vocabulary", "discriminator", "xml", "externalDocs", "dependencies"),
         *("nullable", "id"),
     }
 )

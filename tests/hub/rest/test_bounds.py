@@ -107,17 +107,17 @@ async def test_a_body_that_does_not_come_is_not_waited_for() -> None:
 
 async def test_who_hangs_up_in_its_body_is_forgotten() -> None:
     """Nobody was asked."""
-    async with Hub(port=0) as hub:
+    async with Hub(port=0) as hub, httpx2.AsyncClient(base_url=hub.url) as http:
         host, port = hub.url.removeprefix("http://").split(":")
         _, writer = await asyncio.open_connection(host, int(port))
         writer.write(head(100) + b"{")
         await writer.drain()
         async with asyncio.timeout(5):
             while not hub._engine.visitors:
-                await asyncio.sleep(0.001)
+                await http.get("/health")
             writer.close()
             while hub._engine.visitors:
-                await asyncio.sleep(0.001)
+                await http.get("/health")
 
 
 async def test_an_address_has_the_credit_of_a_client() -> None:
@@ -169,7 +169,7 @@ async def test_so_many_requests_of_a_client_wait_and_no_more() -> None:
         await asyncio.wait(waiting)
         async with asyncio.timeout(5):
             while hub._engine.visitors:
-                await asyncio.sleep(0.001)
+                await http.get("/health")
         assert (await http.post("/mesh/rooms/R/WHO", json={})).status_code == 200
 
 
@@ -218,11 +218,9 @@ async def test_a_request_needs_the_token_that_sockets_need() -> None:
             assert (response.status_code, response.json()["code"]) == (401, "unauthorized")
             assert response.headers["www-authenticate"] == "Bearer"
         assert hub._engine.refusals["unauthorized"] == 4
-        headers = {"authorization": "Bearer secret"}
-        assert (await http.post("/mesh/rooms/R/WHO", json={}, headers=headers)).json() == {
-            "success": True,
-            "caller": "http",
-        }
+        right = {"authorization": "Bearer secret"}
+        response = await http.post("/mesh/rooms/R/WHO", json={}, headers=right)
+        assert response.json() == {"success": True, "caller": "http"}
 
 
 def token_of(seconds: float, **claims: Any) -> dict[str, str]:
@@ -314,7 +312,7 @@ async def test_a_page_of_elsewhere_asks_and_reads_nothing(origin: str) -> None:
 
 @pytest.mark.parametrize("origin", ["https://app.example", "http://localhost:5173"])
 async def test_a_page_that_may_connect_may_ask(origin: str) -> None:
-    """One of this machine, or one that is allowed: its browser is told all that it wants to know."""
+    """One of this machine, or one that is allowed; its browser is told all that it asks."""
     async with (
         Hub(port=0, cors_origins=["https://app.example"]) as hub,
         Bot(hub.url),
