@@ -435,7 +435,10 @@ class Mesh:
         effects: list[Effect] = []
         if message.event == _RELEASE_MASTER:  # the room hears it besides, as on upstream's hubs
             effects = self._resign(peer, message.room, None)
-        members = self.rooms.members(message.room)
+        room = self.rooms.get(message.room)
+        members: dict[str, None] = {}
+        if room is not None:
+            room.active_at, members = self.rooms.now, room.members
         if not members:
             self.report_unheard(message.event, message.room)
         effects += self.rooms.say(members, message, message.data, peer.name, peer.account)
@@ -454,7 +457,11 @@ class Mesh:
 
     def _say_answer(self, peer: Peer, message: events.RoomMessage, ack: int | None) -> list[Effect]:
         """Tell a SET_ to all members but its sender; it may answer a request."""
-        others = [member for member in self.rooms.members(message.room) if member != peer.sid]
+        room = self.rooms.get(message.room)
+        others: list[str] = []
+        if room is not None:
+            room.active_at = self.rooms.now
+            others = [member for member in room.members if member != peer.sid]
         value = read_value(message.data)
         fields = events.spread(value)
         payload = {**fields, "sender": peer.sid}

@@ -164,6 +164,7 @@ class Requests:
         master = serving[0] if len(serving) == 1 else room.masters.pick(capability)
         assert master is not None
         request.room = room.name
+        room.active_at = self._rooms.now
         if meta.idle is not None:
             put = self._put(request, master, seconds, seconds)
             return [put, ArmIdle(request.number, meta.idle)]

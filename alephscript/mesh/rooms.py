@@ -53,12 +53,23 @@ _MOST_FORGOTTEN = 1024
 
 
 class Room:
-    """A room: its members, its masters, its recent events."""
+    """A room: its members, its masters, its recent events.
 
-    __slots__ = ("history", "masters", "members", "name")
+    Args:
+        name: The room's name.
+        history: What was said in it; None where none is kept.
+        now: Seconds since 1970.
 
-    def __init__(self, name: str, history: History | None) -> None:
+    Attributes:
+        created_at: When the room came to be, seconds since 1970.
+        active_at: When the room was last entered, left, asked, spoken in or mastered.
+    """
+
+    __slots__ = ("active_at", "created_at", "history", "masters", "members", "name")
+
+    def __init__(self, name: str, history: History | None, now: float) -> None:
         self.name = name
+        self.created_at = self.active_at = now
         self.members: dict[str, None] = {}
         self.masters = Masters()
         self.history = history
@@ -77,6 +88,7 @@ class Rooms:
     Attributes:
         peers: Connected peers, by socket id.
         is_federated: Whether there may be other hubs, so that a registry decides who masters what.
+        now: When the input came that is being handled, seconds since 1970; the shell says so.
     """
 
     def __init__(
@@ -92,6 +104,7 @@ class Rooms:
         self._authorize = authorize
         self.peers: dict[str, Peer] = {}
         self.is_federated = False
+        self.now = 0.0
         self._require_subscription = require_subscription
         self._archive = Archive(
             events=history, room_bytes=history_bytes, most_bytes=limits.history_bytes
@@ -119,7 +132,7 @@ class Rooms:
             raise InvalidPayload("a socket's id is no room", [detail])
         room = self._rooms.get(name)
         if room is None:
-            room = self._rooms[name] = Room(name, self._take_history(name))
+            room = self._rooms[name] = Room(name, self._take_history(name), self.now)
         return room
 
     def drop_if_empty(self, room: Room) -> None:
@@ -244,6 +257,7 @@ class Rooms:
         if not peer.account.keep(("room", room.name), ROOM_BYTES + len(room.name)):
             raise self._exceeded(room, _NO_MEMORY)
         is_first = not room.members
+        room.active_at = self.now
         room.members[peer.sid] = None
         peer.rooms[room.name] = None
         return [SubscribeRoom(room.name)] if is_first and self.is_federated else []
@@ -256,6 +270,7 @@ class Rooms:
         if room is None or peer.sid not in room.members:
             return []
         del room.members[peer.sid]
+        room.active_at = self.now
         is_last = not room.members and self.is_federated
         if is_last and room.history is not None:
             # What other hubs say in the room is not heard here from now on.
@@ -329,6 +344,7 @@ class Rooms:
         """Tell a room that others serve it now, and masters what that is to them."""
         if not change.is_new:
             return []
+        room.active_at = self.now
         serving = room.masters.serving
         payload = {
             "room": room.name,
