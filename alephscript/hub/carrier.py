@@ -38,6 +38,7 @@ from alephscript.mesh.effects import (
     ToHub,
 )
 from alephscript.mesh.mesh import Mesh
+from alephscript.mesh.presence import Reason
 from alephscript.protocol import packets
 from alephscript.protocol.packets import Kind
 from alephscript.protocol.websocket import write_text_frame
@@ -97,6 +98,7 @@ class Carrier:
         self._event_head = packets.packet_head(Kind.EVENT, mesh.namespace)
         self._ack_head = packets.packet_head(Kind.ACK, mesh.namespace)
         mesh.requests.remaining = self._deadlines.remaining  # (decision 0019)
+        mesh.rooms.clock = time.time
         mesh.drops.report = self._report_drop
         mesh.report_unheard = self._report_unheard
 
@@ -107,10 +109,10 @@ class Carrier:
         self._recipients[sid] = recipient
         self.carry(self.mesh.connected(sid, recipient.id, identity))
 
-    def left(self, sid: str) -> None:
+    def left(self, sid: str, reason: Reason = "link_lost") -> None:
         """Forget a client; see `Namespace`."""
         del self._recipients[sid]
-        self.carry(self.mesh.disconnected(sid))
+        self.carry(self.mesh.disconnected(sid, reason))
 
     def received(self, sid: str, ack: int | None, payload: bytes) -> None:
         """Handle an event of a client; see `Namespace`."""

@@ -38,6 +38,7 @@ class RequestMeta(msgspec.Struct, frozen=True, eq=False):
         wait: Whether the request may wait for a master that offers the capability.
         extras: Keys that only the master reads.
         member: Socket id of the member that is asked about itself, if that may be one.
+        retain: Whether the hub is to keep the data of the event.
     """
 
     room: Any = None
@@ -45,6 +46,7 @@ class RequestMeta(msgspec.Struct, frozen=True, eq=False):
     wait: bool = False
     extras: dict[str, Any] = _NO_EXTRAS
     member: str | None = None
+    retain: bool = False
 
 
 NO_META = RequestMeta()
@@ -87,7 +89,8 @@ def _check(fields: Any) -> RequestMeta:
     member = fields.get("member")
     if not isinstance(member, str) or len(member) > events.MAX_NAME:
         member = None  # no socket has such an id
-    return RequestMeta(fields.get("room"), seconds, fields.get("wait") is True, extras, member)
+    is_waiting, retain = fields.get("wait") is True, fields.get("retain") is True
+    return RequestMeta(fields.get("room"), seconds, is_waiting, extras, member, retain)
 
 
 def parse_number(text: Any) -> int | None:
