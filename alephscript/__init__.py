@@ -21,6 +21,7 @@ from alephscript.client.declaring import (
 from alephscript.client.discovery import (
     CapabilityStats,
     MasterChange,
+    Member,
     MemberInfo,
     MemberStats,
     Offer,
@@ -100,6 +101,7 @@ __all__ = [
     "MasterChange",
     "MasterLost",
     "Mastery",
+    "Member",
     "MemberInfo",
     "MemberStats",
     "Middleware",

@@ -117,6 +117,14 @@ def add_to(add: Add) -> None:
         help="keep N events of each room for clients that were away for a moment (%(default)s)",
     )
     hub.add_argument(
+        "--retain",
+        action="append",
+        default=[],
+        metavar="ROOM:EVENT",
+        help="keep the last one for those who subscribe later, though its sender does not ask for "
+        "that; * as event for all",
+    )
+    hub.add_argument(
         "--admin-ui",
         metavar="DIR",
         help="serve the installed @socket.io/admin-ui under /admin-ui",
@@ -214,6 +222,7 @@ async def _hub(options: argparse.Namespace) -> None:
         reuse_port=options.is_worker,
         redis=options.redis,
         history=options.history,
+        retain=options.retain,
         admin_ui=options.admin_ui,
         mesh_page=not options.no_mesh_page,
     )

@@ -8,6 +8,7 @@ Pure: no socket, no clock.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Generic, TypeVar, overload
 
@@ -180,17 +181,43 @@ class Gap:
     missed: int | None
 
 
-class Event(msgspec.Struct, Generic[P], frozen=True):
-    """Something that was said in a room.
+_LATEST = 253_402_300_799.0
+"""Seconds since 1970 at the end of the year 9999, the last that a datetime knows."""
+
+
+class Event(msgspec.Struct, Generic[P], frozen=True, eq=False):
+    """Something that was said in a room; equal to another one if the same was said there.
 
     Attributes:
         room: The room; empty on a core hub while the client is in several rooms.
         name: The event's name.
         data: The event's data, decoded if the listener declares ``Event[Contract]``.
         sender: Name of the member that said it, as it registered; empty where the hub does not say.
+        retained: Whether it was said before the client came, and is the last of its name; see
+            `AlephScriptClient.broadcast`.
+        sent: When it was said, as `at`, in seconds since 1970.
     """
 
     room: str
     name: str
     data: P
     sender: str = ""
+    retained: bool = False
+    sent: float = 0.0
+
+    @property
+    def at(self) -> dt.datetime:
+        """When the hub took it, by its clock; on stock hubs, when the client heard it. In UTC."""
+        return dt.datetime.fromtimestamp(min(max(self.sent, 0.0), _LATEST), dt.UTC)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Event):
+            return NotImplemented
+        return _said(self) == _said(other)
+
+    def __hash__(self) -> int:
+        return hash(_said(self))
+
+
+def _said(event: Event[Any]) -> tuple[Any, ...]:
+    return event.room, event.name, event.data, event.sender, event.retained

@@ -39,6 +39,7 @@ from alephscript.mesh.effects import (
     ToHub,
 )
 from alephscript.mesh.mesh import Mesh
+from alephscript.mesh.presence import Reason
 from alephscript.protocol import packets
 from alephscript.protocol.packets import Kind
 from alephscript.protocol.websocket import write_text_frame
@@ -112,11 +113,11 @@ class Carrier:
         self._rooms.now = time.time()
         self.carry(self.mesh.connected(sid, recipient.id, identity))
 
-    def left(self, sid: str) -> None:
+    def left(self, sid: str, reason: Reason = "link_lost") -> None:
         """Forget a client; see `Namespace`."""
         del self._recipients[sid]
         self._rooms.now = time.time()
-        self.carry(self.mesh.disconnected(sid))
+        self.carry(self.mesh.disconnected(sid, reason))
 
     def received(self, sid: str, ack: int | None, payload: bytes) -> None:
         """Handle an event of a client; see `Namespace`."""

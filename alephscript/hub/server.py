@@ -30,6 +30,7 @@ from alephscript.mesh.access import Access
 from alephscript.mesh.budget import Budget
 from alephscript.mesh.limits import DEFAULT_LIMITS, Limits
 from alephscript.mesh.mesh import Mesh
+from alephscript.mesh.retained import parse_rules
 from alephscript.protocol import events
 
 if TYPE_CHECKING:
@@ -80,6 +81,8 @@ class Hub:
             ``redis://127.0.0.1:6379/0``. Programs that may write there are trusted as hubs are.
         history: Events of each room that are kept for clients that were away for a moment; 0 keeps
             none.
+        retain: Events that are retained although their senders know nothing of that, as
+            ``ROOM:EVENT``; ``*`` as event means all that are no answers.
         admin_ui: Folder of an installed ``@socket.io/admin-ui``, to be served under ``/admin-ui``;
             beyond loopback this needs ``access``, as the UI shows who is connected.
         mesh_page: Serve the page that shows the mesh at ``/``; beyond loopback only with
@@ -105,6 +108,7 @@ class Hub:
         reuse_port: bool = False,
         redis: str | None = None,
         history: int = 0,
+        retain: Sequence[str] = (),
         admin_ui: Path | str | None = None,
         mesh_page: bool = True,
     ) -> None:
@@ -120,6 +124,10 @@ class Hub:
             is_private=self._is_private,
             is_on_loopback=is_loopback(host),
         )
+        try:
+            rules = parse_rules((retain,) if isinstance(retain, str) else retain)
+        except ValueError as exc:
+            raise HubError(f"retain=… (--retain): {exc}") from None
         budget = Budget(limits)
         self._engine = Engine(
             {
@@ -132,6 +140,7 @@ class Hub:
                     limits=limits,
                     authorize=None if access is None else access.authorize,
                     budget=budget,
+                    retain=rules,
                 )
                 for namespace in events.NAMESPACES
             },

@@ -99,6 +99,8 @@ def test_names_are_spelt_as_peers_spell_them() -> None:
         "GET_MEMBER_INFO",
         "GET_MEMBER_STATS",
         "MASTER_CHANGED",
+        "MEMBER_JOINED",
+        "MEMBER_LEFT",
         "CANCEL_REQUEST",
         "REQUEST_PART",
         "REQUEST_MORE",

@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from alephscript import contracts
 from alephscript.client.calls import (
     NO_META,
     Call,
@@ -82,12 +83,14 @@ class Native(Documented):
         """See `Dialect.resign`."""
         await self.tell(HubEvent.MAKE_MASTER, {"room": room, "out": True})
 
-    def broadcast(self, room: str, event: str, data: bytes) -> None:
+    def broadcast(self, room: str, event: str, data: bytes, *, retain: bool = False) -> None:
         """See `Dialect.broadcast`; by the event's own name, the room in the meta."""
-        if _is_said_directly(event):
-            self._channel.send(event, data, b'{"room":%b}' % json_text(room))
+        if not _is_said_directly(event):
+            super().broadcast(room, event, data, retain=retain)
+        elif retain:
+            self._channel.send(event, data, b'{"room":%b,"retain":true}' % json_text(room))
         else:
-            super().broadcast(room, event, data)
+            self._channel.send(event, data, b'{"room":%b}' % json_text(room))
 
     async def ask(self, call: Call) -> bytes:
         """See `Dialect.ask`; a call that its task gives up is cancelled at the master, too."""
@@ -176,6 +179,12 @@ class Native(Documented):
         answer = await self.tell(event, query, timeout)
         del answer["success"]
         return answer
+
+    async def members(self, room: str, timeout: float) -> list[dict[str, Any]]:
+        """See `Dialect.members`."""
+        query = {"room": room, "presence": True}
+        reply = await self.ask_about_mesh(HubEvent.GET_MEMBERS, query, timeout)
+        return contracts.structure(reply.get("members"), list[dict[str, Any]])
 
     def send_part(self, request: Delivery, part: bytes) -> None:
         """See `Dialect.send_part`."""
