@@ -30,7 +30,7 @@ from alephscript.diagnostics.tracing import Tracing
 from alephscript.errors import DeadlineExceeded, DeclarationError, error_from_answer
 from alephscript.protocol import events
 
-__all__ = ["USE_CLIENT_TIMEOUT", "Asker", "UseClientTimeout"]
+__all__ = ["USE_CLIENT_TIMEOUT", "Asker", "UseClientTimeout", "explain_request"]
 
 logger = logging.getLogger("alephscript.client")
 
@@ -155,7 +155,7 @@ class Asker:
             try:
                 reply = contracts.reply_type(type(request))
             except DeclarationError as error:
-                raise _explain(request, error) from None
+                raise explain_request(request, error) from None
         call = self._alephscript_make_call(request, payload, room, timeout, on_progress)
         if wait_for_master:
             call = call.with_meta({"wait": True})
@@ -249,7 +249,7 @@ class Asker:
             try:
                 reply = contracts.reply_type(type(request))
             except DeclarationError as error:
-                raise _explain(request, error) from None
+                raise explain_request(request, error) from None
         timeout = events.LONGEST_TIMEOUT if timeout is None else timeout
         call = self._alephscript_make_call(request, payload, room, timeout, on_progress)
         with contextlib.ExitStack() as stack:
@@ -335,7 +335,7 @@ class Asker:
         return session, msgspec.structs.replace(call, timeout=left)
 
 
-def _explain(request: object, error: DeclarationError) -> DeclarationError:
+def explain_request(request: object, error: DeclarationError) -> DeclarationError:
     """Say what to give in place of what is no request."""
     if isinstance(request, type):
         name = request.__name__

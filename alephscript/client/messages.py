@@ -8,17 +8,22 @@ Pure: no socket, no clock.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Generic, TypeVar
 
 import attrs
 import msgspec
 
+from alephscript import contracts
 from alephscript.client.arguments import is_number, unfit
 
 __all__ = ["GAP", "Event", "Gap", "Progress", "Request"]
 
 P = TypeVar("P")
+
+
+async def _keep_nothing(_: bytes) -> None:
+    """Do nothing: a request that was made by hand is no run of a task."""
 
 
 @attrs.frozen
@@ -34,6 +39,9 @@ class Request(Generic[P]):
         deadline: When the asker stops waiting, on `clock`; infinite if it does not say.
         clock: Gives the time that `deadline` is measured in, seconds.
         report: Takes what `progress` passes on to the asker.
+        keep: Takes what `checkpoint` has the hub keep.
+        checkpoint_data: What the run before has kept, JSON, if the request is a run of a task that
+            another master has begun; else None.
     """
 
     payload: P
@@ -44,6 +52,8 @@ class Request(Generic[P]):
     deadline: float
     clock: Callable[[], float] = attrs.field(repr=False)
     report: Callable[[dict[str, Any]], None] = attrs.field(repr=False)
+    keep: Callable[[bytes], Awaitable[None]] = attrs.field(default=_keep_nothing, repr=False)
+    checkpoint_data: Any = None
 
     def progress(self, fraction: float, message: str = "") -> None:
         """Tell the asker how far the work is; askers that do not listen miss nothing.
@@ -58,6 +68,21 @@ class Request(Generic[P]):
         if not is_number(fraction):
             raise unfit("progress", "fraction", f"a finite number, and not {fraction!r}")
         self.report({"fraction": float(fraction), "message": message})
+
+    async def checkpoint(self, data: Any) -> None:
+        """Have the hub keep how far a task is, for the next run if this one comes to nothing.
+
+        Returns when what was given cannot be lost any more. A plain request, which nobody runs
+        again, keeps nothing.
+
+        Args:
+            data: A contract or a JSON value, in place of what was kept before; None for nothing.
+
+        Raises:
+            ContractError: The data has no wire form.
+            PayloadTooLarge: The data takes more than 262,144 bytes as JSON.
+        """
+        await self.keep(contracts.write(data))
 
     def time_remaining(self) -> float:
         """Return the seconds until nobody waits for the answer any more, never below zero."""
