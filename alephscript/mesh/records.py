@@ -17,6 +17,9 @@ from alephscript.protocol.tasks import ENDED, QUEUED
 __all__ = ["Record", "Submitter", "public_view", "view"]
 
 
+NOTHING = msgspec.Raw(b"null")
+
+
 class Submitter(msgspec.Struct, frozen=True, omit_defaults=True):
     """The client that has submitted a task, as far as that outlives its connection.
 
@@ -64,8 +67,8 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
         run: Names the present run to its master alone; empty between runs.
         progress: ``{fraction, message}`` as last reported.
         question: What its method asks; None if it asks nothing.
-        checkpoint: JSON text of what the next run begins with; None for nothing.
-        result: JSON text of the answer, without ``success``; None before.
+        checkpoint: JSON text of what the next run begins with; null for nothing.
+        result: JSON text of the answer, an object without ``success``; null before.
         error: ``{error, code, details}`` of a task that has failed, or was cancelled.
         hub: The hub that works on it, where there are several.
     """
@@ -87,8 +90,8 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     run: str = ""
     progress: dict[str, Any] | None = None
     question: dict[str, Any] | None = None
-    checkpoint: msgspec.Raw | None = None
-    result: msgspec.Raw | None = None
+    checkpoint: msgspec.Raw = NOTHING
+    result: msgspec.Raw = NOTHING
     error: dict[str, Any] | None = None
     hub: str = ""
 
@@ -101,7 +104,17 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     def size(self) -> int:
         """Bytes that it takes, about."""
         texts = (self.payload, self.checkpoint, self.result)
-        return 1000 + sum(len(bytes(each)) for each in texts if each is not None)
+        return 1000 + sum(len(bytes(each)) for each in texts)
+
+    @property
+    def has_checkpoint(self) -> bool:
+        """Whether some run has kept something."""
+        return bytes(self.checkpoint) != b"null"
+
+    @property
+    def has_result(self) -> bool:
+        """Whether there is an answer."""
+        return bytes(self.result) != b"null"
 
 
 def view(record: Record) -> dict[str, Any]:
@@ -117,7 +130,7 @@ def view(record: Record) -> dict[str, Any]:
         "created": _time(record.created),
         "updated": _time(record.updated),
     }
-    if record.result is not None:
+    if record.has_result:
         fields["result"] = record.result
     if record.error is not None:
         fields["error"] = record.error

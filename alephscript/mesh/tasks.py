@@ -460,7 +460,7 @@ class Tasks:
             return self._queue_again(task, is_counted=False) + self._pump()
         self._note_run(task, record.run)
         about: dict[str, Any] = {"id": record.id, "run": record.run, "attempt": record.attempts}
-        if record.checkpoint is not None:
+        if record.has_checkpoint:
             about["checkpoint"] = record.checkpoint
         meta = RequestMeta(room.name, left, extras={"task": about})
         effects = self._requests.ask_master(task.peer, self._question(record), master, _ACK, meta)
@@ -586,7 +586,7 @@ class Tasks:
         return self._keep(
             task,
             lambda: self._confirm(task, told),
-            checkpoint=None if bytes(checkpoint) == b"null" else msgspec.Raw(bytes(checkpoint)),
+            checkpoint=msgspec.Raw(bytes(checkpoint)),
         )
 
     def _confirm(self, task: Task, payload: dict[str, Any]) -> list[Effect]:
@@ -651,9 +651,8 @@ class Tasks:
         """Make the error of a task, with its last checkpoint."""
         details = answer.get("details")
         details = list(details) if isinstance(details, list) else []
-        checkpoint = task.record.checkpoint
-        if checkpoint is not None:
-            about = {"checkpoint": checkpoint}
+        if task.record.has_checkpoint:
+            about = {"checkpoint": task.record.checkpoint}
             if details and isinstance(details[0], dict):
                 details[0] = {**details[0], **about}
             else:
