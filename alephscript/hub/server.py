@@ -147,6 +147,10 @@ class Hub:
             limits=limits,
             access=access,
         )
+        if not keep_tasks > 0:
+            raise HubError(
+                f"{keep_tasks:g} s keep no task: keep_tasks (--keep-tasks) is more than 0"
+            )
         self._engine.use_store(_make_store(data, keep_tasks))
         self._engine.make_connection = watch_connections(self._engine.meshes)
         self._admin_ui = None if admin_ui is None else _pages_of(Path(admin_ui))
