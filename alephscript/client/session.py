@@ -208,9 +208,11 @@ class HubSession:
         self.is_gone.set()
 
     def _cancel(self, id: str, reason: str) -> None:
-        if not self._is_released:
+        held = [each for each in self._held if each.id == id]
+        if held:
             self._held[:] = [each for each in self._held if each.id != id]
-        self._handler.cancel(self, id, reason)
+        else:
+            self._handler.cancel(self, id, reason)  # a run that came by an earlier session, too
 
     def _grant(self, id: str, parts: int) -> None:
         self._handler.grant(self, id, parts)

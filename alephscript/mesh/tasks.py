@@ -70,7 +70,7 @@ __all__ = ["MOST_ATTEMPTS", "Task", "Tasks"]
 MOST_ATTEMPTS = 5
 """Masters that an idempotent task may lose before it ends as lost."""
 
-RETURN_SECONDS = 30.0
+RETURN_SECONDS = 22.0
 """The time in which a master of a lost hub has to be back with its runs; clients try at least each
 20 s."""
 
