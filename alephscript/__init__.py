@@ -32,6 +32,7 @@ from alephscript.client.lifecycle import State
 from alephscript.client.messages import GAP, Event, Gap, Progress, Question, Request
 from alephscript.client.middleware import CallNext, Middleware
 from alephscript.client.streams import EventStream
+from alephscript.client.tasks import Task, TaskState, TaskStatus
 from alephscript.contracts import RequestFor, register_type
 from alephscript.diagnostics import lines as _lines
 from alephscript.errors import (
@@ -61,6 +62,7 @@ from alephscript.errors import (
     StateError,
     UnknownCapability,
     UnknownEvent,
+    UnknownTask,
     http_status,
 )
 from alephscript.links.transport import Link, Receiver, Transport
@@ -124,9 +126,13 @@ __all__ = [
     "State",
     "StateError",
     "Survey",
+    "Task",
+    "TaskState",
+    "TaskStatus",
     "Transport",
     "UnknownCapability",
     "UnknownEvent",
+    "UnknownTask",
     "UseClientTimeout",
     "capability",
     "http_status",

@@ -29,6 +29,7 @@ from alephscript.cli import (
     serving,
     showing,
     starting,
+    tasks,
     top,
     watching,
 )
@@ -112,7 +113,7 @@ def parser() -> argparse.ArgumentParser:
     serving.add_to(add)
     demo.add_to(add)
     bridging.add_to(add)
-    for module in (running, commanding, mcp, asking, watching, showing, top, measuring):
+    for module in (running, commanding, mcp, asking, tasks, watching, showing, top, measuring):
         module.add_to(_on_a_mesh(add))
     describing.add_to(add)
     completing.add_to(add, _on_a_mesh(add), whole)

@@ -25,7 +25,7 @@ import attrs
 from alephscript import contracts
 from alephscript.client import environment, loops, surveying, threads
 from alephscript.client.arguments import check_count, check_seconds, check_text, names_of, unfit
-from alephscript.client.asking import USE_CLIENT_TIMEOUT, Asker, UseClientTimeout
+from alephscript.client.asking import USE_CLIENT_TIMEOUT, UseClientTimeout
 from alephscript.client.connecting import Connector
 from alephscript.client.credentials import Auth
 from alephscript.client.declaring import Declarations, Group, RoomRole, collect, summary
@@ -42,6 +42,7 @@ from alephscript.client.proxy import Proxy, methods_of
 from alephscript.client.serving import Service
 from alephscript.client.session import HubSession
 from alephscript.client.streams import EventStream, Streams
+from alephscript.client.tasks import Tasks
 from alephscript.client.telling import Patience, describe_place
 from alephscript.diagnostics import debugging, tracing
 from alephscript.errors import (
@@ -65,7 +66,7 @@ _DRAIN_SECONDS = 10.0
 """The time that `run` leaves to requests after a SIGTERM."""
 
 
-class AlephScriptClient(Asker):
+class AlephScriptClient(Tasks):
     """A member of an AlephScript mesh.
 
     ::

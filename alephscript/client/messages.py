@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar, overload
 import attrs
 import msgspec
 
+from alephscript import contracts
 from alephscript.client.arguments import is_number, unfit
 from alephscript.contracts import RequestFor
 from alephscript.errors import NoAnswerer
@@ -27,6 +28,10 @@ R = TypeVar("R")
 
 async def _ask_nobody(*_: Any) -> Any:
     raise NoAnswerer("this request has no asker")
+
+
+async def _keep_nothing(_: bytes) -> None:
+    """Do nothing: a request that was made by hand is no run of a task."""
 
 
 @attrs.frozen
@@ -43,6 +48,9 @@ class Request(Generic[P]):
         clock: Gives the time that `deadline` is measured in, seconds.
         report: Takes what `progress` passes on to the asker.
         put: Puts to the asker what `ask` asks.
+        keep: Takes what `checkpoint` has the hub keep.
+        checkpoint_data: What the run before has kept, JSON, if the request is a run of a task that
+            another master has begun; else None.
     """
 
     payload: P
@@ -54,6 +62,8 @@ class Request(Generic[P]):
     clock: Callable[[], float] = attrs.field(repr=False)
     report: Callable[[dict[str, Any]], None] = attrs.field(repr=False)
     put: Callable[..., Awaitable[Any]] = attrs.field(default=_ask_nobody, repr=False)
+    keep: Callable[[bytes], Awaitable[None]] = attrs.field(default=_keep_nothing, repr=False)
+    checkpoint_data: Any = None
 
     def progress(self, fraction: float, message: str = "") -> None:
         """Tell the asker how far the work is; askers that do not listen miss nothing.
@@ -121,6 +131,21 @@ class Request(Generic[P]):
             CapabilityError: The asker refused, in its own words.
         """
         return await self.put(question, payload, timeout, reply)
+
+    async def checkpoint(self, data: Any) -> None:
+        """Have the hub keep how far a task is, for the next run if this one comes to nothing.
+
+        Returns when what was given cannot be lost any more. A plain request, which nobody runs
+        again, keeps nothing.
+
+        Args:
+            data: A contract or a JSON value, in place of what was kept before; None for nothing.
+
+        Raises:
+            ContractError: The data has no wire form.
+            PayloadTooLarge: The data takes more than 262,144 bytes as JSON.
+        """
+        await self.keep(contracts.write(data))
 
     def time_remaining(self) -> float:
         """Return the seconds until nobody waits for the answer any more, never below zero."""

@@ -19,6 +19,7 @@ import msgspec
 from alephscript.errors import RequestError
 from alephscript.hub.debugging import watch_mesh
 from alephscript.hub.journal import Journal
+from alephscript.hub.keeping import Keeper
 from alephscript.hub.measuring import Measurements
 from alephscript.hub.metering import Meter
 from alephscript.hub.namespace import Recipient
@@ -34,9 +35,12 @@ from alephscript.mesh.effects import (
     Effect,
     Emit,
     Ended,
+    Keep,
+    Look,
     Resume,
     SubscribeRoom,
     ToHub,
+    Wake,
 )
 from alephscript.mesh.mesh import Mesh
 from alephscript.mesh.presence import Reason
@@ -80,6 +84,7 @@ class Carrier:
         meter: Counts the namespace's requests.
         measurements: What was counted lately, step by step.
         journal: The last requests, while somebody looks.
+        keeper: Keeps the namespace's tasks.
         cluster: The way to other hubs; None if there are none.
     """
 
@@ -88,6 +93,7 @@ class Carrier:
         self.meter = Meter()
         self.measurements = Measurements(self.meter)
         self.journal = Journal(mesh.requests, self._age)
+        self.keeper = Keeper(mesh.tasks, self.carry)
         self.cluster: ClusterPort | None = None
         self._recipients: dict[str, Recipient] = {}  # by socket id
         self._opened_at: dict[int, float] = {}  # by request
@@ -173,6 +179,7 @@ class Carrier:
 
     def close(self) -> None:
         """Forget all deadlines; see `Namespace`."""
+        self.keeper.close()
         self._deadlines.close()
         self._idle.close()
         if self._resumption is not None:
@@ -249,6 +256,15 @@ class Carrier:
     def _resume(self, effect: Resume) -> None:  # noqa: ARG002 - as all handlers
         self._resumption = asyncio.get_running_loop().call_soon(self._go_on)
 
+    def _keep(self, effect: Keep) -> None:
+        self.keeper.keep(effect)
+
+    def _look(self, effect: Look) -> None:
+        self.keeper.look(effect)
+
+    def _set_alarm(self, effect: Wake) -> None:
+        self.keeper.wake(effect)
+
     def _send_to_hub(self, effect: ToHub) -> None:
         if effect.seconds is not None:
             self._open(effect.request, effect.seconds)
@@ -306,6 +322,9 @@ class Carrier:
         ArmIdle: _arm_idle,
         Resume: _resume,
         ToHub: _send_to_hub,
+        Keep: _keep,
+        Look: _look,
+        Wake: _set_alarm,
     }
     """How each kind of effect is carried out here; all others concern other hubs alone."""
 

@@ -26,6 +26,8 @@ from alephscript.hub.pages import MeshPage
 from alephscript.hub.senders import Senders
 from alephscript.hub.sockets.listening import Listener, counted, raise_descriptor_limit
 from alephscript.hub.sockets.lobby import Arrival, Lobby
+from alephscript.hub.store.memory import MemoryStore
+from alephscript.hub.store.store import KEEP_SECONDS, Store, StoreUnavailable
 from alephscript.mesh.access import Access
 from alephscript.mesh.budget import Budget
 from alephscript.mesh.limits import DEFAULT_LIMITS, Limits
@@ -83,6 +85,9 @@ class Hub:
             none.
         retain: Events that are retained although their senders know nothing of that, as
             ``ROOM:EVENT``; ``*`` as event means all that are no answers.
+        data: Folder in which tasks are kept, so that they outlive the hub; None keeps them in
+            memory, or where there is a Redis, there.
+        keep_tasks: Seconds that tasks which have ended are kept.
         admin_ui: Folder of an installed ``@socket.io/admin-ui``, to be served under ``/admin-ui``;
             beyond loopback this needs ``access``, as the UI shows who is connected.
         mesh_page: Serve the page that shows the mesh at ``/``; beyond loopback only with
@@ -109,6 +114,8 @@ class Hub:
         redis: str | None = None,
         history: int = 0,
         retain: Sequence[str] = (),
+        data: Path | str | None = None,
+        keep_tasks: float = KEEP_SECONDS,
         admin_ui: Path | str | None = None,
         mesh_page: bool = True,
     ) -> None:
@@ -149,6 +156,11 @@ class Hub:
             limits=limits,
             access=access,
         )
+        if not keep_tasks > 0:
+            raise HubError(
+                f"{keep_tasks:g} s keep no task: keep_tasks (--keep-tasks) is more than 0"
+            )
+        self._engine.use_store(_make_store(data, keep_tasks))
         self._engine.make_connection = watch_connections(self._engine.meshes)
         self._admin_ui = None if admin_ui is None else _pages_of(Path(admin_ui))
         if self._admin_ui is not None:
@@ -191,22 +203,10 @@ class Hub:
     async def __aenter__(self) -> Self:
         if self._server is not None:
             raise StateError("this hub is open already")
-        if self._access is None and not is_loopback(self._host):
-            if not self._insecure:
-                raise HubError(
-                    f"{self._host} is reachable by others and nobody is asked who they are; "
-                    "pass access=SharedToken(…) (--token), listen on 127.0.0.1, or pass "
-                    "insecure=True (--insecure) if that is meant"
-                )
-            if self._admin_ui is not None:
-                raise HubError(
-                    "the Admin UI shows who is connected; beyond 127.0.0.1 it needs "
-                    "access=SharedToken(…) (--token)"
-                )
+        self._check_access()
         make_protocol, self._state = self._http_protocol()
         raise_descriptor_limit(self._limits.connections)
-        if self._redis is not None:
-            await self._join(self._redis)
+        await self._open_store()
         self._engine.take_requests(take=True)
         self._closed.clear()
         server = None
@@ -225,9 +225,38 @@ class Hub:
                 server.close()
             if self._cluster is not None:
                 await self._cluster.close()
+            await self._engine.close_store()
             raise
         self._server = server
         return self
+
+    def _check_access(self) -> None:
+        if self._access is None and not is_loopback(self._host):
+            if not self._insecure:
+                raise HubError(
+                    f"{self._host} is reachable by others and nobody is asked who they are; "
+                    "pass access=SharedToken(…) (--token), listen on 127.0.0.1, or pass "
+                    "insecure=True (--insecure) if that is meant"
+                )
+            if self._admin_ui is not None:
+                raise HubError(
+                    "the Admin UI shows who is connected; beyond 127.0.0.1 it needs "
+                    "access=SharedToken(…) (--token)"
+                )
+
+    async def _open_store(self) -> None:
+        """Open the journal of tasks, and join the other hubs if there are any."""
+        try:
+            await self._engine.open_store()
+        except StoreUnavailable as exc:
+            raise HubError(str(exc)) from exc
+        if self._redis is None:
+            return
+        try:
+            await self._join(self._redis)
+        except BaseException:
+            await self._engine.close_store()
+            raise
 
     async def __aexit__(
         self,
@@ -257,6 +286,7 @@ class Hub:
         self._lobby.close()
         if self._cluster is not None:
             await self._cluster.close()
+        await self._engine.close_store()
         self._closed.set()
 
     async def drain(self, timeout: float) -> None:
@@ -385,6 +415,15 @@ class Hub:
             ) from exc
         self._port = listener.getsockname()[1]
         return listener
+
+
+def _make_store(data: Path | str | None, keep_seconds: float) -> Store:
+    if data is None:
+        return MemoryStore(keep_seconds)
+    # Imported here: only a hub with a folder needs SQLite.
+    from alephscript.hub.store.sqlite import SqliteStore
+
+    return SqliteStore(Path(data), keep_seconds=keep_seconds)
 
 
 def _pages_of(folder: Path) -> Path:

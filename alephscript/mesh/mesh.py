@@ -18,6 +18,8 @@ input                meaning
 `disconnected`       a socket is gone, however it went
 ===================  ==========================================================
 
+What happens to the journal of tasks are inputs, too: of `Tasks`.
+
 A request is born by a GET_ event, direct or inside ROOM_MESSAGE, and ends by the first of: the
 master's acknowledgement; for documented and core masters a SET_ of the same name from the master's
 socket; its deadline; its cancellation; the loss of its asker; the loss or displacement of its
@@ -47,6 +49,7 @@ from alephscript.errors import LimitExceeded, RequestError, StateError, UnknownE
 from alephscript.mesh.access import Identity
 from alephscript.mesh.answers import match_answer
 from alephscript.mesh.budget import Budget, weigh
+from alephscript.mesh.desk import TaskDesk
 from alephscript.mesh.dialects import Dialects
 from alephscript.mesh.drops import Drops
 from alephscript.mesh.effects import Acknowledge, Effect, Emit, SurveyHubs
@@ -60,6 +63,7 @@ from alephscript.mesh.reports import Reports
 from alephscript.mesh.requests import Requests
 from alephscript.mesh.retained import wants_retaining
 from alephscript.mesh.rooms import Authorize, Room, Rooms
+from alephscript.mesh.tasks import Tasks
 from alephscript.protocol import events
 from alephscript.protocol.events import HubEvent
 from alephscript.protocol.json import read_value
@@ -102,6 +106,7 @@ class Mesh:
         budget: As given.
         rooms: The rooms and their members.
         requests: The open requests.
+        tasks: The tasks that have not ended.
         reports: What the hub tells about itself.
         drops: What was not taken, and its sender was not told of.
         federation: The other hubs of this mesh, if there may be any.
@@ -139,6 +144,7 @@ class Mesh:
             default_timeout=default_timeout,
             most=limits.requests_per_client,
         )
+        self.tasks = Tasks(namespace, self.rooms, self.requests, limits)
         self.reports = Reports(self.rooms, namespace, limits.backlog_bytes)
         self.drops = Drops()
         self.federation: Federation | None = None
@@ -159,6 +165,8 @@ class Mesh:
             HubEvent.REQUEST_PART: functools.partial(self._note, HubEvent.REQUEST_PART),
             HubEvent.REQUEST_PROGRESS: functools.partial(self._note, HubEvent.REQUEST_PROGRESS),
             HubEvent.GET_ASKER_ANSWER: self._ask_back,
+            HubEvent.REQUEST_CHECKPOINT: functools.partial(self._note, HubEvent.REQUEST_CHECKPOINT),
+            **TaskDesk(self.tasks, self.rooms).handlers,
             HubEvent.GET_SERVER_STATE: self._report_state,
             HubEvent.GET_CAPABILITIES: self._report_capabilities,
             HubEvent.GET_MEMBERS: self._report_members,
@@ -293,7 +301,7 @@ class Mesh:
         peer = self._peers.pop(sid, None)
         if peer is None:
             return []
-        effects = self.requests.abandon(peer)
+        effects = self.requests.abandon(peer) + self.tasks.audience.leave(sid)
         for name in list(peer.rooms):
             effects += self.rooms.leave(peer, name, reason)
         mastered = (*peer.mastered, *peer.displaced)

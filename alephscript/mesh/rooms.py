@@ -211,6 +211,12 @@ class Rooms:
         if self._authorize is not None and not self.is_allowed(peer, action, room, name):
             raise PermissionDenied(f"room not allowed: {room}", [{"room": room, "action": action}])
 
+    def may_use_task(self, peer: Peer, room: str, capability: str) -> bool:
+        """Whether a peer may ask a capability in a room, and so use the tasks of it."""
+        if self._require_subscription and room not in peer.rooms:
+            return False
+        return self.is_allowed(peer, "ask", room, capability)
+
     def deny(self, peer: Peer, event: Any, error: RequestError) -> list[Effect]:
         """Tell a client what upstream's hubs tell one that may not do something, beside the answer.
 

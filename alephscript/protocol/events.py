@@ -126,6 +126,9 @@ HUB_ONLY = CONFIRMATIONS | {
     HubEvent.REQUEST_PART,
     HubEvent.REQUEST_MORE,
     HubEvent.REQUEST_PROGRESS,
+    HubEvent.REQUEST_CHECKPOINT,
+    HubEvent.TASK_CHANGED,
+    HubEvent.TASK_KEPT,
     "GAP",  # delivered by a native client to itself, after it has missed events
 }
 """Events that no client can send into a room, so that nobody can pose as the hub."""

@@ -32,7 +32,7 @@ from alephscript.client.dialects.channel import Channel, json_text
 from alephscript.client.dialects.dialect import CONTROLS, last_part
 from alephscript.client.dialects.documented import Documented, write_meta
 from alephscript.client.patience import Patience
-from alephscript.errors import DeadlineExceeded, NoAnswerer, RequestError
+from alephscript.errors import DeadlineExceeded, NoAnswerer, NotConnected, RequestError
 from alephscript.protocol.events import HubEvent
 from alephscript.protocol.json import is_shallow_utf8, parse_json, write_json
 
@@ -195,6 +195,12 @@ class Native(Documented):
         with contextlib.suppress(RequestError):
             self._channel.send_values(HubEvent.REQUEST_PROGRESS, progress, {"id": request.id})
 
+    def send_checkpoint(self, request: Delivery, number: int, checkpoint: bytes) -> None:
+        """See `Dialect.send_checkpoint`."""
+        data = b'{"number":%d,"checkpoint":%b}' % (number, checkpoint)
+        with contextlib.suppress(NotConnected):
+            self._channel.send(HubEvent.REQUEST_CHECKPOINT, data, write_json({"id": request.id}))
+
     def receive(self, payload: bytes, ack: int | None) -> Delivery | None:
         """See `Dialect.receive`; requests are left unread, for who knows their contract."""
         if not is_shallow_utf8(payload):
@@ -245,7 +251,14 @@ class Native(Documented):
             report = self._progress.get(meta.request)
             if report is not None:
                 report(data)
-        elif not isinstance(data, dict) or not isinstance(data.get("id"), str):
+        elif isinstance(data, dict):  # as each hub of this package writes it
+            self._control_served(event, data)
+
+    def _control_served(self, event: str, data: dict[str, Any]) -> None:
+        """Take the hub's word about a request that is served here."""
+        if event == HubEvent.TASK_KEPT:
+            self._channel.take_kept(data)
+        elif not isinstance(data.get("id"), str):
             return  # what no hub of this package writes
         elif event == HubEvent.REQUEST_MORE:
             parts = data.get("parts")
