@@ -3,6 +3,8 @@
 A FIA is a small AI of one paradigma, and lives in a mundo. A percepto stimulates the mundo; the
 share of it that reaches a FIA is that FIA's aferencia, the FIA's output is its eferencia.
 
+Over 500 lines, since each argument is described, for whoever sees the schema alone.
+
 May go in: contracts, data only. May not: what is done with them (``examples/aaia_runtime``).
 """
 
@@ -10,10 +12,9 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Any
 
 import attrs
-from typing_extensions import Doc
 
 from alephscript.contracts import RequestFor
 
@@ -98,10 +99,6 @@ class TipoEferencia(StrEnum):
     EVENTO = "evento"
     ESTADO = "estado"
     NOOP = "noop"
-
-
-SessionId = Annotated[str, Doc("The session's id, of AAIA_CREATE_SESSION.")]
-FIAIndex = Annotated[int, Doc("The FIA's index in its session, from 0.")]
 
 
 # The things of the domain.
@@ -324,9 +321,13 @@ class GetApps(RequestFor[Apps], capability="AAIA_GET_APPS"):
 
 @attrs.frozen
 class CreateSession(RequestFor[SessionOpened], capability="AAIA_CREATE_SESSION"):
-    """Make a session of an app. Codes: ``app_not_found``, ``overloaded``."""
+    """Make a session of an app. Codes: ``app_not_found``, ``overloaded``.
 
-    app_id: Annotated[str, Doc("The app's id, of AAIA_GET_APPS.")]
+    Attributes:
+        app_id: The app's id.
+    """
+
+    app_id: str
 
 
 @attrs.frozen
@@ -336,56 +337,89 @@ class ListSessions(RequestFor[Sessions], capability="AAIA_LIST_SESSIONS"):
 
 @attrs.frozen
 class DestroySession(RequestFor[SessionGone], capability="AAIA_DESTROY_SESSION"):
-    """End a session. Codes: ``session_not_found``."""
+    """End a session. Codes: ``session_not_found``.
 
-    session_id: SessionId
+    Attributes:
+        session_id: The session's id.
+    """
+
+    session_id: str
 
 
 @attrs.frozen
 class ListFIAs(RequestFor[FIAs], capability="AAIA_LIST_FIAS"):
-    """Which FIAs does a session have? Codes: ``session_not_found``."""
+    """Which FIAs does a session have? Codes: ``session_not_found``.
 
-    session_id: SessionId
+    Attributes:
+        session_id: The session's id.
+    """
+
+    session_id: str
 
 
 @attrs.frozen
 class StartFIA(RequestFor[StateChange], capability="AAIA_START_FIA"):
-    """As `PlayFIA`. Codes: ``session_not_found``, ``fia_not_found``, ``invalid_state``."""
+    """As `PlayFIA`. Codes: ``session_not_found``, ``fia_not_found``, ``invalid_state``.
 
-    session_id: SessionId
-    fia_index: FIAIndex
+    Attributes:
+        session_id: The session's id.
+        fia_index: The FIA's index in its session, from 0.
+    """
+
+    session_id: str
+    fia_index: int
 
 
 @attrs.frozen
 class StopFIA(RequestFor[StateChange], capability="AAIA_STOP_FIA"):
-    """End a FIA's run. Codes: ``session_not_found``, ``fia_not_found``."""
+    """End a FIA's run. Codes: ``session_not_found``, ``fia_not_found``.
 
-    session_id: SessionId
-    fia_index: FIAIndex
+    Attributes:
+        session_id: The session's id.
+        fia_index: The FIA's index in its session, from 0.
+    """
+
+    session_id: str
+    fia_index: int
 
 
 @attrs.frozen
 class StepFIA(RequestFor[StepResult], capability="AAIA_STEP_FIA"):
-    """One reasoning step. Codes: ``session_not_found``, ``fia_not_found``, ``invalid_state``."""
+    """One reasoning step. Codes: ``session_not_found``, ``fia_not_found``, ``invalid_state``.
 
-    session_id: SessionId
-    fia_index: FIAIndex
+    Attributes:
+        session_id: The session's id.
+        fia_index: The FIA's index in its session, from 0.
+    """
+
+    session_id: str
+    fia_index: int
 
 
 @attrs.frozen
 class PlayFIA(RequestFor[StateChange], capability="AAIA_PLAY_FIA"):
-    """Run by the pulse. Codes: ``session_not_found``, ``fia_not_found``, ``invalid_state``."""
+    """Run by the pulse. Codes: ``session_not_found``, ``fia_not_found``, ``invalid_state``.
 
-    session_id: SessionId
-    fia_index: FIAIndex
+    Attributes:
+        session_id: The session's id.
+        fia_index: The FIA's index in its session, from 0.
+    """
+
+    session_id: str
+    fia_index: int
 
 
 @attrs.frozen
 class PauseFIA(RequestFor[StateChange], capability="AAIA_PAUSE_FIA"):
-    """Hold a FIA. Codes: ``session_not_found``, ``fia_not_found``, ``invalid_state``."""
+    """Hold a FIA. Codes: ``session_not_found``, ``fia_not_found``, ``invalid_state``.
 
-    session_id: SessionId
-    fia_index: FIAIndex
+    Attributes:
+        session_id: The session's id.
+        fia_index: The FIA's index in its session, from 0.
+    """
+
+    session_id: str
+    fia_index: int
 
 
 @attrs.frozen
@@ -393,18 +427,27 @@ class SendPercepto(RequestFor[PerceptoProcessed], capability="AAIA_SEND_PERCEPTO
     """Stimulate a session's mundo.
 
     Codes: ``session_not_found``, ``invalid_state``, ``invalid_payload``, ``payload_too_large``.
+
+    Attributes:
+        session_id: The session's id.
+        percepto: The stimulus.
     """
 
-    session_id: SessionId
+    session_id: str
     percepto: Percepto
 
 
 @attrs.frozen
 class GetEferencia(RequestFor[EferenciaOf], capability="AAIA_GET_EFERENCIA"):
-    """The last output of a FIA. Codes: ``session_not_found``, ``fia_not_found``."""
+    """The last output of a FIA. Codes: ``session_not_found``, ``fia_not_found``.
 
-    session_id: SessionId
-    fia_index: FIAIndex
+    Attributes:
+        session_id: The session's id.
+        fia_index: The FIA's index in its session, from 0.
+    """
+
+    session_id: str
+    fia_index: int
 
 
 @attrs.frozen
@@ -412,10 +455,14 @@ class QueryMundo(RequestFor[QueryResult], capability="AAIA_QUERY_MUNDO"):
     """A session's mundo; ``query`` is a dotted path into it, ``*`` is all of it.
 
     Codes: ``session_not_found``, ``path_not_found``.
+
+    Attributes:
+        session_id: The session's id.
+        query: The path; by default all.
     """
 
-    session_id: SessionId
-    query: Annotated[str | None, Doc("A dotted path into the mundo; * or nothing is all.")] = None
+    session_id: str
+    query: str | None = None
 
 
 @attrs.frozen
