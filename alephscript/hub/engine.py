@@ -111,6 +111,11 @@ class Engine:
         return len(self.connections) + len(self.visitors)
 
     @property
+    def is_draining(self) -> bool:
+        """Whether open requests may end, and nothing new is taken."""
+        return any(mesh.requests.closing for mesh in self.meshes.values())
+
+    @property
     def in_flight(self) -> int:
         """How many requests wait for an answer."""
         return sum(len(mesh.requests) for mesh in self.meshes.values())
@@ -118,7 +123,7 @@ class Engine:
     @property
     def why_not_ready(self) -> str | None:
         """Why no clients should be sent here just now; None if they may come."""
-        if any(mesh.requests.closing for mesh in self.meshes.values()):
+        if self.is_draining:
             return "draining"
         return "full" if self.is_full else self.find_obstacle()
 
