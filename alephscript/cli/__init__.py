@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 from alephscript import __version__
 from alephscript.cli import (
+    a2a,
     asking,
     commanding,
     completing,
@@ -110,7 +111,7 @@ def parser() -> argparse.ArgumentParser:
     starting.add_to(add)
     serving.add_to(add)
     demo.add_to(add)
-    for module in (running, commanding, mcp, asking, watching, showing, top, measuring):
+    for module in (running, commanding, mcp, a2a, asking, watching, showing, top, measuring):
         module.add_to(_on_a_mesh(add))
     describing.add_to(add)
     completing.add_to(add, _on_a_mesh(add), whole)
