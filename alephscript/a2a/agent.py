@@ -136,15 +136,17 @@ class Agent(upstream.Upstream):
         """
         said: asyncio.Queue[StreamResponse | Exception] = asyncio.Queue(1)
         pump = asyncio.create_task(self._pump(request, said))
+        has_ended = False
         try:
             while not answer.is_over:
                 event = await self.work(said.get())
                 if isinstance(event, Exception):
+                    has_ended = True
                     raise event
                 answer.take(event)
                 yield
         finally:
-            if answer.is_over or self.gone.is_set():
+            if has_ended or answer.is_over or self.gone.is_set():
                 pump.cancel()
             else:
                 ending = asyncio.create_task(self._abandon(pump, said, answer))

@@ -10,6 +10,7 @@ Pure: no socket, no clock.
 
 from __future__ import annotations
 
+import importlib.metadata
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -27,7 +28,6 @@ from a2a.types import (
 )
 from google.protobuf.json_format import ParseDict
 
-from alephscript import __version__
 from alephscript.a2a.parts import JSON, fits_data
 from alephscript.client.discovery import Offer
 from alephscript.contracts.foreign import bounded_schema
@@ -131,7 +131,7 @@ def make_card(
     card = AgentCard(
         name=name,
         description=f"{description} {_HOW}",
-        version=__version__,
+        version=importlib.metadata.version("alephscript"),
         supported_interfaces=[
             AgentInterface(url=url, protocol_binding=binding, protocol_version=version)
             for binding, version in (("JSONRPC", "1.0"), ("HTTP+JSON", "1.0"), ("JSONRPC", "0.3"))

@@ -32,7 +32,7 @@ from alephscript.a2a.handler import AGENT, MeshHandler
 from alephscript.a2a.members import Agent, Member, Members, Unauthorized
 from alephscript.client import environment, loops
 from alephscript.client.client import AlephScriptClient
-from alephscript.errors import ConnectionRefused, Overloaded
+from alephscript.errors import ConnectionRefused, Overloaded, StateError
 from alephscript.links.transport import Transport
 from alephscript.protocol.events import DEFAULT_URL
 
@@ -43,6 +43,7 @@ _TIMEOUT = 300.0
 _GRACE = 5
 """Seconds that responses may take when the server is to end."""
 _MOST_CONNECTIONS = 1000
+_LAST_PORT = 65535
 _MEMBER = "alephscript.member"
 
 
@@ -96,21 +97,22 @@ class MeshServer:
             ready: Called with the address as soon as it can be asked.
 
         Raises:
-            ConnectionRefused: The port cannot be had, or the hub refuses the token.
+            OSError: The port cannot be had.
+            ConnectionRefused: The hub refuses the token.
+            StateError: Others than this machine could ask, without a token.
         """
         import uvicorn
 
-        url = f"http://{f'[{host}]' if ':' in host else host}"
         if not is_loopback(host) and not self._members.is_guarded:
-            raise ConnectionRefused(
-                url, "nobody would have to prove who they are", "give a token", fatal=True
+            raise StateError(
+                f"{host} is open to others, and nobody has to prove who they are: give a token, or "
+                "listen on 127.0.0.1"
             )
-        try:
-            family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            listening = socket.create_server((host, port), family=family)
-        except OSError as error:
-            reason = error.strerror or str(error)
-            raise ConnectionRefused(f"{url}:{port}", reason, "choose another port") from None
+        if not 0 <= port <= _LAST_PORT:
+            raise OSError(f"{port} is no port; choose one from 0 to {_LAST_PORT}")
+        is_v6 = ":" in host
+        family = socket.AF_INET6 if is_v6 else socket.AF_INET
+        listening = socket.create_server((host, port), family=family)
         config = uvicorn.Config(
             self,
             access_log=False,
@@ -131,7 +133,8 @@ class MeshServer:
             loops.listen(each, stop)
         with listening:
             if ready is not None:
-                ready(f"{url}:{listening.getsockname()[1]}")
+                name = f"[{host}]" if is_v6 else host
+                ready(f"http://{name}:{listening.getsockname()[1]}")
             serving = asyncio.create_task(server.serve(sockets=[listening]))
             watching = asyncio.create_task(self._members.watch())
             await asyncio.wait({serving, watching}, return_when=asyncio.FIRST_COMPLETED)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from alephscript.cli.options import Add, CliError, client
 from alephscript.cli.printing import complain
 from alephscript.cli.running import serve_all, show_log
+from alephscript.errors import ConnectionRefused
 
 if TYPE_CHECKING:
     from alephscript.a2a import A2aMaster
@@ -43,8 +44,11 @@ async def _a2a(options: argparse.Namespace) -> None:
 
     try:
         await server.serve_http(options.port, ready=ready)
-    except OverflowError:
-        raise CliError(f"{options.port} is no port; choose one from 0 to 65535", 2) from None
+    except ConnectionRefused:
+        raise  # an OSError, too
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise CliError(f"cannot listen on port {options.port}: {reason}") from None
 
 
 async def serve_skills(options: argparse.Namespace) -> None:
