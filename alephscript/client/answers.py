@@ -36,6 +36,7 @@ from alephscript.errors import (
 from alephscript.protocol import events
 from alephscript.protocol.events import Answer
 from alephscript.protocol.json import parse_json, read_value, write_json
+from alephscript.protocol.text import write_type
 
 __all__ = [
     "DONE",
@@ -267,7 +268,7 @@ def _outcome_of(answer: Answer) -> Outcome:
 
 def _wrong_type(verb: str, value: Any, capability: Capability) -> _WrongType:
     kind = getattr(capability.reply, "__qualname__", capability.reply)
-    return _WrongType(f"{verb} a {type(value).__qualname__} that is no {kind}, which it declares")
+    return _WrongType(f"{verb} {write_type(value)} that is no {kind}, which it declares")
 
 
 class _WrongType(TypeError):

@@ -29,6 +29,7 @@ from alephscript.diagnostics.redaction import as_logged, ends_program
 from alephscript.diagnostics.tracing import Tracing
 from alephscript.errors import DeadlineExceeded, DeclarationError, error_from_answer
 from alephscript.protocol import events
+from alephscript.protocol.text import write_type
 
 __all__ = ["USE_CLIENT_TIMEOUT", "Asker", "UseClientTimeout"]
 
@@ -342,9 +343,9 @@ def _explain(request: object, error: DeclarationError) -> DeclarationError:
         return DeclarationError(f"{name} is a class: give an instance of it, {name}(…)")
     if hasattr(type(request), "capability"):
         return error
-    given = "None" if request is None else f"a {type(request).__qualname__}"
     return DeclarationError(
-        f"a request is the name of a capability, or an instance of a RequestFor, and not {given}"
+        f"a request is the name of a capability, or an instance of a RequestFor, and not "
+        f"{write_type(request)}"
     )
 
 

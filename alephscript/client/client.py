@@ -24,7 +24,7 @@ import attrs
 
 from alephscript import contracts
 from alephscript.client import environment, loops, surveying, threads
-from alephscript.client.arguments import check_count, check_seconds, names_of, unfit
+from alephscript.client.arguments import check_count, check_seconds, check_text, names_of, unfit
 from alephscript.client.asking import USE_CLIENT_TIMEOUT, Asker, UseClientTimeout
 from alephscript.client.connecting import Connector
 from alephscript.client.credentials import Auth
@@ -168,6 +168,8 @@ class AlephScriptClient(Asker):
     ) -> None:
         where = type(self).__name__
         redact = environment.redacts() if redact_errors is None else redact_errors
+        check_text(where, "usuario", usuario)
+        check_text(where, "sesion", sesion)
         check_seconds(where, "timeout", timeout)
         check_seconds(where, "connect_timeout", connect_timeout)
         check_count(where, "offline_buffer", offline_buffer, 0)
