@@ -137,15 +137,16 @@ class MeshServer:
                 ready(f"http://{name}:{listening.getsockname()[1]}")
             serving = asyncio.create_task(server.serve(sockets=[listening]))
             watching = asyncio.create_task(self._members.watch())
-            await asyncio.wait({serving, watching}, return_when=asyncio.FIRST_COMPLETED)
-            stop()
-            await asyncio.wait({serving})
-            await asyncio.gather(*ending)
-            if not watching.done():
+            try:
+                await asyncio.wait({serving, watching}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                stop()
+                await asyncio.wait({serving})
+                await asyncio.gather(*ending)
                 watching.cancel()
-            elif not watching.cancelled():
-                watching.result()
             serving.result()
+            if watching.done():
+                watching.result()
 
     # Inside
 
