@@ -4,3 +4,5 @@ A door shows a mesh to clients of another protocol, or a server of another proto
 
 May go in: what is the same for every such protocol. May not: the protocol (`mcp`, `a2a`).
 """
+
+__all__: list[str] = []

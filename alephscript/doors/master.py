@@ -220,7 +220,7 @@ class ForeignMaster(AlephScriptClient, Generic[U]):
             return
         self._known_collisions.add(thing)
         logger.warning(
-            "%s: the name %s of %s is taken; %s",
+            "%s: the name %s of %s is taken or not allowed; %s",
             self.usuario,
             shown(thing),
             self._server,

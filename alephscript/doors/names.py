@@ -77,4 +77,5 @@ def _is_free(name: str, taken: Collection[str]) -> bool:
         event = events.request_event(name)
     except RequestError:
         return False
-    return event not in events.ANSWERED_BY_HUB and events.capability_name(name) not in taken
+    found = events.capability_name(name)
+    return event not in events.ANSWERED_BY_HUB and bool(found) and found not in taken
