@@ -15,7 +15,6 @@ from typing import Any
 from alephscript.contracts.foreign import bounded_schema
 from alephscript.hub.rest.paths import capability_path
 from alephscript.hub.rest.schemas import Components, copy_schema, is_sound
-from alephscript.protocol import events
 
 __all__ = ["make_document"]
 
@@ -38,16 +37,12 @@ _SUCCESS: Schema = {
     "properties": {"success": {"const": True}},
     "required": ["success"],
 }
-_TIMEOUT = {
-    "name": "timeoutMs",
-    "in": "query",
-    "description": "Milliseconds that the answer is waited for.",
-    "schema": {
-        "type": "integer",
-        "minimum": 0,
-        "maximum": round(events.LONGEST_TIMEOUT * 1000),
-    },
-}
+_DESCRIPTION = """The capabilities of a mesh, each asked at its room.
+
+`?timeoutMs=N` bounds how many milliseconds an answer is waited for. It is no parameter of the
+operations: programs that try out all that a document allows would take a short one's 504 for a
+fault of the server.
+"""
 _FAILURES = {
     "description": "The request ended without a result; its code, and the status, say why.",
     "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Failure"}}},
@@ -76,7 +71,7 @@ def make_document(
         "info": {
             "title": "AlephScript mesh",
             "version": version,
-            "description": "The capabilities of a mesh, each asked at its room.",
+            "description": _DESCRIPTION,
         },
         "servers": [{"url": server}],
         "paths": paths,
@@ -94,7 +89,6 @@ def _operation(offer: Mapping[str, Any], components: Components) -> dict[str, An
         "operationId": capability_path(room, capability).removeprefix("/mesh/rooms/"),
         "summary": offer.get("summary") or f"{capability} of {room}",
         "tags": [room],
-        "parameters": [_TIMEOUT],
         "requestBody": {"required": True, "content": _json(_own(offer.get("request"), components))},
         "responses": {
             "200": {

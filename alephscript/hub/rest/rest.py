@@ -24,6 +24,7 @@ from alephscript.diagnostics.redaction import redacted
 from alephscript.errors import (
     Closed,
     Internal,
+    InvalidPayload,
     Overloaded,
     PayloadTooLarge,
     RequestError,
@@ -32,7 +33,7 @@ from alephscript.hub.bearers import Bearers
 from alephscript.hub.bodies import Body, Receive
 from alephscript.hub.engine import Engine
 from alephscript.hub.rest import reading
-from alephscript.hub.rest.asking import answer, read_invocation, read_question
+from alephscript.hub.rest.asking import Question, answer, read_invocation, read_question
 from alephscript.hub.rest.clients import Clients
 from alephscript.hub.rest.listening import listen
 from alephscript.hub.rest.openapi import make_document
@@ -51,6 +52,7 @@ logger = logging.getLogger("alephscript.hub")
 _OPTIONS = "OPTIONS"
 _UNAUTHORIZED = "this needs `Authorization: Bearer TOKEN` of one who may"
 _ASKS = (Page.INVOKE, Page.CAPABILITY)
+_NULL = b"null"
 _PAGE_SECONDS = 10.0
 """Seconds in which the hub, and others, have told about themselves."""
 
@@ -195,12 +197,31 @@ class Rest:
                 else:
                     query = visit.scope["query_string"]
                     question = read_question(route.room, route.capability, query, body)
+                if bytes(question.payload) == _NULL and self._wants_object(question):
+                    raise InvalidPayload(
+                        "payload: expected an object, got null",
+                        [{"path": "", "message": "expected an object, got null"}],
+                    )
                 del body  # the mesh has counted it, and nobody else keeps it
                 context = events.parse_trace_context(visit.headers)
                 question = attrs.evolve(question, meta={**question.meta, **context})
                 async with _watch(visit.receive, visitor):
                     visitor.join()
                     await answer(visitor, question, responder, streams=_takes_streams(visit))
+
+    def _wants_object(self, question: Question) -> bool:
+        """Whether masters that are asked declare that their payload is an object.
+
+        To members of this package null is no payload, which may be an object without fields. By
+        HTTP a document says what is taken, and null is not.
+        """
+        room = self._mesh.rooms.get(question.meta["room"])
+        spellings = (question.event, events.capability_name(question.event))
+        return room is not None and any(
+            each.declared.descriptions.get(name, {}).get("request", {}).get("type") == "object"
+            for each in room.masters.serving
+            for name in spellings
+        )
 
     async def _read_body(self, visit: Visit, responder: Responder) -> bytes | None:
         """Read the body of a request; None if it was answered instead."""

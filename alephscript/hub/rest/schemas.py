@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 from typing import Any
 
 import msgspec
@@ -34,14 +35,18 @@ def is_sound(schema: Any) -> bool:
         schema: Any JSON.
 
     Returns:
-        True if all its keywords have values of the right form, and its references lead to
-        definitions of its own, and none leads back to itself alone.
+        True if all its keywords have values of the right form, its references lead to definitions
+        of its own, and whether a value fits can be found out in a finite time.
     """
     if not isinstance(schema, dict):
         return False
     definitions = _definitions(schema)
-    return _is_schema(schema, definitions, 0) and not any(
-        _is_circle(name, definitions) for name in definitions
+    if not _is_schema(schema, definitions, 0):
+        return False
+    # The items of a list may be such lists, but one reader of documents does not follow that
+    # within `allOf`.
+    return not _has_circle(
+        definitions, _IN_PLACE | ({"items"} if _has_key(schema, "allOf") else set())
     )
 
 
@@ -72,9 +77,10 @@ class Components:
 
     def resolve(self, schema: Schema) -> Schema:
         """Return what a schema refers to; the schema itself if it refers to nothing."""
-        while isinstance(schema.get("$ref"), str):
-            schema = self.schemas[schema["$ref"].removeprefix(_COMPONENTS)]
-        return schema
+        target: Any = schema
+        while isinstance(target, dict) and isinstance(target.get("$ref"), str):
+            target = self.schemas[target["$ref"].removeprefix(_COMPONENTS)]
+        return target if isinstance(target, dict) else {}
 
     def _name(self, name: str, definitions: Mapping[str, Any]) -> str:
         """Name a definition: the same name for the same, with all that it leads to."""
@@ -102,43 +108,42 @@ def _definitions(schema: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _references(schema: Any) -> Iterator[str]:
-    """Find the names of the definitions that a sound schema refers to."""
+def _references(schema: Any, through: frozenset[str]) -> Iterator[str]:
+    """Find the names of the definitions that a sound schema refers to, through these keywords."""
     if not isinstance(schema, dict):
         return
     for key, value in schema.items():
         if key == "$ref":
             yield value.rpartition("/")[2]
-        elif key in _ONE:
-            yield from _references(value)
-        elif key in _SEVERAL:
-            for each in value:
-                yield from _references(each)
-        elif key in _BY_NAME:
-            for each in value.values():
-                yield from _references(each)
+        elif key in through:
+            inner = [value] if key in _ONE else value.values() if key in _BY_NAME else value
+            for each in inner:
+                yield from _references(each, through)
+
+
+def _has_key(schema: Any, key: str) -> bool:
+    if isinstance(schema, dict):
+        return key in schema or any(_has_key(each, key) for each in schema.values())
+    return isinstance(schema, list) and any(_has_key(each, key) for each in schema)
 
 
 def _reach(name: str, definitions: Mapping[str, Any]) -> list[str]:
     reached, left = {name: None}, [name]
     while left:
-        for each in _references(definitions[left.pop()]):
+        for each in _references(definitions[left.pop()], _ALL):
             if each in definitions and each not in reached:
                 reached[each] = None
                 left.append(each)
     return [*reached]
 
 
-def _is_circle(name: str, definitions: Mapping[str, Any]) -> bool:
-    """Whether a definition is a reference that leads to itself, and so to nothing."""
-    seen: set[str] = set()
-    schema = definitions[name]
-    while isinstance(schema, dict) and isinstance(schema.get("$ref"), str):
-        match = _REFERENCE.fullmatch(schema["$ref"])
-        if match is None or match[1] in seen:
-            return True
-        seen.add(match[1])
-        schema = definitions.get(match[1])
+def _has_circle(definitions: Mapping[str, Any], through: frozenset[str]) -> bool:
+    """Whether a definition leads back to itself through these keywords alone."""
+    graph = {name: set(_references(each, through)) for name, each in definitions.items()}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError:
+        return True
     return False
 
 
@@ -273,14 +278,15 @@ _ONE = frozenset(
         *("additionalProperties", "unevaluatedItems", "unevaluatedProperties"),
     }
 )
+_IN_PLACE = frozenset({"allOf", "anyOf", "oneOf", "not", "if", "then", "else", "dependentSchemas"})
+"""Keywords whose schemas are about the same value."""
 _SEVERAL = frozenset({"allOf", "anyOf", "oneOf", "prefixItems"})
 _BY_NAME = frozenset({"properties", "patternProperties", "dependentSchemas", *_DEFINITIONS})
+_ALL = _ONE | _SEVERAL | _BY_NAME
 _REFUSED = frozenset(
     {
         # They lead elsewhere, or mean something else in OpenAPI.
-        *_ONE,
-        *_SEVERAL,
-        *_BY_NAME,
+        *_ALL,
         *("$id", "$anchor", "$dynamicRef", "$dynamicAnchor", "$recursiveRef", "$recursiveAnchor"),
         *("$ref", "$vocabulary", "discriminator", "xml", "externalDocs", "dependencies"),
         *("nullable", "id"),
