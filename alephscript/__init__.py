@@ -27,7 +27,7 @@ from alephscript.client.discovery import (
     Survey,
 )
 from alephscript.client.lifecycle import State
-from alephscript.client.messages import GAP, Event, Gap, Progress, Request
+from alephscript.client.messages import GAP, Event, Gap, Progress, Question, Request
 from alephscript.client.middleware import CallNext, Middleware
 from alephscript.client.streams import EventStream
 from alephscript.client.tasks import Task, TaskState, TaskStatus
@@ -49,6 +49,7 @@ from alephscript.errors import (
     LimitExceeded,
     LinkLost,
     MasterLost,
+    NoAnswerer,
     NoMaster,
     NotConnected,
     NotSubscribed,
@@ -103,6 +104,7 @@ __all__ = [
     "MemberInfo",
     "MemberStats",
     "Middleware",
+    "NoAnswerer",
     "NoMaster",
     "NotConnected",
     "NotSubscribed",
@@ -112,6 +114,7 @@ __all__ = [
     "PermissionDenied",
     "Position",
     "Progress",
+    "Question",
     "Receiver",
     "Request",
     "RequestError",

@@ -152,6 +152,9 @@ class AlephScriptClient:
         timeout: float | None = ...,
         wait_for_master: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
+        on_ask: Callable[[Any], Any] | None = None,
+        idle_timeout: float | None = None,
+        priority: int = 0,
     ) -> R: ...
     @overload
     def request(
@@ -164,6 +167,9 @@ class AlephScriptClient:
         timeout: float | None = ...,
         wait_for_master: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
+        on_ask: Callable[[Any], Any] | None = None,
+        idle_timeout: float | None = None,
+        priority: int = 0,
         reply: type[R],
     ) -> R: ...
     @overload
@@ -177,11 +183,14 @@ class AlephScriptClient:
         timeout: float | None = ...,
         wait_for_master: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
+        on_ask: Callable[[Any], Any] | None = None,
+        idle_timeout: float | None = None,
+        priority: int = 0,
     ) -> dict[str, Any]: ...
     def request(self, request: Any, payload: Any = None, /, **options: Any) -> Any:
         """Ask a capability and wait for its answer; see `alephscript.AlephScriptClient.request`.
 
-        ``on_progress`` is called in the client's own thread.
+        ``on_progress`` is called in the client's own thread, a plain ``on_ask`` in one of its own.
         """
         client = self._present()
         arguments = (request,) if payload is None else (request, payload)
@@ -196,6 +205,9 @@ class AlephScriptClient:
         room: str | None = None,
         timeout: float | None = None,
         on_progress: Callable[[Progress], None] | None = None,
+        on_ask: Callable[[Any], Any] | None = None,
+        idle_timeout: float | None = None,
+        priority: int = 0,
     ) -> Generator[R]: ...
     @overload
     def stream(
@@ -207,6 +219,9 @@ class AlephScriptClient:
         room: str | None = None,
         timeout: float | None = None,
         on_progress: Callable[[Progress], None] | None = None,
+        on_ask: Callable[[Any], Any] | None = None,
+        idle_timeout: float | None = None,
+        priority: int = 0,
         reply: type[R],
     ) -> Generator[R]: ...
     @overload
@@ -219,6 +234,9 @@ class AlephScriptClient:
         room: str | None = None,
         timeout: float | None = None,
         on_progress: Callable[[Progress], None] | None = None,
+        on_ask: Callable[[Any], Any] | None = None,
+        idle_timeout: float | None = None,
+        priority: int = 0,
     ) -> Generator[Any]: ...
     def stream(self, request: Any, payload: Any = None, /, **options: Any) -> Generator[Any]:
         """Ask a capability that answers in parts; leaving the loop cancels it."""

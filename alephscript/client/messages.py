@@ -1,4 +1,4 @@
-"""Values that methods of a client receive: a request to serve, an event, a gap, progress.
+"""Values that a client's methods and callables receive: requests, questions, events, progress.
 
 May go in: values handed to an application's methods. May not: how methods are declared
 (`declaring`) or run (`serving`, `listening`).
@@ -8,18 +8,25 @@ Pure: no socket, no clock.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Any, Generic, TypeVar
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Generic, TypeVar, overload
 
 import attrs
 import msgspec
 
 from alephscript import contracts
 from alephscript.client.arguments import is_number, unfit
+from alephscript.contracts import RequestFor
+from alephscript.errors import NoAnswerer
 
-__all__ = ["GAP", "Event", "Gap", "Progress", "Request"]
+__all__ = ["GAP", "Event", "Gap", "Progress", "Question", "Request"]
 
 P = TypeVar("P")
+R = TypeVar("R")
+
+
+async def _ask_nobody(*_: Any) -> Any:
+    raise NoAnswerer("this request has no asker")
 
 
 async def _keep_nothing(_: bytes) -> None:
@@ -42,6 +49,7 @@ class Request(Generic[P]):
         keep: Takes what `checkpoint` has the hub keep.
         checkpoint_data: What the run before has kept, JSON, if the request is a run of a task that
             another master has begun; else None.
+        put: Puts to the asker what `ask` asks.
     """
 
     payload: P
@@ -54,6 +62,7 @@ class Request(Generic[P]):
     report: Callable[[dict[str, Any]], None] = attrs.field(repr=False)
     keep: Callable[[bytes], Awaitable[None]] = attrs.field(default=_keep_nothing, repr=False)
     checkpoint_data: Any = None
+    put: Callable[..., Awaitable[Any]] = attrs.field(default=_ask_nobody, repr=False)
 
     def progress(self, fraction: float, message: str = "") -> None:
         """Tell the asker how far the work is; askers that do not listen miss nothing.
@@ -84,9 +93,88 @@ class Request(Generic[P]):
         """
         await self.keep(contracts.write(data))
 
+    @overload
+    async def ask(self, question: RequestFor[R], /, *, timeout: float | None = None) -> R: ...
+    @overload
+    async def ask(
+        self,
+        question: str,
+        payload: Any = None,
+        /,
+        *,
+        timeout: float | None = None,
+        reply: type[R],
+    ) -> R: ...
+    @overload
+    async def ask(
+        self, question: str, payload: Any = None, /, *, timeout: float | None = None
+    ) -> dict[str, Any]: ...
+    async def ask(
+        self,
+        question: Any,
+        payload: Any = None,
+        /,
+        *,
+        timeout: float | None = None,
+        reply: Any = None,
+    ) -> Any:
+        """Ask the asker something before the work goes on, and wait for the answer.
+
+        ::
+
+            approval = await request.ask(Approve(what="send it"), timeout=600)  # an Approval
+
+        Only the asker is asked, by its ``on_ask``. Where a method does not catch what this raises,
+        its asker gets the error as it is. A plain method calls this by
+        ``anyio.from_thread.run(request.ask, …)``.
+
+        Args:
+            question: A typed request, which names what is asked and the type of the answer; or a
+                name.
+            payload: With a name: a JSON value, or a contract.
+            timeout: Seconds to wait; None for as long as the request has. Never longer than that.
+            reply: With a name: the contract to decode the answer to.
+
+        Returns:
+            The answer's fields; with a typed request or ``reply``, that type.
+
+        Raises:
+            NoAnswerer: The asker takes no questions, or is gone.
+            DeadlineExceeded: No answer came in time.
+            InvalidPayload: The answer does not fit.
+            CapabilityError: The asker refused, in its own words.
+        """
+        return await self.put(question, payload, timeout, reply)
+
     def time_remaining(self) -> float:
         """Return the seconds until nobody waits for the answer any more, never below zero."""
         return max(0.0, self.deadline - self.clock())
+
+
+@attrs.frozen
+class Question(Generic[P]):
+    """What a capability asks its asker; ``question["what"]`` is a field of the payload.
+
+    A callable that is given as ``on_ask`` gets one, or only the payload: what it annotates decides
+    (``Question``, ``Question[Approve]``, ``Approve``).
+
+    Attributes:
+        capability: Name of what is asked.
+        payload: What is asked in particular: JSON, or of the type that the callable annotates.
+        summary: A sentence for a person, empty if the master gives none.
+        request: JSON Schema of the payload, None if the master gives none.
+        reply: JSON Schema of the answer, None if the master gives none.
+    """
+
+    capability: str
+    payload: P
+    summary: str = ""
+    request: Mapping[str, Any] | None = attrs.field(default=None, repr=False)
+    reply: Mapping[str, Any] | None = attrs.field(default=None, repr=False)
+
+    def __getitem__(self, field: str) -> Any:
+        payload: Any = self.payload
+        return payload[field]
 
 
 @attrs.frozen

@@ -29,6 +29,7 @@ from alephscript.mesh.access import Identity
 from alephscript.mesh.effects import (
     Acknowledge,
     Arm,
+    ArmIdle,
     Deliver,
     Denied,
     Effect,
@@ -99,6 +100,8 @@ class Carrier:
         self._resumption: asyncio.Handle | None = None
         self._tracing = trace_hub(mesh.requests)
         self._deadlines = Deadlines(self._expire)
+        self._idle = Deadlines(self._give_up)
+        self._watched: set[int] = set()  # requests in `_idle`, or that were
         # Made once: all events and acknowledgements of a namespace begin alike.
         self._event_head = packets.packet_head(Kind.EVENT, mesh.namespace)
         self._ack_head = packets.packet_head(Kind.ACK, mesh.namespace)
@@ -173,6 +176,7 @@ class Carrier:
         """Forget all deadlines; see `Namespace`."""
         self.keeper.close()
         self._deadlines.close()
+        self._idle.close()
         if self._resumption is not None:
             self._resumption.cancel()
             self.mesh.resumed()  # nobody is left who could be told anything
@@ -215,6 +219,9 @@ class Carrier:
     def _end(self, effect: Ended) -> None:
         request = effect.request
         self._deadlines.forget(request)
+        if request in self._watched:
+            self._watched.discard(request)
+            self._idle.forget(request)
         now = time.perf_counter()
         self.meter.count(effect.capability, effect.code, now - self._opened_at.pop(request, now))
 
@@ -233,6 +240,13 @@ class Carrier:
 
     def _arm(self, effect: Arm) -> None:
         self._open(effect.request, effect.seconds)
+
+    def _arm_idle(self, effect: ArmIdle) -> None:
+        if effect.seconds is None:
+            self._idle.forget(effect.request)
+        else:
+            self._watched.add(effect.request)
+            self._idle.set(effect.request, effect.seconds)
 
     def _resume(self, effect: Resume) -> None:  # noqa: ARG002 - as all handlers
         self._resumption = asyncio.get_running_loop().call_soon(self._go_on)
@@ -272,6 +286,9 @@ class Carrier:
     def _expire(self, request: int) -> None:
         self.carry(self.mesh.expired(request))
 
+    def _give_up(self, request: int) -> None:
+        self.carry(self.mesh.idled(request))
+
     def _go_on(self) -> None:
         self.carry(self.mesh.resumed())
 
@@ -297,6 +314,7 @@ class Carrier:
         Emit: _emit,
         Denied: _deny,
         Arm: _arm,
+        ArmIdle: _arm_idle,
         Resume: _resume,
         ToHub: _send_to_hub,
         Keep: _keep,

@@ -13,6 +13,8 @@ effect              what the shell does
                     once each
 `Arm`               calls `Mesh.expired` with the request's number after so many
                     seconds
+`ArmIdle`           the same with `Mesh.idled`, in place of the last one of the
+                    request; None forgets that
 `Resume`            calls `Mesh.resumed` when others have had their turn
 `Ended`             forgets the deadline: the request has ended
 `Claim`             has the registry make a peer master of a room; calls
@@ -48,6 +50,7 @@ from alephscript.protocol.events import Answer
 __all__ = [
     "Acknowledge",
     "Arm",
+    "ArmIdle",
     "Claim",
     "Deliver",
     "Denied",
@@ -113,6 +116,18 @@ class Arm(msgspec.Struct, frozen=True):
 
     request: int
     seconds: float
+
+
+class ArmIdle(msgspec.Struct, frozen=True):
+    """Call `Mesh.idled` with this request after so many seconds without another such effect.
+
+    Attributes:
+        request: The request's number.
+        seconds: Seconds; None forgets what was set.
+    """
+
+    request: int
+    seconds: float | None
 
 
 class Resume(msgspec.Struct, frozen=True):
@@ -289,6 +304,7 @@ Effect = (
     | Deliver
     | Acknowledge
     | Arm
+    | ArmIdle
     | Resume
     | Ended
     | Keep

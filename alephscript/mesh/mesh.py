@@ -13,6 +13,7 @@ input                meaning
 `refused`            a socket sent something that is not taken
 `acknowledged`       a socket acknowledged a `Deliver`
 `expired`            a deadline that `Deliver` or `Arm` set has passed
+`idled`              the time that `ArmIdle` set has passed
 `resumed`            others had their turn, as `Resume` wanted
 `disconnected`       a socket is gone, however it went
 ===================  ==========================================================
@@ -55,7 +56,7 @@ from alephscript.mesh.effects import Acknowledge, Effect, Emit, SurveyHubs
 from alephscript.mesh.federation import Federation
 from alephscript.mesh.history import History
 from alephscript.mesh.limits import DEFAULT_LIMITS, Limits
-from alephscript.mesh.meta import NO_META, is_part_count, parse_meta, parse_number
+from alephscript.mesh.meta import NO_META, RequestMeta, is_part_count, parse_meta, parse_number
 from alephscript.mesh.peers import Master, Peer, acknowledge
 from alephscript.mesh.reports import Reports
 from alephscript.mesh.requests import Requests
@@ -153,6 +154,7 @@ class Mesh:
             HubEvent.REQUEST_PROGRESS: functools.partial(self._note, HubEvent.REQUEST_PROGRESS),
             HubEvent.REQUEST_CHECKPOINT: functools.partial(self._note, HubEvent.REQUEST_CHECKPOINT),
             **TaskDesk(self.tasks, self.rooms).handlers,
+            HubEvent.GET_ASKER_ANSWER: self._ask_back,
             HubEvent.GET_SERVER_STATE: self._report_state,
             HubEvent.GET_CAPABILITIES: self._report_capabilities,
             HubEvent.GET_MEMBERS: self._report_members,
@@ -266,6 +268,11 @@ class Mesh:
         """End a request whose deadline passed."""
         expired = self.requests.get(request)
         return [] if expired is None else self.requests.expire(expired)
+
+    def idled(self, request: int) -> list[Effect]:
+        """End a request that has given no sign of life."""
+        idle = self.requests.get(request)
+        return [] if idle is None else self.requests.give_up(idle)
 
     def resumed(self) -> list[Effect]:
         """Go on with work that was left for later."""
@@ -497,7 +504,20 @@ class Mesh:
             overrun = self.requests.spend(request)
             if overrun is not None:
                 return effects + overrun
+        if request.meta.idle is not None:
+            effects += self.requests.note_life(request, event)
         return effects + request.dialect.note(request, event, args[0])
+
+    def _ask_back(self, peer: Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:
+        """Pass on a master's question to the asker of a request that the master serves."""
+        unread = args[1] if len(args) > 1 and peer.reads_meta else None
+        fields = read_value(unread)
+        name = fields.get("id") if isinstance(fields, dict) else None
+        number = parse_number(name)
+        about = None if number is None else peer.serving.get(number)
+        meta = RequestMeta(seconds=parse_meta(unread).seconds, extras={"chain": [name]})
+        question = events.RoomMessage(HubEvent.GET_ASKER_ANSWER, "", args[0] if args else {}, {})
+        return self.requests.ask_back(peer, question, about, ack, meta)
 
     # What is asked about the hub, or about a member
 

@@ -186,6 +186,8 @@ class OpenRequest(msgspec.Struct, eq=False):
         credit: Parts of the answer that the asker has granted and the master has not sent.
         losses: How many masters have been lost that were to answer it.
         size: Bytes that its asker's account has for it.
+        about: The request that this one is a question about, if a master asks back by it.
+        questions: The open requests by which its master asks back, by number; None mostly.
     """
 
     number: int
@@ -202,6 +204,8 @@ class OpenRequest(msgspec.Struct, eq=False):
     credit: int = 0
     losses: int = 0
     size: int = 0
+    about: OpenRequest | None = None
+    questions: dict[int, OpenRequest] | None = None
 
     @property
     def answer_seen(self) -> bool:

@@ -73,6 +73,12 @@ class HubEvent(StrEnum):
     by name, ``capabilities``: ``requests``, ``errors``, ``inFlight``, ``waiting``, ``p50Ms``,
     ``p95Ms``, ``lastError``."""
 
+    GET_ASKER_ANSWER = "GET_ASKER_ANSWER"
+    """master → hub → asker: ``{capability, payload, summary?, request?, reply?}`` A native master
+    asks back: the asker of a request that it serves, named by ``id`` in its meta, is asked
+    something, and finds its own number of that request as ``request``. ``reply`` is the JSON Schema
+    of the answer, ``request`` that of ``payload``."""
+
     SET_SERVER_STATE = "SET_SERVER_STATE"
     """hub → client: ``{clients, miembros[], rooms[], …}`` The state that the client asked
     for."""
@@ -174,6 +180,14 @@ class MetaKey(StrEnum):
     """question, request: Milliseconds that are left, never a time of day; a question without it
     gets the hub's default."""
 
+    IDLE = "idleMs"
+    """question: Milliseconds that may pass without a part or progress before the request ends as
+    ``deadline_exceeded``; none pass while the asker is asked something."""
+
+    ANSWERS = "answers"
+    """question, request: ``true``: the asker answers what the master asks back
+    (GET_ASKER_ANSWER)."""
+
     WAIT = "wait"
     """question: ``true`` keeps the request at the hub until some master offers the
     capability."""
@@ -181,6 +195,11 @@ class MetaKey(StrEnum):
     PARTS = "parts"
     """question, request: Parts of a streamed answer that the asker grants to begin with, 1 to
     1,024."""
+
+    PRIORITY = "priority"
+    """question, request: A whole number, -9 to 9, 0 without it: of the requests that wait at a
+    master, those of a higher one have their turn first. The hub lowers what its ``Access`` does
+    not allow; without one to 0."""
 
     CHAIN = "chain"
     """question, request: The ids of the requests that led to this one, 16 at the most; of a
@@ -198,7 +217,8 @@ class MetaKey(StrEnum):
     """question, request: W3C Trace Context, only beside ``traceparent``."""
 
     ID = "id"
-    """request: The hub's name for the request, a string."""
+    """request: The hub's name for the request, a string. A master that asks back, or says
+    something of the request meanwhile, names it so."""
 
     CALLER = "caller"
     """request: The asker's name; proven on a hub with an ``Access`` that names its clients."""
