@@ -95,9 +95,20 @@ class Run:
         number: Counts its checkpoints.
         checkpoint: JSON text of the last one.
         waiting: The futures of those that the hub has not kept yet, by number.
+        questions: Counts what its method asks back.
+        moved: Set while the hub of the present session knows the run.
     """
 
-    __slots__ = ("answer", "checkpoint", "job", "name", "number", "waiting")
+    __slots__ = (
+        "answer",
+        "checkpoint",
+        "job",
+        "moved",
+        "name",
+        "number",
+        "questions",
+        "waiting",
+    )
 
     def __init__(self, name: str, job: Job) -> None:
         self.name = name
@@ -106,6 +117,8 @@ class Run:
         self.number = 0
         self.checkpoint = b"null"
         self.waiting: dict[int, asyncio.Future[None]] = {}
+        self.questions = 0
+        self.moved = asyncio.Event()
 
 
 class Inquiry(msgspec.Struct, eq=False):

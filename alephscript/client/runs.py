@@ -117,6 +117,7 @@ class Runs:
                     self._give_up(run)
                 continue
             self._move(run.job, session, number)
+            run.moved.set()
             if run.waiting:
                 session.dialect.send_checkpoint(run.job.request, run.number, run.checkpoint)
             if run.answer is not None:

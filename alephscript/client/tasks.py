@@ -18,13 +18,12 @@ import msgspec
 
 from alephscript import contracts
 from alephscript.client.arguments import check_seconds
-from alephscript.client.asking import Asker, explain_request
+from alephscript.client.asking import Asker, read_request
 from alephscript.client.lifecycle import State
 from alephscript.client.messages import Event, Progress
 from alephscript.client.streams import EventStream, Streams
 from alephscript.errors import (
     DeadlineExceeded,
-    DeclarationError,
     LinkLost,
     NotConnected,
     RequestError,
@@ -204,8 +203,7 @@ class Task(Generic[R]):
 
         Raises:
             Conflict: The method asks nothing.
-            RequestError: There is no such task, the answer does not fit the question, or there was
-                no answer.
+            RequestError: There is no such task, or there was no answer.
         """
         return await self._ask(HubEvent.TASK_ANSWER, payload=msgspec.Raw(contracts.write(answer)))
 
@@ -282,15 +280,7 @@ class Tasks(Asker):
             RequestError: The hub did not take the task; the subclass and ``code`` say why.
             ContractError: The payload has no wire form.
         """
-        reply = None
-        if isinstance(request, str):
-            capability, payload = request, {} if payload is None else payload
-        else:
-            try:
-                reply = contracts.reply_type(type(request))
-            except DeclarationError as error:
-                raise explain_request(request, error) from None
-            capability, payload = request.capability, request
+        capability, payload, reply = read_request(request, payload, None)
         check_seconds("submit", "timeout", timeout)
         message: dict[str, Any] = {
             "capability": events.capability_name(events.request_event(capability)),

@@ -189,9 +189,17 @@ class TaskDesk:
 
             return self._with_record(peer, reply.id, ack, refuse)
         self._check(peer, task.shown)
-        if task.is_over or task.shown.state != ASKING:
+        if task.is_over or task.record.state != ASKING:
             raise _nothing_asked()
-        raise _nothing_asked()
+        sid = peer.sid
+
+        def kept() -> list[Effect]:
+            present = self._rooms.peers.get(sid)
+            if present is None:
+                return []
+            return acknowledge(present, ack, {"task": view(task.shown)})
+
+        return self._tasks.reply(task, reply.payload, kept)
 
     # Asking about many
 

@@ -341,6 +341,14 @@ class TaskDiary(Protocol):
         """Take what the master of a request says meanwhile."""
         ...
 
+    def asked(self, question: OpenRequest, seconds: float) -> Effect:
+        """Take what the master of a request asks back; the question is a request in turn."""
+        ...
+
+    def unasked(self, question: OpenRequest) -> list[Effect]:
+        """Take notice that nobody waits for the answer to a question any more."""
+        ...
+
 
 class TaskDialect(Dialect):
     """Tasks, which ask as peers do: what they hear goes to the diary.
@@ -382,13 +390,13 @@ class TaskDialect(Dialect):
 
     def ask(
         self, request: OpenRequest, master: Master, left: float, seconds: float | None
-    ) -> NoReturn:
-        """See `Dialect.ask`."""
-        raise _never_asked()
+    ) -> Effect:
+        """Give what a master asks back to the diary."""
+        return self._diary.asked(request, left)
 
-    def cancel(self, request: OpenRequest, master: Master, reason: str) -> NoReturn:
-        """See `Dialect.cancel`."""
-        raise _never_asked()
+    def cancel(self, request: OpenRequest, master: Master, reason: str) -> list[Effect]:
+        """Tell the diary that a question needs no answer any more."""
+        return self._diary.unasked(request)
 
     def grant(self, request: OpenRequest, master: Master, parts: int) -> NoReturn:
         """See `Dialect.grant`."""
@@ -404,7 +412,7 @@ class TaskDialect(Dialect):
 
 
 def _never_asked() -> StateError:
-    return StateError("a task masters no room, and is asked nothing")
+    return StateError("a task masters no room, and sends no answers")
 
 
 class Dialects:

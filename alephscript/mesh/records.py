@@ -14,10 +14,11 @@ import msgspec
 from alephscript.mesh.access import Identity
 from alephscript.protocol.tasks import ENDED, QUEUED
 
-__all__ = ["Record", "Submitter", "public_view", "view"]
+__all__ = ["NOTHING", "Record", "Submitter", "public_view", "view"]
 
 
 NOTHING = msgspec.Raw(b"null")
+"""Stands for no checkpoint, no result, no reply."""
 
 
 class Submitter(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -66,7 +67,10 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
         idempotent: Whether the master that runs it says that running twice does no harm.
         run: Names the present run to its master alone; empty between runs.
         progress: ``{fraction, message}`` as last reported.
-        question: What its method asks; None if it asks nothing.
+        question: What its method asks, as GET_ASKER_ANSWER has it; None if it asks nothing.
+        asked: The number of the question that the present run has asked last.
+        replied: The number of the question that was answered last.
+        reply: JSON text of that answer, for a master that was away.
         checkpoint: JSON text of what the next run begins with; null for nothing.
         result: JSON text of the answer, an object without ``success``; null before.
         error: ``{error, code, details}`` of a task that has failed, or was cancelled.
@@ -90,6 +94,9 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     run: str = ""
     progress: dict[str, Any] | None = None
     question: dict[str, Any] | None = None
+    asked: int = 0
+    replied: int = 0
+    reply: msgspec.Raw = NOTHING
     checkpoint: msgspec.Raw = NOTHING
     result: msgspec.Raw = NOTHING
     error: dict[str, Any] | None = None
@@ -103,7 +110,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     @property
     def size(self) -> int:
         """Bytes that it takes, about."""
-        texts = (self.payload, self.checkpoint, self.result)
+        texts = (self.payload, self.checkpoint, self.result, self.reply)
         return 1000 + sum(len(bytes(each)) for each in texts)
 
     @property
@@ -141,6 +148,8 @@ def public_view(record: Record) -> dict[str, Any]:
     """Make what the members of a task's room hear of it: neither payload, checkpoint nor result."""
     fields = view(record)
     fields.pop("result", None)
+    if record.question is not None:
+        fields["question"] = {k: v for k, v in record.question.items() if k != "payload"}
     if record.error is not None:
         fields["error"] = {**record.error, "details": []}
     return fields

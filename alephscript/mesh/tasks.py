@@ -44,11 +44,11 @@ from alephscript.errors import (
 )
 from alephscript.mesh.audience import Audience
 from alephscript.mesh.dialects import TaskDialect
-from alephscript.mesh.effects import Effect, Keep, Look, Wake, WakeKey
+from alephscript.mesh.effects import Arm, Effect, Keep, Look, Wake, WakeKey
 from alephscript.mesh.limits import Limits
 from alephscript.mesh.meta import RequestMeta
 from alephscript.mesh.peers import Master, OpenRequest, Peer
-from alephscript.mesh.records import Record
+from alephscript.mesh.records import NOTHING, Record
 from alephscript.mesh.requests import Requests
 from alephscript.mesh.rooms import Room, Rooms
 from alephscript.protocol import events
@@ -99,13 +99,24 @@ class Task:
         shown: As it was kept last, which is what others may know.
         peer: Its part as an asker.
         request: Its present run, None between runs.
+        question: What the run asks back, None while it asks nothing.
         at: The master of its present run, or of its last one.
         run: The run that its master may still bring along; empty if there is none.
         is_busy: Whether it is on the way to its next run.
         is_over: Whether it has ended, which may not be kept yet.
     """
 
-    __slots__ = ("at", "is_busy", "is_over", "peer", "record", "request", "run", "shown")
+    __slots__ = (
+        "at",
+        "is_busy",
+        "is_over",
+        "peer",
+        "question",
+        "record",
+        "request",
+        "run",
+        "shown",
+    )
 
     def __init__(self, record: Record, dialect: TaskDialect) -> None:
         self.record = self.shown = record
@@ -115,6 +126,7 @@ class Task:
         rooms = submitter.members if not record.room else (record.room, *submitter.members)
         self.peer.rooms.update(dict.fromkeys(rooms))
         self.request: OpenRequest | None = None
+        self.question: OpenRequest | None = None
         self.at: Master | None = None
         self.run = ""
         self.is_busy = False
@@ -247,9 +259,7 @@ class Tasks:
         self.is_resting = True
         effects: list[Effect] = []
         for task in list(self._tasks.values()):
-            if task.request is not None:
-                effects += self._requests.forget(task.request, "suspended")
-                task.request = None
+            effects += self._let_go(task, "suspended")
             self._remove(task)
         self._keeping.clear()
         self._looking.clear()
@@ -351,9 +361,7 @@ class Tasks:
         if self._tasks.get(task.record.id) is not task:
             return []
         effects: list[Effect] = []
-        if task.request is not None:
-            effects += self._requests.forget(task.request, "moved")
-            task.request = None
+        effects += self._let_go(task, "moved")
         task.is_over = True
         self._remove(task)
         return [*effects, *self.audience.answer_all(task.shown)]
@@ -462,7 +470,7 @@ class Tasks:
         about: dict[str, Any] = {"id": record.id, "run": record.run, "attempt": record.attempts}
         if record.has_checkpoint:
             about["checkpoint"] = record.checkpoint
-        meta = RequestMeta(room.name, left, extras={"task": about})
+        meta = RequestMeta(room.name, left, extras={"task": about, "answers": True})
         effects = self._requests.ask_master(task.peer, self._question(record), master, _ACK, meta)
         self._hold(task, master)
         return effects + self.audience.tell(record) + self._pump()
@@ -501,11 +509,10 @@ class Tasks:
         left = record.deadline - self.clock()
         if left <= 0:
             return None
-        if task.request is not None:  # the hub has not noticed yet that the link is gone
-            effects += self._requests.forget(task.request, "moved")
+        effects += self._let_go(task, "moved")  # a link is gone, which was not noticed yet
         # The master's new declaration may come later, or never: its run is what counts.
         master = Master(peer, events.Declaration(record.room, (record.capability,)), is_core=False)
-        meta = RequestMeta(record.room, left)
+        meta = RequestMeta(record.room, left, extras={"answers": True})
         effects += self._requests.take_up(task.peer, self._question(record), master, _ACK, meta)
         effects.append(Wake(("return", record.id), None))
         self._hold(task, master)
@@ -526,14 +533,34 @@ class Tasks:
             return self.audience.tell(task.shown) + self._pump()
 
         attempts = record.attempts if is_counted else record.attempts - 1
-        return self._keep(task, go_on, state=QUEUED, attempts=attempts, run="", question=None)
+        return self._keep(
+            task,
+            go_on,
+            state=QUEUED,
+            attempts=attempts,
+            run="",
+            question=None,
+            asked=0,
+            replied=0,
+            reply=NOTHING,
+        )
+
+    def _let_go(self, task: Task, code: str) -> list[Effect]:
+        """Forget the request of a run that may go on elsewhere, and tell its master nothing."""
+        request, task.request, task.question = task.request, None, None
+        if request is None:
+            return []
+        effects: list[Effect] = []
+        for question in list((request.questions or {}).values()):
+            effects += self._requests.forget(question, code)
+        return effects + self._requests.forget(request, code)
 
     # What becomes of its requests: `alephscript.mesh.dialects.TaskDiary`
 
     def answered(self, request: OpenRequest, answer: Answer | msgspec.Raw) -> list[Effect]:
         """End a task with the answer of its request, unless the master has not begun with it."""
         task = self._task_of(request)
-        task.request = None
+        task.request = task.question = None
         if task.is_over:
             return []
         place = ("room", request.room)
@@ -556,7 +583,7 @@ class Tasks:
     def lost(self, request: OpenRequest) -> list[Effect]:
         """Put a task whose master is lost to the next one, if running twice does no harm."""
         task = self._task_of(request)
-        task.request = None
+        task.request = task.question = None
         return self._lose(task)
 
     def noted(self, request: OpenRequest, event: str, data: Any) -> list[Effect]:
@@ -589,6 +616,66 @@ class Tasks:
             checkpoint=msgspec.Raw(bytes(checkpoint)),
         )
 
+    def asked(self, question: OpenRequest, seconds: float) -> Effect:
+        """Keep what a run asks back, for whoever may answer it; or repeat an answer that is kept.
+
+        A master that was away asks anew what it has asked before, under the same number.
+        """
+        assert question.about is not None
+        task = self._task_of(question.about)
+        record = task.record
+        task.question = question
+        fields = dict(split_fields(question.question.data))
+        number = read_value(fields.pop("number", 0))
+        changes: dict[str, Any] = {}
+        is_answered = record.replied == number != 0
+        if not is_answered:
+            told = {key: read_value(value) for key, value in fields.items()}
+            changes = {"state": ASKING, "question": told, "asked": number}
+
+        def go_on() -> list[Effect]:
+            effects = self.audience.tell(task.shown)
+            if self._requests.get(question.number) is not question:
+                return effects
+            if is_answered:
+                return effects + self._requests.end(question, _answer_of(record.reply))
+            return [Arm(question.number, seconds), *effects]
+
+        (effect,) = self._keep(task, go_on, **changes)
+        return effect
+
+    def unasked(self, question: OpenRequest) -> list[Effect]:
+        """Have a task ask nothing any more: its run has given the question up."""
+        assert question.about is not None
+        task = self._task_of(question.about)
+        if task.question is not question or task.is_over:
+            return []
+        task.question = None
+        return self._keep(
+            task, lambda: self.audience.tell(task.shown), state=RUNNING, question=None
+        )
+
+    def reply(
+        self, task: Task, answer: msgspec.Raw, then: Callable[[], list[Effect]]
+    ) -> list[Effect]:
+        """Give a run the answer to its question, now or when its master is back.
+
+        Args:
+            task: A task that asks something.
+            answer: JSON text of the answer.
+            then: Called when the answer cannot be lost any more.
+        """
+
+        def go_on() -> list[Effect]:
+            question, task.question = task.question, None
+            effects = then() + self.audience.tell(task.shown)
+            if question is None or self._requests.get(question.number) is not question:
+                return effects
+            return effects + self._requests.end(question, _answer_of(answer))
+
+        number = task.record.asked
+        return self._keep(task, go_on, state=RUNNING, question=None, replied=number, reply=answer)
+
     def _confirm(self, task: Task, payload: dict[str, Any]) -> list[Effect]:
         """Tell the master of a task's run, if it is still there, that something is kept."""
         if task.at is None:
@@ -609,8 +696,8 @@ class Tasks:
             return []
         effects: list[Effect] = []
         if task.request is not None:
-            effects += self._requests.cancel(task.request, "cancelled")
-            task.request = None
+            request, task.request, task.question = task.request, None, None
+            effects += self._requests.cancel(request, "cancelled")
         error = Cancelled("the task was cancelled")
         effects += self._end(task, CANCELLED, error=self._error_of(task, error.answer()))
         return effects + self._pump()
@@ -692,6 +779,11 @@ class Tasks:
     def _shown(self, id: str) -> Record | None:
         task = self._tasks.get(id)
         return None if task is None else task.shown
+
+
+def _answer_of(reply: msgspec.Raw) -> Answer:
+    """Make the answer to a question of what somebody has answered."""
+    return {**events.make_success(read_value(reply)), "success": True}
 
 
 def _has_not_run(answer: Answer) -> bool:

@@ -3,3 +3,5 @@
 May go in: where records are kept, and how they are found again. May not: what becomes of a task
 (`alephscript.mesh.tasks`).
 """
+
+__all__: list[str] = []

@@ -307,7 +307,8 @@ class SqliteStore:
                 swept = time.monotonic()
                 self._sweep(database)
         if backlog.ready:
-            logger.error("%d changes of tasks could not be kept", len(backlog.ready))
+            count = len(backlog.ready)
+            logger.error("%d changes of tasks could not be kept", count, extra={"count": count})
         database.close()
 
     def _take(self, wait: float) -> list[_Entry | None]:
@@ -377,7 +378,7 @@ class SqliteStore:
     def _refuse_new(self, backlog: _Backlog, exc: sqlite3.DatabaseError) -> None:
         """Refuse the new tasks that wait; what is to be kept of others waits on."""
         if self.trouble is None:
-            logger.error("the journal of tasks takes nothing: %s", exc)
+            logger.error("the journal of tasks takes nothing: %s", exc, extra={"error": str(exc)})
         self.trouble = self.trouble or f"the journal of tasks takes nothing: {exc}"
         refused = backlog.refuse_new()
         error = Overloaded(f"the hub cannot keep tasks at the moment: {exc}", _NOT_DELIVERED)
@@ -429,7 +430,7 @@ class SqliteStore:
             rows = self._reading.execute(text, values)
             records = [each for each in map(_read, rows) if each is not None]
         except sqlite3.DatabaseError as exc:
-            logger.error("the journal of tasks cannot be read: %s", exc)
+            logger.error("the journal of tasks cannot be read: %s", exc, extra={"error": str(exc)})
             error = Internal("the hub cannot read its journal of tasks")
         self._tell(lambda: done(records, error))
 
@@ -497,7 +498,11 @@ def _read(row: tuple[bytes]) -> Record | None:
     try:
         return _decode(row[0])
     except msgspec.DecodeError as exc:
-        logger.error("a task of the journal cannot be read, and is left out: %s", exc)
+        logger.error(
+            "a task of the journal cannot be read, and is left out: %s",
+            exc,
+            extra={"error": str(exc)},
+        )
         return None
 
 
