@@ -107,6 +107,7 @@ def test_names_are_spelt_as_peers_spell_them() -> None:
         "GET_MEMBER_PING",
         "GET_MEMBER_INFO",
         "GET_MEMBER_STATS",
+        "GET_ASKER_ANSWER",
         "MASTER_CHANGED",
         "MEMBER_JOINED",
         "MEMBER_LEFT",
