@@ -113,10 +113,10 @@ class Rest:
         except Exception as exc:
             # Of a rule of access, or of this package; the server would log it with its text.
             logger.error(
-                "this hub failed at a request by HTTP about %r",
-                route.room,
+                "this hub failed at a request by HTTP (%s)",
+                name := route.pages[visit.scope["method"]].name,
                 exc_info=redacted(exc),
-                extra={"room": route.room},
+                extra={"page": name},
             )
             if responder.is_begun:
                 visit.arrival.end()
