@@ -7,7 +7,7 @@ May go in: reading a body, and what is done with one that is too large. May not:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
 from alephscript.errors import PayloadTooLarge
@@ -18,7 +18,7 @@ from alephscript.protocol.packets import ProtocolError
 
 __all__ = ["Body", "Receive"]
 
-Receive = Callable[[], Awaitable[dict[str, Any]]]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 
 _MOST_DIGITS = 16
 

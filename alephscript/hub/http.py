@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import mimetypes
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -19,7 +19,7 @@ from alephscript.errors import InvalidPayload, PayloadTooLarge
 from alephscript.hub import live, metrics
 from alephscript.hub.admission import Admit
 from alephscript.hub.bearers import Bearers
-from alephscript.hub.bodies import Body
+from alephscript.hub.bodies import Body, Receive
 from alephscript.hub.connection import Connection
 from alephscript.hub.engine import Engine
 from alephscript.hub.pages import Headers, MeshPage
@@ -35,9 +35,8 @@ from alephscript.protocol.packets import ProtocolError
 
 __all__ = ["HubApp"]
 
-Scope = dict[str, Any]
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
+Scope = MutableMapping[str, Any]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Reply = tuple[int, bytes, bytes]
 
 _TEXT = b"text/plain; charset=UTF-8"
@@ -50,6 +49,7 @@ _BAD_REQUEST = (3, "Bad request")
 _FORBIDDEN = (4, "Forbidden")
 _OLD_PROTOCOL = (5, "Unsupported protocol version")
 _FULL = (3, "The hub is full")
+_DRAINING = (3, "The hub is closing")
 
 
 class HubApp:
@@ -143,6 +143,8 @@ class HubApp:
         if path == "/readyz":
             why_not = self._engine.why_not_ready
             body = {"status": "ready"} if why_not is None else {"status": why_not}
+            if self._engine.store.trouble is not None:
+                body["journal"] = "trouble"  # which one is not for everybody: see /mesh
             return 200 if why_not is None else 503, _JSON, msgspec.json.encode(body)
         if refusal is not None:
             return 403, _JSON, msgspec.json.encode({"error": refusal})
@@ -238,6 +240,8 @@ class HubApp:
             return self._find_session(query["sid"][0], scope, headers, arrival)
         if scope["method"] == "POST":
             return _BAD_REQUEST
+        if self._engine.is_draining:
+            return _DRAINING
         if self._engine.is_full:
             self._engine.refusals["connections"] += 1
             return _FULL
@@ -267,7 +271,7 @@ def _file(folder: Path, path: str) -> Reply:
     """Answer with a file of a folder; files outside it are not found."""
     if not path:
         # Its pages name their parts relative to a folder.
-        return 200, b"text/html", b'<meta http-equiv="refresh" content="0; url=/admin-ui/">'
+        return 200, b"text/html", b'<meta http-equiv="refresh" content="0; url=admin-ui/">'
     file = (folder / path.lstrip("/")).resolve()
     if file == folder:
         file /= "index.html"

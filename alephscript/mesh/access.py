@@ -68,6 +68,8 @@ class Identity:
         is_admin: Whether the client may see the whole hub: the mesh page, ``/mesh``, ``/metrics``
             and the Admin UI.
         expires_at: When the client has to authenticate anew, seconds since 1970; None for never.
+        priority: The highest priority that the client's requests may have: 0, the normal one, or
+            more; None for any where the client is an admin, else 0.
     """
 
     usuario: str | None = None
@@ -76,6 +78,14 @@ class Identity:
     masters: frozenset[str] | None = None
     is_admin: bool = False
     expires_at: float | None = None
+    priority: int | None = None
+
+    @property
+    def highest_priority(self) -> int:
+        """The highest priority that the client's requests may have."""
+        if self.priority is not None:
+            return self.priority
+        return events.MAX_PRIORITY if self.is_admin else 0
 
 
 @attrs.frozen

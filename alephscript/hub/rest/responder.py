@@ -5,7 +5,7 @@ May go in: how an answer is written. May not: what it says.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import Any
 
 import msgspec
@@ -14,7 +14,7 @@ from alephscript.errors import AlephScriptError, RequestError, http_status
 
 __all__ = ["NotTaken", "Responder", "Send", "write_event"]
 
-Send = Callable[[dict[str, Any]], Awaitable[None]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 _RETRY_SECONDS = b"2"
 """When to ask again: by then a queue has moved, and another hub may have taken over."""
