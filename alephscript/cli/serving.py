@@ -22,6 +22,7 @@ from alephscript.cli import workers
 from alephscript.cli.options import Add, CliError
 from alephscript.client import loops
 from alephscript.hub import Hub
+from alephscript.hub.store.store import KEEP_SECONDS
 from alephscript.mesh.access import Access, RoomSecrets, SharedToken
 from alephscript.mesh.limits import Limits
 
@@ -125,6 +126,18 @@ def add_to(add: Add) -> None:
         "that; * as event for all",
     )
     hub.add_argument(
+        "--data",
+        metavar="DIR",
+        help="keep tasks in this folder, so that they outlive the hub; else in memory, or in Redis",
+    )
+    hub.add_argument(
+        "--keep-tasks",
+        type=float,
+        default=KEEP_SECONDS,
+        metavar="SECONDS",
+        help="how long tasks that have ended are kept (a day)",
+    )
+    hub.add_argument(
         "--admin-ui",
         metavar="DIR",
         help="serve the installed @socket.io/admin-ui under /admin-ui",
@@ -207,6 +220,8 @@ async def _hub(options: argparse.Namespace) -> None:
     if options.workers > 1:
         if options.redis is None:
             raise CliError("--workers needs --redis: without it each process would be another mesh")
+        if options.data is not None:
+            raise CliError("--data is of one process; several workers keep tasks in Redis")
         await workers.run(options.workers, options.host, options.port)
         return
     hub = Hub(
@@ -223,6 +238,8 @@ async def _hub(options: argparse.Namespace) -> None:
         redis=options.redis,
         history=options.history,
         retain=options.retain,
+        data=options.data,
+        keep_tasks=options.keep_tasks,
         admin_ui=options.admin_ui,
         mesh_page=not options.no_mesh_page,
     )

@@ -36,7 +36,9 @@ def add_to(add: Add) -> None:
     """Add the command."""
     watch = add("watch", "print what is said in a room", _watch)
     watch.add_argument("room", metavar="ROOM", help="the room; * for all, new ones included")
-    watch.add_argument("events", metavar="EVENT", nargs="*", help="only these; all without")
+    watch.add_argument(
+        "events", metavar="EVENT", nargs="*", default=[], help="only these; all without"
+    )
     watch.add_argument("--json", action="store_true", help="one JSON object a line")
     watch.add_argument("--count", type=int, default=0, help="end after so many (0: never)")
 

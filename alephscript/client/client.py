@@ -24,8 +24,8 @@ import attrs
 
 from alephscript import contracts
 from alephscript.client import environment, loops, surveying, threads
-from alephscript.client.arguments import check_count, check_seconds, names_of, unfit
-from alephscript.client.asking import USE_CLIENT_TIMEOUT, Asker, UseClientTimeout
+from alephscript.client.arguments import check_count, check_seconds, check_text, names_of, unfit
+from alephscript.client.asking import USE_CLIENT_TIMEOUT, UseClientTimeout
 from alephscript.client.connecting import Connector
 from alephscript.client.credentials import Auth
 from alephscript.client.declaring import Declarations, Group, RoomRole, collect, summary
@@ -42,6 +42,7 @@ from alephscript.client.proxy import Proxy, methods_of
 from alephscript.client.serving import Service
 from alephscript.client.session import HubSession
 from alephscript.client.streams import EventStream, Streams
+from alephscript.client.tasks import Tasks
 from alephscript.client.telling import Patience, describe_place
 from alephscript.diagnostics import debugging, tracing
 from alephscript.errors import (
@@ -65,7 +66,7 @@ _DRAIN_SECONDS = 10.0
 """The time that `run` leaves to requests after a SIGTERM."""
 
 
-class AlephScriptClient(Asker):
+class AlephScriptClient(Tasks):
     """A member of an AlephScript mesh.
 
     ::
@@ -168,6 +169,8 @@ class AlephScriptClient(Asker):
     ) -> None:
         where = type(self).__name__
         redact = environment.redacts() if redact_errors is None else redact_errors
+        check_text(where, "usuario", usuario)
+        check_text(where, "sesion", sesion)
         check_seconds(where, "timeout", timeout)
         check_seconds(where, "connect_timeout", connect_timeout)
         check_count(where, "offline_buffer", offline_buffer, 0)
@@ -476,6 +479,9 @@ class AlephScriptClient(Asker):
         *,
         room: str | None = None,
         timeout: float | UseClientTimeout | None = USE_CLIENT_TIMEOUT,
+        on_ask: Callable[[Any], Any] | None = None,
+        idle_timeout: float | None = None,
+        priority: int = 0,
     ) -> T:
         """Return a master's methods, to be called as if the master were here.
 
@@ -490,11 +496,19 @@ class AlephScriptClient(Asker):
                 and gives from afar.
             room: The room to ask; by default one that offers the capability.
             timeout: Seconds to wait, as in `request`.
+            on_ask: As in `request`.
+            idle_timeout: As in `request`.
+            priority: As in `request`.
 
         Raises:
             DeclarationError: The class offers nothing.
         """
-        options: dict[str, Any] = {"room": room}
+        options: dict[str, Any] = {
+            "room": room,
+            "on_ask": on_ask,
+            "idle_timeout": idle_timeout,
+            "priority": priority,
+        }
         if timeout is not USE_CLIENT_TIMEOUT:
             options["timeout"] = timeout
         return cast("T", Proxy(self, cls.__qualname__, methods_of(cls), options))

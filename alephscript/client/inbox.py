@@ -47,6 +47,8 @@ class Inbox:
         self._mastering = mastering
         self.cancel = service.cancel
         self.grant = service.grant
+        self.take_kept = service.runs.take
+        self.resume = service.runs.resume
 
     def deliver(  # noqa: C901 - one call for an event
         self, session: HubSession, delivery: Delivery

@@ -43,6 +43,14 @@ class DeliveryHandler(Protocol):
         """Let a streamed answer go on for so many more parts."""
         ...
 
+    def take_kept(self, message: Mapping[str, Any]) -> None:
+        """Take note of what the hub has kept of a task."""
+        ...
+
+    async def resume(self, session: HubSession) -> None:
+        """Go on with runs of tasks that came by an earlier session; raises `RequestError`."""
+        ...
+
 
 class HubSession:
     """A link, its dialect, and what is held until the client is ready.
@@ -68,7 +76,9 @@ class HubSession:
         self.standing_by: set[str] = set()
         self.is_gone = asyncio.Event()
         self._handler = handler
-        self._channel = Channel(positions, cancel=self._cancel, grant=self._grant)
+        self._channel = Channel(
+            positions, cancel=self._cancel, grant=self._grant, take_kept=handler.take_kept
+        )
         self.dialect: Dialect = Documented(self._channel)
         self._held: list[Delivery] = []
         self._is_released = False
@@ -112,6 +122,7 @@ class HubSession:
                         self.standing_by.add(room)
                 if masters:
                     await self.dialect.settle()
+                await self._handler.resume(self)
         except BaseException as exc:
             await self.close()
             if isinstance(exc, TimeoutError | LinkLost | NotConnected) and not isinstance(
@@ -203,10 +214,11 @@ class HubSession:
         self.is_gone.set()
 
     def _cancel(self, id: str, reason: str) -> None:
-        if self._is_released:
-            self._handler.cancel(self, id, reason)
-        else:
+        held = [each for each in self._held if each.id == id]
+        if held:
             self._held[:] = [each for each in self._held if each.id != id]
+        else:
+            self._handler.cancel(self, id, reason)  # a run that came by an earlier session, too
 
     def _grant(self, id: str, parts: int) -> None:
         self._handler.grant(self, id, parts)

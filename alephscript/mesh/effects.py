@@ -13,6 +13,8 @@ effect              what the shell does
                     once each
 `Arm`               calls `Mesh.expired` with the request's number after so many
                     seconds
+`ArmIdle`           the same with `Mesh.idled`, in place of the last one of the
+                    request; None forgets that
 `Resume`            calls `Mesh.resumed` when others have had their turn
 `Ended`             forgets the deadline: the request has ended
 `Claim`             has the registry make a peer master of a room; calls
@@ -28,6 +30,10 @@ effect              what the shell does
                     this hub, and tells it all others
 `SurveyHubs`        asks all other hubs who is there; calls
                     `Federation.surveyed`
+`Keep`              has the journal keep a task; calls `Tasks.kept` when it
+                    cannot be lost any more
+`Look`              looks tasks up in the journal; calls `Tasks.found`
+`Wake`              calls `Tasks.woken` with its key after so many seconds
 ==================  ===========================================================
 
 May go in: effects, as data. May not: how any shell carries one out. Pure: no socket, no clock.
@@ -40,18 +46,22 @@ from typing import Any
 
 import msgspec
 
+from alephscript.mesh.records import Record
 from alephscript.mesh.retained import RetainedValue
 from alephscript.protocol.events import Answer
 
 __all__ = [
     "Acknowledge",
     "Arm",
+    "ArmIdle",
     "Claim",
     "Deliver",
     "Denied",
     "Effect",
     "Emit",
     "Ended",
+    "Keep",
+    "Look",
     "Release",
     "Resume",
     "Retain",
@@ -60,6 +70,8 @@ __all__ = [
     "ToHub",
     "ToRoom",
     "UnsubscribeRoom",
+    "Wake",
+    "WakeKey",
 ]
 
 
@@ -108,6 +120,18 @@ class Arm(msgspec.Struct, frozen=True):
 
     request: int
     seconds: float
+
+
+class ArmIdle(msgspec.Struct, frozen=True):
+    """Call `Mesh.idled` with this request after so many seconds without another such effect.
+
+    Attributes:
+        request: The request's number.
+        seconds: Seconds; None forgets what was set.
+    """
+
+    request: int
+    seconds: float | None
 
 
 class Resume(msgspec.Struct, frozen=True):
@@ -243,6 +267,52 @@ class SurveyHubs(msgspec.Struct, frozen=True):
     presence: bool = False
 
 
+class Keep(msgspec.Struct, frozen=True):
+    """Have the journal keep a task, in the order of these effects.
+
+    Attributes:
+        number: To be told to `Tasks.kept`; 0 if nothing waits for that, so that it may take a
+            moment, and the next record of the task may take its place.
+        record: The task as it is now.
+        is_new: Whether the task was submitted just now: where the same owner has one with the same
+            key, that one stays, and where there is no room, nothing is kept.
+    """
+
+    number: int
+    record: Record
+    is_new: bool = False
+
+
+class Look(msgspec.Struct, frozen=True):
+    """Look tasks up in the journal, for `Tasks.found`; the newest first.
+
+    Attributes:
+        number: To be told to `Tasks.found`.
+        id: The only task to find; None for those that the other fields describe.
+        room: Only tasks of this room; None for all.
+        state: Only tasks in this state; None for all.
+        before: Only tasks that were submitted before this one; None for all.
+        most: How many, at the most.
+    """
+
+    number: int
+    id: str | None = None
+    room: str | None = None
+    state: str | None = None
+    before: tuple[float, str] | None = None
+    most: int = 1
+
+
+WakeKey = tuple[str, str | int]
+
+
+class Wake(msgspec.Struct, frozen=True):
+    """Call `Tasks.woken` with this key after so many seconds; None forgets that."""
+
+    key: WakeKey
+    seconds: float | None
+
+
 Effect = (
     Claim
     | Release
@@ -257,6 +327,10 @@ Effect = (
     | Deliver
     | Acknowledge
     | Arm
+    | ArmIdle
     | Resume
     | Ended
+    | Keep
+    | Look
+    | Wake
 )

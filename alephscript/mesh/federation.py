@@ -10,7 +10,8 @@ across hubs that holds at one: deadline, cancelling, parts, loss.
 ==========  ====================================================  ==============================
 frame       fields                                                from … to
 ==========  ====================================================  ==============================
-`ask`       number, master, room, event, data, about              the asker's hub, the master's
+`ask`       number, master, room, event, data, about              the asker's hub, the master's;
+                                                                  or the other way, to ask back
 `cancel`    number, asker, reason                                 the same
 `more`      number, asker, parts                                  the same
 `answer`    number, master, answer, room that heard a SET_        the master's hub, the asker's
@@ -376,6 +377,8 @@ class Federation:
         about: Mapping[str, Any],
     ) -> list[Effect]:
         asker = self._remember_asker(hub, about)
+        if event == events.HubEvent.GET_ASKER_ANSWER:
+            return self._on_question(hub, number, sid, asker, data, about)
         master = self._find_master(sid, name) if name else self._find_member(asker, sid)
         if master is None:
             return [ToHub(hub, ("moved", number, sid))]
@@ -383,6 +386,18 @@ class Federation:
         meta = RequestMeta(room=name or None, seconds=about["seconds"], extras=extras)
         question = events.RoomMessage(event, name or "", data, about["envelope"])
         return self._requests.ask_master(asker, question, master, number, meta)
+
+    def _on_question(
+        self, hub: str, number: int, sid: str, master: Peer, data: Any, about: Mapping[str, Any]
+    ) -> list[Effect]:
+        """Ask a peer here what the master of its request asks back."""
+        extras = self._own_chain(hub, about["extras"])
+        request = self._request_at(hub, extras.get("request", 0), master.sid)
+        if request is not None and request.asker.sid != sid:
+            request = None
+        meta = RequestMeta(seconds=about["seconds"], extras={"chain": extras.get("chain", [])})
+        question = events.RoomMessage(events.HubEvent.GET_ASKER_ANSWER, "", data, {})
+        return self._requests.ask_back(master, question, request, number, meta)
 
     def _on_cancel(self, hub: str, number: int, sid: str, reason: str) -> list[Effect]:
         request = self._request_from(hub, number, sid)
@@ -429,7 +444,12 @@ class Federation:
 
     def _on_note(self, hub: str, number: int, sid: str, event: str, data: Any) -> list[Effect]:
         request = self._request_at(hub, number, sid)
-        return [] if request is None else request.dialect.note(request, event, data)
+        if request is None:
+            return []
+        if request.meta.idle is not None:
+            effects = self._requests.note_life(request, event)
+            return effects + request.dialect.note(request, event, data)
+        return request.dialect.note(request, event, data)
 
     def _on_watch(self, hub: str, room: str) -> list[Effect]:
         if hub not in self.hubs:

@@ -143,6 +143,8 @@ def _read_about(value: Any) -> dict[str, Any]:
         and type(about["seconds"]) is not bool
         and about["seconds"] <= events.LONGEST_TIMEOUT
         and _is_names(about["extras"].get("chain", []))
+        and type(about["extras"].get("priority", 0)) is int
+        and type(about["extras"].get("request", 0)) is int
         and _is_identity(about.get("identity"))
     ):
         raise InvalidPayload("not the description of an asker")

@@ -13,9 +13,12 @@ input                meaning
 `refused`            a socket sent something that is not taken
 `acknowledged`       a socket acknowledged a `Deliver`
 `expired`            a deadline that `Deliver` or `Arm` set has passed
+`idled`              the time that `ArmIdle` set has passed
 `resumed`            others had their turn, as `Resume` wanted
 `disconnected`       a socket is gone, however it went
 ===================  ==========================================================
+
+What happens to the journal of tasks are inputs, too: of `Tasks`.
 
 A request is born by a GET_ event, direct or inside ROOM_MESSAGE, and ends by the first of: the
 master's acknowledgement; for documented and core masters a SET_ of the same name from the master's
@@ -46,19 +49,21 @@ from alephscript.errors import LimitExceeded, RequestError, StateError, UnknownE
 from alephscript.mesh.access import Identity
 from alephscript.mesh.answers import match_answer
 from alephscript.mesh.budget import Budget, weigh
+from alephscript.mesh.desk import TaskDesk
 from alephscript.mesh.dialects import Dialects
 from alephscript.mesh.drops import Drops
 from alephscript.mesh.effects import Acknowledge, Effect, Emit, SurveyHubs
 from alephscript.mesh.federation import Federation
 from alephscript.mesh.history import History
 from alephscript.mesh.limits import DEFAULT_LIMITS, Limits
-from alephscript.mesh.meta import NO_META, is_part_count, parse_meta, parse_number
+from alephscript.mesh.meta import NO_META, RequestMeta, is_part_count, parse_meta, parse_number
 from alephscript.mesh.peers import Master, Peer, acknowledge
 from alephscript.mesh.presence import Reason, member_of
 from alephscript.mesh.reports import Reports
 from alephscript.mesh.requests import Requests
 from alephscript.mesh.retained import wants_retaining
 from alephscript.mesh.rooms import Authorize, Room, Rooms
+from alephscript.mesh.tasks import Tasks
 from alephscript.protocol import events
 from alephscript.protocol.events import HubEvent
 from alephscript.protocol.json import read_value
@@ -101,6 +106,7 @@ class Mesh:
         budget: As given.
         rooms: The rooms and their members.
         requests: The open requests.
+        tasks: The tasks that have not ended.
         reports: What the hub tells about itself.
         drops: What was not taken, and its sender was not told of.
         federation: The other hubs of this mesh, if there may be any.
@@ -138,6 +144,7 @@ class Mesh:
             default_timeout=default_timeout,
             most=limits.requests_per_client,
         )
+        self.tasks = Tasks(namespace, self.rooms, self.requests, limits)
         self.reports = Reports(self.rooms, namespace, limits.backlog_bytes)
         self.drops = Drops()
         self.federation: Federation | None = None
@@ -157,6 +164,9 @@ class Mesh:
             HubEvent.REQUEST_MORE: self._grant_parts,
             HubEvent.REQUEST_PART: functools.partial(self._note, HubEvent.REQUEST_PART),
             HubEvent.REQUEST_PROGRESS: functools.partial(self._note, HubEvent.REQUEST_PROGRESS),
+            HubEvent.GET_ASKER_ANSWER: self._ask_back,
+            HubEvent.REQUEST_CHECKPOINT: functools.partial(self._note, HubEvent.REQUEST_CHECKPOINT),
+            **TaskDesk(self.tasks, self.rooms).handlers,
             HubEvent.GET_SERVER_STATE: self._report_state,
             HubEvent.GET_CAPABILITIES: self._report_capabilities,
             HubEvent.GET_MEMBERS: self._report_members,
@@ -272,6 +282,11 @@ class Mesh:
         expired = self.requests.get(request)
         return [] if expired is None else self.requests.expire(expired)
 
+    def idled(self, request: int) -> list[Effect]:
+        """End a request that has given no sign of life."""
+        idle = self.requests.get(request)
+        return [] if idle is None else self.requests.give_up(idle)
+
     def resumed(self) -> list[Effect]:
         """Go on with work that was left for later."""
         return self.requests.resume() + self.reports.resume()
@@ -286,7 +301,7 @@ class Mesh:
         peer = self._peers.pop(sid, None)
         if peer is None:
             return []
-        effects = self.requests.abandon(peer)
+        effects = self.requests.abandon(peer) + self.tasks.audience.leave(sid)
         for name in list(peer.rooms):
             effects += self.rooms.leave(peer, name, reason)
         mastered = (*peer.mastered, *peer.displaced)
@@ -455,7 +470,10 @@ class Mesh:
         effects: list[Effect] = []
         if message.event == _RELEASE_MASTER:  # the room hears it besides, as on upstream's hubs
             effects = self._resign(peer, message.room, None)
-        members = self.rooms.members(message.room)
+        room = self.rooms.get(message.room)
+        members: dict[str, None] = {}
+        if room is not None:
+            room.active_at, members = self.rooms.now, room.members
         if not members:
             self.report_unheard(message.event, message.room)
         effects += say(members, message, message.data, peer.name, peer.account)
@@ -484,7 +502,11 @@ class Mesh:
         self, peer: Peer, message: events.RoomMessage, ack: int | None, say: _Saying
     ) -> list[Effect]:
         """Tell a SET_ to all members but its sender; it may answer a request."""
-        others = [member for member in self.rooms.members(message.room) if member != peer.sid]
+        room = self.rooms.get(message.room)
+        others: list[str] = []
+        if room is not None:
+            room.active_at = self.rooms.now
+            others = [member for member in room.members if member != peer.sid]
         value = read_value(message.data)
         fields = events.spread(value)
         payload = {**fields, "sender": peer.sid}
@@ -526,7 +548,20 @@ class Mesh:
             overrun = self.requests.spend(request)
             if overrun is not None:
                 return effects + overrun
+        if request.meta.idle is not None:
+            effects += self.requests.note_life(request, event)
         return effects + request.dialect.note(request, event, args[0])
+
+    def _ask_back(self, peer: Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:
+        """Pass on a master's question to the asker of a request that the master serves."""
+        unread = args[1] if len(args) > 1 and peer.reads_meta else None
+        fields = read_value(unread)
+        name = fields.get("id") if isinstance(fields, dict) else None
+        number = parse_number(name)
+        about = None if number is None else peer.serving.get(number)
+        meta = RequestMeta(seconds=parse_meta(unread).seconds, extras={"chain": [name]})
+        question = events.RoomMessage(HubEvent.GET_ASKER_ANSWER, "", args[0] if args else {}, {})
+        return self.requests.ask_back(peer, question, about, ack, meta)
 
     # What is asked about the hub, or about a member
 

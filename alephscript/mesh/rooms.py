@@ -64,12 +64,23 @@ _MOST_FORGOTTEN = 1024
 
 
 class Room:
-    """A room: its members, its masters, its recent events."""
+    """A room: its members, its masters, its recent events.
 
-    __slots__ = ("history", "masters", "members", "name")
+    Args:
+        name: The room's name.
+        history: What was said in it; None where none is kept.
+        now: Seconds since 1970.
 
-    def __init__(self, name: str, history: History | None) -> None:
+    Attributes:
+        created_at: When the room came to be, seconds since 1970.
+        active_at: When the room was last entered, left, asked, spoken in or mastered.
+    """
+
+    __slots__ = ("active_at", "created_at", "history", "masters", "members", "name")
+
+    def __init__(self, name: str, history: History | None, now: float) -> None:
         self.name = name
+        self.created_at = self.active_at = now
         self.members: dict[str, None] = {}
         self.masters = Masters()
         self.history = history
@@ -90,10 +101,11 @@ class Rooms:
         peers: Connected peers, by socket id.
         retained: The last values of events, for those who subscribe later.
         presences: Who is in the rooms of which somebody wants to know that.
-        clock: Tells the seconds since 1970; None leaves out when something was said.
         keep: Keeps a value of a room in place of the one before; `put_value`, unless hubs agree.
         is_kept: Whether retained values outlive this hub, so that somebody wants to hear of them.
         is_federated: Whether there may be other hubs, so that a registry decides who masters what.
+        now: When the input came that is being handled, seconds since 1970; the shell says so. 0
+            without a clock: then nobody is told when something was said.
     """
 
     def __init__(
@@ -110,11 +122,11 @@ class Rooms:
         self._authorize = authorize
         self.peers: dict[str, Peer] = {}
         self.retained = Retained(limits.retained_bytes, retain or {})
-        self.presences = Presences(self.peers, self.now)
-        self.clock: Callable[[], float] | None = None
+        self.presences = Presences(self.peers, self.milliseconds)
         self.keep: Callable[[str, str, RetainedValue], list[Effect]] = self.put_value
         self.is_kept = False
         self.is_federated = False
+        self.now = 0.0
         self._require_subscription = require_subscription
         self._archive = Archive(
             events=history, room_bytes=history_bytes, most_bytes=limits.history_bytes
@@ -142,7 +154,7 @@ class Rooms:
             raise InvalidPayload("a socket's id is no room", [detail])
         room = self._rooms.get(name)
         if room is None:
-            room = self._rooms[name] = Room(name, self._take_history(name))
+            room = self._rooms[name] = Room(name, self._take_history(name), self.now)
         return room
 
     def drop_if_empty(self, room: Room) -> None:
@@ -198,6 +210,12 @@ class Rooms:
         # No call without a rule: each event in a room is checked.
         if self._authorize is not None and not self.is_allowed(peer, action, room, name):
             raise PermissionDenied(f"room not allowed: {room}", [{"room": room, "action": action}])
+
+    def may_use_task(self, peer: Peer, room: str, capability: str) -> bool:
+        """Whether a peer may ask a capability in a room, and so use the tasks of it."""
+        if self._require_subscription and room not in peer.rooms:
+            return False
+        return self.is_allowed(peer, "ask", room, capability)
 
     def deny(self, peer: Peer, event: Any, error: RequestError) -> list[Effect]:
         """Tell a client what upstream's hubs tell one that may not do something, beside the answer.
@@ -267,6 +285,7 @@ class Rooms:
         if not peer.account.keep(("room", room.name), ROOM_BYTES + len(room.name)):
             raise self._exceeded(room, _NO_MEMORY)
         is_first = not room.members
+        room.active_at = self.now
         room.members[peer.sid] = None
         peer.rooms[room.name] = None
         # First: what comes after `SubscribeRoom` waits.
@@ -283,6 +302,7 @@ class Rooms:
         if room is None or peer.sid not in room.members:
             return []
         del room.members[peer.sid]
+        room.active_at = self.now
         effects = self.presences.left(peer, name, reason) if self.presences.rooms else []
         is_last = not room.members and self.is_federated
         if is_last and room.history is not None:
@@ -359,6 +379,7 @@ class Rooms:
         """Tell a room that others serve it now, and masters what that is to them."""
         if not change.is_new:
             return []
+        room.active_at = self.now
         serving = room.masters.serving
         payload = {
             "room": room.name,
@@ -479,7 +500,7 @@ class Rooms:
         """Say something to members here, and to the room at all other hubs; see `tell`."""
         if not self.is_federated:
             return self.tell(to, message, data, sender, speaker)
-        at = self.now()
+        at = self.milliseconds()
         effects = self.tell(to, message, data, sender, speaker, at=at)
         said = (message.event, data, sender)
         effects.append(ToRoom(message.room, (*said, at) if at else said))
@@ -501,7 +522,7 @@ class Rooms:
             LimitExceeded: Too much is kept already, and the speaker has asked for it; nothing was
                 said. Without having asked a speaker is heard, and nothing is kept.
         """
-        at = self.now()
+        at = self.milliseconds()
         value = make_value(data, sender, at)
         try:
             self.retained.check(message.room, message.event, value)
@@ -551,9 +572,9 @@ class Rooms:
         at, data = value.at, value.data
         return self.tell(to, message, data, value.sender, is_echo=True, at=at, is_retained=True)
 
-    def now(self) -> int:
-        """Tell the time, in milliseconds since 1970; 0 without a clock."""
-        return 0 if self.clock is None else int(self.clock() * 1000)
+    def milliseconds(self) -> int:
+        """Tell `now` in milliseconds."""
+        return int(self.now * 1000)
 
     def tell(
         self,
@@ -601,8 +622,8 @@ class Rooms:
                 meta["number"] = number
             if at:
                 meta["at"] = at
-            elif self.clock is not None:
-                meta["at"] = int(self.clock() * 1000)  # `now`, without the call
+            elif self.now:
+                meta["at"] = int(self.now * 1000)
             if is_retained:
                 meta["retained"] = True
             effects.append(Emit(tuple(with_meta), message.event, (data, meta)))

@@ -78,6 +78,12 @@ class HubEvent(StrEnum):
     by name, ``capabilities``: ``requests``, ``errors``, ``inFlight``, ``waiting``, ``p50Ms``,
     ``p95Ms``, ``lastError``."""
 
+    GET_ASKER_ANSWER = "GET_ASKER_ANSWER"
+    """master → hub → asker: ``{capability, payload, summary?, request?, reply?}`` A native master
+    asks back: the asker of a request that it serves, named by ``id`` in its meta, is asked
+    something, and finds its own number of that request as ``request``. ``reply`` is the JSON Schema
+    of the answer, ``request`` that of ``payload``."""
+
     SET_SERVER_STATE = "SET_SERVER_STATE"
     """hub → client: ``{clients, miembros[], rooms[], …}`` The state that the client asked
     for."""
@@ -127,6 +133,46 @@ class HubEvent(StrEnum):
     """master → hub → asker: ``{fraction, message}`` How far a request is; in the meta ``{id}``
     → ``{request}``."""
 
+    TASK_SUBMIT = "TASK_SUBMIT"
+    """client → hub: ``{capability, payload, room?, timeoutMs?, key?}`` The client hands a request
+    over to the hub, to be run whoever goes and comes; the answer has the ``task``, as all answers
+    about one: ``{id, capability, room, state, progress, question, attempts, created, updated,
+    result?, error?}``. The same ``key`` of the same client gives the same task."""
+
+    TASK_GET = "TASK_GET"
+    """client → hub: ``{id, waitMs?, watch?}`` The client asks how a task is; with ``waitMs`` the
+    answer comes when the task has ended, or after that time. With ``watch`` the client hears
+    TASK_CHANGED from now on."""
+
+    TASK_CANCEL = "TASK_CANCEL"
+    """client → hub: ``{id}`` Nobody wants the task any more; the answer has the ``task``."""
+
+    TASK_LIST = "TASK_LIST"
+    """client → hub: ``{room?, state?}`` The client asks which tasks there are; the answer has
+    ``tasks``, the newest first, 1,000 at the most, without the results that would make it too
+    large."""
+
+    TASK_ANSWER = "TASK_ANSWER"
+    """client → hub → master: ``{id, payload}`` The answer to the question of a task; the answer
+    has the ``task``. Without a question it is ``conflict``."""
+
+    TASK_CHANGED = "TASK_CHANGED"
+    """hub → client, hub → room: ``{task}`` A task has changed. Its submitter hears that, and
+    whoever watches it; the members of its room hear it without payload and result."""
+
+    TASK_RESUME = "TASK_RESUME"
+    """master → hub: ``{runs[]}`` The master still has these runs of tasks, begun on another
+    connection; the answer has ``runs``, ``{run: id}``, the request of each that counts. What does
+    not count any more is left out."""
+
+    TASK_KEPT = "TASK_KEPT"
+    """hub → master: ``{run, number?}`` The hub has kept the result of the run, which the master may
+    forget; with ``number``, that checkpoint of the run."""
+
+    REQUEST_CHECKPOINT = "REQUEST_CHECKPOINT"
+    """master → hub: ``{number, checkpoint}`` What the next run of a task should begin with; in the
+    meta ``{id}``. The hub says TASK_KEPT when the checkpoint cannot be lost any more."""
+
 
 class MetaKey(StrEnum):
     """Keys of the meta, the second argument of an event between native peers.
@@ -147,6 +193,14 @@ class MetaKey(StrEnum):
     """question, request: Milliseconds that are left, never a time of day; a question without it
     gets the hub's default."""
 
+    IDLE = "idleMs"
+    """question: Milliseconds that may pass without a part or progress before the request ends as
+    ``deadline_exceeded``; none pass while the asker is asked something."""
+
+    ANSWERS = "answers"
+    """question, request: ``true``: the asker answers what the master asks back
+    (GET_ASKER_ANSWER)."""
+
     WAIT = "wait"
     """question: ``true`` keeps the request at the hub until some master offers the
     capability."""
@@ -155,10 +209,19 @@ class MetaKey(StrEnum):
     """question, request: Parts of a streamed answer that the asker grants to begin with, 1 to
     1,024."""
 
+    PRIORITY = "priority"
+    """question, request: A whole number, -9 to 9, 0 without it: of the requests that wait at a
+    master, those of a higher one have their turn first. The hub lowers what its ``Access`` does
+    not allow; without one to 0."""
+
     CHAIN = "chain"
     """question, request: The ids of the requests that led to this one, 16 at the most; of a
     question the hub believes the last that names an open request of which the asker is the
     master, and knows the rest."""
+
+    TASK = "task"
+    """request: ``{id, run, attempt, checkpoint?}`` The task that the request is a run of; a master
+    that reconnects names the ``run`` in TASK_RESUME, and keeps its result until TASK_KEPT."""
 
     TRACEPARENT = "traceparent"
     """question, request: W3C Trace Context."""
@@ -167,7 +230,8 @@ class MetaKey(StrEnum):
     """question, request: W3C Trace Context, only beside ``traceparent``."""
 
     ID = "id"
-    """request: The hub's name for the request, a string."""
+    """request: The hub's name for the request, a string. A master that asks back, or says
+    something of the request meanwhile, names it so."""
 
     CALLER = "caller"
     """request: The asker's name; proven on a hub with an ``Access`` that names its clients."""

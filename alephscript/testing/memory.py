@@ -70,7 +70,7 @@ class InMemoryMesh(FaultInjector):
     async def __aenter__(self) -> Self:
         if self._is_open:
             raise StateError("this mesh is open already")
-        self._is_open = True
+        await self.restart()
         return self
 
     async def __aexit__(
@@ -84,6 +84,8 @@ class InMemoryMesh(FaultInjector):
     async def kill(self) -> None:
         """Die: cut every link and take no more until `restart`."""
         self._is_open = False
+        for carrier in self._carriers.values():
+            carrier.keeper.close()
         self.cut()
         await _turn()
         for carrier in self._carriers.values():
@@ -91,8 +93,10 @@ class InMemoryMesh(FaultInjector):
             carrier.mesh.rooms.retained.clear()
 
     async def restart(self) -> None:
-        """Come back, with an empty mesh."""
+        """Come back, with an empty mesh, but with the tasks that had not ended."""
         self._is_open = True
+        for carrier in self._carriers.values():
+            carrier.keeper.load(await carrier.keeper.store.open())
 
     def cut(self) -> None:
         """Cut every link; clients may connect again at once."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import html
 import re
 from collections.abc import AsyncIterator
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 
 from alephscript import AlephScriptClient, Request, capability
 from alephscript.hub import Hub
+from tests.cli.picture_top import IMAGES
 from tests.cli.test_commands import run
 from tests.support.screens import Screen
 
@@ -103,6 +105,19 @@ async def test_top_shows_a_line_each_at_80x24_and_the_busy_one_first(url: str) -
     assert all(len(line) <= 80 for line in shown)
     assert "…" in screen.text
     assert re.search(r"Worker 0{8}", screen.text)
+
+
+async def test_the_picture_in_the_documentation_is_of_this_top(url: str) -> None:
+    """Its heads and keys are those of today."""
+    async with Screen("top", "--interval", "0.2", "--url", url) as screen:
+        await screen.see("q quits")
+        lines = re.sub(r"\x1b\[[0-9;]*m", "", await screen.frame()).splitlines()
+    heads, keys = lines[1].split(), lines[-2].split("  ")[:3]
+    texts = re.findall(r">([^<]*)</text>", (IMAGES / "top.svg").read_text())
+    shown = html.unescape(" ".join(texts)).replace("\xa0", " ")
+    assert heads[:3] == ["capability", "room", "member"]
+    assert set(heads) <= set(shown.split())
+    assert all(key in shown for key in keys)
 
 
 async def test_top_filters_and_sorts_by_keys(url: str) -> None:

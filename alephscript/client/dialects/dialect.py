@@ -26,6 +26,7 @@ CONTROLS = frozenset(
         HubEvent.REQUEST_MORE,
         HubEvent.REQUEST_PART,
         HubEvent.REQUEST_PROGRESS,
+        HubEvent.TASK_KEPT,
     }
 )
 """Events about a request that is under way."""
@@ -186,6 +187,14 @@ class Dialect(ABC):
         self, request: Delivery, progress: Mapping[str, Any]
     ) -> None:
         """Tell the asker how far its request is, where hubs pass that on."""
+
+    def send_checkpoint(self, request: Delivery, number: int, checkpoint: bytes) -> None:
+        """Have the hub keep a checkpoint, a JSON text, of a task; a lost link is no matter.
+
+        Raises:
+            PayloadTooLarge: The hub takes no message of that size; nothing was sent.
+        """
+        raise NotImplementedError  # only native hubs say that a request is a task's
 
     # Understanding
 

@@ -12,6 +12,7 @@ import functools
 import itertools
 import logging
 import secrets
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 
 from alephscript.diagnostics.redaction import redacted
@@ -187,6 +188,12 @@ class Cluster:
             rest = itertools.chain([following], questions)
             asyncio.get_running_loop().call_soon(self._tell, namespace, rest, others)
 
+    def _carrier(self, namespace: str) -> Carrier:
+        """Return a namespace's carrier, its mesh told what time it is."""
+        carrier = self._engine.carriers[namespace]
+        carrier.mesh.rooms.now = time.time()
+        return carrier
+
     # What the registry reports
 
     def apply_decision(
@@ -195,7 +202,7 @@ class Cluster:
         """See `RegistryListener`."""
         federation = self.federations.get(namespace)
         if federation is not None:
-            self._engine.carriers[namespace].carry(federation.apply_decision(room, epoch, entries))
+            self._carrier(namespace).carry(federation.apply_decision(room, epoch, entries))
 
     def apply_value(
         self, namespace: str, room: str, event: str, value: RetainedValue, *, is_quiet: bool
@@ -209,13 +216,13 @@ class Cluster:
     def hub_came(self, hub: str) -> None:
         """See `RegistryListener`."""
         for namespace, federation in self.federations.items():
-            self._engine.carriers[namespace].carry(federation.hub_came(hub))
+            self._carrier(namespace).carry(federation.hub_came(hub))
 
     def hub_gone(self, hub: str) -> None:
         """See `RegistryListener`."""
         logger.info("hub %s is gone", hub, extra={"hub": hub})
         for namespace, federation in self.federations.items():
-            self._engine.carriers[namespace].carry(federation.hub_gone(hub))
+            self._carrier(namespace).carry(federation.hub_gone(hub))
         for surveys in self._surveys.values():
             surveys.lose(hub)
 
@@ -233,8 +240,8 @@ class Cluster:
                 number, census = read_fields(kind, fields)
                 self._surveys[namespace].answer(number, hub, census)
             else:
-                effects = federation.received(hub, (kind, *fields))
-                self._engine.carriers[namespace].carry(effects)
+                carrier = self._carrier(namespace)
+                carrier.carry(federation.received(hub, (kind, *fields)))
         except Exception as exc:
             # All that a frame brings about is caught here: others would wait for the next one.
             if self._frames_told.is_due():
@@ -271,7 +278,7 @@ class Cluster:
         """See `RegistryListener`."""
         self._is_adrift = True
         for namespace, federation in self.federations.items():
-            self._engine.carriers[namespace].carry(federation.go_adrift())
+            self._carrier(namespace).carry(federation.go_adrift())
         for surveys in self._surveys.values():
             surveys.close()
 
