@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import sqlite3
 import subprocess
 import sys
@@ -222,7 +221,7 @@ async def test_a_damaged_file_is_put_aside_and_a_fresh_one_begun(
     assert second.trouble is not None
     assert "put aside" in second.trouble
     assert "damaged" in caplog.text
-    assert [name for name in os.listdir(tmp_path) if name.startswith("tasks.db.damaged-")]
+    assert [name for name in _names(tmp_path) if name.startswith("tasks.db.damaged-")]
     assert await keep(second, record("new"), is_new=True) == (None, None)
     await second.close()
 
@@ -273,6 +272,10 @@ async def test_a_disk_that_is_full_refuses_new_tasks_and_keeps_the_others_waitin
     assert await keep(store, record("c", payload=big), is_new=True) == (None, None)
     assert not store.trouble
     await store.close()
+
+
+def _names(folder: Path) -> list[str]:
+    return [each.name for each in folder.iterdir()]
 
 
 def _fill(store: SqliteStore) -> Callable[[], None]:
