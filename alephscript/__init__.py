@@ -21,11 +21,13 @@ from alephscript.client.declaring import (
 from alephscript.client.discovery import (
     CapabilityStats,
     MasterChange,
+    Member,
     MemberInfo,
     MemberStats,
     Offer,
     Survey,
 )
+from alephscript.client.environment import DEFAULT_HUB as DEFAULT_URL
 from alephscript.client.lifecycle import State
 from alephscript.client.messages import GAP, Event, Gap, Progress, Question, Request
 from alephscript.client.middleware import CallNext, Middleware
@@ -64,7 +66,7 @@ from alephscript.errors import (
     http_status,
 )
 from alephscript.links.transport import Link, Receiver, Transport
-from alephscript.protocol.events import DEFAULT_URL, Position
+from alephscript.protocol.events import Position
 
 __version__ = "0.1.0"
 
@@ -101,6 +103,7 @@ __all__ = [
     "MasterChange",
     "MasterLost",
     "Mastery",
+    "Member",
     "MemberInfo",
     "MemberStats",
     "Middleware",

@@ -31,7 +31,7 @@ from anyio.from_thread import BlockingPortal
 
 from alephscript.client.arguments import check_seconds
 from alephscript.client.client import AlephScriptClient as _Client
-from alephscript.client.discovery import Offer, Survey
+from alephscript.client.discovery import Member, Offer, Survey
 from alephscript.client.environment import DEFAULT_HUB
 from alephscript.client.lifecycle import State
 from alephscript.client.messages import Event, Progress
@@ -313,10 +313,12 @@ class AlephScriptClient:
 
         return Events(self, self._wait(make))
 
-    def subscribe(self, room: str, *, since: Position | None = None) -> None:
+    def subscribe(
+        self, room: str, *, since: Position | None = None, presence: bool = False
+    ) -> None:
         """Be in a room; see `alephscript.AlephScriptClient.subscribe`."""
         client = self._present()
-        self._wait(lambda: client.subscribe(room, since=since))
+        self._wait(lambda: client.subscribe(room, since=since, presence=presence))
 
     def position(self, room: str) -> Position | None:
         """Return how far a room was heard, for `subscribe`; None without a history."""
@@ -327,10 +329,12 @@ class AlephScriptClient:
         client = self._present()
         self._wait(lambda: client.unsubscribe(room))
 
-    def broadcast(self, event: str, data: Any = None, *, room: str | None = None) -> None:
-        """Say something in a room."""
+    def broadcast(
+        self, event: str, data: Any = None, *, room: str | None = None, retain: bool = False
+    ) -> None:
+        """Say something in a room; see `alephscript.AlephScriptClient.broadcast`."""
         client = self._present()
-        self._wait(lambda: client.broadcast(event, data, room=room))
+        self._wait(lambda: client.broadcast(event, data, room=room, retain=retain))
 
     def register(self, usuario: str, sesion: str | None = None, **extras: Any) -> None:
         """Register under another name; see `alephscript.AlephScriptClient.register`."""
@@ -346,6 +350,11 @@ class AlephScriptClient:
         """Ask the hub which capabilities are offered; see `Offer`."""
         client = self._present()
         return self._wait(lambda: client.discover(room=room, capability=capability))
+
+    def members(self, room: str) -> list[Member]:
+        """Ask the hub who is in a room; see `alephscript.AlephScriptClient.members`."""
+        client = self._present()
+        return self._wait(lambda: client.members(room))
 
     def survey(
         self, topic: Topic = "info", *, room: str | None = None, timeout: float = 2.0

@@ -34,6 +34,7 @@ CODES = [
         "unknown_capability",
         "unknown_event",
         "no_master",
+        "no_answerer",
         "not_subscribed",
         "limit_exceeded",
     ),

@@ -24,6 +24,7 @@ EXIT_CODES = {
     "no_master": 5,
     "ambiguous_room": 6,
     "not_subscribed": 6,
+    "no_answerer": 6,
     "deadline_exceeded": 7,
     "master_lost": 8,
     "link_lost": 8,

@@ -118,6 +118,14 @@ def add_to(add: Add) -> None:
         help="keep N events of each room for clients that were away for a moment (%(default)s)",
     )
     hub.add_argument(
+        "--retain",
+        action="append",
+        default=[],
+        metavar="ROOM:EVENT",
+        help="keep the last one for those who subscribe later, though its sender does not ask for "
+        "that; * as event for all",
+    )
+    hub.add_argument(
         "--data",
         metavar="DIR",
         help="keep tasks in this folder, so that they outlive the hub; else in memory, or in Redis",
@@ -229,6 +237,7 @@ async def _hub(options: argparse.Namespace) -> None:
         reuse_port=options.is_worker,
         redis=options.redis,
         history=options.history,
+        retain=options.retain,
         data=options.data,
         keep_tasks=options.keep_tasks,
         admin_ui=options.admin_ui,

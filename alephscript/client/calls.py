@@ -57,6 +57,8 @@ class HubMeta(msgspec.Struct, rename=contracts.wire_key, frozen=True):
         sender: Name of the member that said the event.
         timeout_ms: How long the asker waits, None if it does not say.
         number: The event's number in the history of its room.
+        retained: Whether the event was said before, and is told as the last of its name.
+        at: When the hub took the event, milliseconds since 1970; None if it does not say.
         request: Number of the call of this client that a part or a progress belongs to.
         parts: How many parts of an answer the asker takes; 0 if it knows no parts.
         chain: Numbers of the requests that led to this one.
@@ -73,6 +75,8 @@ class HubMeta(msgspec.Struct, rename=contracts.wire_key, frozen=True):
     sender: str = ""
     timeout_ms: float | None = None
     number: int | None = None
+    retained: bool = False
+    at: float | None = None
     request: int | None = None
     parts: int = 0
     chain: tuple[str, ...] = ()

@@ -44,8 +44,8 @@ class Job(msgspec.Struct, eq=False):
         stop: The reason why the job was stopped, None if it was not.
         granted: Set when there is credit again.
         thread: The call of its method in a worker thread, if it has one.
-        run: The run of a task that the job is; None for a plain request.
         unanswered: What its method was told in place of answers when it asked back.
+        run: The run of a task that the job is; None for a plain request.
     """
 
     session: HubSession
@@ -62,8 +62,8 @@ class Job(msgspec.Struct, eq=False):
     stop: RequestError | None = None
     granted: asyncio.Event | None = None
     thread: ThreadRun | None = None
-    run: Run | None = None
     unanswered: list[RequestError] = []
+    run: Run | None = None
 
     @property
     def above(self) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ Pure: no socket, no clock.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Generic, TypeVar, overload
 
@@ -46,10 +47,10 @@ class Request(Generic[P]):
         deadline: When the asker stops waiting, on `clock`; infinite if it does not say.
         clock: Gives the time that `deadline` is measured in, seconds.
         report: Takes what `progress` passes on to the asker.
+        put: Puts to the asker what `ask` asks.
         keep: Takes what `checkpoint` has the hub keep.
         checkpoint_data: What the run before has kept, JSON, if the request is a run of a task that
             another master has begun; else None.
-        put: Puts to the asker what `ask` asks.
     """
 
     payload: P
@@ -60,9 +61,9 @@ class Request(Generic[P]):
     deadline: float
     clock: Callable[[], float] = attrs.field(repr=False)
     report: Callable[[dict[str, Any]], None] = attrs.field(repr=False)
+    put: Callable[..., Awaitable[Any]] = attrs.field(default=_ask_nobody, repr=False)
     keep: Callable[[bytes], Awaitable[None]] = attrs.field(default=_keep_nothing, repr=False)
     checkpoint_data: Any = None
-    put: Callable[..., Awaitable[Any]] = attrs.field(default=_ask_nobody, repr=False)
 
     def progress(self, fraction: float, message: str = "") -> None:
         """Tell the asker how far the work is; askers that do not listen miss nothing.
@@ -77,21 +78,6 @@ class Request(Generic[P]):
         if not is_number(fraction):
             raise unfit("progress", "fraction", f"a finite number, and not {fraction!r}")
         self.report({"fraction": float(fraction), "message": message})
-
-    async def checkpoint(self, data: Any) -> None:
-        """Have the hub keep how far a task is, for the next run if this one comes to nothing.
-
-        Returns when what was given cannot be lost any more. A plain request, which nobody runs
-        again, keeps nothing.
-
-        Args:
-            data: A contract or a JSON value, in place of what was kept before; None for nothing.
-
-        Raises:
-            ContractError: The data has no wire form.
-            PayloadTooLarge: The data takes more than 262,144 bytes as JSON.
-        """
-        await self.keep(contracts.write(data))
 
     @overload
     async def ask(self, question: RequestFor[R], /, *, timeout: float | None = None) -> R: ...
@@ -145,6 +131,21 @@ class Request(Generic[P]):
             CapabilityError: The asker refused, in its own words.
         """
         return await self.put(question, payload, timeout, reply)
+
+    async def checkpoint(self, data: Any) -> None:
+        """Have the hub keep how far a task is, for the next run if this one comes to nothing.
+
+        Returns when what was given cannot be lost any more. A plain request, which nobody runs
+        again, keeps nothing.
+
+        Args:
+            data: A contract or a JSON value, in place of what was kept before; None for nothing.
+
+        Raises:
+            ContractError: The data has no wire form.
+            PayloadTooLarge: The data takes more than 262,144 bytes as JSON.
+        """
+        await self.keep(contracts.write(data))
 
     def time_remaining(self) -> float:
         """Return the seconds until nobody waits for the answer any more, never below zero."""
@@ -205,17 +206,43 @@ class Gap:
     missed: int | None
 
 
-class Event(msgspec.Struct, Generic[P], frozen=True):
-    """Something that was said in a room.
+_LATEST = 253_402_300_799.0
+"""Seconds since 1970 at the end of the year 9999, the last that a datetime knows."""
+
+
+class Event(msgspec.Struct, Generic[P], frozen=True, eq=False):
+    """Something that was said in a room; equal to another one if the same was said there.
 
     Attributes:
         room: The room; empty on a core hub while the client is in several rooms.
         name: The event's name.
         data: The event's data, decoded if the listener declares ``Event[Contract]``.
         sender: Name of the member that said it, as it registered; empty where the hub does not say.
+        retained: Whether it was said before the client came, and is the last of its name; see
+            `AlephScriptClient.broadcast`.
+        sent: When it was said, as `at`, in seconds since 1970.
     """
 
     room: str
     name: str
     data: P
     sender: str = ""
+    retained: bool = False
+    sent: float = 0.0
+
+    @property
+    def at(self) -> dt.datetime:
+        """When the hub took it, by its clock; on stock hubs, when the client heard it. In UTC."""
+        return dt.datetime.fromtimestamp(min(max(self.sent, 0.0), _LATEST), dt.UTC)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Event):
+            return NotImplemented
+        return _said(self) == _said(other)
+
+    def __hash__(self) -> int:
+        return hash(_said(self))
+
+
+def _said(event: Event[Any]) -> tuple[Any, ...]:
+    return event.room, event.name, event.data, event.sender, event.retained

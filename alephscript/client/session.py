@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol
 
 from alephscript.client.calls import NO_META, Call, Delivery, read_answer
@@ -93,7 +93,7 @@ class HubSession:
         namespace: str,
         auth: Mapping[str, Any] | None,
         registration: Mapping[str, Any],
-        rooms: Sequence[str],
+        rooms: Mapping[str, bool],
         masters: Mapping[str, Mastery],
         displaced: Collection[str],
         timeout: float,
@@ -114,8 +114,8 @@ class HubSession:
                     self._channel, registration, acknowledges=acknowledges
                 )
                 self.registration = registration
-                for room in rooms:
-                    await self.subscribe(room)
+                for room, presence in rooms.items():
+                    await self.subscribe(room, presence=presence)
                 for room, mastery in masters.items():
                     yields = room in displaced
                     if not await self.dialect.make_master(room, mastery, yields=yields):
@@ -153,13 +153,19 @@ class HubSession:
         await self.dialect.tell(HubEvent.CLIENT_REGISTER, registration)
         self.registration = registration
 
-    async def subscribe(self, room: str) -> None:
+    async def subscribe(self, room: str, *, presence: bool = False) -> None:
         """Be in a room; what was said there since the client was last heard comes first.
+
+        Args:
+            room: The room.
+            presence: Whether to hear who comes and goes, where hubs tell.
 
         Raises:
             RequestError: The hub refused.
         """
         message = self.dialect.subscription(room)
+        if presence:
+            message["presence"] = True
         answer = await self.dialect.tell(HubEvent.CLIENT_SUBSCRIBE, message)
         self._channel.rooms[room] = None
         history, number = answer.get("history"), answer.get("number")

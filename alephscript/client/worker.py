@@ -311,9 +311,9 @@ class Worker:
             job.ends,
             self._loop.time,
             report,
+            functools.partial(ask_back, job),
             functools.partial(self._runs.keep, job),
             None if about is None else parse_json(about.checkpoint),
-            functools.partial(ask_back, job),
         )
 
 

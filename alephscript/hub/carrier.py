@@ -43,6 +43,7 @@ from alephscript.mesh.effects import (
     Wake,
 )
 from alephscript.mesh.mesh import Mesh
+from alephscript.mesh.presence import Reason
 from alephscript.protocol import packets
 from alephscript.protocol.packets import Kind
 from alephscript.protocol.websocket import write_text_frame
@@ -97,6 +98,7 @@ class Carrier:
         self._recipients: dict[str, Recipient] = {}  # by socket id
         self._opened_at: dict[int, float] = {}  # by request
         self._budget = mesh.budget
+        self._rooms = mesh.rooms
         self._resumption: asyncio.Handle | None = None
         self._tracing = trace_hub(mesh.requests)
         self._deadlines = Deadlines(self._expire)
@@ -114,16 +116,19 @@ class Carrier:
     def joined(self, sid: str, recipient: Recipient, identity: Identity | None) -> None:
         """Take in a client; see `Namespace`."""
         self._recipients[sid] = recipient
+        self._rooms.now = time.time()
         self.carry(self.mesh.connected(sid, recipient.id, identity))
 
-    def left(self, sid: str) -> None:
+    def left(self, sid: str, reason: Reason = "link_lost") -> None:
         """Forget a client; see `Namespace`."""
         del self._recipients[sid]
-        self.carry(self.mesh.disconnected(sid))
+        self._rooms.now = time.time()
+        self.carry(self.mesh.disconnected(sid, reason))
 
     def received(self, sid: str, ack: int | None, payload: bytes) -> None:
         """Handle an event of a client; see `Namespace`."""
         self._budget.message_bytes = len(payload)
+        self._rooms.now = time.time()
         try:
             # Values stay the bytes that they came as (decision 0004).
             name, args = packets.split_event(payload)

@@ -45,6 +45,8 @@ class Engine:
 
     Attributes:
         refusals: How often something was refused, by what was wrong.
+        visitors: How each asker by HTTP is ended, with a reason, by its socket id
+            (`alephscript.hub.rest.visitor`).
         carriers: The meshes at work, by namespace.
         namespaces: The carriers, and all else that can be joined.
         entrance: The way into the namespaces.
@@ -77,6 +79,7 @@ class Engine:
         self.ping_interval = ping_interval
         self.ping_timeout = ping_timeout
         self.connections: dict[str, Connection] = {}
+        self.visitors: dict[str, Callable[[str], None]] = {}
         self.meshes = meshes
         self.carriers = {namespace: Carrier(mesh) for namespace, mesh in meshes.items()}
         self.namespaces: dict[str, Namespace] = {**self.carriers}
@@ -100,7 +103,17 @@ class Engine:
     @property
     def is_full(self) -> bool:
         """Whether no further client is taken."""
-        return len(self.connections) >= self.limits.connections
+        return self.clients >= self.limits.connections
+
+    @property
+    def clients(self) -> int:
+        """How many clients there are, those by HTTP included."""
+        return len(self.connections) + len(self.visitors)
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether open requests may end, and nothing new is taken."""
+        return any(mesh.requests.closing for mesh in self.meshes.values())
 
     @property
     def in_flight(self) -> int:
@@ -110,7 +123,7 @@ class Engine:
     @property
     def why_not_ready(self) -> str | None:
         """Why no clients should be sent here just now; None if they may come."""
-        if any(mesh.requests.closing for mesh in self.meshes.values()):
+        if self.is_draining:
             return "draining"
         return "full" if self.is_full else self.find_obstacle()
 
@@ -150,6 +163,8 @@ class Engine:
             self._heart = None
         for connection in list(self.connections.values()):
             connection.close("the hub is closing")
+        for end in list(self.visitors.values()):
+            end("the hub is closing")
         for namespace in self.namespaces.values():
             namespace.close()
         self.entrance.close()

@@ -26,6 +26,8 @@ effect              what the shell does
 `SubscribeRoom`     subscribes to what other hubs say in a room; the effects
                     after it wait for the confirmation
 `UnsubscribeRoom`   unsubscribes from that
+`Retain`            keeps the last value of an event in a room where it outlives
+                    this hub, and tells it all others
 `SurveyHubs`        asks all other hubs who is there; calls
                     `Federation.surveyed`
 `Keep`              has the journal keep a task; calls `Tasks.kept` when it
@@ -45,6 +47,7 @@ from typing import Any
 import msgspec
 
 from alephscript.mesh.records import Record
+from alephscript.mesh.retained import RetainedValue
 from alephscript.protocol.events import Answer
 
 __all__ = [
@@ -61,6 +64,7 @@ __all__ = [
     "Look",
     "Release",
     "Resume",
+    "Retain",
     "SubscribeRoom",
     "SurveyHubs",
     "ToHub",
@@ -211,7 +215,7 @@ class ToHub(msgspec.Struct, frozen=True):
 
 
 class ToRoom(msgspec.Struct, frozen=True):
-    """Send all other hubs what is said in a room: event, data, sender."""
+    """Send all other hubs what is said in a room: event, data, sender and the time."""
 
     room: str
     frame: tuple[Any, ...]
@@ -229,6 +233,22 @@ class UnsubscribeRoom(msgspec.Struct, frozen=True):
     room: str
 
 
+class Retain(msgspec.Struct, frozen=True):
+    """Keep the last value of an event in a room where it outlives this hub, and tell all others.
+
+    Attributes:
+        room: The room.
+        event: The event.
+        value: The value; one without data is forgotten.
+        is_quiet: Whether members of other hubs are told nothing: the hubs alone agree.
+    """
+
+    room: str
+    event: str
+    value: RetainedValue
+    is_quiet: bool = False
+
+
 class SurveyHubs(msgspec.Struct, frozen=True):
     """Ask all other hubs who is there.
 
@@ -237,12 +257,14 @@ class SurveyHubs(msgspec.Struct, frozen=True):
         ack: The asker's acknowledgement id, None if it wants no acknowledgement.
         event: ``GET_SERVER_STATE`` or ``GET_MEMBERS``.
         room: The room that is asked about, None for all.
+        presence: Whether members of all dialects are asked for.
     """
 
     sid: str
     ack: int | None
     event: str
     room: str | None
+    presence: bool = False
 
 
 class Keep(msgspec.Struct, frozen=True):
@@ -298,6 +320,7 @@ Effect = (
     | ToRoom
     | SubscribeRoom
     | UnsubscribeRoom
+    | Retain
     | SurveyHubs
     | Denied
     | Emit

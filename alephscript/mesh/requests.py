@@ -166,6 +166,7 @@ class Requests:
         master = serving[0] if len(serving) == 1 else room.masters.pick(capability)
         assert master is not None
         request.room = room.name
+        room.active_at = self._rooms.now
         if meta.idle is not None:
             put = self._put(request, master, seconds, seconds)
             return [put, ArmIdle(request.number, meta.idle)]
@@ -219,30 +220,6 @@ class Requests:
             return self._refuse(peer, question.event, room, ack, error, master.peer.sid)
         return [self._put(request, master, seconds, seconds)]
 
-    def take_up(
-        self,
-        peer: Peer,
-        question: events.RoomMessage,
-        master: Master,
-        ack: int,
-        meta: RequestMeta,
-    ) -> list[Effect]:
-        """Open a request that its master has already, from before another hub, or link, was lost.
-
-        Args:
-            peer: The asker.
-            question: Event, room and payload.
-            master: The declaration that is to answer it.
-            ack: The asker's acknowledgement id.
-            meta: What the asker says besides, the remaining seconds in any case.
-        """
-        capability = events.capability_name(question.event)
-        seconds = meta.seconds
-        assert seconds is not None
-        request = self._begin(peer, question, capability, None, ack, meta, seconds)
-        self._put(request, master, seconds, seconds)
-        return [Arm(request.number, seconds)]
-
     def ask_back(
         self,
         peer: Peer,
@@ -290,6 +267,30 @@ class Requests:
         if about.meta.idle is not None:
             effects.append(ArmIdle(about.number, None))
         return effects
+
+    def take_up(
+        self,
+        peer: Peer,
+        question: events.RoomMessage,
+        master: Master,
+        ack: int,
+        meta: RequestMeta,
+    ) -> list[Effect]:
+        """Open a request that its master has already, from before another hub, or link, was lost.
+
+        Args:
+            peer: The asker.
+            question: Event, room and payload.
+            master: The declaration that is to answer it.
+            ack: The asker's acknowledgement id.
+            meta: What the asker says besides, the remaining seconds in any case.
+        """
+        capability = events.capability_name(question.event)
+        seconds = meta.seconds
+        assert seconds is not None
+        request = self._begin(peer, question, capability, None, ack, meta, seconds)
+        self._put(request, master, seconds, seconds)
+        return [Arm(request.number, seconds)]
 
     def _begin(
         self,

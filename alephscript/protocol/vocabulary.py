@@ -23,9 +23,10 @@ class HubEvent(StrEnum):
     has ``protocol`` and ``socketId``."""
 
     CLIENT_SUBSCRIBE = "CLIENT_SUSCRIBE"
-    """client → hub: ``{room, out?, since?}`` The client enters the room, or leaves it with
-    ``out``; the answer has ``room``, and on a hub with a history ``history``, ``number`` and
-    ``missed``."""
+    """client → hub: ``{room, out?, since?, presence?}`` The client enters the room, or leaves it
+    with ``out``. The last values that are retained there come before the answer, each as its
+    event; with ``presence: true`` the client hears who comes and goes. The answer has ``room``, and
+    on a hub with a history ``history``, ``number`` and ``missed``."""
 
     CLIENT_UNSUBSCRIBE = "CLIENT_UNSUSCRIBE"
     """client → hub: ``{room}`` The client leaves the room; the answer has ``room``."""
@@ -41,9 +42,11 @@ class HubEvent(StrEnum):
     answer has ``room``. Inside ROOM_MESSAGE, as core masters send it, the room hears it, too."""
 
     ROOM_MESSAGE = "ROOM_MESSAGE"
-    """client → hub: ``{event, room, data}`` The room gets the inner event; the answer has
-    ``room`` and ``members``, a count, or is the inner event's own. A request to a core master
-    comes in it, too. Native clients say most events without this envelope."""
+    """client → hub: ``{event, room, data, retain?}`` The room gets the inner event; with
+    ``retain: true`` the hub keeps its data for those who subscribe later, or forgets it where
+    ``data`` is null. The answer has ``room`` and ``members``, a count, or is the inner event's own.
+    A request to a core master comes in it, too. Native clients say most events without this
+    envelope."""
 
     GET_SERVER_STATE = "GET_SERVER_STATE"
     """client → hub: ``any`` The client asks who is where; the answer is the state, and the
@@ -57,8 +60,10 @@ class HubEvent(StrEnum):
     which ``omitted`` counts; a question with ``room`` or ``capability`` is answered in full."""
 
     GET_MEMBERS = "GET_MEMBERS"
-    """client → hub: ``{room?}`` The client asks which native members there are; the answer has
-    ``members``, a list of ``{id, name}``; ``omitted`` counts those that it leaves out."""
+    """client → hub: ``{room?, presence?}`` The client asks which native members there are; the
+    answer has ``members``, a list of ``{id, name}``; ``omitted`` counts those that it leaves out.
+    With ``presence: true`` it has all members of the room, of any dialect:
+    ``{usuario, sesion}``."""
 
     GET_MEMBER_PING = "GET_MEMBER_PING"
     """client → hub → member: ``{}`` A native member, named by ``member`` in the meta, is asked
@@ -102,6 +107,14 @@ class HubEvent(StrEnum):
     (``usuario: null``). Members of the room ``*`` hear it, too. So does a master that is
     ``displaced`` and stands by from now on, or that masters the room again
     (``displaced: false``)."""
+
+    MEMBER_JOINED = "MEMBER_JOINED"
+    """hub → those who asked: ``{room, usuario, sesion}`` A member is in the room that was not."""
+
+    MEMBER_LEFT = "MEMBER_LEFT"
+    """hub → those who asked: ``{room, usuario, sesion, reason}`` The member is in the room no
+    more: ``unsubscribed``, ``disconnected`` (it said goodbye), ``link_lost``, ``hub_lost``, or
+    ``renamed``."""
 
     CANCEL_REQUEST = "CANCEL_REQUEST"
     """asker → hub → master: ``{request}`` → ``{id, reason}`` Nobody waits for the request any
@@ -226,6 +239,16 @@ class MetaKey(StrEnum):
 
     SENDER = "sender"
     """event: Name of the member that has sent the event."""
+
+    RETAIN = "retain"
+    """event, to the hub: ``true`` has the hub keep the event's data, or forget it where that is
+    null."""
+
+    RETAINED = "retained"
+    """event: ``true`` says that the event was said before, and that its data is the last value."""
+
+    AT = "at"
+    """event: When the hub took the event, in milliseconds since 1970 by the hub's clock."""
 
     NUMBER = "number"
     """event: The event's number in the room's history, on a hub that keeps one."""

@@ -160,7 +160,7 @@ class TestAnswers:
             seen.append(question)
             return agree(question.payload)
 
-        def unannotated(question):  # type: ignore[no-untyped-def]
+        def unannotated(question):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN202
             seen.append(question)
             return {"isGiven": True}
 
