@@ -191,6 +191,11 @@ class Tasks:
     def __len__(self) -> int:
         return len(self._tasks)
 
+    @property
+    def at_masters(self) -> int:
+        """How many requests of tasks there are."""
+        return sum(each.request is not None for each in self._tasks.values())
+
     def get(self, id: str) -> Task | None:
         """Get a task that has not ended, or whose end is not kept yet."""
         return self._tasks.get(id)

@@ -164,8 +164,11 @@ class SqliteStore:
         keep_bytes: How many bytes of them.
 
     Attributes:
+        outlives_hub: True.
         trouble: What is wrong with the journal, None if nothing is.
     """
+
+    outlives_hub = True
 
     def __init__(
         self,
