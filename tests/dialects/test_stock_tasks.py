@@ -46,7 +46,9 @@ async def test_a_node_client_submits_and_goes_and_another_one_reads_the_result(
 ) -> None:
     """By the events of the wire alone."""
     async with Bot(hub.url) as bot:
-        submitted = await tell(node, hub, "TASK_SUBMIT", {"capability": "ECHO", "payload": {"n": 1}})
+        submitted = await tell(
+            node, hub, "TASK_SUBMIT", {"capability": "ECHO", "payload": {"n": 1}}
+        )
         assert submitted["success"] is True
         task = submitted["task"]
         assert (task["capability"], task["room"], task["state"]) == ("ECHO", "R", "queued")
