@@ -78,8 +78,8 @@ async def _ask_for(entry: Entry) -> Any:
 
 def _prompt(entry: Entry) -> str:
     default = "" if entry.default is None else f" [{write_json(entry.default).decode()}]"
-    title = f" ({entry.title})" if entry.title else ""
-    return f"{entry.name}{title}, {_hint(entry)}{default}: "
+    about = f" ({entry.about})" if entry.about else ""
+    return f"{entry.name}{about}, {_hint(entry)}{default}: "
 
 
 def _hint(entry: Entry) -> str:

@@ -36,7 +36,7 @@ class Entry:
     Attributes:
         name: The field's name.
         kind: What is to be given; ``json`` for what only JSON can say.
-        title: A few words for a person, empty if there are none.
+        about: A few words for a person, empty if there are none.
         is_required: Whether the entry may not be left out.
         choices: The texts of which one is to be given; none for any.
         default: What is meant if nothing is given, None for nothing.
@@ -45,7 +45,7 @@ class Entry:
 
     name: str
     kind: Kind
-    title: str
+    about: str
     is_required: bool
     choices: tuple[str, ...] = ()
     default: Any = None
@@ -103,8 +103,10 @@ def _make_entry(name: str, schema: Schema, *, is_required: bool) -> Entry:
         kind = tree["type"]
     elif not tree.keys() & {"type", "anyOf", "enum", "const", "properties"}:
         kind = "string"  # nothing is known of it
-    title = tree.get("description") or tree.get("title") or ""
-    return Entry(name, kind, title, is_required, choices, tree.get("default"), tree)
+    # A contract's titles say no more than its names do.
+    return Entry(
+        name, kind, tree.get("description", ""), is_required, choices, tree.get("default"), tree
+    )
 
 
 def _choices_of(tree: Schema) -> tuple[str, ...]:

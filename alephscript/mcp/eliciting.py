@@ -227,12 +227,12 @@ def _make_form(entries: list[Entry]) -> dict[str, Any]:
 
 
 def _make_field(entry: Entry) -> dict[str, Any]:
-    title = shown(entry.title)
+    about = shown(entry.about)
     field: dict[str, Any] = {"type": "string" if entry.kind == "json" else entry.kind}
     if entry.kind == "json":
-        title = f"{title} (as JSON)".lstrip()
-    if title:
-        field["description"] = title
+        about = f"{about} (as JSON)".lstrip()
+    if about:
+        field["description"] = about
     if entry.choices:
         field["enum"] = list(entry.choices)
     if entry.default is not None and entry.kind != "json":

@@ -172,12 +172,12 @@ class Asking(AlephScriptClient):
 async def test_what_is_asked_back_is_asked_at_the_terminal(url: str) -> None:
     """Entry by entry, until each is one; what a stranger asks is not obeyed."""
     async with Asking(url), Screen("request", "SEND", "--url", url) as screen:
-        await screen.see(r'APPROVE {"theDeed":"send \\\\u001b\[2Jit"}\nShall it be done\?\n')
-        await screen.see(r"isGiven.*, y or n: ")
+        await screen.see(r'APPROVE {"theDeed":"send \\u001b\[2Jit"}\nShall it be done\?\n')
+        await screen.see(r"isGiven, y or n: ")
         screen.press("perhaps\n")
         await screen.see("isGiven: y or n, please")
         screen.press("Yes\n")
-        await screen.see(r"howMany.*, a whole number \[3\]: ")
+        await screen.see(r"howMany, a whole number: ")
         screen.press("\n")
         await screen.see(r'"sent": true,\s+"times": 3')
         assert await screen.ended() == 0
