@@ -32,8 +32,9 @@ ARROWS = {
     "doors": CLIENT,
     "mcp": CLIENT | {"doors"},
     "a2a": CLIENT | {"doors"},
+    "bridge": CLIENT,
     "testing": CLIENT | {"mesh", "hub"},
-    "cli": CLIENT | {"mesh", "hub", "asyncapi", "mcp", "a2a", "testing", "alephscript"},
+    "cli": CLIENT | {"mesh", "hub", "asyncapi", "mcp", "a2a", "bridge", "testing", "alephscript"},
     "__main__": {"cli"},
 }
 """What each folder, or module beside them, may import besides itself.

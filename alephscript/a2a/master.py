@@ -17,7 +17,7 @@ from a2a.utils.errors import A2AError
 from alephscript.a2a.agent import Agent, AgentUnreachable, connect, describe_failure
 from alephscript.a2a.foreign import Answer, ForeignSkill, make_message, read_skills
 from alephscript.client.declaring import Capability
-from alephscript.client.jobs import current_job
+from alephscript.client.jobs import Job, current_job
 from alephscript.client.messages import Request
 from alephscript.doors.master import ForeignMaster
 from alephscript.doors.upstream import without_password
@@ -80,7 +80,7 @@ class A2aMaster(ForeignMaster[Agent]):
             raise CapabilityError("unknown_capability", f"{request.capability} has gone")
         parts = self._ask(agent, skill, request)
         job = current_job.get()
-        if job is not None and job.request.meta.parts > 0:
+        if isinstance(job, Job) and job.request.meta.parts > 0:
             return parts
         if skill.streams:
             async with contextlib.aclosing(parts):

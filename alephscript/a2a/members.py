@@ -1,4 +1,4 @@
-"""Members of a mesh that ask for A2A clients: one for each token (decision 0041).
+"""Members of a mesh that ask for A2A clients: one for each token (decision 0045).
 
 The bearer of an A2A request is the token with which its asker is in the mesh: the hub's rule of
 access decides about it, as about any client. The door's own token is one of them.

@@ -14,10 +14,9 @@ from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar
 
-import attrs
-
 from alephscript.client.client import AlephScriptClient
 from alephscript.client.declaring import Capability, Declarations, RoomRole
+from alephscript.client.described import describe_capability
 from alephscript.client.lifecycle import State, full_jitter
 from alephscript.doors.names import free_names
 from alephscript.doors.texts import shown
@@ -32,7 +31,7 @@ from alephscript.errors import (
 from alephscript.links.transport import Transport
 from alephscript.protocol import events
 
-__all__ = ["ForeignMaster", "describe"]
+__all__ = ["ForeignMaster"]
 
 logger = logging.getLogger("alephscript.doors")
 
@@ -43,16 +42,6 @@ U = TypeVar("U", bound=Upstream)
 
 _LAST_DELAY = 20.0
 """Seconds between two attempts where the given delays have ended."""
-
-
-@attrs.frozen
-class _Described(Capability):
-    """A capability that a server describes, rather than a method's types."""
-
-    described: Mapping[str, Any] = attrs.field(factory=dict)
-
-    def description(self) -> dict[str, Any]:
-        return dict(self.described)
 
 
 class ForeignMaster(AlephScriptClient, Generic[U]):
@@ -223,7 +212,7 @@ class ForeignMaster(AlephScriptClient, Generic[U]):
                 self._tell_collision(thing, names)
             if not names:
                 continue
-            made = describe(names[0], method, described, aliases=tuple(names[1:]))
+            made = describe_capability(names[0], method, described, aliases=tuple(names[1:]))
             names_of_things[made.name] = thing
             for each in (made.name, *made.aliases):
                 found[events.capability_name(each)] = made
@@ -291,40 +280,3 @@ class ForeignMaster(AlephScriptClient, Generic[U]):
             for name in (each.name, *each.aliases)
         }
         return Declarations((RoomRole(self._room, mastered=bool(named)),), named, {})
-
-
-def describe(
-    name: str,
-    method: str,
-    described: Mapping[str, Any],
-    *,
-    aliases: tuple[str, ...] = (),
-) -> Capability:
-    """Make a capability of its description, as that stands on the wire.
-
-    Args:
-        name: The capability's name.
-        method: The method that serves it; what this returns may be an async generator of parts.
-        described: The description.
-        aliases: Further names.
-    """
-    return _Described(
-        name=events.capability_name(name),
-        attribute=method,
-        rooms=(),
-        aliases=aliases,
-        timeout=None,
-        announce=False,
-        idempotent=described.get("idempotent", False),
-        on_asker_lost="cancel",
-        max_in_flight=None,
-        queue=1024,
-        streams=False,
-        payload=None,
-        reply=None,
-        wants_request=True,
-        takes_payload=True,
-        blocking=False,
-        wrapped=True,
-        described=described,
-    )

@@ -15,8 +15,10 @@ from mcp_types import INVALID_PARAMS, CallToolResult, TextContent, Tool
 from pydantic import BaseModel
 
 from alephscript.client.declaring import Capability
+from alephscript.client.described import describe_capability
+from alephscript.client.environment import DEFAULT_HUB
 from alephscript.client.messages import Request
-from alephscript.doors.master import ForeignMaster, describe
+from alephscript.doors.master import ForeignMaster
 from alephscript.doors.texts import shown
 from alephscript.errors import CapabilityError, ConnectionRefused
 from alephscript.links.transport import Transport
@@ -85,7 +87,7 @@ class McpMaster(ForeignMaster[Upstream]):
         server: Server,
         *,
         room: str,
-        hub: str | Transport = events.DEFAULT_URL,
+        hub: str | Transport = DEFAULT_HUB,
         **options: Any,
     ) -> None:
         self._at = server
@@ -168,9 +170,9 @@ class McpMaster(ForeignMaster[Upstream]):
         has = server.client.server_capabilities
         own = []
         if has.resources is not None:
-            own.append(describe(READ_RESOURCE, "read_resource", _OWN[READ_RESOURCE]))
+            own.append(describe_capability(READ_RESOURCE, "read_resource", _OWN[READ_RESOURCE]))
         if has.prompts is not None:
-            own.append(describe(GET_PROMPT, "get_prompt", _OWN[GET_PROMPT]))
+            own.append(describe_capability(GET_PROMPT, "get_prompt", _OWN[GET_PROMPT]))
         tools: Sequence[Tool] = await server.tools() if has.tools is not None else ()
         described = [(tool.name, _describe(tool)) for tool in tools]
         found, self._tools = self._name_all(described, "call_tool", own)

@@ -42,6 +42,7 @@ from mcp_types import (
 from alephscript.client import loops
 from alephscript.client.client import AlephScriptClient
 from alephscript.client.discovery import Offer
+from alephscript.client.environment import DEFAULT_HUB
 from alephscript.client.lifecycle import State
 from alephscript.client.messages import Progress
 from alephscript.doors.catalogue import Catalogue, KnownOffers, is_same
@@ -63,7 +64,6 @@ from alephscript.mcp.tools import (
     make_tool,
     write_failure,
 )
-from alephscript.protocol.events import DEFAULT_URL
 
 __all__ = ["MeshServer"]
 
@@ -104,7 +104,7 @@ class MeshServer(Server[Any]):
 
     def __init__(
         self,
-        hub: str | Transport = DEFAULT_URL,
+        hub: str | Transport = DEFAULT_HUB,
         *,
         rooms: Collection[str] = (),
         observed: Collection[str] | None = None,

@@ -64,6 +64,20 @@ MATRIX = {
     "test_what_a_displaced_master_was_asked_ends_at_once",
     "the asker times out": "client/test_failures.py::test_the_asker_s_time_ends_a_request",
     "the asker cancels": "client/test_promises.py::test_cancelling_the_asker_cancels_the_method",
+    "a question is not answered": "client/test_asking_back.py::"
+    "test_the_deadline_of_a_question_passes",
+    "the asker cancels with a question open": "client/test_asking_back.py::"
+    "test_an_asker_that_cancels_cancels_the_question_too",
+    "the asker is lost with a question open": "client/test_asking_back.py::"
+    "test_a_lost_asker_answers_nothing",
+    "the master dies with a question open": "client/test_asking_back.py::"
+    "test_a_lost_master_takes_its_questions_with_it",
+    "a question leads back to who asks it": "client/test_asking_back.py::"
+    "test_a_question_may_lead_back_to_the_master_that_asks",
+    "nothing is heard of a request": "client/test_patience.py::"
+    "test_silence_ends_a_request_and_its_method",
+    "one asker asks for all that a master can do": "client/test_fairness.py::"
+    "test_a_polite_asker_behind_two_hundred_requests_is_served_second",
     "the asker is lost": "client/test_promises.py::"
     "test_a_lost_asker_cancels_unless_it_is_to_be_finished",
     "acknowledgements are wrong, late or doubled": "mesh/test_mesh_properties.py::"
