@@ -1,4 +1,4 @@
-"""Marks of what bridges say, by which it crosses one bridge and no other (decision 0041).
+"""Marks of what bridges say, by which it crosses one bridge and no other (decision 0043).
 
 A hub of this package tells who says an event, who asks and who masters a room: there the name of a
 bridge is its mark. Another hub tells no sender. There a bridge announces each event before it says

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 from alephscript import __version__
 from alephscript.cli import (
+    a2a,
     asking,
     bridging,
     commanding,
@@ -29,6 +30,7 @@ from alephscript.cli import (
     serving,
     showing,
     starting,
+    tasks,
     top,
     watching,
 )
@@ -112,7 +114,7 @@ def parser() -> argparse.ArgumentParser:
     serving.add_to(add)
     demo.add_to(add)
     bridging.add_to(add)
-    for module in (running, commanding, mcp, asking, watching, showing, top, measuring):
+    for module in (running, commanding, mcp, a2a, asking, tasks, watching, showing, top, measuring):
         module.add_to(_on_a_mesh(add))
     describing.add_to(add)
     completing.add_to(add, _on_a_mesh(add), whole)

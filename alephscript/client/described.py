@@ -1,7 +1,7 @@
 """Capabilities that somebody else describes, rather than the types of a method.
 
-May go in: making such a capability. May not: who describes it (`alephscript.mcp`,
-`alephscript.bridge`), what a decorated method declares (`declaring`).
+May go in: making such a capability. May not: who describes it (`doors`,
+`bridge`), what a decorated method declares (`declaring`).
 
 Pure: no socket, no clock.
 """
@@ -42,7 +42,7 @@ def describe_capability(
 
     Args:
         name: The capability's name.
-        method: Name of the method.
+        method: Name of the method; what a call returns may be an async generator of parts.
         described: What its master tells the hub of it; see `Capability.description`.
         rooms: Rooms that it is offered in; empty means the first room that is mastered.
         aliases: Further names under which it answers.
@@ -65,5 +65,6 @@ def describe_capability(
         wants_request=True,
         takes_payload=True,
         blocking=False,
+        wrapped=True,
         described=described,
     )

@@ -1,7 +1,7 @@
 """The commands that wait for a registry, in their order, and what goes in one message.
 
 What is for one hub, or for one room, and has nothing between that somebody else might have to see
-first, is one message (decision 0042).
+first, is one message (decision 0047).
 
 May go in: what is sent together, what goes first, how much may wait. May not: how a command is
 carried out (`redis`, `resp`), or what it is for. Pure: no socket, no clock.

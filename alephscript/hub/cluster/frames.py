@@ -5,9 +5,10 @@ written        holds                               read by
 =============  ==================================  ====================================
 message        hub, frames or announcements        one hub, or all that subscribed to a room
 frame          namespace, kind, fields             one hub (`alephscript.mesh.federation`)
-announcement   event, data, sender                 all hubs that subscribed to a room
+announcement   event, data, sender, when           all hubs that subscribed to a room
 entry          name, dialect, declaration          all hubs, inside the record of a room
 record         epoch, masters with their entries   all hubs
+value          stamp, sender, when, data, quiet    all hubs
 =============  ==================================  ====================================
 
 A hub that reads messages of several has a name that says so (`make_hub_name`); any other is written
@@ -29,10 +30,11 @@ import attrs
 import msgspec
 
 from alephscript.errors import AlephScriptError
-from alephscript.hub.cluster.registry import Standings
+from alephscript.hub.cluster.registry import Standings, Values
 from alephscript.mesh.effects import Claim
 from alephscript.mesh.federation import Entry
-from alephscript.mesh.foreign import read_flag, read_number, read_text
+from alephscript.mesh.foreign import read_count, read_flag, read_number, read_text
+from alephscript.mesh.retained import RetainedValue
 from alephscript.protocol import events
 from alephscript.protocol.json import parse_json
 
@@ -42,18 +44,21 @@ __all__ = [
     "Item",
     "Notice",
     "RoomNotice",
+    "ValueNotice",
     "make_hub_name",
     "read_field",
     "read_message",
     "read_notice",
     "read_notice_number",
     "read_standings",
+    "read_values",
     "reads_messages",
     "write_entry",
     "write_field",
     "write_head",
     "write_item",
     "write_single",
+    "write_value",
 ]
 
 MALFORMED = (
@@ -90,7 +95,20 @@ class HubNotice:
     is_gone: bool
 
 
-Notice = RoomNotice | HubNotice
+@attrs.frozen
+class ValueNotice:
+    """A decision about a retained value of a room; ``source`` names the registry's data."""
+
+    seq: int
+    namespace: str
+    room: str
+    event: str
+    value: RetainedValue
+    is_quiet: bool
+    source: str
+
+
+Notice = RoomNotice | HubNotice | ValueNotice
 
 
 def make_hub_name() -> str:
@@ -156,12 +174,66 @@ def read_standings(pairs: Sequence[bytes], skip: Callable[[Exception], None]) ->
     return standings
 
 
+def write_value(value: RetainedValue, *, is_quiet: bool) -> bytes:
+    """Write what other hubs have to know of a retained value; see `_read_value`."""
+    return _encode([value.stamp, value.sender, value.at, value.data, is_quiet])
+
+
+def read_values(pairs: Sequence[bytes], skip: Callable[[Exception], None]) -> tuple[str, Values]:
+    """Read all retained values of the registry: field and record by turns.
+
+    Args:
+        pairs: Fields and records; the record of the empty field names the registry's data.
+        skip: Gets what was raised for each value that makes no sense, which is left out.
+
+    Returns:
+        The name of the data, empty if there never was a value; and the values in the order of
+        their positions.
+    """
+    source, values = "", []
+    for field, record in zip(pairs[::2], pairs[1::2], strict=True):
+        try:
+            if not field:
+                source = record.decode()
+                continue
+            position, text = record.split(b" ", 1)
+            value, _ = _read_value(text, _read_epoch(int(position)))
+            values.append((_read_value_field(field.decode()), value))
+        except MALFORMED as exc:
+            skip(exc)
+    return source, dict(sorted(values, key=lambda pair: pair[1].position))
+
+
+def _read_value(text: str | bytes, position: int) -> tuple[RetainedValue, bool]:
+    """Read a retained value, and whether nobody is to be told of it."""
+    stamp, sender, at, data, is_quiet = _split(text)
+    is_forgotten = bytes(data) == b"null"
+    value = RetainedValue(
+        None if is_forgotten else data.copy(),
+        read_text(sender),
+        read_count(at),
+        stamp=read_text(stamp),
+        position=position,
+    )
+    return value, read_flag(is_quiet)
+
+
+def _read_value_field(field: str) -> tuple[str, str, str]:
+    namespace, room, event = field.split("\n")
+    return namespace, room, event
+
+
 def read_notice(data: bytes) -> Notice:
     """Read what the registry has decided; raises one of `MALFORMED`."""
     notice = msgspec.json.decode(data)
     seq, kind = read_number(notice["seq"]), notice["kind"]
     if kind == "room":
         return RoomNotice(seq, *read_field(notice["field"]), *_read_standing(notice["record"]))
+    if kind == "value":
+        position = _read_epoch(notice.get("position", seq))
+        value, is_quiet = _read_value(notice["entry"], position)
+        key = _read_value_field(notice["field"])
+        return ValueNotice(seq, *key, value, is_quiet, read_text(notice["source"]))
     if kind not in ("came", "gone"):
         raise ValueError("a notice of an unknown kind")
     return HubNotice(seq, read_text(notice["hub"]), is_gone=kind == "gone")
