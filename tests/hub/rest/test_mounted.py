@@ -93,11 +93,6 @@ async def test_a_room_is_heard(hub: Hub, bot: Bot, http: httpx2.AsyncClient) -> 
 
 async def test_bodies_are_bounded(hub: Hub, bot: Bot, http: httpx2.AsyncClient) -> None:
     """In bytes, and in time."""
-
-    async def slow() -> AsyncIterator[bytes]:
-        yield b"{"
-        await asyncio.Event().wait()
-
     response = await http.post(f"{ROOM}/ECHO", content=b"1" * 150_000, headers=JSON)
     assert (response.status_code, response.json()["code"]) == (413, "payload_too_large")
     host, port = hub.url.removeprefix("http://").split("/")[0].split(":")
