@@ -164,10 +164,10 @@ class Engine:
         if self._heart is not None:
             self._heart.cancel()
             self._heart = None
+        for end in list(self.visitors.values()):  # first: no master is lost to them
+            end("the hub is closing")
         for connection in list(self.connections.values()):
             connection.close("the hub is closing")
-        for end in list(self.visitors.values()):
-            end("the hub is closing")
         for namespace in self.namespaces.values():
             namespace.close()
         self.entrance.close()
