@@ -24,6 +24,7 @@ The tree::
         ├── LimitExceeded       limit_exceeded
         ├── PermissionDenied    permission_denied   (also a PermissionError)
         ├── Conflict            conflict
+        ├── UnknownTask         unknown_task
         ├── PayloadTooLarge     payload_too_large
         ├── Internal            internal
         ├── NotConnected        not_connected       (local; also a ConnectionError)
@@ -66,6 +67,7 @@ __all__ = [
     "StateError",
     "UnknownCapability",
     "UnknownEvent",
+    "UnknownTask",
     "error_from_answer",
     "http_status",
 ]
@@ -307,6 +309,12 @@ class Conflict(RequestError):
     code = "conflict"
 
 
+class UnknownTask(RequestError):
+    """There is no such task, or none that this client may know of."""
+
+    code = "unknown_task"
+
+
 class PayloadTooLarge(RequestError):
     """The payload is larger than the hub takes, or nested deeper than 64 levels."""
 
@@ -416,6 +424,7 @@ _HTTP_STATUS = {
     NotSubscribed.code: 403,
     NoMaster.code: 404,
     UnknownCapability.code: 404,
+    UnknownTask.code: 404,
     Conflict.code: 409,
     NoAnswerer.code: 409,
     PayloadTooLarge.code: 413,

@@ -39,6 +39,7 @@ CODES = [
         "limit_exceeded",
     ),
     *("ambiguous_room", "deadline_exceeded", "cancelled", "master_lost", "overloaded"),
+    "unknown_task",
     *("permission_denied", "conflict", "payload_too_large", "internal"),
     *("not_connected", "link_lost", "closed"),
 ]

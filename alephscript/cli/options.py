@@ -20,6 +20,7 @@ EXIT_CODES = {
     "payload_too_large": 3,
     "unknown_capability": 4,
     "unknown_event": 4,
+    "unknown_task": 4,
     "no_master": 5,
     "ambiguous_room": 6,
     "not_subscribed": 6,

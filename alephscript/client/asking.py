@@ -32,7 +32,13 @@ from alephscript.errors import DeadlineExceeded, DeclarationError, error_from_an
 from alephscript.protocol import events
 from alephscript.protocol.text import write_type
 
-__all__ = ["USE_CLIENT_TIMEOUT", "Asker", "UseClientTimeout", "read_request"]
+__all__ = [
+    "USE_CLIENT_TIMEOUT",
+    "Asker",
+    "UseClientTimeout",
+    "explain_request",
+    "read_request",
+]
 
 logger = logging.getLogger("alephscript.client")
 
@@ -179,7 +185,7 @@ class Asker:
             try:
                 reply = contracts.reply_type(type(request))
             except DeclarationError as error:
-                raise _explain(request, error) from None
+                raise explain_request(request, error) from None
         call = self._alephscript_make_call(request, payload, room, timeout, on_progress)
         if wait_for_master:
             call = call.with_meta({"wait": True})
@@ -291,7 +297,7 @@ class Asker:
             try:
                 reply = contracts.reply_type(type(request))
             except DeclarationError as error:
-                raise _explain(request, error) from None
+                raise explain_request(request, error) from None
         timeout = events.LONGEST_TIMEOUT if timeout is None else timeout
         call = self._alephscript_make_call(request, payload, room, timeout, on_progress)
         if on_ask is not None or idle_timeout is not None or priority:
@@ -419,10 +425,10 @@ def read_request(request: Any, payload: Any, reply: Any) -> tuple[str, Any, Any]
     except (AttributeError, DeclarationError) as error:
         if isinstance(error, AttributeError):
             error = DeclarationError(str(error))
-        raise _explain(request, error) from None
+        raise explain_request(request, error) from None
 
 
-def _explain(request: object, error: DeclarationError) -> DeclarationError:
+def explain_request(request: object, error: DeclarationError) -> DeclarationError:
     """Say what to give in place of what is no request."""
     if isinstance(request, type):
         name = request.__name__

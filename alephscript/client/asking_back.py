@@ -7,6 +7,7 @@ May go in: a question from the method to its typed answer. May not: how the aske
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Any
 
 from alephscript import contracts
@@ -14,12 +15,14 @@ from alephscript.client.arguments import check_seconds
 from alephscript.client.asking import read_request
 from alephscript.client.calls import Call, read_answer
 from alephscript.client.declaring import summary
-from alephscript.client.jobs import Job
+from alephscript.client.jobs import Job, Run
 from alephscript.errors import (
     ContractError,
     DeadlineExceeded,
     InvalidPayload,
+    LinkLost,
     NoAnswerer,
+    NotConnected,
     RequestError,
     error_from_answer,
 )
@@ -40,7 +43,11 @@ async def ask_back(job: Job, question: Any, payload: Any, timeout: float | None,
     name, payload, reply = read_request(question, payload, reply)
     name = events.capability_name(events.request_event(name))
     try:
-        answer = await _put(job, name, _write(name, question, payload, reply), timeout)
+        text = _write(name, question, payload, reply)
+        if job.run is None:
+            answer = await _put(job, name, text, timeout)
+        else:
+            answer = await _put_of_run(job.run, name, text, timeout)
         if events.is_failure(answer):
             raise error_from_answer(answer)
         del answer["success"]
@@ -76,6 +83,28 @@ async def _put(job: Job, name: str, question: bytes, timeout: float | None) -> e
     if answer.get("code") == DeadlineExceeded.code:
         raise late
     return answer
+
+
+async def _put_of_run(run: Run, name: str, question: bytes, timeout: float | None) -> events.Answer:
+    """Ask as a run of a task, again at each hub that knows the run, until there is an answer."""
+    job, clock = run.job, asyncio.get_running_loop().time
+    ends = None if timeout is None else clock() + timeout
+    run.questions += 1
+    # By its number the hub knows a question that it has an answer to already.
+    numbered = b'{"number":%d,%b' % (run.questions, question[1:])
+    while True:
+        run.moved.clear()
+        session = job.session
+        try:
+            left = None if ends is None else ends - clock()
+            answer = await _put(job, name, numbered, left)
+        except (LinkLost, NotConnected):
+            if job.session is session:
+                with contextlib.suppress(TimeoutError):  # of which the next try tells
+                    async with asyncio.timeout_at(ends):
+                        await run.moved.wait()
+        else:
+            return answer
 
 
 def _write(name: str, question: Any, payload: Any, reply: Any) -> bytes:

@@ -19,7 +19,32 @@ from alephscript.protocol import events
 from alephscript.protocol.events import Answer
 from alephscript.protocol.json import parse_json
 
-__all__ = ["NO_META", "Answers", "Call", "Delivery", "HubMeta", "make_late_error", "read_answer"]
+__all__ = [
+    "NO_META",
+    "Answers",
+    "Call",
+    "Delivery",
+    "HubMeta",
+    "TaskMeta",
+    "make_late_error",
+    "read_answer",
+]
+
+
+class TaskMeta(msgspec.Struct, rename=contracts.wire_key, frozen=True):
+    """What a native hub says of the task that a request is a run of.
+
+    Attributes:
+        id: The task.
+        run: Names the run, to the hub and to this client alone.
+        attempt: Counts the runs of the task.
+        checkpoint: What the run before has kept, unread.
+    """
+
+    id: str
+    run: str
+    attempt: int = 1
+    checkpoint: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class HubMeta(msgspec.Struct, rename=contracts.wire_key, frozen=True):
@@ -32,6 +57,8 @@ class HubMeta(msgspec.Struct, rename=contracts.wire_key, frozen=True):
         sender: Name of the member that said the event.
         timeout_ms: How long the asker waits, None if it does not say.
         number: The event's number in the history of its room.
+        retained: Whether the event was said before, and is told as the last of its name.
+        at: When the hub took the event, milliseconds since 1970; None if it does not say.
         request: Number of the call of this client that a part or a progress belongs to.
         parts: How many parts of an answer the asker takes; 0 if it knows no parts.
         chain: Numbers of the requests that led to this one.
@@ -39,6 +66,7 @@ class HubMeta(msgspec.Struct, rename=contracts.wire_key, frozen=True):
         priority: How soon the request is to have its turn; the hub has seen that it may.
         traceparent: The trace that the request belongs to, as W3C Trace Context says it.
         tracestate: What tracing systems add to that.
+        task: The task that a request is a run of, None for a plain request.
     """
 
     id: str = ""
@@ -47,6 +75,8 @@ class HubMeta(msgspec.Struct, rename=contracts.wire_key, frozen=True):
     sender: str = ""
     timeout_ms: float | None = None
     number: int | None = None
+    retained: bool = False
+    at: float | None = None
     request: int | None = None
     parts: int = 0
     chain: tuple[str, ...] = ()
@@ -54,6 +84,7 @@ class HubMeta(msgspec.Struct, rename=contracts.wire_key, frozen=True):
     priority: int = 0
     traceparent: str | None = None
     tracestate: str | None = None
+    task: TaskMeta | None = None
 
     @property
     def trace_context(self) -> dict[str, str]:

@@ -20,7 +20,7 @@ from alephscript.client.session import HubSession
 from alephscript.client.threads import ThreadRun
 from alephscript.errors import RequestError
 
-__all__ = ["Inquiry", "Job", "Lane", "current_job"]
+__all__ = ["Inquiry", "Job", "Lane", "Run", "current_job"]
 
 _MEASURED = 1024
 """Runs of a capability whose times are kept."""
@@ -45,6 +45,7 @@ class Job(msgspec.Struct, eq=False):
         granted: Set when there is credit again.
         thread: The call of its method in a worker thread, if it has one.
         unanswered: What its method was told in place of answers when it asked back.
+        run: The run of a task that the job is; None for a plain request.
     """
 
     session: HubSession
@@ -62,6 +63,7 @@ class Job(msgspec.Struct, eq=False):
     granted: asyncio.Event | None = None
     thread: ThreadRun | None = None
     unanswered: list[RequestError] = []
+    run: Run | None = None
 
     @property
     def above(self) -> tuple[str, ...]:
@@ -75,8 +77,48 @@ class Job(msgspec.Struct, eq=False):
 
     @property
     def ends_with_asker(self) -> bool:
-        """True if the job is stopped when its asker's link is lost."""
-        return self.lane.capability.on_asker_lost == "cancel"
+        """True if the job is stopped when its asker's link is lost; tasks outlive theirs."""
+        return self.run is None and self.lane.capability.on_asker_lost == "cancel"
+
+
+class Run:
+    """A run of a task, from its request until a hub has kept its end.
+
+    Args:
+        name: Its name at the hub.
+        job: The job that it is.
+
+    Attributes:
+        name: As given.
+        job: As given.
+        answer: JSON text of its answer, None before.
+        number: Counts its checkpoints.
+        checkpoint: JSON text of the last one.
+        waiting: The futures of those that the hub has not kept yet, by number.
+        questions: Counts what its method asks back.
+        moved: Set while the hub of the present session knows the run.
+    """
+
+    __slots__ = (
+        "answer",
+        "checkpoint",
+        "job",
+        "moved",
+        "name",
+        "number",
+        "questions",
+        "waiting",
+    )
+
+    def __init__(self, name: str, job: Job) -> None:
+        self.name = name
+        self.job = job
+        self.answer: bytes | None = None
+        self.number = 0
+        self.checkpoint = b"null"
+        self.waiting: dict[int, asyncio.Future[None]] = {}
+        self.questions = 0
+        self.moved = asyncio.Event()
 
 
 class Inquiry(msgspec.Struct, eq=False):

@@ -8,12 +8,14 @@ Pure: no socket, no clock.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Generic, TypeVar, overload
 
 import attrs
 import msgspec
 
+from alephscript import contracts
 from alephscript.client.arguments import is_number, unfit
 from alephscript.contracts import RequestFor
 from alephscript.errors import NoAnswerer
@@ -26,6 +28,10 @@ R = TypeVar("R")
 
 async def _ask_nobody(*_: Any) -> Any:
     raise NoAnswerer("this request has no asker")
+
+
+async def _keep_nothing(_: bytes) -> None:
+    """Do nothing: a request that was made by hand is no run of a task."""
 
 
 @attrs.frozen
@@ -42,6 +48,9 @@ class Request(Generic[P]):
         clock: Gives the time that `deadline` is measured in, seconds.
         report: Takes what `progress` passes on to the asker.
         put: Puts to the asker what `ask` asks.
+        keep: Takes what `checkpoint` has the hub keep.
+        checkpoint_data: What the run before has kept, JSON, if the request is a run of a task that
+            another master has begun; else None.
     """
 
     payload: P
@@ -53,6 +62,8 @@ class Request(Generic[P]):
     clock: Callable[[], float] = attrs.field(repr=False)
     report: Callable[[dict[str, Any]], None] = attrs.field(repr=False)
     put: Callable[..., Awaitable[Any]] = attrs.field(default=_ask_nobody, repr=False)
+    keep: Callable[[bytes], Awaitable[None]] = attrs.field(default=_keep_nothing, repr=False)
+    checkpoint_data: Any = None
 
     def progress(self, fraction: float, message: str = "") -> None:
         """Tell the asker how far the work is; askers that do not listen miss nothing.
@@ -121,6 +132,21 @@ class Request(Generic[P]):
         """
         return await self.put(question, payload, timeout, reply)
 
+    async def checkpoint(self, data: Any) -> None:
+        """Have the hub keep how far a task is, for the next run if this one comes to nothing.
+
+        Returns when what was given cannot be lost any more. A plain request, which nobody runs
+        again, keeps nothing.
+
+        Args:
+            data: A contract or a JSON value, in place of what was kept before; None for nothing.
+
+        Raises:
+            ContractError: The data has no wire form.
+            PayloadTooLarge: The data takes more than 262,144 bytes as JSON.
+        """
+        await self.keep(contracts.write(data))
+
     def time_remaining(self) -> float:
         """Return the seconds until nobody waits for the answer any more, never below zero."""
         return max(0.0, self.deadline - self.clock())
@@ -180,17 +206,43 @@ class Gap:
     missed: int | None
 
 
-class Event(msgspec.Struct, Generic[P], frozen=True):
-    """Something that was said in a room.
+_LATEST = 253_402_300_799.0
+"""Seconds since 1970 at the end of the year 9999, the last that a datetime knows."""
+
+
+class Event(msgspec.Struct, Generic[P], frozen=True, eq=False):
+    """Something that was said in a room; equal to another one if the same was said there.
 
     Attributes:
         room: The room; empty on a core hub while the client is in several rooms.
         name: The event's name.
         data: The event's data, decoded if the listener declares ``Event[Contract]``.
         sender: Name of the member that said it, as it registered; empty where the hub does not say.
+        retained: Whether it was said before the client came, and is the last of its name; see
+            `AlephScriptClient.broadcast`.
+        sent: When it was said, as `at`, in seconds since 1970.
     """
 
     room: str
     name: str
     data: P
     sender: str = ""
+    retained: bool = False
+    sent: float = 0.0
+
+    @property
+    def at(self) -> dt.datetime:
+        """When the hub took it, by its clock; on stock hubs, when the client heard it. In UTC."""
+        return dt.datetime.fromtimestamp(min(max(self.sent, 0.0), _LATEST), dt.UTC)
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Event):
+            return NotImplemented
+        return _said(self) == _said(other)
+
+    def __hash__(self) -> int:
+        return hash(_said(self))
+
+
+def _said(event: Event[Any]) -> tuple[Any, ...]:
+    return event.room, event.name, event.data, event.sender, event.retained

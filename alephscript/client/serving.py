@@ -24,6 +24,7 @@ from alephscript.client.declaring import Capability
 from alephscript.client.discovery import CapabilityStats
 from alephscript.client.jobs import Job, Lane, current_job
 from alephscript.client.middleware import Middleware
+from alephscript.client.runs import Runs
 from alephscript.client.session import HubSession
 from alephscript.client.worker import Worker
 from alephscript.diagnostics.tracing import Tracing
@@ -61,6 +62,7 @@ class Service:
 
     Attributes:
         capabilities: By name, aliases included.
+        runs: The runs of tasks.
     """
 
     def __init__(
@@ -86,8 +88,14 @@ class Service:
         self._last_begun: dict[str, int] = {}  # by caller
         self._deadlines: Deadlines[Job] = Deadlines(self._expire)
         self._loop = asyncio.get_running_loop()  # kept: asking is a system call on some Pythons
+        self.runs = Runs(stop=self._stop, move=self._move)
         self._worker = Worker(
-            owner, name=name, tracing=tracing, end=self._end, middleware=middleware
+            owner,
+            name=name,
+            tracing=tracing,
+            end=self._end,
+            runs=self.runs,
+            middleware=middleware,
         )
         self._threads = current_default_thread_limiter()
         self._is_draining = False
@@ -139,6 +147,8 @@ class Service:
         else:
             self._start(job)
         self._jobs[job.key] = job
+        if request.meta.task is not None:
+            self.runs.begin(job)
         if job.limit is not None:
             self._deadlines.set(job, job.limit)
 
@@ -282,8 +292,19 @@ class Service:
             self._waiting -= 1
             self._forget(job)
             answer = answers.write_stop(stop).text
+            if job.run is not None:
+                self.runs.end(job.run, answer)
             if answer is not None:
                 answers.send(job.session, job.request, answer)
+
+    def _move(self, job: Job, session: HubSession, id: str) -> None:
+        """Have the run of a task belong to another session, under the id of its request there."""
+        is_open = self._jobs.pop(job.key, None) is not None
+        job.session = session
+        job.request.id, job.request.ack = id, int(id)
+        job.key = (session, id)
+        if is_open:
+            self._jobs[job.key] = job
 
     def _expire(self, job: Job) -> None:
         name = job.lane.capability.name

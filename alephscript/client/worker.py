@@ -31,9 +31,11 @@ from alephscript.client.jobs import Job, current_job
 from alephscript.client.messages import Request
 from alephscript.client.middleware import Middleware, wrap
 from alephscript.client.queues import FairQueue
+from alephscript.client.runs import Runs
 from alephscript.client.threads import ThreadRun
 from alephscript.diagnostics.tracing import Tracing
 from alephscript.errors import CapabilityError, PayloadTooLarge
+from alephscript.protocol.json import parse_json
 
 __all__ = ["Worker"]
 
@@ -62,6 +64,7 @@ class Worker:
         name: The owner's, for the log.
         tracing: What makes spans of runs, if anything does.
         end: Called with each job that has ended, before its answer goes out.
+        runs: The runs of tasks.
         middleware: Functions around each request, the first outermost.
     """
 
@@ -72,6 +75,7 @@ class Worker:
         name: str,
         tracing: Tracing | None,
         end: Callable[[Job], None],
+        runs: Runs,
         middleware: Sequence[Middleware] = (),
     ) -> None:
         self._owner = owner
@@ -79,6 +83,7 @@ class Worker:
         self._tracing = tracing
         self._middleware = middleware
         self._end = end
+        self._runs = runs
         self._loop = asyncio.get_running_loop()  # kept: asking is a system call on some Pythons
         self._thread = threading.get_ident()
         # Copied for each run: else a run would have the variables of the task, or of the job whose
@@ -260,6 +265,8 @@ class Worker:
             outcome = answers.write_failure(job, exc)
         finally:
             self._end(job)
+        if job.run is not None:
+            self._runs.end(job.run, outcome.text)
         if outcome.text is not None:
             announces = capability.announce and outcome.code is None
             answers.send(job.session, request, outcome.text, announces=announces)
@@ -282,7 +289,7 @@ class Worker:
         return await _outcome_of(job, result)
 
     def _request(self, job: Job, payload: Any) -> Request[Any]:
-        request = job.request
+        request, about = job.request, job.request.meta.task
 
         def send(progress: Mapping[str, Any]) -> None:
             if not job.is_over:
@@ -305,6 +312,8 @@ class Worker:
             self._loop.time,
             report,
             functools.partial(ask_back, job),
+            functools.partial(self._runs.keep, job),
+            None if about is None else parse_json(about.checkpoint),
         )
 
 

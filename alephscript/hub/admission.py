@@ -17,7 +17,13 @@ from alephscript.diagnostics.redaction import redacted
 from alephscript.mesh.access import Access, Handshake, Identity, Refusal
 from alephscript.protocol.text import has_controls
 
-__all__ = ["Admit", "identify", "is_loopback", "make_admission"]
+__all__ = [
+    "Admit",
+    "identify",
+    "is_loopback",
+    "make_admission",
+    "make_refusal_of_others",
+]
 
 logger = logging.getLogger("alephscript.hub")
 
@@ -93,6 +99,30 @@ def make_admission(
         return "not from that origin; cors_origins (--cors-origin) adds one"
 
     return admit
+
+
+def make_refusal_of_others() -> Admit:
+    """Make the rule for requests of other machines, of which a mounted hub takes none.
+
+    Where nobody has to prove who it is a hub of its own port listens on loopback only. A mounted
+    hub does not know what its server listens on, and looks at who asks (decision 0044).
+    """
+    is_told = False
+
+    def refuse(headers: Mapping[str, str]) -> str | None:
+        nonlocal is_told
+        if not is_told:
+            is_told = True
+            host = headers.get("host", "")[:_LONGEST_SHOWN]
+            logger.warning(
+                "refused a request of another machine to %r: this hub is mounted without a rule of "
+                "access; pass access=SharedToken(…), or insecure=True if all may come",
+                host,
+                extra={"host": host},
+            )
+        return "this hub serves its own machine only; access=SharedToken(...) lets in others"
+
+    return refuse
 
 
 def _is_own(origin: str, host: str) -> bool:

@@ -19,6 +19,7 @@ import msgspec
 from alephscript.errors import RequestError
 from alephscript.hub.debugging import watch_mesh
 from alephscript.hub.journal import Journal
+from alephscript.hub.keeping import Keeper
 from alephscript.hub.measuring import Measurements
 from alephscript.hub.metering import Meter
 from alephscript.hub.namespace import Recipient
@@ -34,11 +35,15 @@ from alephscript.mesh.effects import (
     Effect,
     Emit,
     Ended,
+    Keep,
+    Look,
     Resume,
     SubscribeRoom,
     ToHub,
+    Wake,
 )
 from alephscript.mesh.mesh import Mesh
+from alephscript.mesh.presence import Reason
 from alephscript.protocol import packets
 from alephscript.protocol.packets import Kind
 from alephscript.protocol.websocket import write_text_frame
@@ -79,6 +84,7 @@ class Carrier:
         meter: Counts the namespace's requests.
         measurements: What was counted lately, step by step.
         journal: The last requests, while somebody looks.
+        keeper: Keeps the namespace's tasks.
         cluster: The way to other hubs; None if there are none.
     """
 
@@ -87,10 +93,12 @@ class Carrier:
         self.meter = Meter()
         self.measurements = Measurements(self.meter)
         self.journal = Journal(mesh.requests, self._age)
+        self.keeper = Keeper(mesh.tasks, self.carry)
         self.cluster: ClusterPort | None = None
         self._recipients: dict[str, Recipient] = {}  # by socket id
         self._opened_at: dict[int, float] = {}  # by request
         self._budget = mesh.budget
+        self._rooms = mesh.rooms
         self._resumption: asyncio.Handle | None = None
         self._tracing = trace_hub(mesh.requests)
         self._deadlines = Deadlines(self._expire)
@@ -108,16 +116,19 @@ class Carrier:
     def joined(self, sid: str, recipient: Recipient, identity: Identity | None) -> None:
         """Take in a client; see `Namespace`."""
         self._recipients[sid] = recipient
+        self._rooms.now = time.time()
         self.carry(self.mesh.connected(sid, recipient.id, identity))
 
-    def left(self, sid: str) -> None:
+    def left(self, sid: str, reason: Reason = "link_lost") -> None:
         """Forget a client; see `Namespace`."""
         del self._recipients[sid]
-        self.carry(self.mesh.disconnected(sid))
+        self._rooms.now = time.time()
+        self.carry(self.mesh.disconnected(sid, reason))
 
     def received(self, sid: str, ack: int | None, payload: bytes) -> None:
         """Handle an event of a client; see `Namespace`."""
         self._budget.message_bytes = len(payload)
+        self._rooms.now = time.time()
         try:
             # Values stay the bytes that they came as (decision 0004).
             name, args = packets.split_event(payload)
@@ -168,6 +179,7 @@ class Carrier:
 
     def close(self) -> None:
         """Forget all deadlines; see `Namespace`."""
+        self.keeper.close()
         self._deadlines.close()
         self._idle.close()
         if self._resumption is not None:
@@ -244,6 +256,15 @@ class Carrier:
     def _resume(self, effect: Resume) -> None:  # noqa: ARG002 - as all handlers
         self._resumption = asyncio.get_running_loop().call_soon(self._go_on)
 
+    def _keep(self, effect: Keep) -> None:
+        self.keeper.keep(effect)
+
+    def _look(self, effect: Look) -> None:
+        self.keeper.look(effect)
+
+    def _set_alarm(self, effect: Wake) -> None:
+        self.keeper.wake(effect)
+
     def _send_to_hub(self, effect: ToHub) -> None:
         if effect.seconds is not None:
             self._open(effect.request, effect.seconds)
@@ -301,6 +322,9 @@ class Carrier:
         ArmIdle: _arm_idle,
         Resume: _resume,
         ToHub: _send_to_hub,
+        Keep: _keep,
+        Look: _look,
+        Wake: _set_alarm,
     }
     """How each kind of effect is carried out here; all others concern other hubs alone."""
 

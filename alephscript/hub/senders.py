@@ -10,9 +10,10 @@ from collections.abc import Container, Mapping
 
 from alephscript.hub.connection import Connection
 
-__all__ = ["Senders"]
+__all__ = ["OF_PROXIES", "Senders"]
 
-_OF_PROXIES = ("x-forwarded-for", "forwarded", "x-real-ip")
+OF_PROXIES = ("x-forwarded-for", "forwarded", "x-real-ip")
+"""Headers that proxies add, and nobody else has a reason to send."""
 
 
 class Senders:
@@ -33,12 +34,15 @@ class Senders:
             peer: The address at the other end of the socket.
             headers: The request's headers, by lower-case name.
         """
-        if not any(name in headers for name in _OF_PROXIES):
+        if not any(name in headers for name in OF_PROXIES):
             return peer
         forwarded = headers.get("x-forwarded-for")
-        if forwarded is None or peer not in self.trusted:
+        if forwarded is None:
             return None
         hosts = [_without_port(each.strip()) for each in forwarded.split(",")]
+        if peer not in self.trusted:
+            # An ASGI server that trusts the proxy has put the program's address in its place.
+            return peer if peer in hosts else None
         # Each proxy adds the address that it sees: what stands before the first is anybody's word.
         return next((each for each in reversed(hosts) if each not in self.trusted), hosts[0])
 

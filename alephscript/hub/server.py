@@ -13,12 +13,13 @@ import socket
 import ssl
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import TracebackType
+from types import SimpleNamespace, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from alephscript.errors import AlephScriptError, StateError
 from alephscript.hub.admin import Admin
-from alephscript.hub.admission import is_loopback, make_admission
+from alephscript.hub.admission import Admit, is_loopback, make_admission
+from alephscript.hub.asgi import HubAsgi, Serving, make_serving
 from alephscript.hub.debugging import watch_connections
 from alephscript.hub.engine import Engine
 from alephscript.hub.http import HubApp
@@ -26,10 +27,13 @@ from alephscript.hub.pages import MeshPage
 from alephscript.hub.senders import Senders
 from alephscript.hub.sockets.listening import Listener, counted, raise_descriptor_limit
 from alephscript.hub.sockets.lobby import Arrival, Lobby
+from alephscript.hub.store.memory import MemoryStore
+from alephscript.hub.store.store import KEEP_SECONDS, Store, StoreUnavailable
 from alephscript.mesh.access import Access
 from alephscript.mesh.budget import Budget
 from alephscript.mesh.limits import DEFAULT_LIMITS, Limits
 from alephscript.mesh.mesh import Mesh
+from alephscript.mesh.retained import parse_rules
 from alephscript.protocol import events
 
 if TYPE_CHECKING:
@@ -45,6 +49,11 @@ _CLOSE_SECONDS = 2.0
 _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
+_ADMIN_NEEDS_ACCESS = (
+    "the Admin UI shows who is connected; beyond 127.0.0.1 it needs access=SharedToken(…) (--token)"
+)
+
+
 class HubError(AlephScriptError, OSError):
     """A hub cannot be started with these options; the message says which to change."""
 
@@ -57,12 +66,17 @@ class Hub:
         async with Hub(port=0) as hub:
             client = AlephScriptClient(hub.url)
 
+    or, in another application's server, without a port of its own::
+
+        app.mount("/mesh", Hub().asgi())
+
     Args:
         host: The address to listen on. Others than loopback need ``access``, or ``insecure``.
         port: The port; 0 takes a free one.
         access: The rule for who may come in and what each may do, for example
             `alephscript.mesh.access.SharedToken`; None lets in everybody.
-        insecure: Listen beyond loopback although no client has to prove who it is.
+        insecure: Listen beyond loopback, or serve other machines where the hub is mounted, although
+            no client has to prove who it is.
         tls: Certificate and key (``ssl.SSLContext.load_cert_chain``); None serves plain HTTP.
         default_timeout: Seconds that a request may take when its asker names no timeout.
         require_subscription: Whether an asker has to be in the room that it asks.
@@ -80,6 +94,11 @@ class Hub:
             ``redis://127.0.0.1:6379/0``. Programs that may write there are trusted as hubs are.
         history: Events of each room that are kept for clients that were away for a moment; 0 keeps
             none.
+        retain: Events that are retained although their senders know nothing of that, as
+            ``ROOM:EVENT``; ``*`` as event means all that are no answers.
+        data: Folder in which tasks are kept, so that they outlive the hub; None keeps them in
+            memory, or where there is a Redis, there.
+        keep_tasks: Seconds that tasks which have ended are kept.
         admin_ui: Folder of an installed ``@socket.io/admin-ui``, to be served under ``/admin-ui``;
             beyond loopback this needs ``access``, as the UI shows who is connected.
         mesh_page: Serve the page that shows the mesh at ``/``; beyond loopback only with
@@ -105,6 +124,9 @@ class Hub:
         reuse_port: bool = False,
         redis: str | None = None,
         history: int = 0,
+        retain: Sequence[str] = (),
+        data: Path | str | None = None,
+        keep_tasks: float = KEEP_SECONDS,
         admin_ui: Path | str | None = None,
         mesh_page: bool = True,
     ) -> None:
@@ -114,47 +136,76 @@ class Hub:
         self._access = access
         self._tls = tls
         self._is_private = access is None and is_loopback(host)
+        self._cors_origins = cors_origins
+        self._names = [*_LOOPBACK, host, *allowed_hosts] if access is None else None
         self._admit = make_admission(
             cors_origins,
-            [*_LOOPBACK, host, *allowed_hosts] if access is None else None,
+            self._names,
             is_private=self._is_private,
             is_on_loopback=is_loopback(host),
         )
+        self._default_timeout = default_timeout
+        self._require_subscription = require_subscription
+        self._history = history
+        self._ping_interval = ping_interval
+        self._ping_timeout = ping_timeout
+        self._admin_ui = None if admin_ui is None else _pages_of(Path(admin_ui))
+        self._polling = polling
+        self._reuse_port = reuse_port
+        self._redis = redis
+        self._mesh_page = MeshPage() if mesh_page else None
+        self._limits = limits
+        self._asgi: HubAsgi | None = None
+        try:
+            self._retain = parse_rules((retain,) if isinstance(retain, str) else retain)
+        except ValueError as exc:
+            raise HubError(f"retain=… (--retain): {exc}") from None
+        if not keep_tasks > 0:
+            raise HubError(
+                f"{keep_tasks:g} s keep no task: keep_tasks (--keep-tasks) is more than 0"
+            )
+        self._data = data
+        self._keep_tasks = keep_tasks
+        self._make()
+
+    def _make(self) -> None:
+        """Make what belongs to one event loop: all that serves."""
+        limits, access = self._limits, self._access
         budget = Budget(limits)
         self._engine = Engine(
             {
                 namespace: Mesh(
                     namespace,
-                    default_timeout=default_timeout,
-                    require_subscription=require_subscription,
-                    history=history,
+                    default_timeout=self._default_timeout,
+                    require_subscription=self._require_subscription,
+                    history=self._history,
                     incarnation=secrets.token_hex(8),
                     limits=limits,
                     authorize=None if access is None else access.authorize,
                     budget=budget,
+                    retain=self._retain,
                 )
                 for namespace in events.NAMESPACES
             },
-            ping_interval=ping_interval,
-            ping_timeout=ping_timeout,
+            ping_interval=self._ping_interval,
+            ping_timeout=self._ping_timeout,
             limits=limits,
             access=access,
         )
+        self._engine.use_store(_make_store(self._data, self._keep_tasks))
         self._engine.make_connection = watch_connections(self._engine.meshes)
-        self._admin_ui = None if admin_ui is None else _pages_of(Path(admin_ui))
         if self._admin_ui is not None:
             self._engine.add_namespace("/admin", Admin(self._engine))
-        self._polling = polling
-        self._reuse_port = reuse_port
-        self._redis = redis
         self._cluster: Cluster | None = None
-        is_shown = mesh_page and (access is not None or is_loopback(host))
-        self._mesh_page = MeshPage() if is_shown else None
         self._server: Listener | None = None
         self._lobby = Lobby(self._engine)
-        self._limits = limits
-        self._state: Any = None
+        self._state: Any = SimpleNamespace(connections=set(), tasks=set())  # uvicorn's
         self._closed = asyncio.Event()
+        self._starting = asyncio.Lock()
+        # The loop in which the hub serves, and the one in which that was ended.
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._ended_in: asyncio.AbstractEventLoop | None = None
+        self._serving: Serving | None = None
 
     @property
     def url(self) -> str:
@@ -164,44 +215,57 @@ class Hub:
             StateError: The hub is not open.
         """
         if self._server is None:
+            if self._asgi is not None:
+                raise StateError(
+                    "a mounted hub has no address of its own; clients find it at that of the "
+                    "application and the path of the mount, `http://…:8000/mesh`"
+                )
             raise StateError("this hub is not open; use `async with Hub(…) as hub`")
         host = f"[{self._host}]" if ":" in self._host else self._host
         return f"{'http' if self._tls is None else 'https'}://{host}:{self._port}"
 
+    def asgi(self) -> HubAsgi:
+        """Return the hub as an ASGI application, the same one each time.
+
+        The hub starts with the application's lifespan or, where nobody tells it of one, with its
+        first request; it ends with the lifespan, or with `close` or `drain`. ``host`` and ``port``
+        say nothing about it. Without ``access`` other machines are refused, unless ``insecure``.
+
+        Raises:
+            HubError: ``tls`` or ``reuse_port`` is given, or the Admin UI would be shown to all.
+        """
+        if self._tls is not None or self._reuse_port:
+            raise HubError(
+                "tls=… and reuse_port=… are for a port of the hub's own; leave them to the server "
+                "of the application"
+            )
+        if self._admin_ui is not None and self._access is None and self._insecure:
+            raise HubError(_ADMIN_NEEDS_ACCESS)
+        if self._asgi is None:
+            self._asgi = HubAsgi(self._serve_mounted, self._close_mounted)
+        return self._asgi
+
     async def __call__(self, *_: object) -> None:
-        """Refuse to be an ASGI application, which a hub cannot be: it has a port of its own.
+        """Refuse to be an ASGI application: `asgi` makes one.
 
         Raises:
             StateError: Always.
         """
         raise StateError(
-            "a Hub cannot be mounted or served, since it listens on a port of its own: open it in "
-            "the application's lifespan, `async with Hub(port=3010): yield`"
+            "a Hub is no ASGI application itself; mount or serve what `hub.asgi()` returns: "
+            '`app.mount("/mesh", hub.asgi())`'
         )
 
     async def __aenter__(self) -> Self:
         if self._server is not None:
             raise StateError("this hub is open already")
-        if self._access is None and not is_loopback(self._host):
-            if not self._insecure:
-                raise HubError(
-                    f"{self._host} is reachable by others and nobody is asked who they are; "
-                    "pass access=SharedToken(…) (--token), listen on 127.0.0.1, or pass "
-                    "insecure=True (--insecure) if that is meant"
-                )
-            if self._admin_ui is not None:
-                raise HubError(
-                    "the Admin UI shows who is connected; beyond 127.0.0.1 it needs "
-                    "access=SharedToken(…) (--token)"
-                )
-        make_protocol, self._state = self._http_protocol()
-        raise_descriptor_limit(self._limits.connections)
-        if self._redis is not None:
-            await self._join(self._redis)
-        self._engine.take_requests(take=True)
-        self._closed.clear()
+        self._check_access()
+        was_mounted = self._loop is asyncio.get_running_loop()
+        await self._start()
         server = None
         try:
+            make_protocol, self._state = self._http_protocol()
+            raise_descriptor_limit(self._limits.connections)
             server = Listener(
                 self._bind(),
                 self._lobby,
@@ -214,11 +278,36 @@ class Hub:
         except BaseException:
             if server is not None:
                 server.close()
-            if self._cluster is not None:
-                await self._cluster.close()
+            if not was_mounted:
+                await self.close()
             raise
         self._server = server
         return self
+
+    def _check_access(self) -> None:
+        if self._access is None and not is_loopback(self._host):
+            if not self._insecure:
+                raise HubError(
+                    f"{self._host} is reachable by others and nobody is asked who they are; "
+                    "pass access=SharedToken(…) (--token), listen on 127.0.0.1, or pass "
+                    "insecure=True (--insecure) if that is meant"
+                )
+            if self._admin_ui is not None:
+                raise HubError(_ADMIN_NEEDS_ACCESS)
+
+    async def _open_store(self) -> None:
+        """Open the journal of tasks, and join the other hubs if there are any."""
+        try:
+            await self._engine.open_store()
+        except StoreUnavailable as exc:
+            raise HubError(str(exc)) from exc
+        if self._redis is None:
+            return
+        try:
+            await self._join(self._redis)
+        except BaseException:
+            await self._engine.close_store()
+            raise
 
     async def __aexit__(
         self,
@@ -229,25 +318,38 @@ class Hub:
         await self.close()
 
     async def close(self) -> None:
-        """Close every connection and stop listening; closing twice is no error."""
+        """Close every connection and stop listening; closing twice is no error.
+
+        A mounted hub refuses what comes later, until its application begins a lifespan anew.
+        """
+        loop, self._loop = self._loop, None
+        if loop is None or loop.is_closed():
+            return  # with its loop all has ended
         server, self._server = self._server, None
-        if server is None:
-            return
-        server.close()
-        server.end_openings()
+        serving, self._serving = self._serving, None
+        self._ended_in = loop
+        if server is not None:
+            server.close()
+            server.end_openings()
         self._engine.close()
-        for connection in list(self._state.connections):
+        if serving is not None:
+            serving.end_requests()
+        state = self._state
+        for connection in list(state.connections):
             connection.shutdown()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_CLOSE_SECONDS):
-                while self._state.connections or self._state.tasks:  # noqa: ASYNC110 - it says nothing
+                while (  # noqa: ASYNC110 - it says nothing
+                    state.connections or state.tasks or (serving is not None and serving.clocks)
+                ):
                     await asyncio.sleep(0.005)
-        for task in self._state.tasks:
+        for task in state.tasks:
             task.cancel()
         self._engine.close()  # connections that were opened meanwhile
         self._lobby.close()
         if self._cluster is not None:
             await self._cluster.close()
+        await self._engine.close_store()
         self._closed.set()
 
     async def drain(self, timeout: float) -> None:
@@ -257,8 +359,9 @@ class Hub:
             timeout: Seconds that open requests may take; those that are open then end as if the hub
                 were lost.
         """
-        if self._server is not None:
-            self._server.close()
+        if self._loop is not None:
+            if self._server is not None:
+                self._server.close()
             self._engine.take_requests(take=False)
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(timeout):
@@ -272,9 +375,84 @@ class Hub:
         Raises:
             StateError: The hub is not open.
         """
-        if self._server is None:
+        if self._loop is None:
             raise StateError("this hub is not open; use `async with Hub(…) as hub`")
         await self._closed.wait()
+
+    async def _start(self) -> None:
+        """Start what serves, whoever listens; nothing is done if it serves already.
+
+        Raises:
+            StateError: The hub serves in another event loop, which has not ended.
+            HubError: Redis cannot be reached, or the journal cannot be opened.
+        """
+        loop = asyncio.get_running_loop()
+        if self._loop is not None and self._loop is not loop and not self._loop.is_closed():
+            raise StateError(
+                "this hub serves in another event loop, to which its connections belong; make a "
+                "Hub for each loop"
+            )
+        before = self._loop or self._ended_in
+        if before is not None and before is not loop:
+            self._make()
+        async with self._starting:
+            if self._loop is loop:
+                return
+            await self._open_store()
+            self._engine.take_requests(take=True)
+            self._closed.clear()
+            self._loop = loop
+
+    async def _serve_mounted(self, *, is_again: bool = False) -> Serving:
+        """Return what serves a mounted hub, which starts if need be.
+
+        Args:
+            is_again: Whether a hub that was closed is to be opened again.
+
+        Raises:
+            StateError: The hub was closed, or serves in another event loop.
+            HubError: Redis cannot be reached, or the journal cannot be opened.
+        """
+        serving = self._serving
+        if serving is not None and self._loop is asyncio.get_running_loop():
+            return serving
+        ended_in = None if is_again or self._loop is not None else self._ended_in
+        if ended_in is not None and not ended_in.is_closed():
+            raise StateError("this hub is closed")
+        await self._start()
+        self._serving = make_serving(
+            self._engine,
+            self._lobby,
+            self._app,
+            origins=self._cors_origins,
+            names=self._names,
+            is_for_all=self._insecure,
+        )
+        return self._serving
+
+    async def _close_mounted(self) -> None:
+        """Close, since the last application in which the hub is mounted ends."""
+        if self._server is None:
+            await self.close()
+
+    def _app(self, admit: Admit, senders: Senders, *, is_private: bool, is_shown: bool) -> HubApp:
+        """Make what answers plain HTTP.
+
+        Args:
+            admit: The rule about whose requests are taken.
+            senders: The rule about of which session's program a request is.
+            is_private: Whether only programs on this machine can ask.
+            is_shown: Whether the mesh page is served, if it is at all.
+        """
+        return HubApp(
+            self._engine,
+            admit,
+            senders,
+            polling=self._polling,
+            admin_ui=self._admin_ui,
+            mesh_page=self._mesh_page if is_shown else None,
+            is_private=is_private,
+        )
 
     def _http_protocol(self) -> tuple[Callable[[Arrival], asyncio.BaseProtocol], Any]:
         """Make the factory of each socket's protocol, and uvicorn's list of what is open."""
@@ -290,14 +468,11 @@ class Hub:
             ) from exc
         senders = Senders()
         config = uvicorn.Config(
-            HubApp(
-                self._engine,
+            self._app(
                 self._admit,
                 senders,
-                polling=self._polling,
-                admin_ui=self._admin_ui,
-                mesh_page=self._mesh_page,
                 is_private=self._is_private,
+                is_shown=self._access is not None or is_loopback(self._host),
             ),
             ws=websocket_protocol(self._engine, self._admit, senders),
             # Later than the lobby, which knows how long an idle socket may stay.
@@ -376,6 +551,15 @@ class Hub:
             ) from exc
         self._port = listener.getsockname()[1]
         return listener
+
+
+def _make_store(data: Path | str | None, keep_seconds: float) -> Store:
+    if data is None:
+        return MemoryStore(keep_seconds)
+    # Imported here: only a hub with a folder needs SQLite.
+    from alephscript.hub.store.sqlite import SqliteStore
+
+    return SqliteStore(Path(data), keep_seconds=keep_seconds)
 
 
 def _pages_of(folder: Path) -> Path:

@@ -28,8 +28,9 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
 from alephscript.client.messages import Question
 from alephscript.contracts.entries import Entry, make_entries, read_entries
+from alephscript.doors.texts import as_json, shown
 from alephscript.errors import CapabilityError, NoAnswerer
-from alephscript.mcp.tools import Context, as_json, shown
+from alephscript.mcp.tools import Context
 
 __all__ = ["Call", "Conversation", "Conversations"]
 

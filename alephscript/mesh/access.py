@@ -29,6 +29,7 @@ __all__ = [
     "Refusal",
     "RoomSecrets",
     "SharedToken",
+    "split_zone",
 ]
 
 _ZONE = "::z:"
@@ -194,12 +195,15 @@ class RoomSecrets(Access):
         return Identity(suggested=_suggested(auth), rooms=frozenset({room}))
 
 
+def split_zone(room: str) -> str:
+    """Return the room that a name is a zone of; the name itself if it is no zone's."""
+    whole, mark, zone = room.partition(_ZONE)
+    return whole if mark and zone else room
+
+
 def _covers(granted: frozenset[str] | None, room: str) -> bool:
     """Whether a grant holds for a room: one of its own, or for the room that it is a zone of."""
-    if granted is None or room in granted:
-        return True
-    whole, mark, zone = room.partition(_ZONE)
-    return bool(mark and zone) and whole in granted
+    return granted is None or room in granted or split_zone(room) in granted
 
 
 def _field(auth: Any, name: str) -> Any:

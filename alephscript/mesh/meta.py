@@ -46,6 +46,7 @@ class RequestMeta(msgspec.Struct, frozen=True, eq=False):
         extras: Keys that only the master reads.
         idle: How many seconds may pass without a sign of life, None for the whole time.
         member: Socket id of the member that is asked about itself, if that may be one.
+        retain: Whether the hub is to keep the data of the event.
     """
 
     room: Any = None
@@ -54,6 +55,7 @@ class RequestMeta(msgspec.Struct, frozen=True, eq=False):
     extras: dict[str, Any] = _NO_EXTRAS
     member: str | None = None
     idle: float | None = None
+    retain: bool = False
 
 
 NO_META = RequestMeta()
@@ -99,8 +101,8 @@ def _check(fields: Any) -> RequestMeta:
     member = fields.get("member")
     if not isinstance(member, str) or len(member) > events.MAX_NAME:
         member = None  # no socket has such an id
-    wait = fields.get("wait") is True
-    return RequestMeta(fields.get("room"), seconds, wait, extras, member, idle)
+    is_waiting, retain = fields.get("wait") is True, fields.get("retain") is True
+    return RequestMeta(fields.get("room"), seconds, is_waiting, extras, member, idle, retain)
 
 
 def _parse_seconds(value: Any) -> float | None:

@@ -281,6 +281,10 @@ class Dialect(abc.ABC):
     def grant(self, request: OpenRequest, master: Master, parts: int) -> list[Effect]:
         """Let a master send further parts of an answer."""
 
+    def confirm(self, peer: Peer, payload: Mapping[str, Any]) -> list[Effect]:  # noqa: ARG002
+        """Tell a peer that something of a task is kept, if that has a form; see TASK_KEPT."""
+        return []
+
     @abc.abstractmethod
     def read_answer(self, request: OpenRequest, args: Sequence[Any]) -> Answer | msgspec.Raw:
         """Read what a master acknowledged with; an answer of the right shape may stay unread."""

@@ -93,6 +93,7 @@ class Requests:
         remaining: Tells how many seconds a request has left; the shell's, as a mesh has no clock
             (decision 0019).
         witness: The one who is told how requests end; None mostly.
+        put_tasks: Puts tasks that wait for a master to those of a room.
         late_answers: Answers dropped because their request had ended, or was never their sender's.
     """
 
@@ -101,6 +102,7 @@ class Requests:
         self.remaining: Callable[[int], float] = lambda _: default_timeout
         self.late_answers = 0
         self.witness: Witness | None = None
+        self.put_tasks: Callable[[Room], list[Effect]] = lambda _: []
         self._most = most
         self._rooms = rooms
         self._budget = budget
@@ -164,6 +166,7 @@ class Requests:
         master = serving[0] if len(serving) == 1 else room.masters.pick(capability)
         assert master is not None
         request.room = room.name
+        room.active_at = self._rooms.now
         if meta.idle is not None:
             put = self._put(request, master, seconds, seconds)
             return [put, ArmIdle(request.number, meta.idle)]
@@ -265,6 +268,30 @@ class Requests:
             effects.append(ArmIdle(about.number, None))
         return effects
 
+    def take_up(
+        self,
+        peer: Peer,
+        question: events.RoomMessage,
+        master: Master,
+        ack: int,
+        meta: RequestMeta,
+    ) -> list[Effect]:
+        """Open a request that its master has already, from before another hub, or link, was lost.
+
+        Args:
+            peer: The asker.
+            question: Event, room and payload.
+            master: The declaration that is to answer it.
+            ack: The asker's acknowledgement id.
+            meta: What the asker says besides, the remaining seconds in any case.
+        """
+        capability = events.capability_name(question.event)
+        seconds = meta.seconds
+        assert seconds is not None
+        request = self._begin(peer, question, capability, None, ack, meta, seconds)
+        self._put(request, master, seconds, seconds)
+        return [Arm(request.number, seconds)]
+
     def _begin(
         self,
         peer: Peer,
@@ -336,10 +363,11 @@ class Requests:
 
         Requests that only waited for that decision end if nobody serves them.
         """
+        effects = self.put_tasks(room)
         for group in self._waiting.find(room):
             self._ready[id(group)] = group
         # What is under way already goes on when others have had their turn.
-        return [] if self._is_resuming else self.resume()
+        return effects if self._is_resuming else effects + self.resume()
 
     def resume(self) -> list[Effect]:
         """Go on with what was left for later: the next slice of it."""

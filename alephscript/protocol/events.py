@@ -120,10 +120,15 @@ CONFIRMATIONS = frozenset(
 
 HUB_ONLY = CONFIRMATIONS | {
     HubEvent.MASTER_CHANGED,
+    HubEvent.MEMBER_JOINED,
+    HubEvent.MEMBER_LEFT,
     HubEvent.CANCEL_REQUEST,
     HubEvent.REQUEST_PART,
     HubEvent.REQUEST_MORE,
     HubEvent.REQUEST_PROGRESS,
+    HubEvent.REQUEST_CHECKPOINT,
+    HubEvent.TASK_CHANGED,
+    HubEvent.TASK_KEPT,
     "GAP",  # delivered by a native client to itself, after it has missed events
 }
 """Events that no client can send into a room, so that nobody can pose as the hub."""
@@ -200,11 +205,13 @@ class Subscription:
         room: The room.
         out: Whether the client leaves the room instead of joining.
         since: Where to replay the room's history from; None for no replay.
+        presence: Whether the client wants to hear who comes and goes.
     """
 
     room: str
     out: bool
     since: Position | None = None
+    presence: bool = False
 
 
 @attrs.frozen
@@ -322,7 +329,7 @@ def parse_registration(payload: Any) -> Registration:
 
 
 def parse_subscription(payload: Any) -> Subscription:
-    """Parse CLIENT_SUSCRIBE ``{room, out?, since?: {history, number}}``.
+    """Parse CLIENT_SUSCRIBE ``{room, out?, since?: {history, number}, presence?}``.
 
     Raises:
         InvalidPayload: The payload is no object, or the room or the position is not valid.
@@ -337,7 +344,10 @@ def parse_subscription(payload: Any) -> Subscription:
             raise _invalid("since", "expected {history, number} as the hub gave it")
         position = Position(history, number)
     return Subscription(
-        room=check_room_name(fields.get("room")), out=fields.get("out") is True, since=position
+        room=check_room_name(fields.get("room")),
+        out=fields.get("out") is True,
+        since=position,
+        presence=fields.get("presence") is True,
     )
 
 

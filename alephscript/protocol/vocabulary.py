@@ -23,9 +23,10 @@ class HubEvent(StrEnum):
     has ``protocol`` and ``socketId``."""
 
     CLIENT_SUBSCRIBE = "CLIENT_SUSCRIBE"
-    """client → hub: ``{room, out?, since?}`` The client enters the room, or leaves it with
-    ``out``; the answer has ``room``, and on a hub with a history ``history``, ``number`` and
-    ``missed``."""
+    """client → hub: ``{room, out?, since?, presence?}`` The client enters the room, or leaves it
+    with ``out``. The last values that are retained there come before the answer, each as its
+    event; with ``presence: true`` the client hears who comes and goes. The answer has ``room``, and
+    on a hub with a history ``history``, ``number`` and ``missed``."""
 
     CLIENT_UNSUBSCRIBE = "CLIENT_UNSUSCRIBE"
     """client → hub: ``{room}`` The client leaves the room; the answer has ``room``."""
@@ -41,9 +42,11 @@ class HubEvent(StrEnum):
     answer has ``room``. Inside ROOM_MESSAGE, as core masters send it, the room hears it, too."""
 
     ROOM_MESSAGE = "ROOM_MESSAGE"
-    """client → hub: ``{event, room, data}`` The room gets the inner event; the answer has
-    ``room`` and ``members``, a count, or is the inner event's own. A request to a core master
-    comes in it, too. Native clients say most events without this envelope."""
+    """client → hub: ``{event, room, data, retain?}`` The room gets the inner event; with
+    ``retain: true`` the hub keeps its data for those who subscribe later, or forgets it where
+    ``data`` is null. The answer has ``room`` and ``members``, a count, or is the inner event's own.
+    A request to a core master comes in it, too. Native clients say most events without this
+    envelope."""
 
     GET_SERVER_STATE = "GET_SERVER_STATE"
     """client → hub: ``any`` The client asks who is where; the answer is the state, and the
@@ -57,8 +60,10 @@ class HubEvent(StrEnum):
     which ``omitted`` counts; a question with ``room`` or ``capability`` is answered in full."""
 
     GET_MEMBERS = "GET_MEMBERS"
-    """client → hub: ``{room?}`` The client asks which native members there are; the answer has
-    ``members``, a list of ``{id, name}``; ``omitted`` counts those that it leaves out."""
+    """client → hub: ``{room?, presence?}`` The client asks which native members there are; the
+    answer has ``members``, a list of ``{id, name}``; ``omitted`` counts those that it leaves out.
+    With ``presence: true`` it has all members of the room, of any dialect:
+    ``{usuario, sesion}``."""
 
     GET_MEMBER_PING = "GET_MEMBER_PING"
     """client → hub → member: ``{}`` A native member, named by ``member`` in the meta, is asked
@@ -103,6 +108,14 @@ class HubEvent(StrEnum):
     ``displaced`` and stands by from now on, or that masters the room again
     (``displaced: false``)."""
 
+    MEMBER_JOINED = "MEMBER_JOINED"
+    """hub → those who asked: ``{room, usuario, sesion}`` A member is in the room that was not."""
+
+    MEMBER_LEFT = "MEMBER_LEFT"
+    """hub → those who asked: ``{room, usuario, sesion, reason}`` The member is in the room no
+    more: ``unsubscribed``, ``disconnected`` (it said goodbye), ``link_lost``, ``hub_lost``, or
+    ``renamed``."""
+
     CANCEL_REQUEST = "CANCEL_REQUEST"
     """asker → hub → master: ``{request}`` → ``{id, reason}`` Nobody waits for the request any
     more: ``cancelled``, ``asker_lost``, ``deadline``, ``displaced``, or ``overrun``: the master
@@ -119,6 +132,46 @@ class HubEvent(StrEnum):
     REQUEST_PROGRESS = "REQUEST_PROGRESS"
     """master → hub → asker: ``{fraction, message}`` How far a request is; in the meta ``{id}``
     → ``{request}``."""
+
+    TASK_SUBMIT = "TASK_SUBMIT"
+    """client → hub: ``{capability, payload, room?, timeoutMs?, key?}`` The client hands a request
+    over to the hub, to be run whoever goes and comes; the answer has the ``task``, as all answers
+    about one: ``{id, capability, room, state, progress, question, attempts, created, updated,
+    result?, error?}``. The same ``key`` of the same client gives the same task."""
+
+    TASK_GET = "TASK_GET"
+    """client → hub: ``{id, waitMs?, watch?}`` The client asks how a task is; with ``waitMs`` the
+    answer comes when the task has ended, or after that time. With ``watch`` the client hears
+    TASK_CHANGED from now on."""
+
+    TASK_CANCEL = "TASK_CANCEL"
+    """client → hub: ``{id}`` Nobody wants the task any more; the answer has the ``task``."""
+
+    TASK_LIST = "TASK_LIST"
+    """client → hub: ``{room?, state?}`` The client asks which tasks there are; the answer has
+    ``tasks``, the newest first, 1,000 at the most, without the results that would make it too
+    large."""
+
+    TASK_ANSWER = "TASK_ANSWER"
+    """client → hub → master: ``{id, payload}`` The answer to the question of a task; the answer
+    has the ``task``. Without a question it is ``conflict``."""
+
+    TASK_CHANGED = "TASK_CHANGED"
+    """hub → client, hub → room: ``{task}`` A task has changed. Its submitter hears that, and
+    whoever watches it; the members of its room hear it without payload and result."""
+
+    TASK_RESUME = "TASK_RESUME"
+    """master → hub: ``{runs[]}`` The master still has these runs of tasks, begun on another
+    connection; the answer has ``runs``, ``{run: id}``, the request of each that counts. What does
+    not count any more is left out."""
+
+    TASK_KEPT = "TASK_KEPT"
+    """hub → master: ``{run, number?}`` The hub has kept the result of the run, which the master may
+    forget; with ``number``, that checkpoint of the run."""
+
+    REQUEST_CHECKPOINT = "REQUEST_CHECKPOINT"
+    """master → hub: ``{number, checkpoint}`` What the next run of a task should begin with; in the
+    meta ``{id}``. The hub says TASK_KEPT when the checkpoint cannot be lost any more."""
 
 
 class MetaKey(StrEnum):
@@ -166,6 +219,10 @@ class MetaKey(StrEnum):
     question the hub believes the last that names an open request of which the asker is the
     master, and knows the rest."""
 
+    TASK = "task"
+    """request: ``{id, run, attempt, checkpoint?}`` The task that the request is a run of; a master
+    that reconnects names the ``run`` in TASK_RESUME, and keeps its result until TASK_KEPT."""
+
     TRACEPARENT = "traceparent"
     """question, request: W3C Trace Context."""
 
@@ -181,6 +238,16 @@ class MetaKey(StrEnum):
 
     SENDER = "sender"
     """event: Name of the member that has sent the event."""
+
+    RETAIN = "retain"
+    """event, to the hub: ``true`` has the hub keep the event's data, or forget it where that is
+    null."""
+
+    RETAINED = "retained"
+    """event: ``true`` says that the event was said before, and that its data is the last value."""
+
+    AT = "at"
+    """event: When the hub took the event, in milliseconds since 1970 by the hub's clock."""
 
     NUMBER = "number"
     """event: The event's number in the room's history, on a hub that keeps one."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from alephscript import AlephScriptClient, ConnectionRefused, ContractError
+from alephscript import DEFAULT_URL, AlephScriptClient, ConnectionRefused, ContractError
 from alephscript.client.credentials import choose_auth, read_auth
 from alephscript.client.environment import DEFAULT_HUB, choose_hub
 from alephscript.hub import Hub, SharedToken
@@ -56,7 +56,7 @@ async def test_an_argument_wins(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(ConnectionRefused, match="unauthorized"):
             await AlephScriptClient(hub.url, auth={}).__aenter__()
     assert choose_hub("http://127.0.0.1:3010") == "http://127.0.0.1:3010"
-    assert choose_hub(DEFAULT_HUB) == "http://127.0.0.1:1"
+    assert choose_hub(DEFAULT_HUB) == choose_hub(DEFAULT_URL) == "http://127.0.0.1:1"
     monkeypatch.setenv("ALEPHSCRIPT_URL", "")
     assert choose_hub(DEFAULT_HUB) == "http://127.0.0.1:3010"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
 
@@ -10,10 +11,18 @@ import pytest
 
 from alephscript.hub import Hub
 from tests.support.peers import Join, Stock, raw_peer
+from tests.support.servers import DOORS, hub_behind
 
 pytestmark = pytest.mark.anyio
 
 TRANSPORTS = [("websocket",), ("polling",), ("polling", "websocket")]
+
+
+@pytest.fixture(params=DOORS)
+async def hub(request: pytest.FixtureRequest) -> AsyncIterator[Hub]:
+    """A hub at a port of its own, or mounted in a server of others."""
+    async with hub_behind(request.param) as hub:
+        yield hub
 
 
 async def master_of(join: Join, dialect: str, **where: Any) -> Stock:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
@@ -15,8 +16,16 @@ from alephscript.hub import Hub, Limits, SharedToken
 from alephscript.hub.sockets import handover
 from tests.hub.test_lobby import UPGRADE
 from tests.support.peers import SEPARATOR, Poller, Raw, raw_peer
+from tests.support.servers import DOORS, hub_behind
 
 pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture(params=DOORS)
+async def hub(request: pytest.FixtureRequest) -> AsyncIterator[Hub]:
+    """A hub at a port of its own, or mounted in a server of others."""
+    async with hub_behind(request.param) as hub:
+        yield hub
 
 
 @pytest.fixture
@@ -376,8 +385,8 @@ async def test_a_body_that_breaks_off_is_no_message(hub: Hub, poller: Poller) ->
     """Its beginning would pass for the whole."""
     await poller.join()
     (connection,) = hub._engine.connections.values()
-    _, writer = await asyncio.open_connection("127.0.0.1", int(hub.url.rpartition(":")[2]))
-    path = f"/socket.io/?EIO=4&transport=polling&sid={poller.query['sid']}"
+    _, writer = await asyncio.open_connection("127.0.0.1", urlsplit(hub.url).port)
+    path = f"{urlsplit(hub.url).path}/socket.io/?EIO=4&transport=polling&sid={poller.query['sid']}"
     writer.write(f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 99\r\n\r\n2".encode())
     await writer.drain()
     writer.close()
@@ -403,8 +412,8 @@ async def test_two_bodies_at_once_end_the_connection(hub: Hub, poller: Poller) -
     """As stock hubs have it; so one session has one body in the hub's memory."""
     await poller.join()
     (connection,) = hub._engine.connections.values()
-    _, writer = await asyncio.open_connection("127.0.0.1", int(hub.url.rpartition(":")[2]))
-    path = f"/socket.io/?EIO=4&transport=polling&sid={poller.query['sid']}"
+    _, writer = await asyncio.open_connection("127.0.0.1", urlsplit(hub.url).port)
+    path = f"{urlsplit(hub.url).path}/socket.io/?EIO=4&transport=polling&sid={poller.query['sid']}"
     writer.write(f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 99\r\n\r\n2".encode())
     async with asyncio.timeout(5):
         while not connection.is_posting:  # noqa: ASYNC110 - the hub's own turn
@@ -416,7 +425,7 @@ async def test_two_bodies_at_once_end_the_connection(hub: Hub, poller: Poller) -
 
 async def answers_from(hub: Hub, source: str, sid: str, *lines: str) -> list[int]:
     """The statuses of a poll's body, of a poll, and of an upgrade, sent from an address."""
-    head = f"/socket.io/?EIO=4&sid={sid}&transport="
+    head = f"{urlsplit(hub.url).path}/socket.io/?EIO=4&sid={sid}&transport="
     common = "".join(f"{line}\r\n" for line in ("Host: 127.0.0.1", *lines))
     upgrade = UPGRADE.decode().removeprefix("Host: 127.0.0.1\r\n")
     statuses = []
@@ -426,7 +435,7 @@ async def answers_from(hub: Hub, source: str, sid: str, *lines: str) -> list[int
         f"GET {head}websocket HTTP/1.1\r\n{common}{upgrade}",
     ):
         reader, writer = await asyncio.open_connection(
-            "127.0.0.1", int(hub.url.rpartition(":")[2]), local_addr=(source, 0)
+            "127.0.0.1", urlsplit(hub.url).port, local_addr=(source, 0)
         )
         writer.write(request.encode())
         async with asyncio.timeout(5):
@@ -461,11 +470,12 @@ SENDERS = {
 }
 
 
+@pytest.mark.parametrize("door", ["own port", "uvicorn"])  # both trust a proxy at 127.0.0.1
 @pytest.mark.parametrize(
     ("opener", "opening", "sender", "lines", "is_taken"), SENDERS.values(), ids=SENDERS
 )
 async def test_an_id_alone_lets_nobody_speak_for_a_session(
-    hub: Hub,
+    door: str,
     opener: str,
     opening: tuple[str, ...],
     sender: str,
@@ -476,7 +486,10 @@ async def test_an_id_alone_lets_nobody_speak_for_a_session(
     """Not by a body, a poll or an upgrade; whose it is goes on."""
     headers = dict(line.split(": ") for line in opening)
     connector = aiohttp.TCPConnector(local_addr=(opener, 0))
-    async with aiohttp.ClientSession(connector=connector, headers=headers) as http:
+    async with (
+        hub_behind(door, insecure=True) as hub,
+        aiohttp.ClientSession(connector=connector, headers=headers) as http,
+    ):
         poller = Poller(http, hub.url)
         await poller.open()
         statuses = await answers_from(hub, sender, poller.query["sid"], *lines)

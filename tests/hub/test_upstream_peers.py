@@ -14,6 +14,7 @@ import pytest
 from alephscript import AlephScriptClient, Offer
 from alephscript.hub import Hub, RoomSecrets
 from tests.support.peers import Raw, Stock, raw_peer
+from tests.support.servers import DOORS, hub_behind
 from tests.support.strangers import SCHEMAS as STRANGE
 
 pytestmark = pytest.mark.anyio
@@ -22,10 +23,10 @@ SCHEMAS_OF_STRANGERS = [STRANGE[name] for name in STRANGE if len(str(STRANGE[nam
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}}
 
 
-@pytest.fixture
-async def hub() -> AsyncIterator[Hub]:
-    """A hub that its peers do not have to prove anything to."""
-    async with Hub(port=0) as hub:
+@pytest.fixture(params=DOORS)
+async def hub(request: pytest.FixtureRequest) -> AsyncIterator[Hub]:
+    """A hub that its peers do not have to prove anything to, wherever it is."""
+    async with hub_behind(request.param) as hub:
         yield hub
 
 
@@ -39,9 +40,7 @@ async def stack() -> AsyncIterator[AsyncExitStack]:
 async def join(stack: AsyncExitStack, hub: Hub, name: str, *rooms: str, **auth: Any) -> Stock:
     """A stock peer that has registered and subscribed."""
     peer = Stock("/runtime")
-    await peer.sio.connect(
-        hub.url, namespaces=["/runtime"], transports=["websocket"], auth=auth or None
-    )
+    await peer.connect(hub.url, transports=["websocket"], auth=auth or None)
     stack.push_async_callback(peer.leave)
     await peer.call("CLIENT_REGISTER", {"usuario": name, "sesion": ""})
     for room in rooms:

@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import aiohttp
 import msgspec
@@ -126,6 +127,11 @@ class Stock:
         self.sio.on("*", self._hear, namespace=namespace)
         self.sio.on("disconnect", self._lost, namespace=namespace)
 
+    async def connect(self, url: str, **options: Any) -> None:
+        """Connect to a hub's address, whose path is told apart, as stock clients want that."""
+        path = f"{urlsplit(url).path}/socket.io".lstrip("/")
+        await self.sio.connect(url, namespaces=[self.namespace], socketio_path=path, **options)
+
     async def _hear(self, event: str, *args: Any) -> None:
         self.heard.put_nowait((event, *args))
 
@@ -193,7 +199,7 @@ async def join(hub: Hub) -> AsyncIterator[Join]:
             transports: tuple[str, ...] = ("websocket",),
         ) -> Stock:
             peer = Stock(namespace)
-            await peer.sio.connect(hub.url, namespaces=[namespace], transports=list(transports))
+            await peer.connect(hub.url, transports=list(transports))
             stack.push_async_callback(peer.leave)
             await peer.call("CLIENT_REGISTER", {"usuario": usuario, "sesion": "-1"})
             for room in rooms:

@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from alephscript import contracts
 from alephscript.client.calls import (
     NO_META,
     Call,
@@ -31,7 +32,7 @@ from alephscript.client.dialects.channel import Channel, json_text
 from alephscript.client.dialects.dialect import CONTROLS, last_part
 from alephscript.client.dialects.documented import Documented, write_meta
 from alephscript.client.patience import Patience
-from alephscript.errors import DeadlineExceeded, NoAnswerer, RequestError
+from alephscript.errors import DeadlineExceeded, NoAnswerer, NotConnected, RequestError
 from alephscript.protocol.events import HubEvent
 from alephscript.protocol.json import is_shallow_utf8, parse_json, write_json
 
@@ -82,12 +83,14 @@ class Native(Documented):
         """See `Dialect.resign`."""
         await self.tell(HubEvent.MAKE_MASTER, {"room": room, "out": True})
 
-    def broadcast(self, room: str, event: str, data: bytes) -> None:
+    def broadcast(self, room: str, event: str, data: bytes, *, retain: bool = False) -> None:
         """See `Dialect.broadcast`; by the event's own name, the room in the meta."""
-        if _is_said_directly(event):
-            self._channel.send(event, data, b'{"room":%b}' % json_text(room))
+        if not _is_said_directly(event):
+            super().broadcast(room, event, data, retain=retain)
+        elif retain:
+            self._channel.send(event, data, b'{"room":%b,"retain":true}' % json_text(room))
         else:
-            super().broadcast(room, event, data)
+            self._channel.send(event, data, b'{"room":%b}' % json_text(room))
 
     async def ask(self, call: Call) -> bytes:
         """See `Dialect.ask`; a call that its task gives up is cancelled at the master, too."""
@@ -177,6 +180,12 @@ class Native(Documented):
         del answer["success"]
         return answer
 
+    async def members(self, room: str, timeout: float) -> list[dict[str, Any]]:
+        """See `Dialect.members`."""
+        query = {"room": room, "presence": True}
+        reply = await self.ask_about_mesh(HubEvent.GET_MEMBERS, query, timeout)
+        return contracts.structure(reply.get("members"), list[dict[str, Any]])
+
     def send_part(self, request: Delivery, part: bytes) -> None:
         """See `Dialect.send_part`."""
         self._channel.send(_PART, part, write_json({"id": request.id}))
@@ -185,6 +194,12 @@ class Native(Documented):
         """See `Dialect.report_progress`."""
         with contextlib.suppress(RequestError):
             self._channel.send_values(HubEvent.REQUEST_PROGRESS, progress, {"id": request.id})
+
+    def send_checkpoint(self, request: Delivery, number: int, checkpoint: bytes) -> None:
+        """See `Dialect.send_checkpoint`."""
+        data = b'{"number":%d,"checkpoint":%b}' % (number, checkpoint)
+        with contextlib.suppress(NotConnected):
+            self._channel.send(HubEvent.REQUEST_CHECKPOINT, data, write_json({"id": request.id}))
 
     def receive(self, payload: bytes, ack: int | None) -> Delivery | None:
         """See `Dialect.receive`; requests are left unread, for who knows their contract."""
@@ -236,7 +251,14 @@ class Native(Documented):
             report = self._progress.get(meta.request)
             if report is not None:
                 report(data)
-        elif not isinstance(data, dict) or not isinstance(data.get("id"), str):
+        elif isinstance(data, dict):  # as each hub of this package writes it
+            self._control_served(event, data)
+
+    def _control_served(self, event: str, data: dict[str, Any]) -> None:
+        """Take the hub's word about a request that is served here."""
+        if event == HubEvent.TASK_KEPT:
+            self._channel.take_kept(data)
+        elif not isinstance(data.get("id"), str):
             return  # what no hub of this package writes
         elif event == HubEvent.REQUEST_MORE:
             parts = data.get("parts")

@@ -90,6 +90,8 @@ class Handover:
             ):
                 return 400, "there is no such connection to upgrade"
             self._probing = True
+        elif self._engine.is_draining:
+            return 503, "the hub is closing"
         elif self._engine.is_full:
             self._engine.refusals["connections"] += 1
             return 503, "the hub is full"
