@@ -87,8 +87,8 @@ class Agent(upstream.Upstream):
             BadCard: The card cannot be used.
             httpx.HTTPError: There is no card.
         """
+        headers = {"If-None-Match": self._tag} if self._tag else {}
         async with asyncio.timeout(_CARD_SECONDS):
-            headers = {"If-None-Match": self._tag} if self._tag else {}
             response = await self._http.get(self._url, headers=headers)
         if response.status_code == httpx.codes.NOT_MODIFIED:
             return False
@@ -258,7 +258,10 @@ async def connect(address: str, headers: Mapping[str, str]) -> AsyncIterator[Age
         trust_env=False,
     ) as http:
         agent = Agent(http, address)
-        await agent.look()
+        try:
+            await agent.look()
+        except TimeoutError:
+            raise BadCard(f"the card did not come within {_CARD_SECONDS:g} s") from None
         try:
             yield agent
         finally:

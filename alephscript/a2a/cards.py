@@ -172,8 +172,8 @@ def _describe_all(
 
 def _describe(offer: Offer) -> dict[str, Any]:
     fields = {
-        "room": offer.room,
-        "capability": offer.capability,
+        "room": printable(offer.room),
+        "capability": printable(offer.capability),
         "request": _passable(offer.request),
         "reply": _passable(offer.reply),
         "timeoutMs": offer.timeout_ms,

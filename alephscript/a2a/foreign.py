@@ -75,16 +75,21 @@ class ForeignSkill:
     Attributes:
         id: The skill's name at its agent.
         description: The skill as the description of a capability.
+        is_known: Whether the skill is a capability of another mesh.
         takes_data: Whether the skill takes data, and not only text.
         takes_text: Whether a text goes to it as text.
-        streams: Whether its answers are lists of parts, as the agent's card says.
     """
 
     id: str
     description: Mapping[str, Any]
+    is_known: bool
     takes_data: bool
     takes_text: bool
-    streams: bool
+
+    @property
+    def streams(self) -> bool:
+        """Whether the answer is a list of parts, as a capability's is that streams."""
+        return bool(self.description.get("streams"))
 
 
 def read_skills(card: AgentCard) -> list[ForeignSkill]:
@@ -100,13 +105,20 @@ def read_skills(card: AgentCard) -> list[ForeignSkill]:
             description = {"summary": description["summary"]}
             size = len(as_json(description))
         budget = max(0, budget - size)
+        # A mesh behind a card takes data as it is; it would read a text as JSON.
         modes = {each.lower() for each in (skill.input_modes or card.default_input_modes)[:100]}
         is_known = isinstance(about, dict)
         takes_data = is_known or not modes or bool(modes & {JSON, "*/*", "application/*", "data"})
-        takes_text = not modes or bool(modes & {"text/plain", "text", "text/*", "*/*"})
-        streams = description.get("streams", False)
+        texts = {"text/plain", "text", "text/*", "*/*"}
+        takes_text = not is_known and (not modes or bool(modes & texts))
         skills.append(
-            ForeignSkill(skill.id, description, takes_data, takes_text or not takes_data, streams)
+            ForeignSkill(
+                skill.id,
+                description,
+                is_known=is_known,
+                takes_data=takes_data,
+                takes_text=takes_text or not takes_data,
+            )
         )
     return skills
 
@@ -141,8 +153,8 @@ def make_message(payload: Any, skill: ForeignSkill) -> SendMessageRequest:
     message = Message(message_id=str(uuid.uuid4()), role=Role.ROLE_USER)
     message.metadata.update({"skill": skill.id})
     parts = None
-    if isinstance(payload, dict) and "parts" in payload and payload.keys() <= _MESSAGE_KEYS:
-        parts = read_parts(payload["parts"])
+    if not skill.is_known and isinstance(payload, dict) and payload.keys() <= _MESSAGE_KEYS:
+        parts = read_parts(payload.get("parts"))
     if parts is not None:
         message.task_id, message.context_id = (
             each if isinstance(each := payload.get(key), str) else ""

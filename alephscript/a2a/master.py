@@ -90,7 +90,9 @@ class A2aMaster(ForeignMaster[Agent]):
             async for _ in changes:
                 pass
         with _failures():
-            return answer.result()
+            result = answer.result()
+        # An object that has an error is a failure, unless it says that it is none.
+        return {"success": True, **result} if isinstance(result, dict) else result
 
     async def _ask(
         self, agent: Agent, skill: ForeignSkill, request: Request[Any]

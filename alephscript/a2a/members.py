@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import hashlib
 import hmac
+import itertools
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import Any
 
@@ -23,7 +24,7 @@ from alephscript.client.discovery import Offer
 from alephscript.client.lifecycle import State
 from alephscript.doors.catalogue import Catalogue, KnownOffers
 from alephscript.errors import ConnectionRefused, Overloaded
-from alephscript.protocol.text import printable
+from alephscript.protocol.text import has_controls, printable
 
 __all__ = ["Agent", "Member", "Members", "Unauthorized"]
 
@@ -56,17 +57,18 @@ class Member:
         self.rooms: Mapping[str, Skills] = {}
 
     async def _offer(self, offers: Sequence[Offer]) -> None:
-        here = offers[:_MOST_SKILLS]
+        # Hubs of others may let names through that no client of A2A can write.
+        sound = (each for each in offers if not has_controls(each.room + each.capability))
+        here = list(itertools.islice(sound, _MOST_SKILLS))
         names = self._names.name(here)
         self.all = Skills(Skill(names[each.room, each.capability], each) for each in here)
         by_room: dict[str, list[Offer]] = {}
         for offer in here:
             by_room.setdefault(offer.room, []).append(offer)
-        rooms = {}
-        for room, offered in by_room.items():
-            own = KnownOffers(len(offered), (), lambda each: each.capability).name(offered)
-            rooms[room] = Skills(Skill(own[room, each.capability], each) for each in offered)
-        self.rooms = rooms
+        self.rooms = {
+            room: Skills(Skill(each.capability, each) for each in offered)
+            for room, offered in by_room.items()
+        }
 
 
 class Agent:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
+import json
 import os
 import signal
 import socket
@@ -123,14 +125,17 @@ class MeshServer:
         server = uvicorn.Server(config)
         ending: set[asyncio.Future[None]] = set()
 
+        def drain() -> None:
+            server.should_exit = True
+
         def stop() -> None:
             server.should_exit = True
             ending.add(asyncio.ensure_future(self._handler.tasks.close()))  # ends streams, too
 
         # Its own handlers would end the process by the signal that they were given.
         server.capture_signals = contextlib.nullcontext
-        for each in (signal.SIGINT, signal.SIGTERM):
-            loops.listen(each, stop)
+        loops.listen(signal.SIGINT, stop)
+        loops.listen(signal.SIGTERM, drain)
         with listening:
             if ready is not None:
                 name = f"[{host}]" if is_v6 else host
@@ -206,7 +211,7 @@ class MeshServer:
         """Show an agent's card; of a guarded mesh without skills to who has no token."""
         bearer = _bearer_of(request)
         if bearer is None and self._members.is_guarded:
-            return JSONResponse(agent_card_to_dict(self._agent(request, None).card()))
+            return _write_card(request, self._agent(request, None))
         return await self._for_member(_show_full_card)(request)
 
     async def _list_agents(self, request: Request) -> Response:
@@ -232,7 +237,17 @@ async def _show_full_card(request: Request) -> Response:
     await agent.first_look()
     if agent.room and not agent.skills.by_id:
         return refuse(404, "no master is in this room; GET / lists the agents")
-    return JSONResponse(agent_card_to_dict(agent.card()))
+    return _write_card(request, agent)
+
+
+def _write_card(request: Request, agent: Agent) -> Response:
+    """Answer with a card, or with nothing to who has it."""
+    card = agent_card_to_dict(agent.card())
+    said = json.dumps(card, sort_keys=True)  # protobuf's maps have no order
+    headers = {"ETag": f'"{hashlib.sha256(said.encode()).hexdigest()}"'}
+    if request.headers.get("if-none-match") == headers["ETag"]:
+        return Response(status_code=304, headers=headers)
+    return JSONResponse(card, headers=headers)
 
 
 class _ContextBuilder(DefaultServerCallContextBuilder):
