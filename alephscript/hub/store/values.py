@@ -208,7 +208,7 @@ class ValueStore:
             if path.exists():
                 path.rename(aside.with_name(aside.name + suffix))
         self.trouble = f"the retained values were damaged ({exc}); they were put aside as {aside}"
-        logger.error("%s, and a fresh one was begun", self.trouble, extra={"file": str(aside)})
+        logger.error("%s, and a fresh file was begun", self.trouble, extra={"file": str(aside)})
         self._is_damaged = True
         with self._changed:
             known = self._all
