@@ -39,6 +39,7 @@ from alephscript.mesh.effects import (
     Look,
     Resume,
     SubscribeRoom,
+    Take,
     ToHub,
     Wake,
 )
@@ -262,6 +263,9 @@ class Carrier:
     def _look(self, effect: Look) -> None:
         self.keeper.look(effect)
 
+    def _take(self, effect: Take) -> None:
+        self.keeper.take(effect)
+
     def _set_alarm(self, effect: Wake) -> None:
         self.keeper.wake(effect)
 
@@ -324,6 +328,7 @@ class Carrier:
         ToHub: _send_to_hub,
         Keep: _keep,
         Look: _look,
+        Take: _take,
         Wake: _set_alarm,
     }
     """How each kind of effect is carried out here; all others concern other hubs alone."""

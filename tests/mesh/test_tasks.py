@@ -102,7 +102,7 @@ def test_a_master_whose_queue_is_full_is_asked_again_and_no_attempt_is_counted(m
     effects = submit(mesh)
     (deliver,) = [each for each in effects if isinstance(each, Deliver)]
     full = {"success": False, "error": "full", "code": "overloaded"}
-    full["details"] = [{"delivered": False}]  # type: ignore[assignment]
+    full["details"] = [{"delivered": False}]
     effects = play(mesh, mesh.acknowledged("m", deliver.request, [full]))
     (task,) = mesh.tasks._tasks.values()
     assert task.record.attempts in (0, 1)
