@@ -16,7 +16,7 @@ from hypothesis import given, settings, strategies as st
 from alephscript import CapabilityError, Offer
 from alephscript.a2a.agent import BadCard, read_card
 from alephscript.a2a.asking import read_message
-from alephscript.a2a.cards import Skill, Skills, make_card
+from alephscript.a2a.cards import Skill, Skills, describe, make_card
 from alephscript.a2a.foreign import Answer, ForeignSkill, make_message, read_skills
 from alephscript.a2a.parts import (
     artifacts_of,
@@ -53,6 +53,11 @@ def offer(capability: str, request: Any = None, **about: Any) -> Offer:
     return Offer("R", capability, (), "single", 1, request=request, **about)
 
 
+def skill_of(name: str, offered: Offer) -> Skill:
+    """A skill of an offer."""
+    return Skill(name, offered, describe(offered))
+
+
 def on_the_wire(message: Any) -> Any:
     """A message as its reader gets it."""
     read = type(message)()
@@ -83,7 +88,7 @@ def test_a_part_of_a_stream_comes_back_as_it_was(value: Any) -> None:
 @settings(max_examples=examples(300))
 def test_a_payload_comes_through_as_it_was(payload: Any) -> None:
     """From a mesh to the agent of another one, by whichever skill."""
-    skills = Skills([Skill("X", offer("X")), Skill("Y", offer("Y"))])
+    skills = Skills([skill_of("X", offer("X")), skill_of("Y", offer("Y"))])
     known = ForeignSkill("X", {}, is_known=True, takes_data=True, takes_text=False)
     skill, read = read_message(on_the_wire(make_message(payload, known)), skills)
     assert (skill.id, read) == ("X", payload)
@@ -122,7 +127,7 @@ def test_any_message_is_a_request_or_a_refusal_in_words(
     """Whose payload the mesh can carry."""
     message = Message(message_id="1", parts=parts)
     message.metadata.update(metadata)
-    skills = Skills([Skill("X", offer("X", schema)), Skill("Y", offer("Y", schema))])
+    skills = Skills([skill_of("X", offer("X", schema)), skill_of("Y", offer("Y", schema))])
     try:
         _, payload = read_message(SendMessageRequest(message=message), skills)
     except A2AError as error:
@@ -136,7 +141,7 @@ def test_any_message_is_a_request_or_a_refusal_in_words(
 def test_any_capability_makes_a_skill(offers: list[tuple[str, Any, str]]) -> None:
     """Whatever its master says of it; the card can be read, and says the same."""
     skills = [
-        Skill(f"s{number}", offer(name, schema, reply=schema, summary=words, tags=(words,)))
+        skill_of(f"s{number}", offer(name, schema, reply=schema, summary=words, tags=(words,)))
         for number, (name, schema, words) in enumerate(offers)
     ]
     card = make_card(skills, name="n", description="d", url="http://h/", is_guarded=False)
@@ -147,7 +152,7 @@ def test_any_capability_makes_a_skill(offers: list[tuple[str, Any, str]]) -> Non
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_no_schema_is_a_burden_for_a_card(name: str) -> None:
     """Nor one that others would choke on."""
-    skills = [Skill("X", offer("X", SCHEMAS[name], reply=SCHEMAS[name]))] * 3
+    skills = [skill_of("X", offer("X", SCHEMAS[name], reply=SCHEMAS[name]))] * 3
     card = make_card(skills, name="n", description="d", url="http://h/", is_guarded=True)
     assert card.ByteSize() < 1_500_000
     assert read_skills(read_card(MessageToJson(card).encode(), "http://h"))
