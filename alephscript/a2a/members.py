@@ -248,10 +248,10 @@ class Members:
             return self._known(key) or await self._admit(bearer, key)
 
     def _known(self, key: str) -> Member | None:
-        known = self._others.pop(key, None)
-        if known is None:
+        known = self._others.get(key)
+        if known is None or known[0].client.state is State.CLOSED:  # the token has ended
             return None
-        self._others[key] = known  # the latest go last
+        self._others[key] = self._others.pop(key)  # the latest go last
         return known[0]
 
     async def _admit(self, bearer: str, key: str) -> Member:

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from a2a.types import AgentCard, Artifact, Message, Part, SendMessageRequest, StreamResponse
+from a2a.types import AgentCard, Artifact, Message, Part, SendMessageRequest, StreamResponse, Task
 from a2a.utils.errors import A2AError
 from google.protobuf.json_format import MessageToJson, ParseDict
 from google.protobuf.struct_pb2 import Value
@@ -223,11 +223,13 @@ EVENTS = st.one_of(
 )
 
 
-@given(st.lists(EVENTS, max_size=6))
+@given(st.lists(EVENTS, max_size=6), st.booleans())
 @settings(max_examples=examples(300))
-def test_whatever_an_agent_says_is_an_answer_or_an_error(said: list[StreamResponse]) -> None:
+def test_whatever_an_agent_says_is_an_answer_or_an_error(
+    said: list[StreamResponse], in_parts: bool
+) -> None:
     """Which the mesh can carry."""
-    answer = Answer()
+    answer = Answer(in_parts=in_parts)
     for event in said:
         answer.take(event)
         answer.progress()
@@ -237,6 +239,32 @@ def test_whatever_an_agent_says_is_an_answer_or_an_error(said: list[StreamRespon
         write_json(answer.result())
     except (CapabilityError, ValueError) as error:
         assert str(error)  # noqa: PT017 - an error is one of two good ends
+
+
+@given(st.lists(st.lists(st.text(max_size=3), max_size=3), max_size=6), st.sampled_from("ust"))
+@settings(max_examples=examples(100))
+def test_parts_come_once_whether_they_were_told_of_or_looked_up(
+    chunks: list[list[str]], how: str
+) -> None:
+    """By updates, by snapshots of the task, or by both."""
+    answer, whole = Answer(in_parts=True), Answer()
+    task = Task(id="1", status={"state": "TASK_STATE_COMPLETED"})
+    heard: list[str] = []
+    task.artifacts.append(Artifact(artifact_id="a"))
+    for number, chunk in enumerate(chunks):
+        parts = [Part(text=text) for text in chunk]
+        task.artifacts[0].parts.extend(parts)
+        update = {"artifact": Artifact(artifact_id="a", parts=parts), "append": number > 0}
+        updated, snapshot = StreamResponse(artifact_update=update), StreamResponse(task=task)
+        for event in {"u": [updated], "s": [snapshot], "t": [updated, snapshot]}[how]:
+            answer.take(event)
+            whole.take(event)
+        heard += answer.items()
+    assert heard == [text for chunk in chunks for text in chunk]
+    if how != "u" and heard:
+        result = whole.result()
+        kept = [result] if len(heard) == 1 else result["artifacts"][0]["parts"]
+        assert [each if len(heard) == 1 else each["text"] for each in kept] == heard
 
 
 def test_a_value_that_json_has_not_is_none() -> None:
