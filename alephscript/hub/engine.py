@@ -117,8 +117,11 @@ class Engine:
 
     @property
     def in_flight(self) -> int:
-        """How many requests wait for an answer."""
-        return sum(len(mesh.requests) for mesh in self.meshes.values())
+        """How many requests wait for an answer, of those that end with this hub."""
+        requests = sum(len(mesh.requests) for mesh in self.meshes.values())
+        if not self.store.outlives_hub:
+            return requests
+        return requests - sum(mesh.tasks.at_masters for mesh in self.meshes.values())
 
     @property
     def why_not_ready(self) -> str | None:

@@ -2,8 +2,9 @@
 
 Theory of operation. A `Task` is a request's asker: it has a `Peer` of its own, whose dialect brings
 what becomes of its requests back here, so that a task is asked, cancelled and expired by
-`requests`, as all are. Each request of it is one run at one master. Between runs it is queued here,
-found by what it waits for. Each step is kept before anybody acts on it or hears of it:
+`requests`, as all are (decision 0046). Each request of it is one run at one master. Between runs
+it is queued here, found by what it waits for. Each step is kept before anybody acts on it or hears
+of it:
 
 =============  ================================================  ===================================
 from           step                                              kept first, because
@@ -190,6 +191,11 @@ class Tasks:
 
     def __len__(self) -> int:
         return len(self._tasks)
+
+    @property
+    def at_masters(self) -> int:
+        """How many requests of tasks there are."""
+        return sum(each.request is not None for each in self._tasks.values())
 
     def get(self, id: str) -> Task | None:
         """Get a task that has not ended, or whose end is not kept yet."""

@@ -514,11 +514,9 @@ class Peers(RuleBasedStateMachine):
         name, args = "ROOM_MESSAGE", [message]
         if self.alive[sid] and not echo and data.draw(st.booleans(), label="direct"):
             name, args = question.answer_event, [payload, {"room": room}]
-        rivals = [
-            q
-            for q in self.open.values()
-            if (q.master, q.event) == (sid, question.event) and q.room in (room, None)
-        ]
+        served = [q for q in self.open.values() if (q.master, q.event) == (sid, question.event)]
+        # Stock bots that master one room may answer in another.
+        rivals = [q for q in served if q.room in (room, None)] or served
         effects, ended = self.send(sid, name, args, ack=data.draw(st.booleans()))
         if ended:
             *about, answered = ended

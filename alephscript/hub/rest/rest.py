@@ -112,8 +112,16 @@ class Rest:
             await self._end(ended.end, visit, responder)
         except Exception as exc:
             # Of a rule of access, or of this package; the server would log it with its text.
-            logger.error("this hub failed at a request by HTTP", exc_info=redacted(exc), extra={})
-            await responder.fail(Internal("the hub failed at this request"))
+            logger.error(
+                "this hub failed at a request by HTTP (%s)",
+                name := route.pages[visit.scope["method"]].name,
+                exc_info=redacted(exc),
+                extra={"page": name},
+            )
+            if responder.is_begun:
+                visit.arrival.end()
+            else:
+                await responder.fail(Internal("the hub failed at this request"))
 
     async def _answer(self, route: Route, visit: Visit, responder: Responder) -> None:
         method = visit.scope["method"]

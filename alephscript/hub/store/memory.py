@@ -28,9 +28,11 @@ class MemoryStore:
         keep_seconds: How long tasks that have ended are kept.
 
     Attributes:
+        outlives_hub: False.
         trouble: None, always.
     """
 
+    outlives_hub = False
     trouble: str | None = None
 
     def __init__(self, keep_seconds: float = KEEP_SECONDS) -> None:

@@ -164,8 +164,11 @@ class SqliteStore:
         keep_bytes: How many bytes of them.
 
     Attributes:
+        outlives_hub: True.
         trouble: What is wrong with the journal, None if nothing is.
     """
+
+    outlives_hub = True
 
     def __init__(
         self,
@@ -234,7 +237,9 @@ class SqliteStore:
         try:
             loop.call_soon_threadsafe(tell)
         except RuntimeError:
-            logger.debug("the journal has nobody left to report to")
+            logger.debug(
+                "the journal of tasks has nobody to report to", extra={"file": str(self._path)}
+            )
 
     # The writer's thread
 
@@ -249,7 +254,7 @@ class SqliteStore:
             self._tell(_setter(opened, list(self._alive.values())))
             self._write_until_closed(database)
         except BaseException as exc:
-            logger.exception("the journal of tasks has ended")
+            logger.exception("the journal of tasks has ended", extra={"file": str(self._path)})
             self.trouble = f"the journal of tasks has ended: {exc}"
             error = StoreUnavailable(f"cannot keep tasks in {self._folder.path}: {exc}")
             self._tell(_setter(opened, error=error))
@@ -338,7 +343,7 @@ class SqliteStore:
         backlog.done(len(batch))
         self._note(batch)
         if self.trouble is not None and not self._damaged.is_set():
-            logger.info("the journal of tasks takes records again")
+            logger.info("the journal of tasks takes records again", extra={"file": str(self._path)})
             self.trouble = None
         return database
 
@@ -413,7 +418,7 @@ class SqliteStore:
                 if len(old) < _SWEEP_ROWS:
                     return
         except sqlite3.DatabaseError:
-            logger.exception("old tasks could not be forgotten")
+            logger.exception("old tasks could not be forgotten", extra={"file": str(self._path)})
 
     # The reader's thread
 

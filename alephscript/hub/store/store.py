@@ -35,9 +35,11 @@ class Store(Protocol):
     """A journal of tasks.
 
     Attributes:
+        outlives_hub: Whether what is kept is there after the hub's process has ended.
         trouble: What is wrong with it, a sentence for whoever runs the hub; None if nothing is.
     """
 
+    outlives_hub: bool
     trouble: str | None
 
     async def open(self) -> Sequence[Record]:
