@@ -280,8 +280,9 @@ class Answer:
         self.check()
         if self.is_message:
             return result_of_parts(self._message)
-        artifacts = list(self._artifacts.values())
-        return result_of_artifacts(artifacts) or result_of_parts(self.status.message.parts)
+        if self._artifacts:
+            return result_of_artifacts(list(self._artifacts.values()))
+        return result_of_parts(self.status.message.parts)
 
     def check(self) -> None:
         """Find out whether the agent did what it was asked.
