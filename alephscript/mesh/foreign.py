@@ -19,6 +19,7 @@ from alephscript.mesh.census import read_census
 from alephscript.protocol import events
 from alephscript.protocol.events import HubEvent
 from alephscript.protocol.json import read_value
+from alephscript.protocol.tasks import LONGEST_TASK
 
 __all__ = [
     "read_announcement",
@@ -150,6 +151,13 @@ def _read_room_name(value: Any) -> str:
     return events.check_room_name(read_value(value))
 
 
+def _read_object(value: Any) -> dict[str, Any]:
+    fields = read_value(value)
+    if not isinstance(fields, dict):
+        raise InvalidPayload("not an object")
+    return fields
+
+
 def _read_members(value: Any) -> list[tuple[str, str]]:
     """Read who is in a room: pairs of usuario and sesion."""
     members = read_value(value)
@@ -168,9 +176,12 @@ def _read_question(value: Any) -> str:
 
 def _read_note(value: Any) -> str:
     value = read_value(value)
-    if value not in (HubEvent.REQUEST_PART, HubEvent.REQUEST_PROGRESS):
+    if value not in _NOTES:
         raise InvalidPayload("not an event about a request")
     return str(value)
+
+
+_NOTES = (HubEvent.REQUEST_PART, HubEvent.REQUEST_PROGRESS, HubEvent.REQUEST_CHECKPOINT)
 
 
 def _read_about(value: Any) -> dict[str, Any]:
@@ -198,7 +209,7 @@ class _About(msgspec.Struct):
     sid: str
     name: str
     meta: bool
-    seconds: Annotated[float, msgspec.Meta(le=events.LONGEST_TIMEOUT)]
+    seconds: Annotated[float, msgspec.Meta(le=LONGEST_TASK)]
     extras: _Extras
     envelope: dict[str, Any]
     identity: _Identity | None = None
@@ -215,6 +226,8 @@ _FRAMES: Mapping[str, Sequence[Callable[[Any], Any]]] = {
     "moved": (read_number, read_text),
     "lost": (read_number, read_text),
     "note": (read_number, read_text, _read_note, lambda data: data),
+    "task": (read_text, read_text, lambda answer: answer),
+    "kept": (read_text, _read_object),
     "watch": (_read_room_name,),
     "unwatch": (_read_room_name,),
     "present": (_read_room_name, _read_members),

@@ -45,6 +45,10 @@ logger = logging.getLogger("alephscript.hub.cluster")
 _AGAIN_SECONDS = 0.1
 """After how long a value is put to the registry again, if too much waited for that."""
 
+_TAKE_SECONDS = 0.5
+"""How long after a hub is gone its tasks are taken over by whoever comes first; before that, those
+whose masters are at a hub go to that hub."""
+
 _TOLD_AT_ONCE = 16
 """Answers of a survey that are told in one turn of the loop: the state of a mesh may be long."""
 
@@ -66,6 +70,7 @@ class Cluster:
         self._engine = engine
         self._registry = registry
         self._is_adrift = False
+        self._is_closed = False
         self.federations = {
             namespace: carrier.mesh.federate(self.hub)
             for namespace, carrier in engine.carriers.items()
@@ -90,13 +95,26 @@ class Cluster:
         Raises:
             OSError: The registry cannot be reached.
         """
+        self._is_closed = False
         await self._registry.open(self.hub, self)
 
     async def close(self) -> None:
         """Leave the other hubs."""
+        self._is_closed = True
         await self._registry.close()
         for surveys in self._surveys.values():
             surveys.close()
+
+    def _take_tasks(self) -> None:
+        """Take over the tasks of hubs that are gone, a little later than their masters' runs."""
+        if not self._is_adrift:
+            loop = asyncio.get_running_loop()
+            loop.call_later(_TAKE_SECONDS, self._take_tasks_now)
+
+    def _take_tasks_now(self) -> None:
+        if not self._is_adrift and not self._is_closed:
+            hubs = [self.hub, *next(iter(self.federations.values())).hubs]
+            self._engine.take_tasks(hubs)
 
     # Effects
 
@@ -218,6 +236,7 @@ class Cluster:
             self._carrier(namespace).carry(federation.hub_gone(hub))
         for surveys in self._surveys.values():
             surveys.lose(hub)
+        self._take_tasks()
 
     def handle_frames(self, data: bytes) -> None:
         """See `RegistryListener`; a frame that makes no sense is dropped, and logged."""
@@ -311,3 +330,4 @@ class Cluster:
             }
             carrier.carry(federation.replicas.resynchronise(kept, is_lost=is_lost))
         self._is_adrift = False  # last: whoever asks is to hear the truth
+        self._take_tasks()
