@@ -20,7 +20,7 @@ from alephscript.aaia import AAIA_ROOM
 from alephscript.hub import Hub
 from alephscript.mcp import McpMaster
 from examples.persefon_bot import PersefonBot
-from tests.support import a2a_peers, mcp_peers
+from tests.support import a2a_peers
 from tests.support.node import json_of, node_process
 from tests.support.tools import ROOT, skip_for_lack_of
 
@@ -85,8 +85,7 @@ async def by_mcp(hub: Hub, room: str, _: str) -> AsyncIterator[Ask]:
     async with Client(command) as client:
 
         async def ask(capability: str, payload: dict[str, Any]) -> dict[str, Any]:
-            tools = {name.upper(): name for name in await mcp_peers.tools_of(client)}
-            result = await client.call_tool(tools[capability], payload)
+            result = await client.call_tool(capability.lower(), payload)
             (content,) = result.content
             assert isinstance(content, TextContent)
             assert not result.is_error, content.text
