@@ -85,7 +85,7 @@ async def by_mcp(hub: Hub, room: str, _: str) -> AsyncIterator[Ask]:
     async with Client(command) as client:
 
         async def ask(capability: str, payload: dict[str, Any]) -> dict[str, Any]:
-            result = await client.call_tool(capability.lower(), payload)
+            result = await client.call_tool(capability, payload)
             (content,) = result.content
             assert isinstance(content, TextContent)
             assert not result.is_error, content.text
