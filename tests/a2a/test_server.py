@@ -30,7 +30,7 @@ from a2a.types import (
 )
 from a2a.utils.errors import A2AError
 
-from alephscript import AlephScriptClient, CapabilityError, capability
+from alephscript import AlephScriptClient, CapabilityError, Request, RequestFor, capability
 from alephscript.a2a.parts import PROGRESS, value_of
 from alephscript.hub import Access, Handshake, Hub, Identity, Refusal
 from alephscript.testing import InMemoryMesh
@@ -94,6 +94,27 @@ class Odd(AlephScriptClient):
     async def big(self) -> dict[str, int]:
         """Give a number that no double holds."""
         return {"big": 2**60 + 1}
+
+
+@attrs.frozen
+class Approve(RequestFor[bool], capability="APPROVE"):
+    """May it be done?"""
+
+    what: str
+
+
+class Postman(AlephScriptClient):
+    """Asks back."""
+
+    rooms = ("POST",)
+
+    @capability("SEND")
+    async def send(self, request: Request[dict[str, str]]) -> dict[str, Any]:
+        """Send something, if that may be done."""
+        try:
+            return {"sent": await request.ask(Approve(request.payload["to"]))}
+        except CapabilityError as error:
+            return {"refused": error.code}
 
 
 class Other(AlephScriptClient):
@@ -316,6 +337,38 @@ async def test_tasks_can_be_got_listed_and_subscribed_to(mesh: InMemoryMesh, bin
         more.message.task_id = done.id
         with pytest.raises(UnsupportedOperationError, match="leave taskId out"):
             await heard(client, more)
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+async def test_a_task_that_asks_back_goes_on_with_the_answer(
+    mesh: InMemoryMesh, *, streaming: bool
+) -> None:
+    """In a message that names the task; an answer that is none is asked for again."""
+    async with Postman(mesh), agents_of(mesh) as url, client_of(url, streaming=streaming) as client:
+        last = (await heard(client, message({"to": "Ana"}, skill="SEND")))[-1]
+        task_id = last.task.id or last.status_update.task_id
+        status = last.task.status if last.task.id else last.status_update.status
+        for told in ("May it be done?", "APPROVE takes JSON"):
+            assert status.state == TaskState.TASK_STATE_INPUT_REQUIRED
+            text, about = status.message.parts
+            assert told in text.text
+            asked = value_of(about)
+            assert (asked["question"], asked["payload"]) == ("APPROVE", {"what": "Ana"})
+            assert asked["reply"] == {"type": "boolean"}
+            answer = message("maybe" if told.startswith("May") else True)
+            answer.message.task_id = task_id
+            last = (await heard(client, answer))[-1]
+            status = last.task.status if last.task.id else last.status_update.status
+        task = await client.get_task(GetTaskRequest(id=task_id))
+        assert results_of(task) == [{"sent": True}]
+        assert len(task.history) == 3
+        refusal = message({"code": "not_today", "message": "ask again tomorrow"})
+        refusal.message.metadata.update({"refused": True})
+        last = (await heard(client, message({"to": "Eva"}, skill="SEND")))[-1]
+        refusal.message.task_id = last.task.id or last.status_update.task_id
+        await heard(client, refusal)
+        task = await client.get_task(GetTaskRequest(id=refusal.message.task_id))
+        assert results_of(task) == [{"refused": "not_today"}]
 
 
 async def test_a_task_belongs_to_the_agent_of_its_room(mesh: InMemoryMesh) -> None:
