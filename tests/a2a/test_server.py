@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import attrs
 import httpx
@@ -31,6 +32,7 @@ from a2a.types import (
 from a2a.utils.errors import A2AError
 
 from alephscript import AlephScriptClient, CapabilityError, Request, RequestFor, capability
+from alephscript.a2a import guard
 from alephscript.a2a.parts import PROGRESS, value_of
 from alephscript.hub import Access, Handshake, Hub, Identity, Refusal
 from alephscript.testing import InMemoryMesh
@@ -412,6 +414,46 @@ async def test_cards_change_when_masters_come_and_go(mesh: InMemoryMesh) -> None
         await until(url, "TYPED", is_there=False)
         with pytest.raises(InvalidParamsError, match="no skills at the moment"):
             await heard(client, message({"numbers": []}, skill="TYPED"))
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for(
+    mesh: InMemoryMesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor one that breaks off; others are served meanwhile."""
+    monkeypatch.setattr(guard, "_MOST_SECONDS", 0.3)
+    async with Odd(mesh), agents_of(mesh) as url, httpx.AsyncClient() as http:
+        where = urlsplit(url)
+        head = (
+            f"POST /message:send HTTP/1.1\r\nHost: {where.netloc}\r\n"
+            "Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+        )
+        slow = [await asyncio.open_connection(where.hostname, where.port) for _ in range(2)]
+        for _, writer in slow:
+            writer.write(head.encode())
+        slow[1][1].close()
+        assert (await http.post(f"{url}/message:send", json=BODY)).status_code == 200
+        assert b"408" in await slow[0][0].readline()
+        for _, writer in slow:
+            writer.close()
+
+
+async def test_a_task_whose_hub_dies_has_failed(mesh: InMemoryMesh) -> None:
+    """With a code; and the next one is asked when there is a hub again."""
+    async with (
+        Odd(mesh, backoff=at_once),
+        Slow(mesh, backoff=at_once) as slow,
+        agents_of(mesh) as url,
+        client_of(url, streaming=False) as client,
+    ):
+        await until(url, "WAIT_LONG")
+        asking = asyncio.ensure_future(task_of(client, message({}, skill="WAIT_LONG")))
+        await slow.running.wait()
+        await mesh.kill()
+        code, _ = failure_of(await asking)
+        assert code == "link_lost"
+        await mesh.restart()
+        await until(url, "ADD")
+        assert results_of(await task_of(client, message([1, 2], skill="ADD"))) == [3]
 
 
 async def test_a_card_that_is_known_is_not_sent_again(mesh: InMemoryMesh) -> None:
