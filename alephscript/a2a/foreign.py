@@ -46,6 +46,7 @@ from alephscript.a2a.parts import (
     write_failure,
 )
 from alephscript.client.messages import Progress
+from alephscript.doors.names import is_name
 from alephscript.doors.texts import as_json, shown
 from alephscript.errors import Cancelled, CapabilityError
 
@@ -68,6 +69,7 @@ _KINDS: Mapping[str, type] = {
 }
 """Fields that the extension of a card may describe a skill by, and their types."""
 _MOST_ARTIFACTS = 1000
+
 INPUT = "A2A_INPUT"
 """Name of what an agent asks back that gives it no name: ``{"text"}``."""
 
@@ -263,7 +265,7 @@ class Answer:
             return None
         parts = self.status.message.parts
         for value in _objects(parts):
-            if isinstance(value.get(QUESTION), str) and "payload" in value:
+            if is_name(value.get(QUESTION)) and "payload" in value:
                 return value[QUESTION], value["payload"]
         return INPUT, {"text": shown(text_of(parts))}
 

@@ -43,6 +43,7 @@ from a2a.types import (
 )
 from a2a.utils.errors import A2AError
 from a2a.utils.task import apply_history_length, validate_history_length
+from google.protobuf.struct_pb2 import Value
 
 from alephscript.a2a.asking import read_message, read_value, takes_data
 from alephscript.a2a.cards import Skill
@@ -331,7 +332,7 @@ async def _ask_back(task: KnownTask, question: Question[Any]) -> Any:
         except A2AError as error:
             words = str(error)  # and once more
             continue
-        if REFUSED in answer.metadata.fields:
+        if answer.metadata.fields.get(REFUSED, Value()).bool_value:
             raise read_failure(value, "refused") or CapabilityError("refused", shown(str(value)))
         return value
 
