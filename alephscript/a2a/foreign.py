@@ -48,7 +48,7 @@ from alephscript.a2a.parts import (
 from alephscript.client.messages import Progress
 from alephscript.doors.names import is_name
 from alephscript.doors.texts import as_json, shown
-from alephscript.errors import Cancelled, CapabilityError
+from alephscript.errors import Cancelled, CapabilityError, RequestError
 
 __all__ = ["INPUT", "Answer", "ForeignSkill", "make_answer", "make_message", "read_skills"]
 
@@ -180,7 +180,7 @@ def make_message(payload: Any, skill: ForeignSkill) -> SendMessageRequest:
 
 def make_answer(value: Any, skill: ForeignSkill, answer: Answer) -> SendMessageRequest:
     """Make the message that answers what an agent asks: by a value, or by an error that refuses."""
-    if isinstance(value, CapabilityError):
+    if isinstance(value, RequestError):
         request = make_message({}, skill)
         del request.message.parts[:]
         request.message.parts.append(write_failure(value))

@@ -91,12 +91,11 @@ class A2aMaster(ForeignMaster[Agent]):
         agent, skill = self._present(), self._skills.get(request.capability)
         if skill is None:
             raise CapabilityError("unknown_capability", f"{request.capability} has gone")
-        parts = self._ask(agent, skill, request)
         job = current_job.get()
         if isinstance(job, Job) and job.request.meta.parts > 0:
-            return parts
+            return self._ask(agent, skill, request)
         if skill.streams:
-            async with contextlib.aclosing(parts):
+            async with contextlib.aclosing(self._ask(agent, skill, request)) as parts:
                 return [each async for each in parts]
         answer = Answer()
         async with contextlib.aclosing(self._follow(agent, skill, request, answer)) as changes:
@@ -150,10 +149,10 @@ class A2aMaster(ForeignMaster[Agent]):
                 reply = await _ask_back(agent, answer, request, *question)
                 message = make_answer(reply, skill, answer)
                 answer.go_on()
+        except RequestError:
+            raise  # some are a ConnectionError, too: of the asker's link, and not of the agent
         except ConnectionError as error:
             raise self._gone(delivered=not isinstance(error, ConnectionRefusedError)) from None
-        except RequestError:
-            raise
         except Exception as error:  # noqa: BLE001 - of whatever a stranger has answered
             words, details = describe_failure(error)
             refused = isinstance(error, InvalidParamsError)
@@ -192,12 +191,11 @@ async def _ask_back(
     """
     try:
         reply = await request.ask(name, payload)
-    except NoAnswerer:
-        answer.check()
-        raise
-    except CapabilityError as error:
+    except (NoAnswerer, CapabilityError) as error:
         if name != INPUT:
             return error
+        if isinstance(error, NoAnswerer):
+            answer.check()
         agent.give_up(answer)
         raise
     except BaseException:

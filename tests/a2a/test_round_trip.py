@@ -9,7 +9,7 @@ import pytest
 from a2a.types import Part
 from google.protobuf.json_format import MessageToDict
 
-from alephscript import AlephScriptClient, CapabilityError, Question
+from alephscript import AlephScriptClient, CapabilityError, NoAnswerer, Question
 from alephscript.a2a import A2aMaster
 from alephscript.testing import InMemoryMesh
 from tests.a2a.test_server import Odd, Postman
@@ -125,4 +125,6 @@ async def test_a_question_and_its_answer_go_through_both(mesh: InMemoryMesh) -> 
             assert sent == {"sent": True}
             sent = await client.request("SEND", {"to": "Eva"}, room=room, on_ask=answer)
             assert sent == {"refused": "not_today"}
+            with pytest.raises(NoAnswerer):
+                await client.request("SEND", {"to": "Ana"}, room=room)
         assert told == [("APPROVE", {"what": "Ana"}), ("APPROVE", {"what": "Eva"})] * 2
