@@ -395,6 +395,20 @@ async def test_a_hub_that_closes_ends_what_is_open(http: httpx2.AsyncClient) -> 
 # Streams
 
 
+async def test_a_stream_that_its_hub_ends_says_so() -> None:
+    """In its last event, as any failure of a stream."""
+    async with (
+        Hub(port=0) as hub,
+        Bot(hub.url),
+        httpx2.AsyncClient(base_url=hub.url) as http,
+        source(http, f"{ROOM}/COUNT", {"to": 1_000_000}) as stream,
+    ):
+        await stream.next()
+        await hub.close()
+        last = (await stream.rest())[-1]
+    assert (last.event, last.data["code"]) == ("answer", "closed")
+
+
 async def test_parts_and_progress_come_as_they_are_said(bot: Bot, http: httpx2.AsyncClient) -> None:
     """And at last the answer; many more parts than are under way at a time."""
     async with source(http, f"{ROOM}/COUNT", {"to": 100}) as stream:

@@ -95,6 +95,13 @@ async def test_a_body_without_end_is_read_no_further() -> None:
     assert b"connection: close" in said.lower()
 
 
+async def test_who_asks_first_whether_its_body_is_taken_is_told_at_once() -> None:
+    """And sends nothing of it."""
+    expecting = head(10**9).replace(b"\r\n\r\n", b"\r\nexpect: 100-continue\r\n\r\n")
+    async with Hub(port=0) as hub:
+        assert (await answers(hub, expecting)).startswith(b"HTTP/1.1 413 ")
+
+
 async def test_a_body_that_does_not_come_is_not_waited_for() -> None:
     """A status says so."""
     async with Hub(port=0, limits=Limits(join_seconds=0.2)) as hub:

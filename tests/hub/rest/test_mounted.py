@@ -70,9 +70,7 @@ async def test_a_mount_named_as_the_folder_is_has_the_paths_of_the_folder(
     assert server["url"] == ("/" if door == "own port" else "/mesh")
 
 
-async def test_a_hang_up_cancels_the_request(
-    hub: Hub, bot: Bot, http: httpx2.AsyncClient
-) -> None:
+async def test_a_hang_up_cancels_the_request(hub: Hub, bot: Bot, http: httpx2.AsyncClient) -> None:
     """However its server tells."""
     asking = asyncio.create_task(http.post(f"{ROOM}/WAIT", json={}))
     await bot.entered.wait()
