@@ -1,9 +1,9 @@
 """A visitor: an asker or a listener by HTTP, as a peer of the mesh.
 
-A visitor comes with a request and goes with it (decision 0047). To the mesh it is a native peer
+A visitor comes with a request and goes with it (decision 0048). To the mesh it is a native peer
 like all others, so that rules of access, limits, deadlines, what is cancelled and what is counted
-are the same. It has no connection: what the mesh sends is kept here until the request's answer takes
-it, as long as that is not too much.
+are the same. It has no connection: what the mesh sends is kept here until the request's answer
+takes it, as long as that is not too much.
 
 May go in: being a peer, without a socket. May not: what is asked or heard (`asking`, `listening`),
 or how it is written (`responder`).
