@@ -61,7 +61,7 @@ _OPTIONS = "OPTIONS"
 _UNAUTHORIZED = "this needs `Authorization: Bearer TOKEN` of one who may"
 _ASKS = (Page.INVOKE, Page.CAPABILITY)
 _PAGE_SECONDS = 10.0
-"""Seconds in which the hub, and others, have told about themselves."""
+"""Seconds that the hub, and others, may take to tell about themselves."""
 
 
 @attrs.frozen
@@ -184,7 +184,7 @@ class Rest:
         return identity
 
     def _find_obstacle(self, page: Page) -> str | None:
-        """Say why a visitor is not let in just now; None if it is."""
+        """Find out why no visitor is let in just now; None if they are."""
         if self._engine.is_full:
             self._engine.refusals["connections"] += 1
             return "full"

@@ -12,6 +12,10 @@ import pytest
 
 from alephscript import AlephScriptClient, CapabilityError, Request, capability
 from alephscript.hub import Hub
+from alephscript.hub.bearers import Bearers
+from alephscript.hub.rest.paths import Page, Route
+from alephscript.hub.rest.rest import Rest, Visit
+from alephscript.hub.sockets.lobby import Arrival, Lobby
 from tests.support.peers import Join, Raw, errors_logged, hub, join, raw
 from tests.support.sse import JSON, Told, source
 
@@ -27,6 +31,7 @@ class Bot(AlephScriptClient):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.counted = 0
         self.entered = asyncio.Event()
         self.cancelled = asyncio.Event()
         self.stopped = asyncio.Event()
@@ -70,6 +75,7 @@ class Bot(AlephScriptClient):
         """Say numbers."""
         try:
             for number in range(request.payload["to"]):
+                self.counted = number
                 request.progress(number / request.payload["to"], f"at {number}")
                 yield number
         finally:
@@ -430,6 +436,37 @@ async def test_who_takes_no_stream_gets_all_parts_at_once(
     """As any asker that knows no parts."""
     response = await http.post(f"{ROOM}/COUNT", json={"to": 3})
     assert response.json() == {"success": True, "result": [0, 1, 2]}
+
+
+async def test_a_master_runs_no_further_ahead_than_its_reader_takes(hub: Hub, bot: Bot) -> None:
+    """However long the stream; what waits for the reader is bounded by what was granted."""
+    stuck = asyncio.Event()
+    body = {"type": "http.request", "body": b'{"to": 1000000}'}
+
+    async def receive() -> Any:
+        if not body:
+            await asyncio.Event().wait()
+        return {"type": body.pop("type"), "body": body.pop("body")}
+
+    async def send(event: Any) -> None:
+        if b"event: part" in event.get("body", b""):
+            stuck.set()
+            await asyncio.Event().wait()
+
+    engine = hub._engine
+    scope = {"method": "POST", "query_string": b""}
+    headers = {**JSON, "accept": "text/event-stream"}
+    visit = Visit(scope, receive, headers, Arrival(Lobby(engine)), None)
+    route = Route({"POST": Page.CAPABILITY}, "R/Ñ", "COUNT")
+    asking = asyncio.create_task(Rest(engine, Bearers(engine)).answer(route, visit, send))
+    async with asyncio.timeout(5):
+        await stuck.wait()
+        async with AlephScriptClient(hub.url) as client:
+            for _ in range(50):  # the bot has had all the time that it could want
+                await client.request("NUMBER", room="R/Ñ")
+        assert bot.counted <= 16
+        asking.cancel()
+        await bot.stopped.wait()
 
 
 async def test_a_stream_that_is_left_cancels_its_request(
