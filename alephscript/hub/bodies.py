@@ -42,7 +42,7 @@ class Body:
 
         Args:
             receive: ASGI's.
-            headers: The request's headers, whose length is believed if the body is too large by that.
+            headers: The request's headers, whose length is believed if it is too large.
 
         Raises:
             PayloadTooLarge: The body has more bytes than a message may have.
