@@ -21,15 +21,18 @@ from alephscript.client.declaring import (
 from alephscript.client.discovery import (
     CapabilityStats,
     MasterChange,
+    Member,
     MemberInfo,
     MemberStats,
     Offer,
     Survey,
 )
+from alephscript.client.environment import DEFAULT_HUB as DEFAULT_URL
 from alephscript.client.lifecycle import State
-from alephscript.client.messages import GAP, Event, Gap, Progress, Request
+from alephscript.client.messages import GAP, Event, Gap, Progress, Question, Request
 from alephscript.client.middleware import CallNext, Middleware
 from alephscript.client.streams import EventStream
+from alephscript.client.tasks import Task, TaskState, TaskStatus
 from alephscript.contracts import RequestFor, register_type
 from alephscript.diagnostics import lines as _lines
 from alephscript.errors import (
@@ -48,6 +51,7 @@ from alephscript.errors import (
     LimitExceeded,
     LinkLost,
     MasterLost,
+    NoAnswerer,
     NoMaster,
     NotConnected,
     NotSubscribed,
@@ -58,10 +62,11 @@ from alephscript.errors import (
     StateError,
     UnknownCapability,
     UnknownEvent,
+    UnknownTask,
     http_status,
 )
 from alephscript.links.transport import Link, Receiver, Transport
-from alephscript.protocol.events import DEFAULT_URL, Position
+from alephscript.protocol.events import Position
 
 __version__ = "0.1.0"
 
@@ -98,9 +103,11 @@ __all__ = [
     "MasterChange",
     "MasterLost",
     "Mastery",
+    "Member",
     "MemberInfo",
     "MemberStats",
     "Middleware",
+    "NoAnswerer",
     "NoMaster",
     "NotConnected",
     "NotSubscribed",
@@ -110,6 +117,7 @@ __all__ = [
     "PermissionDenied",
     "Position",
     "Progress",
+    "Question",
     "Receiver",
     "Request",
     "RequestError",
@@ -118,9 +126,13 @@ __all__ = [
     "State",
     "StateError",
     "Survey",
+    "Task",
+    "TaskState",
+    "TaskStatus",
     "Transport",
     "UnknownCapability",
     "UnknownEvent",
+    "UnknownTask",
     "UseClientTimeout",
     "capability",
     "http_status",

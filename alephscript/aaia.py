@@ -3,6 +3,8 @@
 A FIA is a small AI of one paradigma, and lives in a mundo. A percepto stimulates the mundo; the
 share of it that reaches a FIA is that FIA's aferencia, the FIA's output is its eferencia.
 
+Over 500 lines, since each argument is described, for whoever sees the schema alone.
+
 May go in: contracts, data only. May not: what is done with them (``examples/aaia_runtime``).
 """
 
@@ -319,7 +321,11 @@ class GetApps(RequestFor[Apps], capability="AAIA_GET_APPS"):
 
 @attrs.frozen
 class CreateSession(RequestFor[SessionOpened], capability="AAIA_CREATE_SESSION"):
-    """Make a session of an app. Codes: ``app_not_found``, ``overloaded``."""
+    """Make a session of an app. Codes: ``app_not_found``, ``overloaded``.
+
+    Attributes:
+        app_id: The app's id.
+    """
 
     app_id: str
 
@@ -331,21 +337,34 @@ class ListSessions(RequestFor[Sessions], capability="AAIA_LIST_SESSIONS"):
 
 @attrs.frozen
 class DestroySession(RequestFor[SessionGone], capability="AAIA_DESTROY_SESSION"):
-    """End a session. Codes: ``session_not_found``."""
+    """End a session. Codes: ``session_not_found``.
+
+    Attributes:
+        session_id: The session's id.
+    """
 
     session_id: str
 
 
 @attrs.frozen
 class ListFIAs(RequestFor[FIAs], capability="AAIA_LIST_FIAS"):
-    """Which FIAs does a session have? Codes: ``session_not_found``."""
+    """Which FIAs does a session have? Codes: ``session_not_found``.
+
+    Attributes:
+        session_id: The session's id.
+    """
 
     session_id: str
 
 
 @attrs.frozen
 class StartFIA(RequestFor[StateChange], capability="AAIA_START_FIA"):
-    """As `PlayFIA`. Codes: ``session_not_found``, ``fia_not_found``, ``invalid_state``."""
+    """As `PlayFIA`. Codes: ``session_not_found``, ``fia_not_found``, ``invalid_state``.
+
+    Attributes:
+        session_id: The session's id.
+        fia_index: The FIA's index in its session, from 0.
+    """
 
     session_id: str
     fia_index: int
@@ -353,7 +372,12 @@ class StartFIA(RequestFor[StateChange], capability="AAIA_START_FIA"):
 
 @attrs.frozen
 class StopFIA(RequestFor[StateChange], capability="AAIA_STOP_FIA"):
-    """End a FIA's run. Codes: ``session_not_found``, ``fia_not_found``."""
+    """End a FIA's run. Codes: ``session_not_found``, ``fia_not_found``.
+
+    Attributes:
+        session_id: The session's id.
+        fia_index: The FIA's index in its session, from 0.
+    """
 
     session_id: str
     fia_index: int
@@ -361,7 +385,12 @@ class StopFIA(RequestFor[StateChange], capability="AAIA_STOP_FIA"):
 
 @attrs.frozen
 class StepFIA(RequestFor[StepResult], capability="AAIA_STEP_FIA"):
-    """One reasoning step. Codes: ``session_not_found``, ``fia_not_found``, ``invalid_state``."""
+    """One reasoning step. Codes: ``session_not_found``, ``fia_not_found``, ``invalid_state``.
+
+    Attributes:
+        session_id: The session's id.
+        fia_index: The FIA's index in its session, from 0.
+    """
 
     session_id: str
     fia_index: int
@@ -369,7 +398,12 @@ class StepFIA(RequestFor[StepResult], capability="AAIA_STEP_FIA"):
 
 @attrs.frozen
 class PlayFIA(RequestFor[StateChange], capability="AAIA_PLAY_FIA"):
-    """Run by the pulse. Codes: ``session_not_found``, ``fia_not_found``, ``invalid_state``."""
+    """Run by the pulse. Codes: ``session_not_found``, ``fia_not_found``, ``invalid_state``.
+
+    Attributes:
+        session_id: The session's id.
+        fia_index: The FIA's index in its session, from 0.
+    """
 
     session_id: str
     fia_index: int
@@ -377,7 +411,12 @@ class PlayFIA(RequestFor[StateChange], capability="AAIA_PLAY_FIA"):
 
 @attrs.frozen
 class PauseFIA(RequestFor[StateChange], capability="AAIA_PAUSE_FIA"):
-    """Hold a FIA. Codes: ``session_not_found``, ``fia_not_found``, ``invalid_state``."""
+    """Hold a FIA. Codes: ``session_not_found``, ``fia_not_found``, ``invalid_state``.
+
+    Attributes:
+        session_id: The session's id.
+        fia_index: The FIA's index in its session, from 0.
+    """
 
     session_id: str
     fia_index: int
@@ -388,6 +427,10 @@ class SendPercepto(RequestFor[PerceptoProcessed], capability="AAIA_SEND_PERCEPTO
     """Stimulate a session's mundo.
 
     Codes: ``session_not_found``, ``invalid_state``, ``invalid_payload``, ``payload_too_large``.
+
+    Attributes:
+        session_id: The session's id.
+        percepto: The stimulus.
     """
 
     session_id: str
@@ -396,7 +439,12 @@ class SendPercepto(RequestFor[PerceptoProcessed], capability="AAIA_SEND_PERCEPTO
 
 @attrs.frozen
 class GetEferencia(RequestFor[EferenciaOf], capability="AAIA_GET_EFERENCIA"):
-    """The last output of a FIA. Codes: ``session_not_found``, ``fia_not_found``."""
+    """The last output of a FIA. Codes: ``session_not_found``, ``fia_not_found``.
+
+    Attributes:
+        session_id: The session's id.
+        fia_index: The FIA's index in its session, from 0.
+    """
 
     session_id: str
     fia_index: int
@@ -407,6 +455,10 @@ class QueryMundo(RequestFor[QueryResult], capability="AAIA_QUERY_MUNDO"):
     """A session's mundo; ``query`` is a dotted path into it, ``*`` is all of it.
 
     Codes: ``session_not_found``, ``path_not_found``.
+
+    Attributes:
+        session_id: The session's id.
+        query: The path; by default all.
     """
 
     session_id: str

@@ -14,6 +14,7 @@ The tree::
         ├── UnknownCapability   unknown_capability
         ├── UnknownEvent        unknown_event
         ├── NoMaster            no_master
+        ├── NoAnswerer          no_answerer
         ├── NotSubscribed       not_subscribed
         ├── AmbiguousRoom       ambiguous_room
         ├── DeadlineExceeded    deadline_exceeded   (also a TimeoutError)
@@ -23,6 +24,7 @@ The tree::
         ├── LimitExceeded       limit_exceeded
         ├── PermissionDenied    permission_denied   (also a PermissionError)
         ├── Conflict            conflict
+        ├── UnknownTask         unknown_task
         ├── PayloadTooLarge     payload_too_large
         ├── Internal            internal
         ├── NotConnected        not_connected       (local; also a ConnectionError)
@@ -54,6 +56,7 @@ __all__ = [
     "LimitExceeded",
     "LinkLost",
     "MasterLost",
+    "NoAnswerer",
     "NoMaster",
     "NotConnected",
     "NotSubscribed",
@@ -64,6 +67,7 @@ __all__ = [
     "StateError",
     "UnknownCapability",
     "UnknownEvent",
+    "UnknownTask",
     "error_from_answer",
     "http_status",
 ]
@@ -231,6 +235,15 @@ class NoMaster(RequestError):
     default_retryable = True
 
 
+class NoAnswerer(RequestError):
+    """A capability asks back, and its asker takes no questions, or is gone.
+
+    `AlephScriptClient.request` takes them with ``on_ask``; peers of other packages do not.
+    """
+
+    code = "no_answerer"
+
+
 class NotSubscribed(RequestError):
     """The asker is not in the room, and the hub requires that."""
 
@@ -246,6 +259,8 @@ class AmbiguousRoom(RequestError):
 class DeadlineExceeded(RequestError, TimeoutError):
     """The deadline passed before an answer came; ``details[0].delivered`` says whether the request
     may have run.
+
+    With ``idle: true`` beside it, nothing was heard of the request for its ``idle_timeout``.
     """
 
     code = "deadline_exceeded"
@@ -292,6 +307,12 @@ class Conflict(RequestError):
     """The request contradicts the present state, or has too long a chain of requests above it."""
 
     code = "conflict"
+
+
+class UnknownTask(RequestError):
+    """There is no such task, or none that this client may know of."""
+
+    code = "unknown_task"
 
 
 class PayloadTooLarge(RequestError):
@@ -403,7 +424,9 @@ _HTTP_STATUS = {
     NotSubscribed.code: 403,
     NoMaster.code: 404,
     UnknownCapability.code: 404,
+    UnknownTask.code: 404,
     Conflict.code: 409,
+    NoAnswerer.code: 409,
     PayloadTooLarge.code: 413,
     Overloaded.code: 429,
     LimitExceeded.code: 429,

@@ -21,27 +21,28 @@ import asyncio
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Coroutine, Generator, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
 from concurrent.futures import Future, InvalidStateError
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, Self, TypeVar, overload
 
 import anyio
 from anyio.from_thread import BlockingPortal
 
 from alephscript.client.arguments import check_seconds
 from alephscript.client.client import AlephScriptClient as _Client
-from alephscript.client.discovery import Offer, Survey
+from alephscript.client.discovery import Member, Offer, Survey
 from alephscript.client.environment import DEFAULT_HUB
 from alephscript.client.lifecycle import State
 from alephscript.client.messages import Event, Progress
 from alephscript.client.streams import EventStream
 from alephscript.client.surveying import Topic
+from alephscript.client.tasks import Task as _Task, TaskState, TaskStatus
 from alephscript.contracts import RequestFor
 from alephscript.errors import StateError
 from alephscript.protocol.events import Position
 
-__all__ = ["AlephScriptClient", "Events"]
+__all__ = ["AlephScriptClient", "Events", "Task"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -151,6 +152,9 @@ class AlephScriptClient:
         timeout: float | None = ...,
         wait_for_master: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
+        on_ask: Callable[[Any], Any] | None = None,
+        idle_timeout: float | None = None,
+        priority: int = 0,
     ) -> R: ...
     @overload
     def request(
@@ -163,6 +167,9 @@ class AlephScriptClient:
         timeout: float | None = ...,
         wait_for_master: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
+        on_ask: Callable[[Any], Any] | None = None,
+        idle_timeout: float | None = None,
+        priority: int = 0,
         reply: type[R],
     ) -> R: ...
     @overload
@@ -176,11 +183,14 @@ class AlephScriptClient:
         timeout: float | None = ...,
         wait_for_master: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
+        on_ask: Callable[[Any], Any] | None = None,
+        idle_timeout: float | None = None,
+        priority: int = 0,
     ) -> dict[str, Any]: ...
     def request(self, request: Any, payload: Any = None, /, **options: Any) -> Any:
         """Ask a capability and wait for its answer; see `alephscript.AlephScriptClient.request`.
 
-        ``on_progress`` is called in the client's own thread.
+        ``on_progress`` is called in the client's own thread, a plain ``on_ask`` in one of its own.
         """
         client = self._present()
         arguments = (request,) if payload is None else (request, payload)
@@ -195,6 +205,9 @@ class AlephScriptClient:
         room: str | None = None,
         timeout: float | None = None,
         on_progress: Callable[[Progress], None] | None = None,
+        on_ask: Callable[[Any], Any] | None = None,
+        idle_timeout: float | None = None,
+        priority: int = 0,
     ) -> Generator[R]: ...
     @overload
     def stream(
@@ -206,6 +219,9 @@ class AlephScriptClient:
         room: str | None = None,
         timeout: float | None = None,
         on_progress: Callable[[Progress], None] | None = None,
+        on_ask: Callable[[Any], Any] | None = None,
+        idle_timeout: float | None = None,
+        priority: int = 0,
         reply: type[R],
     ) -> Generator[R]: ...
     @overload
@@ -218,17 +234,60 @@ class AlephScriptClient:
         room: str | None = None,
         timeout: float | None = None,
         on_progress: Callable[[Progress], None] | None = None,
+        on_ask: Callable[[Any], Any] | None = None,
+        idle_timeout: float | None = None,
+        priority: int = 0,
     ) -> Generator[Any]: ...
     def stream(self, request: Any, payload: Any = None, /, **options: Any) -> Generator[Any]:
         """Ask a capability that answers in parts; leaving the loop cancels it."""
         client = self._present()
         arguments = (request,) if payload is None else (request, payload)
-        send, receive = anyio.create_memory_object_stream[Any](0)
+        yield from self._iterate(lambda: client.stream(*arguments, **options))
+
+    @overload
+    def submit(
+        self,
+        request: RequestFor[T],
+        /,
+        *,
+        room: str | None = None,
+        timeout: float | None = None,
+        key: str | None = None,
+    ) -> Task[T]: ...
+    @overload
+    def submit(
+        self,
+        capability: str,
+        payload: Any = None,
+        /,
+        *,
+        room: str | None = None,
+        timeout: float | None = None,
+        key: str | None = None,
+    ) -> Task[dict[str, Any]]: ...
+    def submit(self, request: Any, payload: Any = None, /, **options: Any) -> Task[Any]:
+        """Hand a request over to the hub; see `alephscript.AlephScriptClient.submit`."""
+        client = self._present()
+        arguments = (request,) if payload is None else (request, payload)
+        return Task(self, self._wait(lambda: client.submit(*arguments, **options)))
+
+    def task(self, id: str) -> Task[dict[str, Any]]:
+        """Return a task by its id; whether there is such a task shows when it is asked."""
+        return Task(self, self._present().task(id))
+
+    def tasks(self, room: str | None = None, state: TaskState | None = None) -> list[TaskStatus]:
+        """List the tasks that this client may use; see `alephscript.AlephScriptClient.tasks`."""
+        client = self._present()
+        return self._wait(lambda: client.tasks(room, state))
+
+    def _iterate(self, begin: Callable[[], AsyncIterator[T]]) -> Generator[T]:
+        """Iterate over what an asynchronous iterator gives, which ends when nobody reads on."""
+        send, receive = anyio.create_memory_object_stream[T](0)
 
         async def pump() -> None:
             # In one task from beginning to end, as the generator wants it.
             with send:
-                async for part in client.stream(*arguments, **options):
+                async for part in begin():
                     await send.send(part)
 
         pumping: Future[None] = Future()
@@ -254,10 +313,12 @@ class AlephScriptClient:
 
         return Events(self, self._wait(make))
 
-    def subscribe(self, room: str, *, since: Position | None = None) -> None:
+    def subscribe(
+        self, room: str, *, since: Position | None = None, presence: bool = False
+    ) -> None:
         """Be in a room; see `alephscript.AlephScriptClient.subscribe`."""
         client = self._present()
-        self._wait(lambda: client.subscribe(room, since=since))
+        self._wait(lambda: client.subscribe(room, since=since, presence=presence))
 
     def position(self, room: str) -> Position | None:
         """Return how far a room was heard, for `subscribe`; None without a history."""
@@ -268,10 +329,12 @@ class AlephScriptClient:
         client = self._present()
         self._wait(lambda: client.unsubscribe(room))
 
-    def broadcast(self, event: str, data: Any = None, *, room: str | None = None) -> None:
-        """Say something in a room."""
+    def broadcast(
+        self, event: str, data: Any = None, *, room: str | None = None, retain: bool = False
+    ) -> None:
+        """Say something in a room; see `alephscript.AlephScriptClient.broadcast`."""
         client = self._present()
-        self._wait(lambda: client.broadcast(event, data, room=room))
+        self._wait(lambda: client.broadcast(event, data, room=room, retain=retain))
 
     def register(self, usuario: str, sesion: str | None = None, **extras: Any) -> None:
         """Register under another name; see `alephscript.AlephScriptClient.register`."""
@@ -287,6 +350,11 @@ class AlephScriptClient:
         """Ask the hub which capabilities are offered; see `Offer`."""
         client = self._present()
         return self._wait(lambda: client.discover(room=room, capability=capability))
+
+    def members(self, room: str) -> list[Member]:
+        """Ask the hub who is in a room; see `alephscript.AlephScriptClient.members`."""
+        client = self._present()
+        return self._wait(lambda: client.members(room))
 
     def survey(
         self, topic: Topic = "info", *, room: str | None = None, timeout: float = 2.0
@@ -405,6 +473,42 @@ async def _settle(act: Callable[[], Coroutine[Any, Any, T]], end: Future[T]) -> 
             except BaseException:
                 end.cancel()
                 raise
+
+
+class Task(Generic[R]):
+    """A task at the hub, for code that may block; see `alephscript.Task`.
+
+    Attributes:
+        id: Its id. Whoever may ask the capability may use it.
+    """
+
+    def __init__(self, client: AlephScriptClient, task: _Task[R]) -> None:
+        self.id = task.id
+        self._client = client
+        self._task = task
+
+    def __repr__(self) -> str:
+        return repr(self._task)
+
+    def result(self, timeout: float | None = None) -> R:
+        """Wait until the task has ended; see `alephscript.Task.result`."""
+        return self._client._wait(lambda: self._task.result(timeout))  # noqa: SLF001 - its half
+
+    def status(self) -> TaskStatus:
+        """Ask how the task is."""
+        return self._client._wait(self._task.status)  # noqa: SLF001 - its half
+
+    def updates(self) -> Generator[TaskStatus]:
+        """Iterate over how the task is now, and each change of that, until it has ended."""
+        return self._client._iterate(self._task.updates)  # noqa: SLF001 - its half
+
+    def cancel(self) -> TaskStatus:
+        """Cancel the task, and return how it is then."""
+        return self._client._wait(self._task.cancel)  # noqa: SLF001 - its half
+
+    def answer(self, answer: Any) -> TaskStatus:
+        """Answer what the task's method asks."""
+        return self._client._wait(lambda: self._task.answer(answer))  # noqa: SLF001 - its half
 
 
 def _refuse_on_a_loop() -> None:

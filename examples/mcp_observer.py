@@ -26,7 +26,14 @@ from mcp_types import (
 )
 
 from alephscript import DEFAULT_URL, InvalidPayload, Offer
-from alephscript.aaia import AAIA_ROOM
+from alephscript.aaia import (
+    AAIA_ROOM,
+    ENGINE_THREADS,
+    PerceptoProcessed,
+    StateChange,
+    StepResult,
+)
+from alephscript.contracts import json_schema
 from alephscript.mcp import Context, MeshServer, OwnTool
 
 EVENTS = "aaia://events"
@@ -68,7 +75,9 @@ class ObserverServer(MeshServer):
         return offer.capability.lower().replace("aaia_get_apps", "aaia_list_apps")
 
     def shows(self, offer: Offer) -> bool:
-        """Hide what the server's own tools ask."""
+        """Hide what the server's own tools ask, and a room that is another name of one."""
+        if offer.room == ENGINE_THREADS:
+            return False
         return offer.room != AAIA_ROOM or offer.capability not in IN_OTHER_WORDS
 
     def own_tools(self) -> Sequence[OwnTool]:
@@ -93,6 +102,8 @@ class ObserverServer(MeshServer):
                 },
                 "required": ["sessionId", "tipo", "payload"],
             },
+            output_schema=json_schema(PerceptoProcessed),
+            annotations=ToolAnnotations(destructive_hint=False),
         )
         state = Tool(
             name="aaia_set_fia_state",
@@ -106,6 +117,7 @@ class ObserverServer(MeshServer):
                 },
                 "required": ["sessionId", "fiaIndex", "state"],
             },
+            output_schema={"type": "object", **json_schema(StateChange | StepResult)},
             annotations=ToolAnnotations(idempotent_hint=True, destructive_hint=False),
         )
         return [
@@ -192,7 +204,9 @@ class ObserverServer(MeshServer):
 def main() -> int:
     """Serve until interrupted, or until stdin ends."""
     parser = argparse.ArgumentParser(prog="python -m examples.mcp_observer", description=__doc__)
-    parser.add_argument("--url", default=DEFAULT_URL, help="the hub's address (%(default)s)")
+    parser.add_argument(
+        "--url", default=DEFAULT_URL, help="the hub (%(default)s); also ALEPHSCRIPT_URL"
+    )
     parser.add_argument("--http", type=int, metavar="PORT", help="streamable HTTP, not stdio")
     options = parser.parse_args()
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)

@@ -68,7 +68,7 @@ class PersefonBot(AlephScriptClient):
         await super().__aexit__(exc_type, exc, traceback)
         await self._runtime.__aexit__(exc_type, exc, traceback)
 
-    @capability(aliases=("AAIA_APPS",), announce=True)
+    @capability(aliases=("AAIA_APPS",), announce=True, read_only=True)
     async def get_apps(self, _: aaia.GetApps) -> aaia.Apps:
         """The apps that sessions can be made of."""
         return await self._runtime.list_apps()
@@ -78,17 +78,17 @@ class PersefonBot(AlephScriptClient):
         """Make a session of an app."""
         return await self._runtime.create_session(request.app_id)
 
-    @capability(aliases=("AAIA_SESSIONS",))
+    @capability(aliases=("AAIA_SESSIONS",), read_only=True)
     async def list_sessions(self, _: aaia.ListSessions) -> aaia.Sessions:
         """The sessions there are."""
         return await self._runtime.list_sessions()
 
-    @capability
+    @capability(destructive=True)
     async def destroy_session(self, request: aaia.DestroySession) -> aaia.SessionGone:
         """End a session."""
         return await self._runtime.destroy_session(request.session_id)
 
-    @capability
+    @capability(read_only=True)
     async def list_fias(self, request: aaia.ListFIAs) -> aaia.FIAs:
         """The FIAs of a session."""
         return await self._runtime.list_fias(request.session_id)
@@ -123,17 +123,17 @@ class PersefonBot(AlephScriptClient):
         """Stimulate a session's mundo."""
         return await self._runtime.send_percepto(request.session_id, request.percepto)
 
-    @capability
+    @capability(read_only=True)
     async def get_eferencia(self, request: aaia.GetEferencia) -> aaia.EferenciaOf:
         """The last output of a FIA."""
         return await self._runtime.get_eferencia(request.session_id, request.fia_index)
 
-    @capability
+    @capability(read_only=True)
     async def query_mundo(self, request: aaia.QueryMundo) -> aaia.QueryResult:
         """A session's mundo, or a part of it."""
         return await self._runtime.query_mundo(request.session_id, request.query)
 
-    @capability(room=THREAD_ROOMS, announce=True)
+    @capability(room=THREAD_ROOMS, announce=True, read_only=True)
     async def get_list_of_threads(self, _: aaia.GetListOfThreads) -> aaia.Threads:
         """Every FIA of every session."""
         return await self._runtime.list_threads()
@@ -147,7 +147,9 @@ class PersefonBot(AlephScriptClient):
 def main() -> int:
     """Serve until interrupted."""
     parser = argparse.ArgumentParser(prog="python -m examples.persefon_bot", description=__doc__)
-    parser.add_argument("--url", default=DEFAULT_URL, help="the hub's address (%(default)s)")
+    parser.add_argument(
+        "--url", default=DEFAULT_URL, help="the hub (%(default)s); also ALEPHSCRIPT_URL"
+    )
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
     try:

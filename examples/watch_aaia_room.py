@@ -59,7 +59,9 @@ def readable(event: Event[Any]) -> None:
 def main() -> int:
     """Watch until interrupted."""
     parser = argparse.ArgumentParser(prog="python -m examples.watch_aaia_room", description=__doc__)
-    parser.add_argument("--url", default=DEFAULT_URL, help="the hub's address (%(default)s)")
+    parser.add_argument(
+        "--url", default=DEFAULT_URL, help="the hub (%(default)s); also ALEPHSCRIPT_URL"
+    )
     parser.add_argument("--room", default=AAIA_ROOM, help="the room to watch (%(default)s)")
     parser.add_argument("--json", action="store_true", help="print one JSON object a line")
     options = parser.parse_args()

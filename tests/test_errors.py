@@ -34,10 +34,12 @@ CODES = [
         "unknown_capability",
         "unknown_event",
         "no_master",
+        "no_answerer",
         "not_subscribed",
         "limit_exceeded",
     ),
     *("ambiguous_room", "deadline_exceeded", "cancelled", "master_lost", "overloaded"),
+    "unknown_task",
     *("permission_denied", "conflict", "payload_too_large", "internal"),
     *("not_connected", "link_lost", "closed"),
 ]

@@ -29,9 +29,12 @@ ARROWS = {
     "asyncapi": CLIENT,
     "sync": CLIENT,
     "alephscript": CLIENT,
-    "mcp": CLIENT,
+    "doors": CLIENT,
+    "mcp": CLIENT | {"doors"},
+    "a2a": CLIENT | {"doors"},
+    "bridge": CLIENT,
     "testing": CLIENT | {"mesh", "hub"},
-    "cli": CLIENT | {"mesh", "hub", "asyncapi", "mcp", "testing", "alephscript"},
+    "cli": CLIENT | {"mesh", "hub", "asyncapi", "mcp", "a2a", "bridge", "testing", "alephscript"},
     "__main__": {"cli"},
 }
 """What each folder, or module beside them, may import besides itself.
@@ -99,6 +102,8 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
         ("hub.server", "cli"),
         ("mcp.server", "hub.server"),
         ("client.client", "mcp.master"),
+        ("doors.master", "mcp.master"),
+        ("a2a.server", "mcp.tools"),
     ],
 )
 def test_a_turned_arrow_is_found(module: str, imported: str) -> None:

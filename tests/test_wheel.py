@@ -16,6 +16,7 @@ import pytest
 
 from alephscript.cli import starting
 from tests.support.browser import browsing
+from tests.support.pages import DOCS, blocks
 from tests.support.tools import ROOT
 
 pytestmark = pytest.mark.timeout(300)  # pip has to fetch what it installs
@@ -82,6 +83,37 @@ def test_a_project_is_made_and_tested_by_readmes_line(programs: Path, tmp_path: 
     assert "2 passed" in done(tmp_path, "sh", "-c", f"{path}; {line}")
     folder = tmp_path / line.split()[2]
     said = done(folder, str(programs / "pytest"), "-q", "-W", "error", "--mesh=real")
+    assert "2 passed" in said
+
+
+MARKED = """
+import pytest
+from alephscript import AlephScriptClient
+from alephscript.testing import InMemoryMesh
+from greeter import Greet, Greeter, Greeting
+
+
+@pytest.mark.asyncio
+async def test_it_opens_its_own_mesh():
+    async with InMemoryMesh() as mesh, Greeter(mesh), AlephScriptClient(mesh) as client:
+        assert await client.request(Greet("you")) == Greeting("hello you")
+"""
+
+
+def test_its_plugin_stands_beside_pytest_asyncios_in_strict_mode(
+    programs: Path, tmp_path: Path
+) -> None:
+    """The test of the page about other programs, and one that is marked for pytest-asyncio."""
+    install = ("install", "-q", "--target", "beside", "pytest", "pytest-asyncio")
+    done(tmp_path, str(programs / "pip"), *install)
+    for block in blocks(DOCS / "how-to" / "other-programs.md"):
+        if block.caption in ("greeter.py", "test_greeter.py"):
+            (tmp_path / block.caption).write_text(block.text)
+    (tmp_path / "test_marked.py").write_text(MARKED)
+    scope = "asyncio_default_fixture_loop_scope=function"
+    options = ("-q", "-W", "error", "--ignore=beside", "-o", "asyncio_mode=strict", "-o", scope)
+    command = (str(programs / "python"), "-m", "pytest", *options)
+    said = done(tmp_path, "env", "PYTHONPATH=beside", *command)
     assert "2 passed" in said
 
 

@@ -16,7 +16,9 @@ from collections.abc import Sequence
 
 from alephscript import __version__
 from alephscript.cli import (
+    a2a,
     asking,
+    bridging,
     commanding,
     completing,
     demo,
@@ -28,6 +30,7 @@ from alephscript.cli import (
     serving,
     showing,
     starting,
+    tasks,
     top,
     watching,
 )
@@ -110,7 +113,8 @@ def parser() -> argparse.ArgumentParser:
     starting.add_to(add)
     serving.add_to(add)
     demo.add_to(add)
-    for module in (running, commanding, mcp, asking, watching, showing, top, measuring):
+    bridging.add_to(add)
+    for module in (running, commanding, mcp, a2a, asking, tasks, watching, showing, top, measuring):
         module.add_to(_on_a_mesh(add))
     describing.add_to(add)
     completing.add_to(add, _on_a_mesh(add), whole)

@@ -11,7 +11,7 @@ import os
 import shutil
 from typing import Any
 
-from alephscript.cli import mcp, programs
+from alephscript.cli import a2a, mcp, programs
 from alephscript.cli.options import Add, CliError, client
 from alephscript.cli.running import serve_all, show_log
 from alephscript.client.client import AlephScriptClient
@@ -33,6 +33,7 @@ def add_to(add: Add) -> None:
         "                         [--token TOKEN] CAPABILITY --room ROOM -- COMMAND [ARG …]"
         "\n       alephscript serve … --room ROOM --mcp ADDRESS"
         "\n       alephscript serve … --room ROOM --mcp -- COMMAND [ARG …]"
+        "\n       alephscript serve … --room ROOM --a2a ADDRESS"
     )
     command.epilog = (
         "COMMAND gets the payload as JSON on stdin and prints the answer as JSON. Another exit "
@@ -50,10 +51,16 @@ def add_to(add: Add) -> None:
         metavar="ADDRESS",
         help="serve the tools of an MCP server: the one at this address, or COMMAND",
     )
+    command.add_argument(
+        "--a2a", metavar="ADDRESS", help="serve the skills of the A2A agent at this address"
+    )
     command.add_argument("--room", required=True, help="the room to master")
 
 
 async def _serve(options: argparse.Namespace) -> None:
+    if options.a2a is not None:
+        await a2a.serve_skills(options)
+        return
     if options.mcp is not None:
         await mcp.serve_tools(options)
         return

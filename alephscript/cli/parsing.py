@@ -14,7 +14,7 @@ from alephscript.protocol.names import did_you_mean, find_near
 
 __all__ = ["CommandParser"]
 
-_UNKNOWN = re.compile(r"(?:unrecognized arguments:|invalid choice:) '?([^\s'=]+)")
+_UNKNOWN = re.compile(r"unrecognized arguments: (-[^\s=]+)")
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -30,8 +30,22 @@ class CommandParser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print a message, the usage, and end with status 2."""
         unknown = _UNKNOWN.search(message)
-        near = find_near(unknown[1], dict.fromkeys(_names(self))) if unknown else ()
+        near = find_near(unknown[1], dict.fromkeys(_options(self))) if unknown else ()
         super().error(message + did_you_mean(near))
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """Refuse what is no choice, naming those that are for people, and the one that was meant.
+
+        Raises:
+            ArgumentError: The value is no choice.
+        """
+        if action.choices is None or value in action.choices:
+            return
+        for_people = getattr(action, "_choices_actions", None)  # commands that have a purpose
+        shown = [each.dest for each in for_people] if for_people else action.choices
+        near = did_you_mean(find_near(str(value), shown))
+        message = f"invalid choice: {value!r} (choose from {', '.join(shown)}){near}"
+        raise argparse.ArgumentError(action, message)
 
     def _get_values(self, action: argparse.Action, arg_strings: list[str]) -> Any:
         """Take ``--option=--`` as written, at which Python before 3.12.5 fails."""
@@ -51,12 +65,11 @@ class CommandParser(argparse.ArgumentParser):
         return parsed, unknown
 
 
-def _names(parser: argparse.ArgumentParser) -> Iterator[str]:
-    """Give the options and commands of a parser, and those below."""
+def _options(parser: argparse.ArgumentParser) -> Iterator[str]:
+    """Give the options of a parser, and those of its commands."""
     for action in parser._actions:  # noqa: SLF001 - argparse has no other way to list them
         yield from action.option_strings
         if isinstance(action.choices, dict):
-            yield from action.choices
             for below in action.choices.values():
                 if isinstance(below, argparse.ArgumentParser):
-                    yield from _names(below)
+                    yield from _options(below)

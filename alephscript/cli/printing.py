@@ -31,6 +31,7 @@ __all__ = [
     "make_cell",
     "make_console",
     "make_line",
+    "make_table",
     "prepare",
     "put",
     "put_line",
@@ -154,6 +155,17 @@ def make_console() -> Any:
         raise CliError("tables need rich: pip install 'alephscript[cli]', or pass --json") from exc
     # In a pipe, lines are cut for no screen.
     return Console(width=None if sys.stdout.isatty() else 200)
+
+
+def make_table(*columns: str) -> Any:
+    """Make a table of Rich's, with these columns."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, show_lines=False)
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table
 
 
 def make_line(text: Any, most: int | None = _LONGEST) -> str:

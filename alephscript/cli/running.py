@@ -16,12 +16,12 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 from alephscript.cli.describing import find_class
 from alephscript.cli.options import Add, CliError, auth_of, client
 from alephscript.cli.printing import complain
 from alephscript.client import loops
-from alephscript.client.client import AlephScriptClient
 from alephscript.client.lifecycle import State
 from alephscript.errors import StateError
 
@@ -73,7 +73,28 @@ def show_log() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
 
 
-async def serve_all(bots: Sequence[AlephScriptClient]) -> None:
+class Server(Protocol):
+    """A client, or what has the same life."""
+
+    @property
+    def state(self) -> State:
+        """Where it is in that life."""
+        ...
+
+    async def run_forever(self) -> None:
+        """Serve until closed, cancelled or refused for good."""
+        ...
+
+    async def drain(self, timeout: float | None = None) -> None:
+        """Finish what runs, then close."""
+        ...
+
+    async def close(self) -> None:
+        """Leave the mesh."""
+        ...
+
+
+async def serve_all(bots: Sequence[Server]) -> None:
     """Serve until SIGINT, or SIGTERM, which lets requests finish.
 
     Raises:

@@ -22,6 +22,7 @@ from alephscript.cli import workers
 from alephscript.cli.options import Add, CliError
 from alephscript.client import loops
 from alephscript.hub import Hub
+from alephscript.hub.store.store import KEEP_SECONDS
 from alephscript.mesh.access import Access, RoomSecrets, SharedToken
 from alephscript.mesh.limits import Limits
 
@@ -117,6 +118,26 @@ def add_to(add: Add) -> None:
         help="keep N events of each room for clients that were away for a moment (%(default)s)",
     )
     hub.add_argument(
+        "--retain",
+        action="append",
+        default=[],
+        metavar="ROOM:EVENT",
+        help="keep the last one for those who subscribe later, though its sender does not ask for "
+        "that; * as event for all",
+    )
+    hub.add_argument(
+        "--data",
+        metavar="DIR",
+        help="keep tasks in this folder, so that they outlive the hub; else in memory, or in Redis",
+    )
+    hub.add_argument(
+        "--keep-tasks",
+        type=float,
+        default=KEEP_SECONDS,
+        metavar="SECONDS",
+        help="how long tasks that have ended are kept (a day)",
+    )
+    hub.add_argument(
         "--admin-ui",
         metavar="DIR",
         help="serve the installed @socket.io/admin-ui under /admin-ui",
@@ -199,6 +220,8 @@ async def _hub(options: argparse.Namespace) -> None:
     if options.workers > 1:
         if options.redis is None:
             raise CliError("--workers needs --redis: without it each process would be another mesh")
+        if options.data is not None:
+            raise CliError("--data is of one process; several workers keep tasks in Redis")
         await workers.run(options.workers, options.host, options.port)
         return
     hub = Hub(
@@ -214,6 +237,9 @@ async def _hub(options: argparse.Namespace) -> None:
         reuse_port=options.is_worker,
         redis=options.redis,
         history=options.history,
+        retain=options.retain,
+        data=options.data,
+        keep_tasks=options.keep_tasks,
         admin_ui=options.admin_ui,
         mesh_page=not options.no_mesh_page,
     )

@@ -17,6 +17,7 @@ from alephscript.cli.printing import (
     make_cell,
     make_console,
     make_line,
+    make_table,
     put,
     put_parts,
     write_command,
@@ -46,7 +47,7 @@ async def _state(options: argparse.Namespace) -> None:
         return
     if not isinstance(mesh_state.get("rooms"), list):
         raise CliError("the hub's answer has no rooms; --json prints all that it has")
-    table = _table("room", "master", "epoch", "offers", "members")
+    table = make_table("room", "master", "epoch", "offers", "members")
     known = {
         f"{each.get('usuario')}{sesion}": short_name(str(each.get("usuario")), str(sesion))
         for each in _objects(mesh_state, "miembros")
@@ -93,16 +94,6 @@ async def _capabilities(options: argparse.Namespace) -> None:
         if summary := " ".join(_summary(offer).split()):
             put_parts((f"  {summary}", Style.PLAIN))
         put_parts((f"  {_call(offer)}", Style.PLAIN))  # one line, however long: to be copied
-
-
-def _table(*columns: str) -> Any:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, show_lines=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
 
 
 def _summary(offer: Offer) -> str:

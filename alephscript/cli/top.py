@@ -28,7 +28,7 @@ _NAMES_WIDTH = 41
 """Columns that names have where the terminal has 80."""
 
 _LEAST_WIDTHS = (14, 8, 16)
-"""Columns that each name has, at the least."""
+"""Columns that each name has at the least, if it has as many characters."""
 
 
 def add_to(add: Add) -> None:
@@ -219,11 +219,10 @@ def _draw(figures: _Figures, view: _View, *, most: int | None) -> Any:
 
 def _name_widths(rows: Sequence[Row]) -> Sequence[int]:
     """Share a screen's columns out among the names of rows, by need."""
-    wanted = [
-        max((len(getattr(row, name)) for row in rows), default=0)
+    widths = [
+        min(60, max([len(name), *(len(getattr(row, name)) for row in rows)]))
         for name in ("capability", "room", "member")
     ]
-    widths = [max(least, min(each, 60)) for each, least in zip(wanted, _LEAST_WIDTHS, strict=True)]
     spare = shutil.get_terminal_size().columns - 80
     while sum(widths) > _NAMES_WIDTH + max(0, spare):
         longest = max(

@@ -1,6 +1,7 @@
 """Outcomes of jobs, and the answers that askers get of them.
 
-Only a `CapabilityError` crosses to the asker as it was raised. A payload that does not fit is
+Only a `CapabilityError` crosses to the asker as it was raised, and what a method was told in place
+of the asker's answer when it asked back. A payload that does not fit is
 refused with every problem; what else a method raises is logged here, under an incident id, and the
 asker learns that id and nothing more.
 
@@ -36,6 +37,7 @@ from alephscript.errors import (
 from alephscript.protocol import events
 from alephscript.protocol.events import Answer
 from alephscript.protocol.json import parse_json, read_value, write_json
+from alephscript.protocol.text import write_type
 
 __all__ = [
     "DONE",
@@ -43,6 +45,7 @@ __all__ = [
     "read_payload",
     "refuse",
     "send",
+    "write_any",
     "write_failure",
     "write_part",
     "write_parts",
@@ -118,7 +121,7 @@ def write_result(capability: Capability, result: Any) -> Outcome:
         ContractError: The result has no JSON form.
     """
     if capability.reply is None:
-        return DONE if result is None else _write_any(result)
+        return write_any(result)
     # The answer is put together as text: reading the result to add a field would double the cost.
     try:
         text, standing = contracts.write_reply(result, capability.reply)
@@ -129,8 +132,10 @@ def write_result(capability: Capability, result: Any) -> Outcome:
     return _write_fields(text, is_loose=standing == "loose")
 
 
-def _write_any(result: Any) -> Outcome:
-    """Make the outcome of a method that declares no type."""
+def write_any(result: Any) -> Outcome:
+    """Make the outcome of a method or a callable that declares no type."""
+    if result is None:
+        return DONE
     text = contracts.write(result)
     if not text.startswith(b"{"):
         return Outcome(b'{"success":true,"result":%b}' % text)
@@ -184,6 +189,8 @@ def write_failure(job: Job, exc: BaseException) -> Outcome:
         return _outcome_of(exc.args[0].answer())
     if isinstance(exc, CapabilityError):
         return _write_own_words(session, request, exc)
+    if isinstance(exc, RequestError) and any(exc is each for each in job.unanswered):
+        return _outcome_of(exc.answer())  # the asker's own doing, and no secret before it
     if isinstance(exc, asyncio.CancelledError):
         if job.stop is not None:
             job.task.uncancel()
@@ -267,7 +274,7 @@ def _outcome_of(answer: Answer) -> Outcome:
 
 def _wrong_type(verb: str, value: Any, capability: Capability) -> _WrongType:
     kind = getattr(capability.reply, "__qualname__", capability.reply)
-    return _WrongType(f"{verb} a {type(value).__qualname__} that is no {kind}, which it declares")
+    return _WrongType(f"{verb} {write_type(value)} that is no {kind}, which it declares")
 
 
 class _WrongType(TypeError):

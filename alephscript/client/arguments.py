@@ -16,8 +16,17 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from alephscript.errors import ContractError
+from alephscript.protocol.text import write_type
 
-__all__ = ["check_count", "check_seconds", "is_count", "is_number", "names_of", "unfit"]
+__all__ = [
+    "check_count",
+    "check_seconds",
+    "check_text",
+    "is_count",
+    "is_number",
+    "names_of",
+    "unfit",
+]
 
 
 def unfit(where: str, name: str, message: str) -> ContractError:
@@ -59,6 +68,16 @@ def check_count(where: str, name: str, value: Any, least: int) -> None:
         raise unfit(where, name, f"a whole number, {least} or more, and not {_brief(value)}")
 
 
+def check_text(where: str, name: str, value: Any) -> None:
+    """Refuse what is neither None nor a text.
+
+    Raises:
+        ContractError: The value is none of these.
+    """
+    if value is not None and not isinstance(value, str):
+        raise unfit(where, name, f"a text, and not {write_type(value)}")
+
+
 def names_of(value: Any) -> tuple[str, ...] | None:
     """Return the names in a sequence; None if the value is a text, a mapping, or has others."""
     if isinstance(value, str | bytes | Mapping) or not isinstance(value, Iterable):
@@ -69,4 +88,4 @@ def names_of(value: Any) -> tuple[str, ...] | None:
 
 def _brief(value: Any) -> str:
     """Show a number as it is, and of anything else its type alone: it may be a secret."""
-    return repr(value) if isinstance(value, int | float) else f"a {type(value).__qualname__}"
+    return repr(value) if isinstance(value, int | float) else write_type(value)

@@ -19,7 +19,8 @@ from typing import Any, Literal, TypeVar, overload
 import msgspec
 
 from alephscript import contracts
-from alephscript.client.arguments import check_seconds
+from alephscript.client.answering import Answerer
+from alephscript.client.arguments import check_seconds, unfit
 from alephscript.client.calls import Call, read_answer
 from alephscript.client.jobs import current_job
 from alephscript.client.lifecycle import Lifecycle, State
@@ -29,8 +30,15 @@ from alephscript.diagnostics.redaction import as_logged, ends_program
 from alephscript.diagnostics.tracing import Tracing
 from alephscript.errors import DeadlineExceeded, DeclarationError, error_from_answer
 from alephscript.protocol import events
+from alephscript.protocol.text import write_type
 
-__all__ = ["USE_CLIENT_TIMEOUT", "Asker", "UseClientTimeout"]
+__all__ = [
+    "USE_CLIENT_TIMEOUT",
+    "Asker",
+    "UseClientTimeout",
+    "explain_request",
+    "read_request",
+]
 
 logger = logging.getLogger("alephscript.client")
 
@@ -86,6 +94,9 @@ class Asker:
         timeout: float | UseClientTimeout | None = USE_CLIENT_TIMEOUT,
         wait_for_master: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
+        on_ask: Callable[[Any], Any] | None = None,
+        idle_timeout: float | None = None,
+        priority: int = 0,
     ) -> R: ...
     @overload
     async def request(
@@ -98,6 +109,9 @@ class Asker:
         timeout: float | UseClientTimeout | None = USE_CLIENT_TIMEOUT,
         wait_for_master: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
+        on_ask: Callable[[Any], Any] | None = None,
+        idle_timeout: float | None = None,
+        priority: int = 0,
         reply: type[R],
     ) -> R: ...
     @overload
@@ -111,6 +125,9 @@ class Asker:
         timeout: float | UseClientTimeout | None = USE_CLIENT_TIMEOUT,
         wait_for_master: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
+        on_ask: Callable[[Any], Any] | None = None,
+        idle_timeout: float | None = None,
+        priority: int = 0,
     ) -> dict[str, Any]: ...
     async def request(
         self,
@@ -122,6 +139,9 @@ class Asker:
         timeout: float | UseClientTimeout | None = USE_CLIENT_TIMEOUT,
         wait_for_master: bool = False,
         on_progress: Callable[[Progress], None] | None = None,
+        on_ask: Callable[[Any], Any] | None = None,
+        idle_timeout: float | None = None,
+        priority: int = 0,
         reply: Any = None,
     ) -> Any:
         """Ask a capability and wait for its answer.
@@ -142,6 +162,16 @@ class Asker:
                 master that offers the capability, instead of ending with `NotConnected` or
                 `NoMaster` at once. A hub of another package knows no waiting for a master.
             on_progress: Called with what the capability reports by `Request.progress`.
+            on_ask: Called with what the capability asks back by `Request.ask`, and returns, or
+                resolves to, the answer: a contract or a JSON value. A plain function runs in a
+                worker thread. Gets a `Question`, or the payload alone in the type that it
+                annotates. A `CapabilityError` that it raises is the answer of one who refuses.
+                Without it `Request.ask` fails at once.
+            idle_timeout: Seconds that may pass without progress before the request ends as
+                `DeadlineExceeded`, ``details[0]["idle"]``; ``timeout`` bounds the whole all the
+                same. No such time passes while a question waits for its answer.
+            priority: Which of the requests that wait at a master are served first, -9 to 9; 0 is
+                normal. A hub lowers what its `Access` does not allow, without one to 0.
             reply: With a name: the contract to decode the answer to.
 
         Returns:
@@ -155,10 +185,12 @@ class Asker:
             try:
                 reply = contracts.reply_type(type(request))
             except DeclarationError as error:
-                raise _explain(request, error) from None
+                raise explain_request(request, error) from None
         call = self._alephscript_make_call(request, payload, room, timeout, on_progress)
         if wait_for_master:
             call = call.with_meta({"wait": True})
+        if on_ask is not None or idle_timeout is not None or priority:
+            call = self._alephscript_refine(call, on_ask, idle_timeout, priority)
         if self._alephscript_tracing is not None:
             with self._alephscript_tracing.asking(call.event, call.room) as trace:
                 return await self._alephscript_answer_to(call.with_meta(trace), reply)
@@ -183,6 +215,9 @@ class Asker:
         room: str | None = None,
         timeout: float | None = None,
         on_progress: Callable[[Progress], None] | None = None,
+        on_ask: Callable[[Any], Any] | None = None,
+        idle_timeout: float | None = None,
+        priority: int = 0,
     ) -> AsyncIterator[R]: ...
     @overload
     def stream(
@@ -194,6 +229,9 @@ class Asker:
         room: str | None = None,
         timeout: float | None = None,
         on_progress: Callable[[Progress], None] | None = None,
+        on_ask: Callable[[Any], Any] | None = None,
+        idle_timeout: float | None = None,
+        priority: int = 0,
         reply: type[R],
     ) -> AsyncIterator[R]: ...
     @overload
@@ -206,6 +244,9 @@ class Asker:
         room: str | None = None,
         timeout: float | None = None,
         on_progress: Callable[[Progress], None] | None = None,
+        on_ask: Callable[[Any], Any] | None = None,
+        idle_timeout: float | None = None,
+        priority: int = 0,
     ) -> AsyncIterator[Any]: ...
     async def stream(
         self,
@@ -216,6 +257,9 @@ class Asker:
         room: str | None = None,
         timeout: float | None = None,
         on_progress: Callable[[Progress], None] | None = None,
+        on_ask: Callable[[Any], Any] | None = None,
+        idle_timeout: float | None = None,
+        priority: int = 0,
         reply: Any = None,
     ) -> AsyncIterator[Any]:
         """Ask a capability that answers in parts; leaving the loop cancels it.
@@ -236,6 +280,10 @@ class Asker:
                 client is for requests, and does not count here. Inside a capability, at most what
                 remains of the request that is being served.
             on_progress: Called with what the capability reports by `Request.progress`.
+            on_ask: As in `request`.
+            idle_timeout: As in `request`; parts count as progress does, and no time passes while
+                there are parts to be read.
+            priority: As in `request`.
             reply: With a name: the contract to decode each part to.
 
         Yields:
@@ -249,9 +297,11 @@ class Asker:
             try:
                 reply = contracts.reply_type(type(request))
             except DeclarationError as error:
-                raise _explain(request, error) from None
+                raise explain_request(request, error) from None
         timeout = events.LONGEST_TIMEOUT if timeout is None else timeout
         call = self._alephscript_make_call(request, payload, room, timeout, on_progress)
+        if on_ask is not None or idle_timeout is not None or priority:
+            call = self._alephscript_refine(call, on_ask, idle_timeout, priority)
         with contextlib.ExitStack() as stack:
             if self._alephscript_tracing is not None:
                 span = self._alephscript_tracing.asking(call.event, call.room)
@@ -300,6 +350,30 @@ class Asker:
             )
         return Call(event, contracts.write(payload), room, seconds, meta, report)
 
+    def _alephscript_refine(
+        self,
+        call: Call,
+        on_ask: Callable[[Any], Any] | None,
+        idle_timeout: float | None,
+        priority: int,
+    ) -> Call:
+        """Return the same call with what few calls have."""
+        meta = dict(call.meta)
+        answerer = None
+        if on_ask is not None:
+            name = events.capability_name(call.event)
+            answerer = Answerer(on_ask, name, redact=self._alephscript_redact)
+            meta["answers"] = True
+        check_seconds("request", "idle_timeout", idle_timeout)
+        if idle_timeout is not None:
+            idle_timeout = min(max(0.0, idle_timeout), events.LONGEST_TIMEOUT)
+            meta["idleMs"] = round(idle_timeout * 1000)
+        if type(priority) is not int:
+            raise unfit("request", "priority", f"a whole number, and not {priority!r}")
+        if priority:
+            meta["priority"] = max(-events.MAX_PRIORITY, min(priority, events.MAX_PRIORITY))
+        return msgspec.structs.replace(call, meta=meta, idle=idle_timeout, answers=answerer)
+
     async def _alephscript_answer_to(self, call: Call, reply: Any) -> Any:
         life = self._alephscript_life
         session = life.session
@@ -335,16 +409,35 @@ class Asker:
         return session, msgspec.structs.replace(call, timeout=left)
 
 
-def _explain(request: object, error: DeclarationError) -> DeclarationError:
+def read_request(request: Any, payload: Any, reply: Any) -> tuple[str, Any, Any]:
+    """Read what is asked, in either form.
+
+    Returns:
+        The name of the capability, the payload, and the type of the answer, None for any JSON.
+
+    Raises:
+        DeclarationError: It is neither a name nor a typed request.
+    """
+    if isinstance(request, str):
+        return request, {} if payload is None else payload, reply
+    try:
+        return request.capability, request, contracts.reply_type(type(request))
+    except (AttributeError, DeclarationError) as error:
+        if isinstance(error, AttributeError):
+            error = DeclarationError(str(error))
+        raise explain_request(request, error) from None
+
+
+def explain_request(request: object, error: DeclarationError) -> DeclarationError:
     """Say what to give in place of what is no request."""
     if isinstance(request, type):
         name = request.__name__
         return DeclarationError(f"{name} is a class: give an instance of it, {name}(…)")
     if hasattr(type(request), "capability"):
         return error
-    given = "None" if request is None else f"a {type(request).__qualname__}"
     return DeclarationError(
-        f"a request is the name of a capability, or an instance of a RequestFor, and not {given}"
+        f"a request is the name of a capability, or an instance of a RequestFor, and not "
+        f"{write_type(request)}"
     )
 
 

@@ -9,7 +9,7 @@ Pure: no socket, no clock.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -19,7 +19,32 @@ from alephscript.protocol import events
 from alephscript.protocol.events import Answer
 from alephscript.protocol.json import parse_json
 
-__all__ = ["NO_META", "Call", "Delivery", "HubMeta", "make_late_error", "read_answer"]
+__all__ = [
+    "NO_META",
+    "Answers",
+    "Call",
+    "Delivery",
+    "HubMeta",
+    "TaskMeta",
+    "make_late_error",
+    "read_answer",
+]
+
+
+class TaskMeta(msgspec.Struct, rename=contracts.wire_key, frozen=True):
+    """What a native hub says of the task that a request is a run of.
+
+    Attributes:
+        id: The task.
+        run: Names the run, to the hub and to this client alone.
+        attempt: Counts the runs of the task.
+        checkpoint: What the run before has kept, unread.
+    """
+
+    id: str
+    run: str
+    attempt: int = 1
+    checkpoint: msgspec.Raw = msgspec.Raw(b"null")
 
 
 class HubMeta(msgspec.Struct, rename=contracts.wire_key, frozen=True):
@@ -32,11 +57,16 @@ class HubMeta(msgspec.Struct, rename=contracts.wire_key, frozen=True):
         sender: Name of the member that said the event.
         timeout_ms: How long the asker waits, None if it does not say.
         number: The event's number in the history of its room.
+        retained: Whether the event was said before, and is told as the last of its name.
+        at: When the hub took the event, milliseconds since 1970; None if it does not say.
         request: Number of the call of this client that a part or a progress belongs to.
         parts: How many parts of an answer the asker takes; 0 if it knows no parts.
         chain: Numbers of the requests that led to this one.
+        answers: Whether the asker answers what the master asks back.
+        priority: How soon the request is to have its turn; the hub has seen that it may.
         traceparent: The trace that the request belongs to, as W3C Trace Context says it.
         tracestate: What tracing systems add to that.
+        task: The task that a request is a run of, None for a plain request.
     """
 
     id: str = ""
@@ -45,11 +75,16 @@ class HubMeta(msgspec.Struct, rename=contracts.wire_key, frozen=True):
     sender: str = ""
     timeout_ms: float | None = None
     number: int | None = None
+    retained: bool = False
+    at: float | None = None
     request: int | None = None
     parts: int = 0
     chain: tuple[str, ...] = ()
+    answers: bool = False
+    priority: int = 0
     traceparent: str | None = None
     tracestate: str | None = None
+    task: TaskMeta | None = None
 
     @property
     def trace_context(self) -> dict[str, str]:
@@ -86,6 +121,22 @@ class Delivery(msgspec.Struct, eq=False):
     own_id: Any = None
 
 
+class Answers(Protocol):
+    """Whoever answers what the master of a call asks back."""
+
+    def take(self, question: Delivery, send: Callable[[bytes | None], None]) -> None:
+        """Answer a question: ``send`` is called once, with None if it was cancelled."""
+        ...
+
+    def cancel(self, id: str) -> bool:
+        """Stop answering a question; return whether it was under way."""
+        ...
+
+    def close(self) -> None:
+        """Stop answering: the call has ended."""
+        ...
+
+
 class Call(msgspec.Struct, frozen=True, eq=False):
     """A request that this client asks.
 
@@ -96,6 +147,8 @@ class Call(msgspec.Struct, frozen=True, eq=False):
         timeout: Seconds to wait, None for as long as the hub does.
         meta: What else the hub is told, where it understands that.
         on_progress: Called with what the master reports meanwhile.
+        idle: Seconds that may pass without a sign of life, None for the whole time.
+        answers: Answers what the master asks back; None if nobody does.
     """
 
     event: str
@@ -104,6 +157,26 @@ class Call(msgspec.Struct, frozen=True, eq=False):
     timeout: float | None = None
     meta: Mapping[str, Any] = {}
     on_progress: Callable[[Any], None] | None = None
+    idle: float | None = None
+    answers: Answers | None = None
+
+    @property
+    def patience(self) -> float | None:
+        """Seconds until the call ends where nothing is heard before the answer; None for ever."""
+        if self.idle is None or (self.timeout is not None and self.timeout <= self.idle):
+            return self.timeout
+        return self.idle
+
+    def make_late_error(self) -> DeadlineExceeded:
+        """Make the error of this call if `patience` was in vain."""
+        if self.patience == self.timeout:
+            return make_late_error(self.event, self.timeout)
+        return self.make_idle_error()
+
+    def make_idle_error(self) -> DeadlineExceeded:
+        """Make the error of this call if nothing was heard of it for too long."""
+        message = f"nothing was heard of {self.event} for {self.idle:g} s"
+        return DeadlineExceeded(message, [{"delivered": None, "idle": True}])
 
     def with_meta(self, meta: Mapping[str, Any]) -> Call:
         """Return the same call with more to tell the hub."""

@@ -24,12 +24,12 @@ import attrs
 
 from alephscript import contracts
 from alephscript.client import environment, loops, surveying, threads
-from alephscript.client.arguments import check_count, check_seconds, names_of, unfit
-from alephscript.client.asking import USE_CLIENT_TIMEOUT, Asker, UseClientTimeout
+from alephscript.client.arguments import check_count, check_seconds, check_text, names_of, unfit
+from alephscript.client.asking import USE_CLIENT_TIMEOUT, UseClientTimeout
 from alephscript.client.connecting import Connector
 from alephscript.client.credentials import Auth
 from alephscript.client.declaring import Declarations, Group, RoomRole, collect, summary
-from alephscript.client.discovery import MasterChange, Offer, Survey
+from alephscript.client.discovery import MasterChange, Member, Offer, Survey
 from alephscript.client.hooks import Hooks
 from alephscript.client.inbox import Inbox
 from alephscript.client.lifecycle import Lifecycle, State, full_jitter
@@ -42,6 +42,7 @@ from alephscript.client.proxy import Proxy, methods_of
 from alephscript.client.serving import Service
 from alephscript.client.session import HubSession
 from alephscript.client.streams import EventStream, Streams
+from alephscript.client.tasks import Tasks
 from alephscript.client.telling import Patience, describe_place
 from alephscript.diagnostics import debugging, tracing
 from alephscript.errors import (
@@ -65,7 +66,7 @@ _DRAIN_SECONDS = 10.0
 """The time that `run` leaves to requests after a SIGTERM."""
 
 
-class AlephScriptClient(Asker):
+class AlephScriptClient(Tasks):
     """A member of an AlephScript mesh.
 
     ::
@@ -168,6 +169,8 @@ class AlephScriptClient(Asker):
     ) -> None:
         where = type(self).__name__
         redact = environment.redacts() if redact_errors is None else redact_errors
+        check_text(where, "usuario", usuario)
+        check_text(where, "sesion", sesion)
         check_seconds(where, "timeout", timeout)
         check_seconds(where, "connect_timeout", connect_timeout)
         check_count(where, "offline_buffer", offline_buffer, 0)
@@ -179,7 +182,8 @@ class AlephScriptClient(Asker):
         self._alephscript_max_in_flight = max_in_flight
         self._alephscript_offline = OfflineBuffer(offline_buffer)
         declared = self.declarations
-        self._alephscript_rooms = dict.fromkeys(room.name for room in declared.rooms)
+        # By name, whether the client wants to hear who comes and goes.
+        self._alephscript_rooms = {room.name: room.presence for room in declared.rooms}
         self._alephscript_masters = {
             room.name: declared.mastery(room.name, room.group)
             for room in declared.rooms
@@ -475,6 +479,9 @@ class AlephScriptClient(Asker):
         *,
         room: str | None = None,
         timeout: float | UseClientTimeout | None = USE_CLIENT_TIMEOUT,
+        on_ask: Callable[[Any], Any] | None = None,
+        idle_timeout: float | None = None,
+        priority: int = 0,
     ) -> T:
         """Return a master's methods, to be called as if the master were here.
 
@@ -489,11 +496,19 @@ class AlephScriptClient(Asker):
                 and gives from afar.
             room: The room to ask; by default one that offers the capability.
             timeout: Seconds to wait, as in `request`.
+            on_ask: As in `request`.
+            idle_timeout: As in `request`.
+            priority: As in `request`.
 
         Raises:
             DeclarationError: The class offers nothing.
         """
-        options: dict[str, Any] = {"room": room}
+        options: dict[str, Any] = {
+            "room": room,
+            "on_ask": on_ask,
+            "idle_timeout": idle_timeout,
+            "priority": priority,
+        }
         if timeout is not USE_CLIENT_TIMEOUT:
             options["timeout"] = timeout
         return cast("T", Proxy(self, cls.__qualname__, methods_of(cls), options))
@@ -549,6 +564,25 @@ class AlephScriptClient(Asker):
             async for event in stream:
                 yield contracts.structure(event.data, MasterChange)
 
+    async def members(self, room: str) -> list[Member]:
+        """Ask the hub who is in a room just now, at whichever hub; this client included if it is.
+
+        Args:
+            room: The room; the client need not be in it.
+
+        Returns:
+            The members by ``usuario`` and ``sesion``, those of other packages, too; as many as an
+            answer of 500 kB has room for.
+
+        Raises:
+            PermissionDenied: The client may not be in the room.
+            RequestError: The hub does not tell.
+        """
+        dialect = self._alephscript_life.present_session().dialect
+        timeout = self._alephscript_timeout or events.DEFAULT_TIMEOUT
+        members = await dialect.members(events.check_room_name(room), timeout)
+        return contracts.structure(members, list[Member])
+
     async def survey(
         self, topic: surveying.Topic = "info", *, room: str | None = None, timeout: float = 2.0
     ) -> Survey:
@@ -588,23 +622,33 @@ class AlephScriptClient(Asker):
         )
         self.usuario, self.sesion, self._alephscript_extras = usuario, sesion, extras
 
-    async def subscribe(self, room: str, *, since: Position | None = None) -> None:
+    async def subscribe(
+        self, room: str, *, since: Position | None = None, presence: bool = False
+    ) -> None:
         """Be in a room, now and on every later connection.
 
-        Where the hub keeps a history, events that were said while the link was lost come after the
-        reconnection, in order; a `GAP` event stands for those that the hub no longer has.
+        The last values that are retained in the room come first (see `broadcast`), with each
+        subscription. Where the hub keeps a history, events that were said while the link was lost
+        come after the reconnection, in order; a `GAP` event stands for those that the hub no longer
+        has.
 
         Args:
             room: The room.
             since: Hear first what was said since then; see `position`.
+            presence: Hear from now on who comes into the room and who goes, until `unsubscribe`:
+                MEMBER_JOINED and MEMBER_LEFT with ``room``, ``usuario``, ``sesion`` and, of the
+                second, ``reason``. The client hears nothing of itself; who is there already,
+                `members` tells. Stock hubs tell nothing of that.
 
         Raises:
             RequestError: The hub refused.
         """
         if since is not None:
             self._alephscript_positions[events.check_room_name(room)] = attrs.evolve(since)
-        await self._alephscript_life.present_session().subscribe(events.check_room_name(room))
-        self._alephscript_rooms[room] = None
+        presence = presence or self._alephscript_rooms.get(room, False)
+        session = self._alephscript_life.present_session()
+        await session.subscribe(events.check_room_name(room), presence=presence)
+        self._alephscript_rooms[room] = presence
 
     def position(self, room: str) -> Position | None:
         """Return how far a room was heard, for `subscribe`; None without a history."""
@@ -656,13 +700,19 @@ class AlephScriptClient(Asker):
 
     # Saying and hearing
 
-    async def broadcast(self, event: str, data: Any = None, *, room: str | None = None) -> None:
+    async def broadcast(
+        self, event: str, data: Any = None, *, room: str | None = None, retain: bool = False
+    ) -> None:
         """Tell a room what happened; all its members hear it, this client included if it is in it.
 
         Args:
             event: Name of the event.
             data: A contract or a JSON value.
             room: The room; by default the first of the client's.
+            retain: Whether the hub keeps the data as the last value of the event in the room, and
+                tells it to whoever subscribes later, as an event that is ``retained``; None as data
+                has the hub forget it. What exceeds the hub's bounds is not said at all. Stock hubs
+                tell the event to those who are there.
 
         Raises:
             StateError: No room is given and the client is in none, or the client is not open.
@@ -679,13 +729,14 @@ class AlephScriptClient(Asker):
                 raise StateError("this client is in no room; say which one: broadcast(…, room=…)")
         message = (events.check_room_name(room), events.check_event(event), contracts.write(data))
         try:
-            self._alephscript_life.present_session().dialect.broadcast(*message)
+            dialect = self._alephscript_life.present_session().dialect
+            dialect.broadcast(*message, retain=retain)
         except NotConnected:
             if self._alephscript_when_offline == "fail":
                 raise
         else:
             return
-        self._alephscript_offline.keep(*message)
+        self._alephscript_offline.keep(*message, retain=retain)
 
     def events(self, room: str | None = None, *names: str, buffer: int = 1024) -> EventStream:
         """Return an async iterator over what is said from now on, also across reconnections.
@@ -752,7 +803,7 @@ class AlephScriptClient(Asker):
             self._alephscript_session_inbox,
             self._alephscript_positions,
             registration=_registration(self.usuario, self.sesion, self._alephscript_extras),
-            rooms=list(self._alephscript_rooms),
+            rooms=dict(self._alephscript_rooms),
             masters=dict(self._alephscript_masters),
             displaced=set(self._alephscript_mastering.displaced),
         )

@@ -9,7 +9,7 @@ import asyncio
 import inspect
 import logging
 import ssl
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from alephscript.client.arguments import names_of, unfit
@@ -91,7 +91,7 @@ class Connector:
         positions: dict[str, Position],
         *,
         registration: Mapping[str, Any],
-        rooms: Sequence[str],
+        rooms: Mapping[str, bool],
         masters: Mapping[str, Mastery],
         displaced: Collection[str] = (),
     ) -> HubSession:

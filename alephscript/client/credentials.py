@@ -13,6 +13,7 @@ from alephscript.client.arguments import unfit
 from alephscript.client.environment import TOKEN, default_auth
 from alephscript.errors import RequestError
 from alephscript.protocol.json import write_json
+from alephscript.protocol.text import write_type
 
 __all__ = ["Auth", "choose_auth", "read_auth"]
 
@@ -64,11 +65,11 @@ def read_auth(given: Any) -> dict[str, Any] | None:
         except RequestError:
             shown = name if str(name).isprintable() else "a name"
             raise unfit(
-                _WHERE, "auth", f"{shown} has no JSON form, being a {type(value).__qualname__}"
+                _WHERE, "auth", f"{shown} has no JSON form, being {write_type(value)}"
             ) from None
     return dict(given)
 
 
 def _and_not(value: Any) -> str:
     """Say what a value is, without quoting it."""
-    return f"and not {'an empty text' if value == '' else f'a {type(value).__qualname__}'}"
+    return f"and not {'an empty text' if value == '' else write_type(value)}"

@@ -14,6 +14,7 @@ import attrs
 __all__ = [
     "CapabilityStats",
     "MasterChange",
+    "Member",
     "MemberInfo",
     "MemberStats",
     "Offer",
@@ -75,6 +76,19 @@ class MasterChange:
     epoch: int
     usuario: str | None = None
     displaced: bool | None = None
+
+
+@attrs.frozen
+class Member:
+    """A member of a room.
+
+    Attributes:
+        usuario: The name that it registered.
+        sesion: Which instance of that name it is; empty if it does not say.
+    """
+
+    usuario: str
+    sesion: str = ""
 
 
 @attrs.frozen

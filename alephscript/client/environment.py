@@ -19,7 +19,7 @@ H = TypeVar("H")
 
 
 class _Default(str):
-    """A text that is told from an equal one, which somebody has written."""
+    """The hub where none is named; ``ALEPHSCRIPT_URL`` takes the place of this one alone."""
 
     __slots__ = ()
 

@@ -6,6 +6,8 @@ May go in: deciding by an event's name. May not: serving a request (`serving`), 
 
 from __future__ import annotations
 
+from time import time
+
 from alephscript.client.calls import Delivery
 from alephscript.client.mastering import Mastering
 from alephscript.client.messages import GAP, Event, Gap
@@ -45,6 +47,8 @@ class Inbox:
         self._mastering = mastering
         self.cancel = service.cancel
         self.grant = service.grant
+        self.take_kept = service.runs.take
+        self.resume = service.runs.resume
 
     def deliver(  # noqa: C901 - one call for an event
         self, session: HubSession, delivery: Delivery
@@ -75,6 +79,8 @@ class Inbox:
                 return  # a stranger's: a gap is the session's own word
         elif name.startswith("SET_") and isinstance(data, dict):
             data.pop("sender", None)
-        event = Event(delivery.room, name, data, delivery.sender)
+        meta = delivery.meta
+        sent = time() if meta.at is None else meta.at / 1000
+        event = Event(delivery.room, name, data, delivery.sender, meta.retained, sent)
         for stream in streams:
             stream.offer(event)

@@ -15,11 +15,12 @@ import msgspec
 from alephscript.client.calls import Delivery
 from alephscript.client.declaring import Capability
 from alephscript.client.discovery import CapabilityStats
+from alephscript.client.queues import FairQueue
 from alephscript.client.session import HubSession
 from alephscript.client.threads import ThreadRun
 from alephscript.errors import RequestError
 
-__all__ = ["Job", "Lane", "current_job"]
+__all__ = ["Inquiry", "Job", "Lane", "Run", "current_job"]
 
 _MEASURED = 1024
 """Runs of a capability whose times are kept."""
@@ -43,6 +44,8 @@ class Job(msgspec.Struct, eq=False):
         stop: The reason why the job was stopped, None if it was not.
         granted: Set when there is credit again.
         thread: The call of its method in a worker thread, if it has one.
+        unanswered: What its method was told in place of answers when it asked back.
+        run: The run of a task that the job is; None for a plain request.
     """
 
     session: HubSession
@@ -59,6 +62,8 @@ class Job(msgspec.Struct, eq=False):
     stop: RequestError | None = None
     granted: asyncio.Event | None = None
     thread: ThreadRun | None = None
+    unanswered: list[RequestError] = []
+    run: Run | None = None
 
     @property
     def above(self) -> tuple[str, ...]:
@@ -72,12 +77,72 @@ class Job(msgspec.Struct, eq=False):
 
     @property
     def ends_with_asker(self) -> bool:
-        """True if the job is stopped when its asker's link is lost."""
-        return self.lane.capability.on_asker_lost == "cancel"
+        """True if the job is stopped when its asker's link is lost; tasks outlive theirs."""
+        return self.run is None and self.lane.capability.on_asker_lost == "cancel"
 
 
-current_job: ContextVar[Job | None] = ContextVar("alephscript_job", default=None)
-"""The job whose method runs in this context: what it asks inherits its deadline and its chain."""
+class Run:
+    """A run of a task, from its request until a hub has kept its end.
+
+    Args:
+        name: Its name at the hub.
+        job: The job that it is.
+
+    Attributes:
+        name: As given.
+        job: As given.
+        answer: JSON text of its answer, None before.
+        number: Counts its checkpoints.
+        checkpoint: JSON text of the last one.
+        waiting: The futures of those that the hub has not kept yet, by number.
+        questions: Counts what its method asks back.
+        moved: Set while the hub of the present session knows the run.
+    """
+
+    __slots__ = (
+        "answer",
+        "checkpoint",
+        "job",
+        "moved",
+        "name",
+        "number",
+        "questions",
+        "waiting",
+    )
+
+    def __init__(self, name: str, job: Job) -> None:
+        self.name = name
+        self.job = job
+        self.answer: bytes | None = None
+        self.number = 0
+        self.checkpoint = b"null"
+        self.waiting: dict[int, asyncio.Future[None]] = {}
+        self.questions = 0
+        self.moved = asyncio.Event()
+
+
+class Inquiry(msgspec.Struct, eq=False):
+    """A question that is being answered: what is asked meanwhile inherits from it as from a job.
+
+    Attributes:
+        ends: The time of its deadline, on the loop's clock.
+        above: Numbers of the requests that led to the call that it is about.
+        id: Its number.
+    """
+
+    ends: float
+    above: tuple[str, ...]
+    id: str
+
+    @property
+    def chain(self) -> tuple[str, ...]:
+        """Numbers of the requests that lead to whatever is asked meanwhile, its own last."""
+        return (*self.above, self.id)
+
+
+current_job: ContextVar[Job | Inquiry | None] = ContextVar("alephscript_job", default=None)
+"""The job whose method runs in this context, or the question that is answered in it: what is asked
+there inherits its deadline and its chain."""
 
 
 class Lane:
@@ -89,8 +154,10 @@ class Lane:
     Attributes:
         capability: As given.
         running: How many jobs run.
-        most: How many may run.
-        waiting: Jobs that have no turn yet, oldest first.
+        bound: How many jobs the capability lets run.
+        most: How many may run; of plain methods no more than there are threads for, since jobs
+            wait for a thread in the order of their arrival.
+        waiting: Jobs that have no turn yet.
         may_wait: Whether the last run had to wait for something: a guess at the next one, by
             which `worker` decides whether to give it a task of its own.
     """
@@ -100,6 +167,7 @@ class Lane:
         "_errors",
         "_last_error",
         "_seconds",
+        "bound",
         "capability",
         "may_wait",
         "most",
@@ -110,9 +178,9 @@ class Lane:
     def __init__(self, capability: Capability) -> None:
         self.capability = capability
         most = capability.max_in_flight
-        self.most = float("inf") if most is None else most
+        self.most = self.bound = float("inf") if most is None else most
         self.running = 0
-        self.waiting: deque[Job] = deque()
+        self.waiting: FairQueue[Job] = FairQueue()
         self.may_wait = False
         self._ended = 0
         self._errors: Counter[str] = Counter()

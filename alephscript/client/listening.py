@@ -13,6 +13,8 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any
 
+import msgspec
+
 from alephscript import contracts
 from alephscript.client.cancelling import cancel
 from alephscript.client.declaring import Listener
@@ -120,7 +122,7 @@ class Listening:
         method = getattr(self._owner, listener.attribute)
         if listener.data is not None and type(event.data) is not listener.data:
             data = contracts.structure(event.data, listener.data)
-            event = Event(event.room, event.name, data, event.sender)
+            event = msgspec.structs.replace(event, data=data)
         if listener.wrapped or listener.blocking:
             return _call_any(listener, method, event)
         call: Awaitable[Any] = method(event)

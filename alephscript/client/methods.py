@@ -29,7 +29,8 @@ so that a wrapper is known by a code that is not its own."""
 _DEEPEST = 4
 """Decorators over one of ours that are looked through."""
 
-_NO_METHODS = (staticmethod, classmethod, property, functools.cached_property)
+_NO_METHODS = (staticmethod, classmethod, property, functools.cached_property, functools.partial)
+"""What is no method, a partial only since Python 3.14: a class means the same in each version."""
 
 
 _CACHE = type(functools.cache(len))

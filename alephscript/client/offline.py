@@ -25,9 +25,9 @@ class OfflineBuffer:
 
     def __init__(self, bound: int) -> None:
         self._bound = bound
-        self._broadcasts: deque[tuple[str, str, bytes]] = deque()
+        self._broadcasts: deque[tuple[str, str, bytes, bool]] = deque()
 
-    def keep(self, room: str, event: str, data: bytes) -> None:
+    def keep(self, room: str, event: str, data: bytes, *, retain: bool) -> None:
         """Keep a broadcast until there is a link.
 
         Raises:
@@ -36,14 +36,14 @@ class OfflineBuffer:
         if len(self._broadcasts) >= self._bound:
             waiting = f"{len(self._broadcasts)} broadcasts wait for the link already"
             raise Overloaded(waiting, [{"delivered": False}])
-        self._broadcasts.append((room, event, data))
+        self._broadcasts.append((room, event, data, retain))
 
     def flush(self, dialect: Dialect) -> None:
         """Say what was kept, as far as the link lasts; what the hub cannot take is dropped."""
         while self._broadcasts:
-            room, event, data = self._broadcasts[0]
+            room, event, data, retain = self._broadcasts[0]
             try:
-                dialect.broadcast(room, event, data)
+                dialect.broadcast(room, event, data, retain=retain)
             except NotConnected:
                 return  # the rest waits for the next link
             except RequestError as error:

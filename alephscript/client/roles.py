@@ -27,11 +27,13 @@ class RoomRole:
         name: The room's name.
         mastered: Whether instances are its master, or merely there.
         group: How they share the room with other masters.
+        presence: Whether instances hear who comes into the room and who goes.
     """
 
     name: str
     mastered: bool
     group: Group = "single"
+    presence: bool = False
 
 
 def master(*rooms: str, group: Group = "single") -> tuple[RoomRole, ...]:
@@ -54,12 +56,16 @@ def master(*rooms: str, group: Group = "single") -> tuple[RoomRole, ...]:
     return tuple(RoomRole(name, mastered=True, group=group) for name in rooms)
 
 
-def observe(*rooms: str) -> tuple[RoomRole, ...]:
+def observe(*rooms: str, presence: bool = False) -> tuple[RoomRole, ...]:
     """Name rooms to be in without mastering them.
 
     ::
 
         class Watcher(AlephScriptClient):
             rooms = observe("AAIA_ROOM")
+
+    Args:
+        rooms: Their names.
+        presence: Whether to hear who comes and goes there; see `AlephScriptClient.subscribe`.
     """
-    return tuple(RoomRole(name, mastered=False) for name in rooms)
+    return tuple(RoomRole(name, mastered=False, presence=presence) for name in rooms)

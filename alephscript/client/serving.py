@@ -1,8 +1,9 @@
 """A client's workload: which request has its turn when, bounded, cancellable, drained.
 
 Each request that comes in gets one answer, whatever its method does. It waits in its capability's
-lane until there is room, runs (`worker`) and ends by the first of: the method's result; what the
-method raises; its deadline; the hub's word that nobody waits any more.
+lane until there is room and the turn is its caller's (`queues`), runs (`worker`) and ends by the
+first of: the method's result; what the method raises; its deadline; the hub's word that nobody
+waits any more.
 
 May go in: turns, bounds, deadlines, what stops a job. May not: how a method is run (`worker`), what
 an asker gets of it (`answers`).
@@ -15,12 +16,15 @@ import functools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from anyio.to_thread import current_default_thread_limiter
+
 from alephscript.client import answers
 from alephscript.client.calls import Delivery
 from alephscript.client.declaring import Capability
 from alephscript.client.discovery import CapabilityStats
 from alephscript.client.jobs import Job, Lane, current_job
 from alephscript.client.middleware import Middleware
+from alephscript.client.runs import Runs
 from alephscript.client.session import HubSession
 from alephscript.client.worker import Worker
 from alephscript.diagnostics.tracing import Tracing
@@ -38,6 +42,9 @@ from alephscript.protocol.names import did_you_mean, find_near
 __all__ = ["Service"]
 
 _NEVER = float("inf")
+_MOST_CALLERS = 4096
+"""Callers whose last turn is remembered, before all are forgotten."""
+
 _RUN = [{"delivered": True}]
 _NOT_RUN = [{"delivered": False}]
 
@@ -55,6 +62,7 @@ class Service:
 
     Attributes:
         capabilities: By name, aliases included.
+        runs: The runs of tasks.
     """
 
     def __init__(
@@ -76,11 +84,20 @@ class Service:
         self._jobs: dict[object, Job] = {}
         self._running = 0
         self._waiting = 0
+        self._begun = 0
+        self._last_begun: dict[str, int] = {}  # by caller
         self._deadlines: Deadlines[Job] = Deadlines(self._expire)
         self._loop = asyncio.get_running_loop()  # kept: asking is a system call on some Pythons
+        self.runs = Runs(stop=self._stop, move=self._move)
         self._worker = Worker(
-            owner, name=name, tracing=tracing, end=self._end, middleware=middleware
+            owner,
+            name=name,
+            tracing=tracing,
+            end=self._end,
+            runs=self.runs,
+            middleware=middleware,
         )
+        self._threads = current_default_thread_limiter()
         self._is_draining = False
         self._drainers: set[object] = set()
         # Set once: nothing is taken after that.
@@ -118,18 +135,20 @@ class Service:
             answers.refuse(session, request, Overloaded(f"{self._name} is closing", _NOT_RUN))
             return
         job = _make_job(session, request, lane, self._loop.time())
+        if lane.capability.blocking:
+            # Looked up each time, as an application may change it.
+            lane.most = min(lane.bound, self._threads.total_tokens)
         is_full = self._running >= self._most or lane.running >= lane.most
         if is_full and not self._is_nested(job):
-            if len(lane.waiting) >= lane.capability.queue:
-                name = events.capability_name(request.event)
-                message = f"the queue of {name} at {self._name} is full"
-                answers.refuse(session, request, Overloaded(message, _NOT_RUN))
+            if lane.waiting.size >= lane.capability.queue and not self._make_room(job):
                 return
-            lane.waiting.append(job)
+            lane.waiting.add(job)
             self._waiting += 1
         else:
             self._start(job)
         self._jobs[job.key] = job
+        if request.meta.task is not None:
+            self.runs.begin(job)
         if job.limit is not None:
             self._deadlines.set(job, job.limit)
 
@@ -156,7 +175,7 @@ class Service:
     def own_job(self) -> Job | None:
         """Return the job of this service whose method is the caller, if it is one."""
         job = current_job.get()
-        return job if job is not None and self._jobs.get(job.key) is job else None
+        return job if isinstance(job, Job) and self._jobs.get(job.key) is job else None
 
     async def drain(self) -> None:
         """Take nothing more, and wait until what was taken is done.
@@ -204,9 +223,26 @@ class Service:
         """
         return any((job.session, above) in self._jobs for above in job.above)
 
+    def _make_room(self, job: Job) -> bool:
+        """Refuse the job that has no room in a full queue; return whether it is another one."""
+        refused = job.lane.waiting.choose_refused(job)
+        name = events.capability_name(refused.request.event)
+        error = Overloaded(f"the queue of {name} at {self._name} is full", _NOT_RUN)
+        if refused is job:
+            answers.refuse(job.session, job.request, error)
+            return False
+        self._stop(refused, error)
+        return True
+
     def _start(self, job: Job) -> None:
         job.has_turn = True
-        job.lane.running += 1
+        lane = job.lane
+        lane.running += 1
+        lane.waiting.served = job.request.sender
+        self._begun += 1
+        self._last_begun[job.request.sender] = self._begun
+        if len(self._last_begun) > _MOST_CALLERS:
+            self._last_begun.clear()
         self._running += 1
         self._worker.start(job)
 
@@ -219,16 +255,27 @@ class Service:
             self._leave(job)
 
     def _leave(self, job: Job) -> None:
-        """Give the room of a job to those that have waited longest."""
+        """Give the room of a job to those that wait."""
         job.lane.running -= 1
         self._running -= 1
         while self._waiting and self._running < self._most:
-            ready = [each for each in self._lanes if each.waiting and each.running < each.most]
-            if not ready:
-                break
-            lane = min(ready, key=lambda each: each.waiting[0].arrived)
+            lane = job.lane
+            if lane.waiting.size == self._waiting:  # as mostly: the others have nothing that waits
+                if lane.running >= lane.most:
+                    break
+            else:
+                ready = [e for e in self._lanes if e.waiting.size and e.running < e.most]
+                if not ready:
+                    break
+                lane = min(ready, key=self._rank)
             self._waiting -= 1
-            self._start(lane.waiting.popleft())
+            self._start(lane.waiting.take())
+
+    def _rank(self, lane: Lane) -> tuple[int, int, float]:
+        """Rank a lane among those that have room: callers have their turns across lanes, too."""
+        job = lane.waiting.find_next()
+        begun = self._last_begun.get(job.request.sender, 0)
+        return -job.request.meta.priority, begun, job.arrived
 
     def _stop(self, job: Job, stop: RequestError) -> None:
         """Stop a job: by cancelling its run, or at once where it has none.
@@ -245,8 +292,19 @@ class Service:
             self._waiting -= 1
             self._forget(job)
             answer = answers.write_stop(stop).text
+            if job.run is not None:
+                self.runs.end(job.run, answer)
             if answer is not None:
                 answers.send(job.session, job.request, answer)
+
+    def _move(self, job: Job, session: HubSession, id: str) -> None:
+        """Have the run of a task belong to another session, under the id of its request there."""
+        is_open = self._jobs.pop(job.key, None) is not None
+        job.session = session
+        job.request.id, job.request.ack = id, int(id)
+        job.key = (session, id)
+        if is_open:
+            self._jobs[job.key] = job
 
     def _expire(self, job: Job) -> None:
         name = job.lane.capability.name

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol
 
 from alephscript.client.calls import NO_META, Call, Delivery, read_answer
@@ -43,6 +43,14 @@ class DeliveryHandler(Protocol):
         """Let a streamed answer go on for so many more parts."""
         ...
 
+    def take_kept(self, message: Mapping[str, Any]) -> None:
+        """Take note of what the hub has kept of a task."""
+        ...
+
+    async def resume(self, session: HubSession) -> None:
+        """Go on with runs of tasks that came by an earlier session; raises `RequestError`."""
+        ...
+
 
 class HubSession:
     """A link, its dialect, and what is held until the client is ready.
@@ -68,7 +76,9 @@ class HubSession:
         self.standing_by: set[str] = set()
         self.is_gone = asyncio.Event()
         self._handler = handler
-        self._channel = Channel(positions, cancel=self._cancel, grant=self._grant)
+        self._channel = Channel(
+            positions, cancel=self._cancel, grant=self._grant, take_kept=handler.take_kept
+        )
         self.dialect: Dialect = Documented(self._channel)
         self._held: list[Delivery] = []
         self._is_released = False
@@ -83,7 +93,7 @@ class HubSession:
         namespace: str,
         auth: Mapping[str, Any] | None,
         registration: Mapping[str, Any],
-        rooms: Sequence[str],
+        rooms: Mapping[str, bool],
         masters: Mapping[str, Mastery],
         displaced: Collection[str],
         timeout: float,
@@ -104,14 +114,15 @@ class HubSession:
                     self._channel, registration, acknowledges=acknowledges
                 )
                 self.registration = registration
-                for room in rooms:
-                    await self.subscribe(room)
+                for room, presence in rooms.items():
+                    await self.subscribe(room, presence=presence)
                 for room, mastery in masters.items():
                     yields = room in displaced
                     if not await self.dialect.make_master(room, mastery, yields=yields):
                         self.standing_by.add(room)
                 if masters:
                     await self.dialect.settle()
+                await self._handler.resume(self)
         except BaseException as exc:
             await self.close()
             if isinstance(exc, TimeoutError | LinkLost | NotConnected) and not isinstance(
@@ -142,13 +153,19 @@ class HubSession:
         await self.dialect.tell(HubEvent.CLIENT_REGISTER, registration)
         self.registration = registration
 
-    async def subscribe(self, room: str) -> None:
+    async def subscribe(self, room: str, *, presence: bool = False) -> None:
         """Be in a room; what was said there since the client was last heard comes first.
+
+        Args:
+            room: The room.
+            presence: Whether to hear who comes and goes, where hubs tell.
 
         Raises:
             RequestError: The hub refused.
         """
         message = self.dialect.subscription(room)
+        if presence:
+            message["presence"] = True
         answer = await self.dialect.tell(HubEvent.CLIENT_SUBSCRIBE, message)
         self._channel.rooms[room] = None
         history, number = answer.get("history"), answer.get("number")
@@ -197,10 +214,11 @@ class HubSession:
         self.is_gone.set()
 
     def _cancel(self, id: str, reason: str) -> None:
-        if self._is_released:
-            self._handler.cancel(self, id, reason)
-        else:
+        held = [each for each in self._held if each.id == id]
+        if held:
             self._held[:] = [each for each in self._held if each.id != id]
+        else:
+            self._handler.cancel(self, id, reason)  # a run that came by an earlier session, too
 
     def _grant(self, id: str, parts: int) -> None:
         self._handler.grant(self, id, parts)

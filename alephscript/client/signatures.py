@@ -93,11 +93,12 @@ def find_reply(reply: Any, payload: Any, function: Callable[..., Any]) -> Any:
     """Return the type of a reply: the annotated one, or that which the typed request promises.
 
     Raises:
-        DeclarationError: The two are classes, and the method returns another one than is promised.
+        DeclarationError: The request promises nothing, or the two are classes, and the method
+            returns another one than is promised.
     """
     if not (isinstance(payload, type) and issubclass(payload, contracts.RequestFor)):
         return reply
-    promised = contracts.find_reply_type(payload)
+    promised: Any = contracts.reply_type(payload)
     if reply is None:
         return promised
     if isinstance(promised, type) and isinstance(reply, type) and not issubclass(reply, promised):

@@ -17,6 +17,7 @@ import contextvars
 import functools
 import inspect
 import threading
+import time
 import types
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping, Sequence
@@ -24,18 +25,26 @@ from typing import Any
 
 from alephscript.client import answers
 from alephscript.client.answers import Outcome
+from alephscript.client.asking_back import ask_back
 from alephscript.client.cancelling import cancel
 from alephscript.client.jobs import Job, current_job
 from alephscript.client.messages import Request
 from alephscript.client.middleware import Middleware, wrap
+from alephscript.client.queues import FairQueue
+from alephscript.client.runs import Runs
 from alephscript.client.threads import ThreadRun
 from alephscript.diagnostics.tracing import Tracing
 from alephscript.errors import CapabilityError, PayloadTooLarge
+from alephscript.protocol.json import parse_json
 
 __all__ = ["Worker"]
 
 _MOST_IN_A_ROW = 64
 """Jobs that run back to back before the common task yields to the event loop."""
+
+_LONG_JOB, _LONGEST_ROW = 0.001, 0.02
+"""Seconds of one job, and of several in a row, after which it does, too: what others ask has to be
+read to have its turn."""
 
 _MOST_GATHERED = 500_000
 """Bytes of a streamed answer that are put into one for askers that know no streams."""
@@ -44,16 +53,18 @@ _MOST_GATHERED = 500_000
 class Worker:
     """Runs jobs that have their turn.
 
-    The state of the common task is in three attributes. `_common` is the task: None before the
+    The state of the common task is in four attributes. `_common` is the task: None before the
     first job, and after a job kept it because its method waits. `_ready` are the jobs that it has
-    still to run; without a common task there are none. `_idle` is the future that it awaits while
-    `_ready` is empty, else None.
+    still to run, as they came; when that takes long, they stand in `_turns` instead, which is None
+    otherwise. Without a common task there are none. `_idle` is the future that it awaits while
+    there are none, else None.
 
     Args:
         owner: The object whose methods they are.
         name: The owner's, for the log.
         tracing: What makes spans of runs, if anything does.
         end: Called with each job that has ended, before its answer goes out.
+        runs: The runs of tasks.
         middleware: Functions around each request, the first outermost.
     """
 
@@ -64,6 +75,7 @@ class Worker:
         name: str,
         tracing: Tracing | None,
         end: Callable[[Job], None],
+        runs: Runs,
         middleware: Sequence[Middleware] = (),
     ) -> None:
         self._owner = owner
@@ -71,6 +83,7 @@ class Worker:
         self._tracing = tracing
         self._middleware = middleware
         self._end = end
+        self._runs = runs
         self._loop = asyncio.get_running_loop()  # kept: asking is a system call on some Pythons
         self._thread = threading.get_ident()
         # Copied for each run: else a run would have the variables of the task, or of the job whose
@@ -78,6 +91,7 @@ class Worker:
         self._context = contextvars.copy_context()
         self._tasks: set[asyncio.Task[None]] = set()
         self._ready: deque[Job] = deque()
+        self._turns: FairQueue[Job] | None = None
         self._common: asyncio.Task[None] | None = None
         self._idle: asyncio.Future[None] | None = None
 
@@ -86,7 +100,10 @@ class Worker:
         if job.lane.may_wait:
             self._spawn(self._run_alone(job))
             return
-        self._ready.append(job)
+        if self._turns is None:
+            self._ready.append(job)
+        else:
+            self._turns.add(job)
         if self._common is None:
             self._common = self._spawn(self._run_ready())
         elif self._idle is not None and not self._idle.done():
@@ -99,6 +116,7 @@ class Worker:
             spare: The task that closes, which may be one of them.
         """
         self._ready.clear()
+        self._turns = None
         await cancel(self._tasks - {spare}, self._name)
 
     # Tasks
@@ -119,6 +137,24 @@ class Worker:
         self._common = self._idle = None
         while self._ready:
             self._spawn(self._run_alone(self._ready.popleft()))
+        while self._turns is not None:
+            self._spawn(self._run_alone(self._take_in_turn()))
+
+    def _take_turns(self, served: str) -> None:
+        """Serve the callers of what is ready in turn from now on, until nothing is."""
+        if self._turns is None and self._ready:
+            self._turns = FairQueue()
+            self._turns.served = served
+            while self._ready:
+                self._turns.add(self._ready.popleft())
+
+    def _take_in_turn(self) -> Job:
+        assert self._turns is not None
+        job = self._turns.take()
+        self._turns.served = job.request.sender
+        if not self._turns.size:
+            self._turns = None
+        return job
 
     async def _run_alone(self, job: Job) -> None:
         task = asyncio.current_task()
@@ -132,19 +168,28 @@ class Worker:
         """Be the common task: run what is ready, as long as nothing has to wait."""
         task = asyncio.current_task()
         assert task is not None
-        in_a_row = 0
+        in_a_row, clock = 0, time.monotonic
+        began = last = clock()
         while not task.cancelling():  # a method may have cancelled it, and not waited
-            if not self._ready:
+            if not self._ready and self._turns is None:
                 self._idle = self._loop.create_future()
                 await self._idle
                 self._idle = None
+                began = last = clock()
             try:
-                if await self._run_in_context(self._ready.popleft(), task):
+                job = self._ready.popleft() if self._turns is None else self._take_in_turn()
+                if await self._run_in_context(job, task):
                     return
             except GeneratorExit:  # see `_run_alone`
                 return
             in_a_row += 1
-            if in_a_row % _MOST_IN_A_ROW == 0:
+            before, last = last, clock()
+            if last - before > _LONG_JOB or last - began > _LONGEST_ROW:
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)  # sockets are read only behind what was ready before
+                self._take_turns(job.request.sender)
+                began = last = clock()
+            elif in_a_row % _MOST_IN_A_ROW == 0:
                 await asyncio.sleep(0)
 
     @types.coroutine
@@ -220,6 +265,8 @@ class Worker:
             outcome = answers.write_failure(job, exc)
         finally:
             self._end(job)
+        if job.run is not None:
+            self._runs.end(job.run, outcome.text)
         if outcome.text is not None:
             announces = capability.announce and outcome.code is None
             answers.send(job.session, request, outcome.text, announces=announces)
@@ -242,7 +289,7 @@ class Worker:
         return await _outcome_of(job, result)
 
     def _request(self, job: Job, payload: Any) -> Request[Any]:
-        request = job.request
+        request, about = job.request, job.request.meta.task
 
         def send(progress: Mapping[str, Any]) -> None:
             if not job.is_over:
@@ -264,6 +311,9 @@ class Worker:
             job.ends,
             self._loop.time,
             report,
+            functools.partial(ask_back, job),
+            functools.partial(self._runs.keep, job),
+            None if about is None else parse_json(about.checkpoint),
         )
 
 

@@ -22,7 +22,8 @@ LOGGERS = (
     "alephscript.hub.cluster",
     "alephscript.hub.redis",
     "alephscript.hub.websocket",
-    "alephscript.mcp",
+    "alephscript.doors",
+    "alephscript.bridge",
     "alephscript.socketio",
 )
 """The loggers of the package; a filter of a logger does not see what those below it log."""

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from alephscript.hub.engine import Engine
     from alephscript.hub.namespace import Recipient
     from alephscript.mesh.access import Identity
+    from alephscript.mesh.presence import Reason
 
 __all__ = ["Admin"]
 
@@ -63,7 +64,7 @@ class Admin:
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(_SECONDS, self._tick)
 
-    def left(self, sid: str) -> None:
+    def left(self, sid: str, reason: Reason = "link_lost") -> None:  # noqa: ARG002 - a protocol's
         """Forget an Admin UI."""
         del self._watching[sid]
         if not self._watching:

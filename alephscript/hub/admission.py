@@ -105,7 +105,7 @@ def make_refusal_of_others() -> Admit:
     """Make the rule for requests of other machines, of which a mounted hub takes none.
 
     Where nobody has to prove who it is a hub of its own port listens on loopback only. A mounted
-    hub does not know what its server listens on, and looks at who asks (decision 0041).
+    hub does not know what its server listens on, and looks at who asks (decision 0044).
     """
     is_told = False
 

@@ -122,7 +122,7 @@ def make_serving(
     """Make what serves a mounted hub, which does not know what its server listens on.
 
     For programs on this machine the hub is what it would be on loopback. For others it is what it
-    would be beyond: without a rule of access it is not there, unless it is meant (decision 0041).
+    would be beyond: without a rule of access it is not there, unless it is meant (decision 0044).
 
     Args:
         engine: The hub's connections.

@@ -19,6 +19,7 @@ import msgspec
 from alephscript.errors import RequestError
 from alephscript.hub.debugging import watch_mesh
 from alephscript.hub.journal import Journal
+from alephscript.hub.keeping import Keeper
 from alephscript.hub.measuring import Measurements
 from alephscript.hub.metering import Meter
 from alephscript.hub.namespace import Recipient
@@ -28,16 +29,21 @@ from alephscript.mesh.access import Identity
 from alephscript.mesh.effects import (
     Acknowledge,
     Arm,
+    ArmIdle,
     Deliver,
     Denied,
     Effect,
     Emit,
     Ended,
+    Keep,
+    Look,
     Resume,
     SubscribeRoom,
     ToHub,
+    Wake,
 )
 from alephscript.mesh.mesh import Mesh
+from alephscript.mesh.presence import Reason
 from alephscript.protocol import packets
 from alephscript.protocol.packets import Kind
 from alephscript.protocol.websocket import write_text_frame
@@ -78,6 +84,7 @@ class Carrier:
         meter: Counts the namespace's requests.
         measurements: What was counted lately, step by step.
         journal: The last requests, while somebody looks.
+        keeper: Keeps the namespace's tasks.
         cluster: The way to other hubs; None if there are none.
     """
 
@@ -86,13 +93,17 @@ class Carrier:
         self.meter = Meter()
         self.measurements = Measurements(self.meter)
         self.journal = Journal(mesh.requests, self._age)
+        self.keeper = Keeper(mesh.tasks, self.carry)
         self.cluster: ClusterPort | None = None
         self._recipients: dict[str, Recipient] = {}  # by socket id
         self._opened_at: dict[int, float] = {}  # by request
         self._budget = mesh.budget
+        self._rooms = mesh.rooms
         self._resumption: asyncio.Handle | None = None
         self._tracing = trace_hub(mesh.requests)
         self._deadlines = Deadlines(self._expire)
+        self._idle = Deadlines(self._give_up)
+        self._watched: set[int] = set()  # requests in `_idle`, or that were
         # Made once: all events and acknowledgements of a namespace begin alike.
         self._event_head = packets.packet_head(Kind.EVENT, mesh.namespace)
         self._ack_head = packets.packet_head(Kind.ACK, mesh.namespace)
@@ -105,16 +116,19 @@ class Carrier:
     def joined(self, sid: str, recipient: Recipient, identity: Identity | None) -> None:
         """Take in a client; see `Namespace`."""
         self._recipients[sid] = recipient
+        self._rooms.now = time.time()
         self.carry(self.mesh.connected(sid, recipient.id, identity))
 
-    def left(self, sid: str) -> None:
+    def left(self, sid: str, reason: Reason = "link_lost") -> None:
         """Forget a client; see `Namespace`."""
         del self._recipients[sid]
-        self.carry(self.mesh.disconnected(sid))
+        self._rooms.now = time.time()
+        self.carry(self.mesh.disconnected(sid, reason))
 
     def received(self, sid: str, ack: int | None, payload: bytes) -> None:
         """Handle an event of a client; see `Namespace`."""
         self._budget.message_bytes = len(payload)
+        self._rooms.now = time.time()
         try:
             # Values stay the bytes that they came as (decision 0004).
             name, args = packets.split_event(payload)
@@ -165,7 +179,9 @@ class Carrier:
 
     def close(self) -> None:
         """Forget all deadlines; see `Namespace`."""
+        self.keeper.close()
         self._deadlines.close()
+        self._idle.close()
         if self._resumption is not None:
             self._resumption.cancel()
             self.mesh.resumed()  # nobody is left who could be told anything
@@ -208,6 +224,9 @@ class Carrier:
     def _end(self, effect: Ended) -> None:
         request = effect.request
         self._deadlines.forget(request)
+        if request in self._watched:
+            self._watched.discard(request)
+            self._idle.forget(request)
         now = time.perf_counter()
         self.meter.count(effect.capability, effect.code, now - self._opened_at.pop(request, now))
 
@@ -227,8 +246,24 @@ class Carrier:
     def _arm(self, effect: Arm) -> None:
         self._open(effect.request, effect.seconds)
 
+    def _arm_idle(self, effect: ArmIdle) -> None:
+        if effect.seconds is None:
+            self._idle.forget(effect.request)
+        else:
+            self._watched.add(effect.request)
+            self._idle.set(effect.request, effect.seconds)
+
     def _resume(self, effect: Resume) -> None:  # noqa: ARG002 - as all handlers
         self._resumption = asyncio.get_running_loop().call_soon(self._go_on)
+
+    def _keep(self, effect: Keep) -> None:
+        self.keeper.keep(effect)
+
+    def _look(self, effect: Look) -> None:
+        self.keeper.look(effect)
+
+    def _set_alarm(self, effect: Wake) -> None:
+        self.keeper.wake(effect)
 
     def _send_to_hub(self, effect: ToHub) -> None:
         if effect.seconds is not None:
@@ -256,6 +291,9 @@ class Carrier:
     def _expire(self, request: int) -> None:
         self.carry(self.mesh.expired(request))
 
+    def _give_up(self, request: int) -> None:
+        self.carry(self.mesh.idled(request))
+
     def _go_on(self) -> None:
         self.carry(self.mesh.resumed())
 
@@ -281,8 +319,12 @@ class Carrier:
         Emit: _emit,
         Denied: _deny,
         Arm: _arm,
+        ArmIdle: _arm_idle,
         Resume: _resume,
         ToHub: _send_to_hub,
+        Keep: _keep,
+        Look: _look,
+        Wake: _set_alarm,
     }
     """How each kind of effect is carried out here; all others concern other hubs alone."""
 

@@ -21,6 +21,8 @@ from alephscript.hub.connection import Connection, Host
 from alephscript.hub.joining import Entrance
 from alephscript.hub.namespace import Namespace
 from alephscript.hub.refusals import RefusalLog
+from alephscript.hub.store.memory import MemoryStore
+from alephscript.hub.store.store import Store
 from alephscript.hub.turns import Turns
 from alephscript.mesh.access import Access, Handshake
 from alephscript.mesh.limits import DEFAULT_LIMITS, Limits
@@ -43,6 +45,8 @@ class Engine:
 
     Attributes:
         refusals: How often something was refused, by what was wrong.
+        visitors: How each asker by HTTP is ended, with a reason, by its socket id
+            (`alephscript.hub.rest.visitor`).
         carriers: The meshes at work, by namespace.
         namespaces: The carriers, and all else that can be joined.
         entrance: The way into the namespaces.
@@ -54,6 +58,7 @@ class Engine:
         turns: Whose input is not all handled.
         backlogs: See `alephscript.hub.connection.Host`.
         halves: Messages of all clients that are not whole yet.
+        store: The journal of tasks, of all namespaces.
         find_obstacle: Tells why no clients should be sent here just now, None if they may come.
     """
 
@@ -74,9 +79,11 @@ class Engine:
         self.ping_interval = ping_interval
         self.ping_timeout = ping_timeout
         self.connections: dict[str, Connection] = {}
+        self.visitors: dict[str, Callable[[str], None]] = {}
         self.meshes = meshes
         self.carriers = {namespace: Carrier(mesh) for namespace, mesh in meshes.items()}
         self.namespaces: dict[str, Namespace] = {**self.carriers}
+        self.use_store(MemoryStore())
         self.refusal_log = RefusalLog()
         self.entrance = Entrance(self.namespaces, access, self.refusals, self.refusal_log)
         self.is_reading = False
@@ -96,7 +103,12 @@ class Engine:
     @property
     def is_full(self) -> bool:
         """Whether no further client is taken."""
-        return len(self.connections) >= self.limits.connections
+        return self.clients >= self.limits.connections
+
+    @property
+    def clients(self) -> int:
+        """How many clients there are, those by HTTP included."""
+        return len(self.connections) + len(self.visitors)
 
     @property
     def is_draining(self) -> bool:
@@ -105,8 +117,11 @@ class Engine:
 
     @property
     def in_flight(self) -> int:
-        """How many requests wait for an answer."""
-        return sum(len(mesh.requests) for mesh in self.meshes.values())
+        """How many requests wait for an answer, of those that end with this hub."""
+        requests = sum(len(mesh.requests) for mesh in self.meshes.values())
+        if not self.store.outlives_hub:
+            return requests
+        return requests - sum(mesh.tasks.at_masters for mesh in self.meshes.values())
 
     @property
     def why_not_ready(self) -> str | None:
@@ -144,17 +159,43 @@ class Engine:
 
     def close(self) -> None:
         """Close every connection; clients see a transport that went, and come again."""
+        for carrier in self.carriers.values():
+            carrier.keeper.close()  # before their masters go, which is not the end of tasks
         if self._heart is not None:
             self._heart.cancel()
             self._heart = None
         for connection in list(self.connections.values()):
             connection.close("the hub is closing")
+        for end in list(self.visitors.values()):
+            end("the hub is closing")
         for namespace in self.namespaces.values():
             namespace.close()
         self.entrance.close()
         self._to_ping.clear()
         self._to_hear.clear()
         self._to_join.clear()
+
+    def use_store(self, store: Store) -> None:
+        """Keep tasks in a journal; before it is opened."""
+        self.store = store
+        for carrier in self.carriers.values():
+            carrier.keeper.store = store
+
+    async def open_store(self) -> None:
+        """Open the journal of tasks, and go on with those that had not ended.
+
+        Raises:
+            StoreUnavailable: The journal cannot be opened.
+        """
+        records = await self.store.open()
+        for carrier in self.carriers.values():
+            carrier.keeper.load(records)
+
+    async def close_store(self) -> None:
+        """Close the journal of tasks, which keeps them as they stand."""
+        for carrier in self.carriers.values():
+            carrier.keeper.close()
+        await self.store.close()
 
     def take_requests(self, *, take: bool) -> None:
         """Take requests from now on, or refuse them; those that are open may end."""
@@ -176,7 +217,8 @@ class Engine:
     def snapshot(self) -> dict[str, Any]:
         """Describe what is going on, as plain data: see docs/reference/hub.md, "GET /mesh"."""
         return {
-            "hub": self.about() | {"refusals": dict(self.refusals)},
+            "hub": self.about()
+            | {"refusals": dict(self.refusals), "journal": self.store.trouble or "ok"},
             "namespaces": {
                 namespace: {
                     "clients": carrier.mesh.clients,
@@ -184,6 +226,10 @@ class Engine:
                     "late_answers": carrier.mesh.late_answers,
                     "dropped": carrier.mesh.drops.snapshot(),
                     "capabilities": carrier.meter.snapshot(),
+                    "tasks": {
+                        "now": carrier.mesh.tasks.count(),
+                        "ended": dict(carrier.mesh.tasks.ended),
+                    },
                 }
                 for namespace, carrier in self.carriers.items()
             },

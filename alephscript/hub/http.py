@@ -6,7 +6,6 @@ whose requests are taken (`admission`).
 
 from __future__ import annotations
 
-import asyncio
 import mimetypes
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
@@ -16,24 +15,27 @@ from urllib.parse import parse_qs
 
 import msgspec
 
-from alephscript.errors import PayloadTooLarge
+from alephscript.errors import InvalidPayload, PayloadTooLarge
 from alephscript.hub import live, metrics
-from alephscript.hub.admission import Admit, identify
-from alephscript.hub.backlogs import FREE
+from alephscript.hub.admission import Admit
+from alephscript.hub.bearers import Bearers
+from alephscript.hub.bodies import Body, Receive
 from alephscript.hub.connection import Connection
 from alephscript.hub.engine import Engine
 from alephscript.hub.pages import Headers, MeshPage
+from alephscript.hub.rest.paths import find_route
+from alephscript.hub.rest.rest import Rest, Visit
 from alephscript.hub.senders import Senders
 from alephscript.hub.sockets.lobby import Arrival
 from alephscript.hub.turns import AT_ONCE, TURN_SECONDS
-from alephscript.mesh.access import Access, Handshake, Identity
+from alephscript.mesh.access import Handshake
 from alephscript.protocol import events, packets
+from alephscript.protocol.json import write_json
 from alephscript.protocol.packets import ProtocolError
 
 __all__ = ["HubApp"]
 
 Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Reply = tuple[int, bytes, bytes]
 
@@ -81,6 +83,8 @@ class HubApp:
         self._admit = admit
         self._senders = senders
         self._is_private = is_private
+        self._bearers = Bearers(engine)
+        self._rest = Rest(engine, self._bearers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -103,6 +107,15 @@ class HubApp:
                 await _send(send, *page)
                 return
         if scope["path"].rstrip("/") != "/socket.io":
+            try:
+                route = find_route(scope)
+            except InvalidPayload as error:
+                await _send(send, 400, [(b"content-type", _JSON)], write_json(error.answer()))
+                return
+            if route is not None:
+                visit = Visit(scope, receive, headers, arrival, refusal)
+                await self._rest.answer(route, visit, send)
+                return
             arrival.pause()
             status, kind, body = await self._page(scope, headers, refusal)
             arrival.resume()
@@ -130,6 +143,8 @@ class HubApp:
         if path == "/readyz":
             why_not = self._engine.why_not_ready
             body = {"status": "ready"} if why_not is None else {"status": why_not}
+            if self._engine.store.trouble is not None:
+                body["journal"] = "trouble"  # which one is not for everybody: see /mesh
             return 200 if why_not is None else 503, _JSON, msgspec.json.encode(body)
         if refusal is not None:
             return 403, _JSON, msgspec.json.encode({"error": refusal})
@@ -152,7 +167,7 @@ class HubApp:
         access = self._engine.access
         identity = None
         if access is not None:
-            identity = await self._find_identity(access, events.RUNTIME, scope, headers)
+            identity = await self._bearers.find(Handshake(events.RUNTIME, _address(scope), headers))
             is_known, has_figures = identity is not None, identity is not None and identity.is_admin
         else:
             is_known = has_figures = self._is_private
@@ -168,25 +183,8 @@ class HubApp:
         access = self._engine.access
         if access is None:
             return self._is_private
-        return await self._find_identity(access, "/admin", scope, headers) is not None
-
-    async def _find_identity(
-        self, access: Access, namespace: str, scope: Scope, headers: Mapping[str, str]
-    ) -> Identity | None:
-        """Find whose token a request has, as if it came into a namespace; None if nobody's."""
-        scheme, _, token = headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer":
-            return None
-        handshake = Handshake(namespace, _address(scope), headers)
-        try:
-            async with asyncio.timeout(self._engine.limits.join_seconds):
-                verdict = await identify(access, {"token": token.strip()}, handshake)
-        except TimeoutError:
-            return None
-        if isinstance(verdict, Identity):
-            return verdict
-        self._engine.refusal_log.note(handshake.address, "a page", verdict.reason)
-        return None
+        handshake = Handshake("/admin", _address(scope), headers)
+        return await self._bearers.find(handshake) is not None
 
     async def _polling(
         self, scope: Scope, receive: Receive, headers: Mapping[str, str], arrival: Arrival
@@ -206,7 +204,7 @@ class HubApp:
                 arrival.resume()
                 return 200, _TEXT, body
             connection.is_posting = True
-            body = await _Body(self._engine, arrival).read(receive)
+            body = await Body(self._engine, arrival).read(receive)
             await self._take(connection, packets.split_polling(body))
             connection.is_posting = False
         except (ProtocolError, PayloadTooLarge) as error:
@@ -299,37 +297,6 @@ _NO_PAGE: Reply = (404, _JSON, msgspec.json.encode({"error": "there is no such p
 async def _send(send: Send, status: int, headers: Headers, body: bytes) -> None:
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
-
-
-class _Body:
-    """The body of a request, on its way: a holder of `alephscript.hub.backlogs.Halves`."""
-
-    def __init__(self, engine: Engine, arrival: Arrival) -> None:
-        self._engine = engine
-        self._has_room = asyncio.Event()
-        self._has_room.set()
-        self.pause = self._has_room.clear
-        self.resume = self._has_room.set
-        self.end = arrival.end
-
-    async def read(self, receive: Receive) -> bytes:
-        """Read all of it."""
-        body, most = bytearray(), self._engine.limits.message_bytes
-        try:
-            while True:
-                event = await receive()
-                if event["type"] == "http.disconnect":
-                    raise ProtocolError("its request broke off")
-                body += event.get("body", b"")
-                if len(body) > most:
-                    raise PayloadTooLarge(f"a body is at most {most} bytes")
-                if not event.get("more_body"):
-                    return bytes(body)
-                if len(body) > FREE:
-                    self._engine.halves.keep(self, len(body))
-                    await self._has_room.wait()
-        finally:
-            self._engine.halves.release(self)
 
 
 def _refuse(reason: tuple[int, str]) -> Reply:

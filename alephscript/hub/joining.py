@@ -79,7 +79,7 @@ class Entrance:
         if kind is Kind.DISCONNECT:
             del connection.sids[namespace]
             self._expiries.forget((connection, namespace))
-            joined.left(sid)
+            joined.left(sid, "disconnected")
         elif kind is Kind.BINARY_EVENT:
             joined.dropped(_event_name(payload), "binary")
             if ack is not None:

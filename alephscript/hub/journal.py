@@ -89,14 +89,14 @@ class Journal:
 
     def ended(self, request: OpenRequest, code: str) -> None:
         """Write down an open request that ends just now."""
-        if request.event not in events.MEMBER_EVENTS:
+        if request.event not in events.ASKED_OF_ONE:
             master = "" if request.master is None else request.master.peer.name
             room = request.room or request.named_room
             self._add(request.asker, request.capability, room, master, code, request.number)
 
     def refused(self, asker: Peer, event: str, room: Any, code: str) -> None:
         """Write down a request that was never open."""
-        if event not in events.MEMBER_EVENTS:
+        if event not in events.ASKED_OF_ONE:
             self._add(asker, events.capability_name(event), room, "", code, 0)
 
     def _add(

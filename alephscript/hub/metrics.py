@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from alephscript.protocol.tasks import ENDED, STATES
+
 if TYPE_CHECKING:
     from alephscript.hub.engine import Engine
 
@@ -76,7 +78,21 @@ class _Collector:
             "Events that were not taken, and whose senders wanted no answer that would say so.",
             labels=["namespace", "event", "reason"],
         )
+        tasks = GaugeMetricFamily(
+            "alephscript_tasks",
+            "Tasks that have not ended, by state.",
+            labels=["namespace", "state"],
+        )
+        ended_tasks = CounterMetricFamily(
+            "alephscript_tasks_ended",
+            "Tasks that have ended at this hub, by state.",
+            labels=["namespace", "state"],
+        )
         for namespace, about in snapshot["namespaces"].items():
+            for state in STATES:
+                family = ended_tasks if state in ENDED else tasks
+                counts = about["tasks"]["ended" if state in ENDED else "now"]
+                family.add_metric([namespace, state], counts.get(state, 0))
             for each in about["dropped"]:
                 dropped.add_metric([namespace, each["event"], each["reason"]], each["count"])
             clients.add_metric([namespace], about["clients"])
@@ -92,3 +108,4 @@ class _Collector:
                 ]
                 seconds.add_metric(labels, buckets, sum_value=each["seconds"]["sum"])
         yield from (refusals, clients, in_flight, late, ended, seconds, dropped)
+        yield from (tasks, ended_tasks)

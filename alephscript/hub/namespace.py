@@ -10,6 +10,7 @@ from typing import Protocol
 
 from alephscript.errors import RequestError
 from alephscript.mesh.access import Identity
+from alephscript.mesh.presence import Reason
 
 __all__ = ["Namespace", "Recipient"]
 
@@ -47,8 +48,13 @@ class Namespace(Protocol):
         """
         ...
 
-    def left(self, sid: str) -> None:
-        """Forget a client, however it left."""
+    def left(self, sid: str, reason: Reason = "link_lost") -> None:
+        """Forget a client, however it left.
+
+        Args:
+            sid: The client's socket id.
+            reason: What others are told of that, ``disconnected`` or ``link_lost``.
+        """
         ...
 
     def received(self, sid: str, ack: int | None, payload: bytes) -> None:

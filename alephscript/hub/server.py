@@ -27,10 +27,13 @@ from alephscript.hub.pages import MeshPage
 from alephscript.hub.senders import Senders
 from alephscript.hub.sockets.listening import Listener, counted, raise_descriptor_limit
 from alephscript.hub.sockets.lobby import Arrival, Lobby
+from alephscript.hub.store.memory import MemoryStore
+from alephscript.hub.store.store import KEEP_SECONDS, Store, StoreUnavailable
 from alephscript.mesh.access import Access
 from alephscript.mesh.budget import Budget
 from alephscript.mesh.limits import DEFAULT_LIMITS, Limits
 from alephscript.mesh.mesh import Mesh
+from alephscript.mesh.retained import parse_rules
 from alephscript.protocol import events
 
 if TYPE_CHECKING:
@@ -91,6 +94,11 @@ class Hub:
             ``redis://127.0.0.1:6379/0``. Programs that may write there are trusted as hubs are.
         history: Events of each room that are kept for clients that were away for a moment; 0 keeps
             none.
+        retain: Events that are retained although their senders know nothing of that, as
+            ``ROOM:EVENT``; ``*`` as event means all that are no answers.
+        data: Folder in which tasks are kept, so that they outlive the hub; None keeps them in
+            memory, or where there is a Redis, there.
+        keep_tasks: Seconds that tasks which have ended are kept.
         admin_ui: Folder of an installed ``@socket.io/admin-ui``, to be served under ``/admin-ui``;
             beyond loopback this needs ``access``, as the UI shows who is connected.
         mesh_page: Serve the page that shows the mesh at ``/``; beyond loopback only with
@@ -116,6 +124,9 @@ class Hub:
         reuse_port: bool = False,
         redis: str | None = None,
         history: int = 0,
+        retain: Sequence[str] = (),
+        data: Path | str | None = None,
+        keep_tasks: float = KEEP_SECONDS,
         admin_ui: Path | str | None = None,
         mesh_page: bool = True,
     ) -> None:
@@ -145,6 +156,16 @@ class Hub:
         self._mesh_page = MeshPage() if mesh_page else None
         self._limits = limits
         self._asgi: HubAsgi | None = None
+        try:
+            self._retain = parse_rules((retain,) if isinstance(retain, str) else retain)
+        except ValueError as exc:
+            raise HubError(f"retain=… (--retain): {exc}") from None
+        if not keep_tasks > 0:
+            raise HubError(
+                f"{keep_tasks:g} s keep no task: keep_tasks (--keep-tasks) is more than 0"
+            )
+        self._data = data
+        self._keep_tasks = keep_tasks
         self._make()
 
     def _make(self) -> None:
@@ -162,6 +183,7 @@ class Hub:
                     limits=limits,
                     authorize=None if access is None else access.authorize,
                     budget=budget,
+                    retain=self._retain,
                 )
                 for namespace in events.NAMESPACES
             },
@@ -170,6 +192,7 @@ class Hub:
             limits=limits,
             access=access,
         )
+        self._engine.use_store(_make_store(self._data, self._keep_tasks))
         self._engine.make_connection = watch_connections(self._engine.meshes)
         if self._admin_ui is not None:
             self._engine.add_namespace("/admin", Admin(self._engine))
@@ -236,15 +259,7 @@ class Hub:
     async def __aenter__(self) -> Self:
         if self._server is not None:
             raise StateError("this hub is open already")
-        if self._access is None and not is_loopback(self._host):
-            if not self._insecure:
-                raise HubError(
-                    f"{self._host} is reachable by others and nobody is asked who they are; "
-                    "pass access=SharedToken(…) (--token), listen on 127.0.0.1, or pass "
-                    "insecure=True (--insecure) if that is meant"
-                )
-            if self._admin_ui is not None:
-                raise HubError(_ADMIN_NEEDS_ACCESS)
+        self._check_access()
         was_mounted = self._loop is asyncio.get_running_loop()
         await self._start()
         server = None
@@ -268,6 +283,31 @@ class Hub:
             raise
         self._server = server
         return self
+
+    def _check_access(self) -> None:
+        if self._access is None and not is_loopback(self._host):
+            if not self._insecure:
+                raise HubError(
+                    f"{self._host} is reachable by others and nobody is asked who they are; "
+                    "pass access=SharedToken(…) (--token), listen on 127.0.0.1, or pass "
+                    "insecure=True (--insecure) if that is meant"
+                )
+            if self._admin_ui is not None:
+                raise HubError(_ADMIN_NEEDS_ACCESS)
+
+    async def _open_store(self) -> None:
+        """Open the journal of tasks, and join the other hubs if there are any."""
+        try:
+            await self._engine.open_store()
+        except StoreUnavailable as exc:
+            raise HubError(str(exc)) from exc
+        if self._redis is None:
+            return
+        try:
+            await self._join(self._redis)
+        except BaseException:
+            await self._engine.close_store()
+            raise
 
     async def __aexit__(
         self,
@@ -309,6 +349,7 @@ class Hub:
         self._lobby.close()
         if self._cluster is not None:
             await self._cluster.close()
+        await self._engine.close_store()
         self._closed.set()
 
     async def drain(self, timeout: float) -> None:
@@ -343,7 +384,7 @@ class Hub:
 
         Raises:
             StateError: The hub serves in another event loop, which has not ended.
-            HubError: Redis cannot be reached.
+            HubError: Redis cannot be reached, or the journal cannot be opened.
         """
         loop = asyncio.get_running_loop()
         if self._loop is not None and self._loop is not loop and not self._loop.is_closed():
@@ -357,8 +398,7 @@ class Hub:
         async with self._starting:
             if self._loop is loop:
                 return
-            if self._redis is not None:
-                await self._join(self._redis)
+            await self._open_store()
             self._engine.take_requests(take=True)
             self._closed.clear()
             self._loop = loop
@@ -371,7 +411,7 @@ class Hub:
 
         Raises:
             StateError: The hub was closed, or serves in another event loop.
-            HubError: Redis cannot be reached.
+            HubError: Redis cannot be reached, or the journal cannot be opened.
         """
         serving = self._serving
         if serving is not None and self._loop is asyncio.get_running_loop():
@@ -511,6 +551,15 @@ class Hub:
             ) from exc
         self._port = listener.getsockname()[1]
         return listener
+
+
+def _make_store(data: Path | str | None, keep_seconds: float) -> Store:
+    if data is None:
+        return MemoryStore(keep_seconds)
+    # Imported here: only a hub with a folder needs SQLite.
+    from alephscript.hub.store.sqlite import SqliteStore
+
+    return SqliteStore(Path(data), keep_seconds=keep_seconds)
 
 
 def _pages_of(folder: Path) -> Path:

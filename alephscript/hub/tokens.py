@@ -21,7 +21,8 @@ class JsonWebToken(Access):
 
     Of the token's claims, ``sub`` is the client's usuario, whatever it registers as; ``rooms`` and
     ``masters`` are lists of the rooms that the client may use and master (all rooms without such a
-    claim); ``admin: true`` lets the client see the whole hub; and at the time ``exp`` the
+    claim); ``admin: true`` lets the client see the whole hub; ``priority`` is the highest
+    that its requests may have; and at the time ``exp`` the
     connection ends. A token without ``sub`` or ``exp`` is refused.
 
     Args:
@@ -64,6 +65,7 @@ class JsonWebToken(Access):
                 masters=_rooms(claims, "masters"),
                 is_admin=claims.get("admin") is True,
                 expires_at=float(claims["exp"]),
+                priority=_priority(claims),
             )
         except (jwt.InvalidTokenError, TypeError):
             return Refusal()
@@ -79,6 +81,18 @@ def _name(claims: Mapping[str, Any]) -> str:
     if not isinstance(name, str) or not 0 < len(name) <= events.MAX_NAME:
         raise TypeError(f"sub is no name of 1 to {events.MAX_NAME} characters")
     return name
+
+
+def _priority(claims: Mapping[str, Any]) -> int | None:
+    """Read the highest priority that a token grants; None if it says nothing of it.
+
+    Raises:
+        TypeError: The claim is no whole number.
+    """
+    priority = claims.get("priority")
+    if priority is not None and type(priority) is not int:
+        raise TypeError("priority is no whole number")
+    return priority
 
 
 def _rooms(claims: Mapping[str, Any], name: str) -> frozenset[str] | None:

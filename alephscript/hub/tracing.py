@@ -50,7 +50,7 @@ class HubTracing(SpanMaker):
         if not isinstance(effect, Deliver | Arm | ToHub):
             return effect
         request = self._requests.get(effect.request)
-        if request is None or request.event in events.MEMBER_EVENTS:
+        if request is None or request.event in events.ASKED_OF_ONE:
             return effect
         span = self._spans.get(request.number)
         if span is None:

@@ -35,7 +35,7 @@ import socketio.packet
 from alephscript.errors import ConnectionRefused, NotConnected, PayloadTooLarge, RequestError
 from alephscript.links.address import parse_address
 from alephscript.links.binary import FORMLESS_ANSWER, refuse_event
-from alephscript.links.handshake import reason_in, tls_advice
+from alephscript.links.handshake import advise, reason_in
 from alephscript.links.transport import CLOSE_SECONDS, OLD_PROTOCOL, Link, Receiver
 from alephscript.protocol import packets
 from alephscript.protocol.json import parse_json, write_json
@@ -107,7 +107,7 @@ class SocketIOTransport:
             raise ConnectionRefused(self.url, client.refusal, fatal=True) from error
         silence = f"the hub was silent for {timeout:g} s"
         reason = error or ("the hub closed the connection" if hung_up else silence)
-        advice = tls_advice(error)
+        advice = advise(error, self._address.path)
         raise ConnectionRefused(self.url, f"{reason}{client.reason}", advice) from error
 
 

@@ -19,6 +19,7 @@ from urllib.parse import SplitResult, urlsplit
 import msgspec
 
 from alephscript.errors import ContractError
+from alephscript.protocol.text import write_type
 
 __all__ = ["HubAddress", "check_namespace", "parse_address"]
 
@@ -73,20 +74,14 @@ def parse_address(text: Any, namespace: str = "") -> HubAddress:
         ContractError: The text is no address of a hub.
     """
     if not isinstance(text, str):
-        raise _refusal("hub", f"an address is a text, and not a {type(text).__qualname__}")
+        raise _refusal("hub", f"an address is a text, and not {write_type(text)}")
     if not text or len(text) > _LONGEST:
         raise _refusal("hub", f"an address has 1 to {_LONGEST} characters")
     if not text.isprintable() or " " in text or "\\" in text:
         raise _refusal("hub", "an address has no blanks, backslashes and control characters")
-    if text.startswith("//"):
-        text = f"http:{text}"
-    elif "://" not in text:
-        text = f"http://{text}"
-    try:
-        parts = urlsplit(text)
-        netloc = _netloc(parts)
-    except ValueError:  # its text quotes the address
-        raise _refusal("hub", "its host or port cannot be one") from None
+    parts = _split(text)
+    if "@" in parts.netloc:
+        raise _refusal("hub", "no user and password belong there; give credentials as auth=")
     if parts.scheme not in _SECURE:
         raise _refusal("hub", f"its scheme is one of {', '.join(_SECURE)}")
     if parts.fragment or not (parts.path + parts.query).isascii():
@@ -95,7 +90,7 @@ def parse_address(text: Any, namespace: str = "") -> HubAddress:
     if namespace.strip("/"):
         path = path.removesuffix(namespace.rstrip("/"))
     path = path.removesuffix(_SOCKETIO).rstrip("/")
-    return HubAddress(_SECURE[parts.scheme], netloc, path, parts.query)
+    return HubAddress(_SECURE[parts.scheme], _netloc(parts), path, parts.query)
 
 
 def check_namespace(namespace: Any) -> None:
@@ -113,25 +108,43 @@ def check_namespace(namespace: Any) -> None:
         raise _refusal("namespace", "a namespace has no comma, ?, #, blank or control character")
 
 
+def _split(text: str) -> SplitResult:
+    """Take an address apart, which may be without a scheme.
+
+    Raises:
+        ContractError: It has half of an IPv6 address, or the like.
+    """
+    if text.startswith("//"):
+        text = f"http:{text}"
+    elif "://" not in text:
+        text = f"http://{text}"
+    try:
+        return urlsplit(text)
+    except ValueError:  # its text quotes the address
+        raise _refusal("hub", _NO_HOST) from None
+
+
 def _netloc(parts: SplitResult) -> str:
     """Return host and port in ASCII.
 
     Raises:
-        ContractError: A user and a password stand there, too.
-        ValueError: There is no host, or no such port.
+        ContractError: There is no host, or no such port.
     """
-    if "@" in parts.netloc:
-        raise _refusal("hub", "no user and password belong there; give credentials as auth=")
-    host, port = parts.hostname or "", parts.port
+    try:
+        host, port = parts.hostname or "", parts.port
+        host = host if host.isascii() else host.encode("idna").decode()
+    except ValueError:
+        raise _refusal("hub", _NO_HOST) from None
+    is_host = ":" in host or (_HOST.fullmatch(host) and not host.isdecimal())
+    # A number alone is a port without its host, and `http:` a scheme without its slashes.
+    if not is_host or port == 0 or parts.netloc.endswith(":"):
+        raise _refusal("hub", _NO_HOST)
     if ":" in host:
         host = f"[{host}]"
-    else:
-        host = host.encode("idna").decode() if not host.isascii() else host
-        if not _HOST.fullmatch(host):
-            raise ValueError
-    if port == 0:
-        raise ValueError
     return host if port is None else f"{host}:{port}"
+
+
+_NO_HOST = "its host or port cannot be one; write it as http://127.0.0.1:3010"
 
 
 def _refusal(name: str, message: str) -> ContractError:

@@ -16,9 +16,11 @@ from collections.abc import Callable
 from typing import Generic, TypeVar, cast
 from urllib.parse import urlsplit
 
+from alephscript.protocol.events import NAMESPACES
+from alephscript.protocol.names import did_you_mean, find_near
 from alephscript.protocol.websocket import check_handshake, write_handshake
 
-__all__ = ["open_websocket", "reason_in", "tls_advice"]
+__all__ = ["advise", "open_websocket", "reason_in"]
 
 _LONGEST_HEAD = 65_536
 """Bytes of an answer to the handshake; more of them come from no websocket server."""
@@ -116,9 +118,17 @@ class _Handshake(asyncio.Protocol, Generic[P]):
             )
 
 
-def tls_advice(error: object) -> str:
-    """Say what to do about an error of TLS, by its text; empty for an error of anything else."""
+def advise(error: object, path: str = "") -> str:
+    """Say what to do about an error of an address, by its text; empty for any other error.
+
+    Args:
+        error: The error with which opening ended.
+        path: The path of the hub's address.
+    """
     text = str(error)
+    if path and re.search(r"\b40[04]\b", text):
+        near = did_you_mean(find_near(path, NAMESPACES))
+        return near[2:] or f"no hub has the path {path}; a namespace is given as namespace="
     if "CERTIFICATE_VERIFY_FAILED" in text:
         return "give the authority that signed its certificate as tls=ssl.create_default_context(…)"
     return "a hub without TLS is there: try http://" if "[SSL" in text else ""

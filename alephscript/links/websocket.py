@@ -21,7 +21,7 @@ import msgspec
 from alephscript.errors import ConnectionRefused, NotConnected, PayloadTooLarge
 from alephscript.links.address import parse_address
 from alephscript.links.binary import FORMLESS_ANSWER, refuse_event
-from alephscript.links.handshake import open_websocket, tls_advice
+from alephscript.links.handshake import advise, open_websocket
 from alephscript.links.transport import CLOSE_SECONDS, OLD_PROTOCOL, Link, Receiver
 from alephscript.protocol import packets
 from alephscript.protocol.json import write_json
@@ -57,6 +57,7 @@ class WebSocketTransport:
         address = parse_address(url)
         self.url = str(address)
         self._tls = tls
+        self._path = address.path
         self._websocket_url = address.endpoint("websocket")
 
     async def connect(
@@ -79,7 +80,7 @@ class WebSocketTransport:
             raise ConnectionRefused(self.url, f"the hub was silent for {timeout:g} s") from None
         except (OSError, ValueError) as exc:
             reason = str(exc) or type(exc).__name__
-            raise ConnectionRefused(self.url, reason, tls_advice(exc)) from exc
+            raise ConnectionRefused(self.url, reason, advise(exc, self._path)) from exc
         if refusal is not None:
             link.abort()
             raise ConnectionRefused(self.url, refusal.reason, fatal=refusal.is_final)

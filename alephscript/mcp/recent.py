@@ -13,8 +13,9 @@ from mcp_types import Tool, ToolAnnotations
 
 from alephscript import contracts
 from alephscript.client.messages import Event
+from alephscript.doors.texts import as_json
 from alephscript.errors import InvalidPayload
-from alephscript.mcp.tools import Context, OwnTool, as_json
+from alephscript.mcp.tools import Context, OwnTool
 
 __all__ = ["RecentEvents", "recent_events"]
 

@@ -13,7 +13,6 @@ import signal
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from typing import Any
 
-import attrs
 from mcp.server.lowlevel import NotificationOptions, Server
 from mcp.server.models import InitializationOptions
 from mcp.server.stdio import stdio_server
@@ -27,6 +26,7 @@ from mcp_types import (
     ContentBlock,
     GetPromptRequestParams,
     GetPromptResult,
+    InputRequiredResult,
     ListPromptsResult,
     ListResourcesResult,
     ListToolsResult,
@@ -43,10 +43,12 @@ from mcp_types import (
 from alephscript.client import loops
 from alephscript.client.client import AlephScriptClient
 from alephscript.client.discovery import Offer
+from alephscript.client.environment import DEFAULT_HUB
 from alephscript.client.lifecycle import State
-from alephscript.client.messages import Progress
+from alephscript.client.messages import Progress, Question
+from alephscript.doors.catalogue import Catalogue, KnownOffers, is_same
+from alephscript.doors.texts import as_json, shown
 from alephscript.errors import (
-    AlephScriptError,
     ContractError,
     InvalidPayload,
     NotConnected,
@@ -54,19 +56,16 @@ from alephscript.errors import (
     UnknownCapability,
 )
 from alephscript.links.transport import Transport
+from alephscript.mcp.eliciting import Call, Conversation, Conversations
 from alephscript.mcp.notices import Notices
 from alephscript.mcp.recent import RecentEvents, recent_events
 from alephscript.mcp.tools import (
     Context,
     MeshTool,
     OwnTool,
-    as_json,
     make_tool,
-    name_tools,
-    shown,
     write_failure,
 )
-from alephscript.protocol.events import DEFAULT_URL
 
 __all__ = ["MeshServer"]
 
@@ -75,11 +74,6 @@ _MOST_KNOWN = 2 * _MOST_TOOLS
 """Capabilities that keep their names, those included that have gone."""
 _TIMEOUT = 60.0
 """Seconds that a call may take by default, as MCP clients wait."""
-_PAUSE = 0.1
-"""Seconds between two looks at what the mesh offers."""
-_PAUSE_AFTER_FAILURE = 1.0
-_FIRST_LOOK = 2.0
-"""Seconds that a question may wait for the first look: MCP clients ask as soon as they can."""
 _JSON = "application/json"
 
 
@@ -92,8 +86,9 @@ class MeshServer(Server[Any]):
         asyncio.run(server.serve_stdio())
 
     A call that is cancelled cancels its request; progress of the request is progress of the call; a
-    failed request is a result with ``isError``, its text ``code: message details``. The hub need
-    not be there when the server starts, and may be started again.
+    failed request is a result with ``isError``, its text ``code: message details``. What a
+    capability asks back is elicited from clients that know how. The hub need not be there when the
+    server starts, and may be started again.
 
     Subclasses may add tools of their own (`own_tools`), name those of the mesh (`tool_name`) or
     hide them (`shows`), and add resources and prompts (`resources`, `read`, `prompts`, `prompt`).
@@ -112,7 +107,7 @@ class MeshServer(Server[Any]):
 
     def __init__(
         self,
-        hub: str | Transport = DEFAULT_URL,
+        hub: str | Transport = DEFAULT_HUB,
         *,
         rooms: Collection[str] = (),
         observed: Collection[str] | None = None,
@@ -121,6 +116,7 @@ class MeshServer(Server[Any]):
     ) -> None:
         self._rooms = frozenset(rooms)
         self._notices = Notices()
+        self._conversations = Conversations()
         super().__init__(
             name,
             version=importlib.metadata.version("alephscript"),
@@ -141,12 +137,11 @@ class MeshServer(Server[Any]):
         self._make_client: Callable[[], AlephScriptClient] = lambda: AlephScriptClient(hub, **given)
         self.client = self._make_client()
         self.tools: dict[str, MeshTool] = {}
-        self._known: dict[tuple[str, str], Offer] = {}
         self._events = {room: RecentEvents() for room in (rooms if observed is None else observed)}
-        self._is_changed = asyncio.Event()
-        self._has_looked = asyncio.Event()
         self._opened = 0
         self._own = {each.tool.name: each for each in self.own_tools()}
+        self._known = KnownOffers(_MOST_KNOWN, self._own, self.tool_name)
+        self._catalogue = self._make_catalogue()
 
     # What a subclass may add
 
@@ -247,10 +242,11 @@ class MeshServer(Server[Any]):
         self,
         capability: str,
         payload: Any,
-        ctx: Context | None = None,
+        ctx: Call | None = None,
         *,
         room: str | None = None,
         timeout: float | None = None,
+        on_ask: Callable[[Question[Any]], Any] | None = None,
     ) -> dict[str, Any]:
         """Ask the mesh, and pass progress on to the client whose call it is.
 
@@ -260,11 +256,13 @@ class MeshServer(Server[Any]):
             ctx: The call.
             room: The room to ask.
             timeout: Seconds to wait; by default those of the client.
+            on_ask: Answers what the capability asks back, as in
+                `alephscript.AlephScriptClient.request`.
 
         Raises:
             RequestError: The request failed.
         """
-        options: dict[str, Any] = {"room": room}
+        options: dict[str, Any] = {"room": room, "on_ask": on_ask}
         if timeout is not None:
             options["timeout"] = timeout
         if ctx is None:
@@ -293,13 +291,15 @@ class MeshServer(Server[Any]):
         ctx: Context,  # noqa: ARG002
         params: PaginatedRequestParams | None,  # noqa: ARG002
     ) -> ListToolsResult:
-        await self._first_look()
+        await self._catalogue.first_look()
         own = [each.tool for each in self._own.values()]
         return ListToolsResult(tools=own + [each.tool for each in self.tools.values()])
 
-    async def _call_tool(self, ctx: Context, params: CallToolRequestParams) -> CallToolResult:
+    async def _call_tool(
+        self, ctx: Context, params: CallToolRequestParams
+    ) -> CallToolResult | InputRequiredResult:
         arguments = params.arguments or {}
-        await self._first_look()
+        await self._catalogue.first_look()
         own, tool = self._own.get(params.name), self.tools.get(params.name)
         try:
             if own is not None:
@@ -311,12 +311,8 @@ class MeshServer(Server[Any]):
                     raise NotConnected  # noqa: TRY301 - handled like that of a request
                 message = f"there is no tool {shown(params.name)}: list the tools again"
                 return write_failure(UnknownCapability(message))
-            offer = tool.offer
-            limit = None if offer.timeout_ms is None else offer.timeout_ms / 1000
-            payload = tool.payload_of(arguments)
-            return tool.result_of(
-                await self.ask(offer.capability, payload, ctx, room=offer.room, timeout=limit)
-            )
+            result = await self._ask_for(tool, ctx, params)
+            return result if isinstance(result, InputRequiredResult) else tool.result_of(result)
         except NotConnected as error:
             message = "there is no hub at the moment; `alephscript hub` starts one"
             return write_failure(NotConnected(message, error.details))
@@ -325,10 +321,24 @@ class MeshServer(Server[Any]):
         except RequestError as error:
             return write_failure(error)
 
-    async def _first_look(self) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_FIRST_LOOK):
-                await self._has_looked.wait()
+    async def _ask_for(
+        self, tool: MeshTool, ctx: Context, params: CallToolRequestParams
+    ) -> dict[str, Any] | InputRequiredResult:
+        """Ask a tool's capability, or go on with a call that it has asked something back of."""
+        if params.request_state is not None:
+            answers = params.input_responses or {}
+            return await self._conversations.resume(ctx, params.request_state, answers)
+        offer, payload = tool.offer, tool.payload_of(params.arguments or {})
+        limit = None if offer.timeout_ms is None else offer.timeout_ms / 1000
+
+        async def ask(conversation: Conversation | None) -> dict[str, Any]:
+            on_ask = None if conversation is None else conversation.on_ask
+            call = ctx if conversation is None else conversation
+            return await self.ask(
+                offer.capability, payload, call, room=offer.room, timeout=limit, on_ask=on_ask
+            )
+
+        return await self._conversations.begin(ctx, ask)
 
     def _input_schema(self, name: str) -> dict[str, Any] | None:
         own, tool = self._own.get(name), self.tools.get(name)
@@ -395,39 +405,29 @@ class MeshServer(Server[Any]):
             return
         if self.client.state is State.CLOSED:
             self.client = self._make_client()
-        tasks = [asyncio.create_task(self.client.run_forever())]
+            self._catalogue = self._make_catalogue()
+        running = asyncio.create_task(self.client.run_forever())
         await asyncio.sleep(0)
-        tasks += map(
-            asyncio.create_task,
-            (self._follow_states(), self._follow_masters(), self._look(), self._note_events()),
-        )
+        noting = asyncio.create_task(self._note_events())
         try:
-            yield
+            async with self._catalogue.follow():
+                try:
+                    yield
+                finally:
+                    self._opened -= 1
+                    await self.client.close()
         finally:
-            self._opened -= 1
-            await self.client.close()
-            for task in tasks:
-                task.cancel()
-            await asyncio.wait(tasks)
+            running.cancel()
+            noting.cancel()
+            await asyncio.wait((running, noting))
             self.tools = {}
 
-    async def _follow_states(self) -> None:
-        async for state in self.client.states():
-            if state is State.READY:
-                with contextlib.suppress(AlephScriptError):  # the next session subscribes then
-                    for room in self._events:
-                        await self.client.subscribe(room)
-                self._is_changed.set()
-            elif state is State.RECONNECTING:
-                await self._offer([])
+    def _make_catalogue(self) -> Catalogue:
+        return Catalogue(self.client, self._offer, begin=self._begin)
 
-    async def _follow_masters(self) -> None:
-        await self.client.ready()
-        while True:
-            with contextlib.suppress(RequestError):  # the link went before it had subscribed
-                async for _ in self.client.watch_masters():
-                    self._is_changed.set()
-            await asyncio.sleep(_PAUSE_AFTER_FAILURE)
+    async def _begin(self) -> None:
+        for room in self._events:
+            await self.client.subscribe(room)
 
     async def _note_events(self) -> None:
         if not self._events:
@@ -438,47 +438,20 @@ class MeshServer(Server[Any]):
                 events.note(event)
                 await self._notices.resource_changed(self.events_uri(event.room))
 
-    async def _look(self) -> None:
-        while True:
-            await self._is_changed.wait()
-            self._is_changed.clear()
-            try:
-                offers = await self.client.discover()
-            except NotConnected:
-                continue  # the next session is told of
-            except AlephScriptError:
-                self._is_changed.set()
-                await asyncio.sleep(_PAUSE_AFTER_FAILURE)
-                continue
-            await self._offer(offers)
-            self._has_looked.set()
-            await asyncio.sleep(_PAUSE)  # masters come and go in flocks
-
     async def _offer(self, offers: Sequence[Offer]) -> None:
         here = [each for each in offers if self.shows(each)][:_MOST_TOOLS]
-        for offer in here:
-            key = offer.room, offer.capability
-            self._known.pop(key, None)  # the latest go last
-            self._known[key] = offer
-        while len(self._known) > _MOST_KNOWN:
-            del self._known[next(iter(self._known))]
-        names = name_tools(self._known.values(), self._own, self.tool_name)
+        names = self._known.name(here)
         tools = {}
         for offer in here:
             name = names[offer.room, offer.capability]
             now = self.tools.get(name)
-            # Epochs and masters' names change, and the tool stays.
-            tools[name] = now if now and _is_same(now.offer, offer) else make_tool(offer, name)
+            tools[name] = now if now and is_same(now.offer, offer) else make_tool(offer, name)
         if {name: each.tool for name, each in tools.items()} != {
             name: each.tool for name, each in self.tools.items()
         }:
             self.tools = tools
             await self._notices.tools_changed()
         self.tools = tools
-
-
-def _is_same(one: Offer, other: Offer) -> bool:
-    return attrs.evolve(one, masters=(), epoch=0) == attrs.evolve(other, masters=(), epoch=0)
 
 
 @contextlib.asynccontextmanager

@@ -1,4 +1,4 @@
-"""Capabilities as tools: their names, their schemas, what goes into a call and what comes out.
+"""Capabilities as tools: their schemas, what goes into a call and what comes out.
 
 All of it comes from masters, which may be hostile: no name, text or schema of one master may cost
 a model the tools of another. A schema goes on to the letter if it is sound; else a bounded tree
@@ -11,11 +11,7 @@ Pure: no socket, no clock.
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
-from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import attrs
@@ -26,18 +22,16 @@ from pydantic import TypeAdapter, ValidationError
 
 from alephscript.client.discovery import Offer
 from alephscript.contracts.foreign import bounded_schema
+from alephscript.doors.schemas import is_sound, look_up, references
+from alephscript.doors.texts import as_json, shown
 from alephscript.errors import RequestError
-from alephscript.protocol.text import printable
 
 __all__ = [
     "CONTENT",
     "Context",
     "MeshTool",
     "OwnTool",
-    "as_json",
     "make_tool",
-    "name_tools",
-    "shown",
     "text_of",
     "write_failure",
 ]
@@ -51,12 +45,6 @@ CONTENT = "_content"
 
 _PAYLOAD = "payload"
 _RESULT = "result"
-_LONGEST_NAME = 64
-"""Models' clients take no more, although MCP allows 128 characters."""
-_LONGEST_TEXT = 4000
-_LONGEST_SCHEMA = 100_000
-_DEEPEST_SCHEMA = 64
-_DIGEST = re.compile(r"-[0-9a-f]{32}\Z")
 _CONTENTS: TypeAdapter[list[ContentBlock]] = TypeAdapter(list[ContentBlock])
 
 
@@ -109,37 +97,6 @@ class OwnTool:
     run: Callable[[dict[str, Any], Context], Awaitable[dict[str, Any]]]
 
 
-def name_tools(
-    offers: Iterable[Offer], taken: Collection[str], preferred: Callable[[Offer], str]
-) -> dict[tuple[str, str], str]:
-    """Name the tool of each offer: by its capability, with its room where others are called so.
-
-    A name that two offers could have is nobody's, so that none can take the name of another. The
-    names depend on the offers alone, not on their order.
-
-    Args:
-        offers: All offers, those included that have gone and whose names stay theirs.
-        taken: Names of other tools.
-        preferred: The name that an offer would have if there were no others.
-
-    Returns:
-        The names, by room and capability: 1 to 64 letters, digits, ``_`` and ``-``.
-    """
-    candidates: dict[tuple[str, str], tuple[str, str]] = {}
-    for offer in offers:
-        name = preferred(offer)
-        candidates[offer.room, offer.capability] = _plain(name), _plain(f"{offer.room}_{name}")
-    users = Counter(name for names in candidates.values() for name in {*names})
-    users.update(list(taken))
-    return {
-        key: next(
-            (name for name in names if users[name] == 1 and not _DIGEST.search(name)),
-            f"{names[0][:31]}-{hashlib.sha256(repr(key).encode()).hexdigest()[:32]}",
-        )
-        for key, names in candidates.items()
-    }
-
-
 def make_tool(offer: Offer, name: str) -> MeshTool:
     """Make the tool of an offer."""
     request, wraps_payload = _as_object(offer.request, _PAYLOAD)
@@ -184,16 +141,6 @@ def text_of(fields: Any) -> str:
     return value if isinstance(value, str) else as_json(value)
 
 
-def as_json(value: Any) -> str:
-    """JSON on one line, without control characters."""
-    return printable(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
-
-
-def shown(text: str) -> str:
-    """A stranger's text, made fit for a model to read: bounded, without controls but line ends."""
-    return "\n".join(map(printable, text[:_LONGEST_TEXT].splitlines()))
-
-
 def _describe(offer: Offer, name: str) -> str:
     text = offer.summary or f"{offer.capability} of {offer.room}"
     if offer.tags:
@@ -201,10 +148,6 @@ def _describe(offer: Offer, name: str) -> str:
     if name == offer.capability or offer.summary is None:
         return text
     return f"{text}\n\n{offer.capability} in the room {offer.room}."
-
-
-def _plain(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_-]", "_", text)[:_LONGEST_NAME] or "_"
 
 
 def _read_contents(value: Any) -> list[ContentBlock] | None:
@@ -228,7 +171,7 @@ def _as_object(schema: Any, key: str, *, always: bool = False) -> tuple[Schema, 
     Returns:
         The schema, and whether the value is under the key.
     """
-    if not _is_sound(schema):
+    if not is_sound(schema):
         schema = bounded_schema(schema)
     if not always:
         if schema.get("type") == "object":
@@ -239,7 +182,7 @@ def _as_object(schema: Any, key: str, *, always: bool = False) -> tuple[Schema, 
         if target.get("type") == "object":
             rest = {name: value for name, value in schema.items() if name != "$ref"}
             return {**target, **rest}, False
-    if any(not each.startswith("#/$defs/") for each in _references(schema)):
+    if any(not each.startswith("#/$defs/") for each in references(schema)):
         schema = bounded_schema(schema)  # what they refer to would be somewhere else
     inner = {name: value for name, value in schema.items() if name != "$defs"}
     is_optional = Draft202012Validator(schema).is_valid(None) if key == _PAYLOAD else False
@@ -250,84 +193,11 @@ def _as_object(schema: Any, key: str, *, always: bool = False) -> tuple[Schema, 
 _CHOICES = {"$ref", "anyOf", "oneOf", "allOf", "enum", "const", "not"}
 
 
-def _is_sound(schema: Any) -> bool:
-    """Whether any client can take a schema as it is: valid, bounded, and self-contained."""
-    if not isinstance(schema, dict):
-        return False
-    try:
-        text = json.dumps(schema, ensure_ascii=False, allow_nan=False)
-        if len(text) > _LONGEST_SCHEMA or _depth(schema) > _DEEPEST_SCHEMA or _is_obeyed(schema):
-            return False
-        Draft202012Validator.check_schema(schema)
-        for reference in _references(schema):
-            if not isinstance(_look_up(schema, reference), dict):
-                return False
-        validator = Draft202012Validator(schema)
-        values: tuple[Any, ...] = ({}, [], "", 0, None)
-        for value in values:  # a schema that never ends shows at any of these
-            validator.is_valid(value)
-    except Exception:  # noqa: BLE001 - of a stranger's schema, whatever it is
-        return False
-    return True
-
-
-def _is_obeyed(value: Any) -> bool:
-    """Whether a text in a value has characters that a reader would obey, beside line ends."""
-    if isinstance(value, str):
-        return any(printable(each) != each for each in value.replace("\t", " ").splitlines())
-    if isinstance(value, Mapping):
-        return any(_is_obeyed(key) or _is_obeyed(each) for key, each in value.items())
-    return isinstance(value, list) and any(map(_is_obeyed, value))
-
-
-def _depth(value: Any) -> int:
-    level, depth = [value], 0
-    while level and depth <= _DEEPEST_SCHEMA:
-        depth += 1
-        level = [
-            inner
-            for each in level
-            if isinstance(each, dict | list)
-            for inner in (each.values() if isinstance(each, dict) else each)
-        ]
-    return depth
-
-
-def _references(schema: Any) -> list[str]:
-    """Find all references in a schema."""
-    found: list[str] = []
-    rest = [schema]
-    while rest:
-        value = rest.pop()
-        if isinstance(value, dict):
-            found += [
-                each
-                for key, each in value.items()
-                if key in ("$ref", "$dynamicRef", "$recursiveRef", "$id") and isinstance(each, str)
-            ]
-            rest += value.values()
-        elif isinstance(value, list):
-            rest += value
-    return found
-
-
-def _look_up(schema: Any, reference: str) -> Any:
-    """Follow a pointer within a schema; None where it points to nothing, or outside."""
-    if reference == "#":
-        return schema
-    if not reference.startswith("#/"):
-        return None
-    for part in reference[2:].split("/"):
-        key = part.replace("~1", "/").replace("~0", "~")
-        schema = schema.get(key) if isinstance(schema, dict) else None
-    return schema
-
-
 def _resolve(schema: Schema) -> Schema:
     """Return what a schema refers to, through a few references; the schema itself without."""
     target: Any = schema
     for _ in range(8):
         if not isinstance(target, dict) or not isinstance(target.get("$ref"), str):
             break
-        target = _look_up(schema, target["$ref"])
+        target = look_up(schema, target["$ref"])
     return target if isinstance(target, dict) else {}

@@ -21,10 +21,12 @@ from mcp.shared.exceptions import MCPError
 from mcp_types import CONNECTION_CLOSED, EmptyResult, PingRequest, Tool, ToolListChangedNotification
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 
+from alephscript.doors import upstream
+from alephscript.doors.upstream import without_password
 from alephscript.errors import ConnectionRefused
 from alephscript.protocol.text import printable
 
-__all__ = ["Server", "ServerUnreachable", "Upstream", "connect", "innermost", "name_server"]
+__all__ = ["Server", "ServerUnreachable", "Upstream", "connect", "name_server"]
 
 Server = str | StdioServerParameters | MCPServer | LowlevelServer[Any]
 
@@ -45,7 +47,7 @@ class ServerUnreachable(ConnectionRefused):
         return f"{where}: {self.reason}; start it by hand to see why"
 
 
-class Upstream:
+class Upstream(upstream.Upstream):
     """A server that is connected.
 
     Attributes:
@@ -53,10 +55,9 @@ class Upstream:
     """
 
     def __init__(self, client: Client, changed: asyncio.Event) -> None:
+        super().__init__()
         self.client = client
         self._changed = changed
-        self._gone = asyncio.Event()
-        self._at_work: set[asyncio.Future[Any]] = set()
 
     async def work(self, work: Coroutine[Any, Any, T]) -> T:
         """Wait for what the server does; cancelling cancels it there.
@@ -65,27 +66,13 @@ class Upstream:
             ConnectionError: The server is gone; `ConnectionRefusedError` if it was before.
             MCPError: The server refused.
         """
-        if self._gone.is_set():
-            work.close()
-            raise ConnectionRefusedError
-        task = asyncio.ensure_future(work)
-        gone = asyncio.ensure_future(self._gone.wait())
-        self._at_work.add(task)
-        task.add_done_callback(self._at_work.discard)
         try:
-            await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
-            if not task.done():
-                raise ConnectionError("the server is gone")
-            try:
-                return task.result()
-            except MCPError as error:
-                if error.error.code == CONNECTION_CLOSED:
-                    self._gone.set()
-                    raise ConnectionError("the server is gone") from error
-                raise
-        finally:
-            task.cancel()
-            gone.cancel()
+            return await super().work(work)
+        except MCPError as error:
+            if error.error.code == CONNECTION_CLOSED:
+                self.gone.set()
+                raise ConnectionError("the server is gone") from error
+            raise
 
     async def tools(self) -> list[Tool]:
         """List all tools."""
@@ -117,9 +104,9 @@ class Upstream:
     async def changes(self) -> AsyncGenerator[None, None]:
         """Iterate over changes of what the server lists, until the server is gone."""
         watchers = [asyncio.create_task(self._listen()), asyncio.create_task(self._watch())]
-        gone = asyncio.create_task(self._gone.wait())
+        gone = asyncio.create_task(self.gone.wait())
         try:
-            while not self._gone.is_set():
+            while not self.gone.is_set():
                 changed = asyncio.create_task(self._changed.wait())
                 await asyncio.wait({changed, gone}, return_when=asyncio.FIRST_COMPLETED)
                 changed.cancel()
@@ -166,9 +153,9 @@ class Upstream:
             pass
         except MCPError as error:
             if error.error.code == CONNECTION_CLOSED:
-                self._gone.set()
+                self.gone.set()
         except Exception:  # noqa: BLE001 - of a transport, whichever it is
-            self._gone.set()
+            self.gone.set()
 
 
 @contextlib.asynccontextmanager
@@ -189,13 +176,5 @@ def name_server(server: Server) -> str:
     if isinstance(server, StdioServerParameters):
         return printable(server.command, 100)
     if isinstance(server, str):
-        head, at, tail = server.rpartition("@")
-        return printable(f"{head.partition('//')[0]}//{tail}" if at else server, 200)
+        return without_password(server)
     return server.name
-
-
-def innermost(exc: BaseException) -> str:
-    """Say what went wrong, in what groups of exceptions it may be."""
-    while isinstance(exc, BaseExceptionGroup):
-        exc = exc.exceptions[0]
-    return printable(f"{type(exc).__name__}: {exc}", 200)

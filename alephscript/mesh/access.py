@@ -29,6 +29,7 @@ __all__ = [
     "Refusal",
     "RoomSecrets",
     "SharedToken",
+    "split_zone",
 ]
 
 _ZONE = "::z:"
@@ -67,6 +68,8 @@ class Identity:
         is_admin: Whether the client may see the whole hub: the mesh page, ``/mesh``, ``/metrics``
             and the Admin UI.
         expires_at: When the client has to authenticate anew, seconds since 1970; None for never.
+        priority: The highest priority that the client's requests may have: 0, the normal one, or
+            more; None for any where the client is an admin, else 0.
     """
 
     usuario: str | None = None
@@ -75,6 +78,14 @@ class Identity:
     masters: frozenset[str] | None = None
     is_admin: bool = False
     expires_at: float | None = None
+    priority: int | None = None
+
+    @property
+    def highest_priority(self) -> int:
+        """The highest priority that the client's requests may have."""
+        if self.priority is not None:
+            return self.priority
+        return events.MAX_PRIORITY if self.is_admin else 0
 
 
 @attrs.frozen
@@ -184,12 +195,15 @@ class RoomSecrets(Access):
         return Identity(suggested=_suggested(auth), rooms=frozenset({room}))
 
 
+def split_zone(room: str) -> str:
+    """Return the room that a name is a zone of; the name itself if it is no zone's."""
+    whole, mark, zone = room.partition(_ZONE)
+    return whole if mark and zone else room
+
+
 def _covers(granted: frozenset[str] | None, room: str) -> bool:
     """Whether a grant holds for a room: one of its own, or for the room that it is a zone of."""
-    if granted is None or room in granted:
-        return True
-    whole, mark, zone = room.partition(_ZONE)
-    return bool(mark and zone) and whole in granted
+    return granted is None or room in granted or split_zone(room) in granted
 
 
 def _field(auth: Any, name: str) -> Any:

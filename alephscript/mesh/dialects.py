@@ -9,6 +9,7 @@ dialect       who speaks it                                               how it
 `Core`        peers that declared inside ROOM_MESSAGE: the whole          by a SET_, or by
               envelope; askers that want no acknowledgement: one SET_     acknowledgement
 `Remote`      another hub, for its peers: a frame                         by a frame
+`TaskDialect` a task, which asks as a peer does and outlives all of them  is never asked
 ============  ==========================================================  =======================
 
 A further dialect is one more class here, made in `Dialects`, which chooses; nothing else in the
@@ -20,20 +21,29 @@ same in all of them (`requests`). Pure: no socket, no clock.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn, Protocol
 
 import msgspec
 
-from alephscript.errors import RequestError
-from alephscript.mesh.effects import Acknowledge, Deliver, Effect, Emit, ToHub
+from alephscript.errors import RequestError, StateError
+from alephscript.mesh.effects import Acknowledge, Deliver, Effect, Emit, Ended, ToHub
 from alephscript.mesh.peers import Dialect, Master, OpenRequest, Peer
 from alephscript.mesh.rooms import Rooms
 from alephscript.protocol import events
 from alephscript.protocol.events import Answer, HubEvent
 from alephscript.protocol.json import read_value
 
-__all__ = ["Core", "Dialects", "Documented", "Native", "NativeAsCore", "Remote"]
+__all__ = [
+    "Core",
+    "Dialects",
+    "Documented",
+    "Native",
+    "NativeAsCore",
+    "Remote",
+    "TaskDialect",
+    "TaskDiary",
+]
 
 _SHAPED = (b'{"success":true,', b'{"success":true}')
 """How a success begins that a native peer has written."""
@@ -144,6 +154,10 @@ class Native(_ShapesAnswers, _AtThisHub):
         """Send CANCEL_REQUEST."""
         payload = {"id": str(request.number), "reason": reason}
         return [Emit((master.peer.sid,), HubEvent.CANCEL_REQUEST, (payload,))]
+
+    def confirm(self, peer: Peer, payload: Mapping[str, Any]) -> list[Effect]:
+        """Send TASK_KEPT."""
+        return [Emit((peer.sid,), HubEvent.TASK_KEPT, (payload,))]
 
     def is_answered_by_event(self, *, is_certain: bool) -> bool:
         """Wait for the acknowledgement: a native master acknowledges each request."""
@@ -310,6 +324,95 @@ class Remote(_ShapesAnswers):
     def hand_back(self, request: OpenRequest) -> list[Effect]:
         """Send `lost`: the asker's hub knows better whether, and whom, to ask again."""
         return [ToHub(request.asker.hub, ("lost", request.ack, request.master_sid))]
+
+
+class TaskDiary(Protocol):
+    """The keeper of what becomes of the requests that tasks ask; see `alephscript.mesh.tasks`."""
+
+    def answered(self, request: OpenRequest, answer: Answer | msgspec.Raw) -> list[Effect]:
+        """Take the answer of a request that has ended."""
+        ...
+
+    def lost(self, request: OpenRequest) -> list[Effect]:
+        """Take a request back that has lost its master."""
+        ...
+
+    def noted(self, request: OpenRequest, event: str, data: Any) -> list[Effect]:
+        """Take what the master of a request says meanwhile."""
+        ...
+
+    def asked(self, question: OpenRequest, seconds: float) -> Effect:
+        """Take what the master of a request asks back; the question is a request in turn."""
+        ...
+
+    def unasked(self, question: OpenRequest) -> list[Effect]:
+        """Take notice that nobody waits for the answer to a question any more."""
+        ...
+
+
+class TaskDialect(Dialect):
+    """Tasks, which ask as peers do: what they hear goes to the diary.
+
+    Args:
+        diary: The keeper of all tasks.
+    """
+
+    reads_meta = True
+    acknowledges = False
+
+    def __init__(self, diary: TaskDiary) -> None:
+        self.as_core = self
+        self._diary = diary
+
+    def answer(self, request: OpenRequest, answer: Answer | msgspec.Raw) -> list[Effect]:
+        """Give the answer to the diary."""
+        return self._diary.answered(request, answer)
+
+    def note(self, request: OpenRequest, event: str, data: Any) -> list[Effect]:
+        """Give progress, or a checkpoint, to the diary."""
+        return self._diary.noted(request, event, data)
+
+    def hand_back(self, request: OpenRequest) -> list[Effect]:
+        """Leave to the diary whether the next master is asked."""
+        return self._diary.lost(request)
+
+    def refuse(
+        self, asker: Peer, event: str, ack: int | None, error: RequestError, master_sid: str
+    ) -> Effect:
+        """Do nothing: the task waits on."""
+        return Ended(0, None, error.code)
+
+    def echo(
+        self, request: OpenRequest, message: events.RoomMessage, data: Any, sender: str
+    ) -> list[Effect]:
+        """Do nothing: the answer is what counts."""
+        return []
+
+    def ask(
+        self, request: OpenRequest, master: Master, left: float, seconds: float | None
+    ) -> Effect:
+        """Give what a master asks back to the diary."""
+        return self._diary.asked(request, left)
+
+    def cancel(self, request: OpenRequest, master: Master, reason: str) -> list[Effect]:
+        """Tell the diary that a question needs no answer any more."""
+        return self._diary.unasked(request)
+
+    def grant(self, request: OpenRequest, master: Master, parts: int) -> NoReturn:
+        """See `Dialect.grant`."""
+        raise _never_asked()
+
+    def read_answer(self, request: OpenRequest, args: Sequence[Any]) -> NoReturn:
+        """See `Dialect.read_answer`."""
+        raise _never_asked()
+
+    def is_answered_by_event(self, *, is_certain: bool) -> NoReturn:
+        """See `Dialect.is_answered_by_event`."""
+        raise _never_asked()
+
+
+def _never_asked() -> StateError:
+    return StateError("a task masters no room, and sends no answers")
 
 
 class Dialects:

@@ -13,6 +13,8 @@ effect              what the shell does
                     once each
 `Arm`               calls `Mesh.expired` with the request's number after so many
                     seconds
+`ArmIdle`           the same with `Mesh.idled`, in place of the last one of the
+                    request; None forgets that
 `Resume`            calls `Mesh.resumed` when others have had their turn
 `Ended`             forgets the deadline: the request has ended
 `Claim`             has the registry make a peer master of a room; calls
@@ -24,8 +26,14 @@ effect              what the shell does
 `SubscribeRoom`     subscribes to what other hubs say in a room; the effects
                     after it wait for the confirmation
 `UnsubscribeRoom`   unsubscribes from that
+`Retain`            keeps the last value of an event in a room where it outlives
+                    this hub, and tells it all others
 `SurveyHubs`        asks all other hubs who is there; calls
                     `Federation.surveyed`
+`Keep`              has the journal keep a task; calls `Tasks.kept` when it
+                    cannot be lost any more
+`Look`              looks tasks up in the journal; calls `Tasks.found`
+`Wake`              calls `Tasks.woken` with its key after so many seconds
 ==================  ===========================================================
 
 May go in: effects, as data. May not: how any shell carries one out. Pure: no socket, no clock.
@@ -38,24 +46,32 @@ from typing import Any
 
 import msgspec
 
+from alephscript.mesh.records import Record
+from alephscript.mesh.retained import RetainedValue
 from alephscript.protocol.events import Answer
 
 __all__ = [
     "Acknowledge",
     "Arm",
+    "ArmIdle",
     "Claim",
     "Deliver",
     "Denied",
     "Effect",
     "Emit",
     "Ended",
+    "Keep",
+    "Look",
     "Release",
     "Resume",
+    "Retain",
     "SubscribeRoom",
     "SurveyHubs",
     "ToHub",
     "ToRoom",
     "UnsubscribeRoom",
+    "Wake",
+    "WakeKey",
 ]
 
 
@@ -104,6 +120,18 @@ class Arm(msgspec.Struct, frozen=True):
 
     request: int
     seconds: float
+
+
+class ArmIdle(msgspec.Struct, frozen=True):
+    """Call `Mesh.idled` with this request after so many seconds without another such effect.
+
+    Attributes:
+        request: The request's number.
+        seconds: Seconds; None forgets what was set.
+    """
+
+    request: int
+    seconds: float | None
 
 
 class Resume(msgspec.Struct, frozen=True):
@@ -187,7 +215,7 @@ class ToHub(msgspec.Struct, frozen=True):
 
 
 class ToRoom(msgspec.Struct, frozen=True):
-    """Send all other hubs what is said in a room: event, data, sender."""
+    """Send all other hubs what is said in a room: event, data, sender and the time."""
 
     room: str
     frame: tuple[Any, ...]
@@ -205,6 +233,22 @@ class UnsubscribeRoom(msgspec.Struct, frozen=True):
     room: str
 
 
+class Retain(msgspec.Struct, frozen=True):
+    """Keep the last value of an event in a room where it outlives this hub, and tell all others.
+
+    Attributes:
+        room: The room.
+        event: The event.
+        value: The value; one without data is forgotten.
+        is_quiet: Whether members of other hubs are told nothing: the hubs alone agree.
+    """
+
+    room: str
+    event: str
+    value: RetainedValue
+    is_quiet: bool = False
+
+
 class SurveyHubs(msgspec.Struct, frozen=True):
     """Ask all other hubs who is there.
 
@@ -213,12 +257,60 @@ class SurveyHubs(msgspec.Struct, frozen=True):
         ack: The asker's acknowledgement id, None if it wants no acknowledgement.
         event: ``GET_SERVER_STATE`` or ``GET_MEMBERS``.
         room: The room that is asked about, None for all.
+        presence: Whether members of all dialects are asked for.
     """
 
     sid: str
     ack: int | None
     event: str
     room: str | None
+    presence: bool = False
+
+
+class Keep(msgspec.Struct, frozen=True):
+    """Have the journal keep a task, in the order of these effects.
+
+    Attributes:
+        number: To be told to `Tasks.kept`; 0 if nothing waits for that, so that it may take a
+            moment, and the next record of the task may take its place.
+        record: The task as it is now.
+        is_new: Whether the task was submitted just now: where the same owner has one with the same
+            key, that one stays, and where there is no room, nothing is kept.
+    """
+
+    number: int
+    record: Record
+    is_new: bool = False
+
+
+class Look(msgspec.Struct, frozen=True):
+    """Look tasks up in the journal, for `Tasks.found`; the newest first.
+
+    Attributes:
+        number: To be told to `Tasks.found`.
+        id: The only task to find; None for those that the other fields describe.
+        room: Only tasks of this room; None for all.
+        state: Only tasks in this state; None for all.
+        before: Only tasks that were submitted before this one; None for all.
+        most: How many, at the most.
+    """
+
+    number: int
+    id: str | None = None
+    room: str | None = None
+    state: str | None = None
+    before: tuple[float, str] | None = None
+    most: int = 1
+
+
+WakeKey = tuple[str, str | int]
+
+
+class Wake(msgspec.Struct, frozen=True):
+    """Call `Tasks.woken` with this key after so many seconds; None forgets that."""
+
+    key: WakeKey
+    seconds: float | None
 
 
 Effect = (
@@ -228,12 +320,17 @@ Effect = (
     | ToRoom
     | SubscribeRoom
     | UnsubscribeRoom
+    | Retain
     | SurveyHubs
     | Denied
     | Emit
     | Deliver
     | Acknowledge
     | Arm
+    | ArmIdle
     | Resume
     | Ended
+    | Keep
+    | Look
+    | Wake
 )

@@ -10,18 +10,25 @@ across hubs that holds at one: deadline, cancelling, parts, loss.
 ==========  ====================================================  ==============================
 frame       fields                                                from … to
 ==========  ====================================================  ==============================
-`ask`       number, master, room, event, data, about              the asker's hub, the master's
+`ask`       number, master, room, event, data, about              the asker's hub, the master's;
+                                                                  or the other way, to ask back
 `cancel`    number, asker, reason                                 the same
 `more`      number, asker, parts                                  the same
 `answer`    number, master, answer, room that heard a SET_        the master's hub, the asker's
 `moved`     number, master                                        the same: nothing was delivered
 `lost`      number, master                                        the same: it may have run
 `note`      number, master, event, data                           the same: a part, or progress
+`watch`     room                                                  a hub that wants to know who is
+                                                                  there (`presence`), all others
+`unwatch`   room                                                  the same
+`present`   room, members                                         another hub, that one
+`joined`    room, usuario, sesion                                 the same
+`left`      room, usuario, sesion, reason                         the same
 ==========  ====================================================  ==============================
 
 Numbers are those of the asker's hub. What is said in a room goes to all hubs that subscribed to it
-(`ToRoom`), without a kind: event, data, sender. A frame about a request counts only if it names the
-master that the request is at: what comes late from the one before is dropped.
+(`ToRoom`), without a kind: event, data, sender, and when. A frame about a request counts only if it
+names the master that the request is at: what comes late from the one before is dropped.
 
 May go in: what a hub does about other hubs; frames as they arrive. May not: how frames travel, nor
 how they are made (`dialects.Remote`). Pure: no socket, no clock. Over 500 lines, because each frame
@@ -45,6 +52,7 @@ from alephscript.mesh.effects import Acknowledge, Claim, Effect, Release, Survey
 from alephscript.mesh.foreign import read_fields, read_said, read_text
 from alephscript.mesh.meta import RequestMeta, is_part_count
 from alephscript.mesh.peers import Master, OpenRequest, Peer
+from alephscript.mesh.replicas import Replicas
 from alephscript.mesh.reports import Reports
 from alephscript.mesh.requests import Requests, stand_in
 from alephscript.mesh.rooms import Rooms
@@ -93,6 +101,7 @@ class Federation:
 
     Attributes:
         hubs: The names of the other hubs; none while they cannot be reached.
+        replicas: The retained values of all hubs, as this one has them.
     """
 
     def __init__(
@@ -100,7 +109,11 @@ class Federation:
     ) -> None:
         self.hub = hub
         self.hubs: set[str] = set()
+        self.replicas = Replicas(hub, rooms)
+        rooms.keep = self.replicas.take
+        rooms.presences.hubs = self.hubs
         self._rooms = rooms
+        self._presences = rooms.presences
         self._requests = requests
         self._reports = reports
         self._dialects = dialects
@@ -116,6 +129,11 @@ class Federation:
             "moved": self._on_moved,
             "lost": self._on_lost,
             "note": self._on_note,
+            "watch": self._on_watch,
+            "unwatch": self._presences.hub_unwatches,
+            "present": self._presences.hub_has,
+            "joined": self._on_joined,
+            "left": self._on_left,
         }
 
     @property
@@ -237,10 +255,15 @@ class Federation:
 
     # Whether the registry and the other hubs can be reached
 
+    def hub_came(self, hub: str) -> list[Effect]:
+        """Take notice of another hub, and ask it what is to be known here."""
+        self.hubs.add(hub)
+        return self._presences.hub_came(hub)
+
     def hub_gone(self, hub: str) -> list[Effect]:
         """Give up a hub and its askers; the registry removes its masters."""
         self.hubs.discard(hub)
-        effects: list[Effect] = []
+        effects = self._presences.hub_gone(hub)
         for peer in [each for each in self._askers.values() if each.hub == hub]:
             effects += self._requests.abandon(peer)
             self._askers.pop(peer.sid, None)
@@ -269,8 +292,10 @@ class Federation:
             hubs: The names of the other hubs.
             standings: Epoch and masters, by room.
         """
-        self.hubs = set(hubs)
+        self.hubs = self._presences.hubs = set(hubs)
         effects: list[Effect] = []
+        for hub in self.hubs:
+            effects += self._presences.hub_came(hub)
         for room in list(self._rooms):
             if room.name not in standings and room.masters:
                 effects += self.apply_decision(room.name, room.masters.epoch, ())
@@ -308,9 +333,7 @@ class Federation:
         asker = self._rooms.peers.get(survey.sid)
         if asker is None:
             return []
-        if survey.event == events.HubEvent.GET_MEMBERS:
-            return self._reports.tell_members(asker, survey.ack, survey.room, others)
-        return self._reports.tell_state(asker, survey.ack, others)
+        return self._reports.answer_survey(asker, survey, others)
 
     # What other hubs say
 
@@ -330,12 +353,12 @@ class Federation:
         handle = self._handlers.get(kind)
         return [] if handle is None else handle(hub, *values)
 
-    def heard(self, name: str, event: Any, data: Any, sender: Any) -> list[Effect]:
+    def heard(self, name: str, event: Any, data: Any, sender: Any, at: Any = 0) -> list[Effect]:
         """Tell the members here what was said in a room at another hub."""
-        event, sender = read_said(event, sender)
+        event, sender, at = read_said(event, sender, at)
         message = events.RoomMessage(event, name, None, {})
         # All that other hubs say takes one share: they do not tell who of their clients says it.
-        return self._rooms.tell(self._rooms.members(name), message, data, sender, self.hub)
+        return self._rooms.tell(self._rooms.members(name), message, data, sender, self.hub, at=at)
 
     def undelivered(self, hub: str, frame: Sequence[Any]) -> list[Effect]:
         """Act on a frame that could not be sent: its hub is gone, or all are out of reach."""
@@ -354,6 +377,8 @@ class Federation:
         about: Mapping[str, Any],
     ) -> list[Effect]:
         asker = self._remember_asker(hub, about)
+        if event == events.HubEvent.GET_ASKER_ANSWER:
+            return self._on_question(hub, number, sid, asker, data, about)
         master = self._find_master(sid, name) if name else self._find_member(asker, sid)
         if master is None:
             return [ToHub(hub, ("moved", number, sid))]
@@ -361,6 +386,18 @@ class Federation:
         meta = RequestMeta(room=name or None, seconds=about["seconds"], extras=extras)
         question = events.RoomMessage(event, name or "", data, about["envelope"])
         return self._requests.ask_master(asker, question, master, number, meta)
+
+    def _on_question(
+        self, hub: str, number: int, sid: str, master: Peer, data: Any, about: Mapping[str, Any]
+    ) -> list[Effect]:
+        """Ask a peer here what the master of its request asks back."""
+        extras = self._own_chain(hub, about["extras"])
+        request = self._request_at(hub, extras.get("request", 0), master.sid)
+        if request is not None and request.asker.sid != sid:
+            request = None
+        meta = RequestMeta(seconds=about["seconds"], extras={"chain": extras.get("chain", [])})
+        question = events.RoomMessage(events.HubEvent.GET_ASKER_ANSWER, "", data, {})
+        return self._requests.ask_back(master, question, request, number, meta)
 
     def _on_cancel(self, hub: str, number: int, sid: str, reason: str) -> list[Effect]:
         request = self._request_from(hub, number, sid)
@@ -407,7 +444,23 @@ class Federation:
 
     def _on_note(self, hub: str, number: int, sid: str, event: str, data: Any) -> list[Effect]:
         request = self._request_at(hub, number, sid)
-        return [] if request is None else request.dialect.note(request, event, data)
+        if request is None:
+            return []
+        if request.meta.idle is not None:
+            effects = self._requests.note_life(request, event)
+            return effects + request.dialect.note(request, event, data)
+        return request.dialect.note(request, event, data)
+
+    def _on_watch(self, hub: str, room: str) -> list[Effect]:
+        if hub not in self.hubs:
+            return []  # nobody would say when that hub is gone
+        return self._presences.hub_watches(hub, room, self._rooms.members(room))
+
+    def _on_joined(self, hub: str, room: str, usuario: str, sesion: str) -> list[Effect]:
+        return self._presences.hub_joined(hub, room, (usuario, sesion))
+
+    def _on_left(self, hub: str, room: str, usuario: str, sesion: str, reason: str) -> list[Effect]:
+        return self._presences.hub_left(hub, room, (usuario, sesion), reason)
 
     # Peers and requests by what frames say
 

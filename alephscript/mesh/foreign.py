@@ -18,7 +18,7 @@ from alephscript.protocol import events
 from alephscript.protocol.events import HubEvent
 from alephscript.protocol.json import read_value
 
-__all__ = ["read_fields", "read_flag", "read_number", "read_said", "read_text"]
+__all__ = ["read_count", "read_fields", "read_flag", "read_number", "read_said", "read_text"]
 
 
 def read_fields(kind: str, fields: Sequence[Any]) -> list[Any]:
@@ -40,14 +40,14 @@ def read_fields(kind: str, fields: Sequence[Any]) -> list[Any]:
     return [read(field) for read, field in zip(readers, fields, strict=True)]
 
 
-def read_said(event: Any, sender: Any) -> tuple[str, str]:
-    """Read which event was said in a room, and by whom.
+def read_said(event: Any, sender: Any, at: Any) -> tuple[str, str, int]:
+    """Read which event was said in a room, by whom, and when.
 
     Raises:
-        InvalidPayload: The sender is no text.
+        InvalidPayload: The sender is no text, or the time is none.
         UnknownEvent: The event has no name that all peers survive.
     """
-    return events.check_event(read_value(event)), read_text(sender)
+    return events.check_event(read_value(event)), read_text(sender), read_count(at)
 
 
 def read_text(value: Any) -> str:
@@ -80,10 +80,22 @@ def read_number(value: Any) -> int:
     Raises:
         InvalidPayload: The value is something else.
     """
-    value = read_value(value)
-    if type(value) is not int or not 0 < value <= _LARGEST:
+    number = read_count(value)
+    if number == 0:
         raise InvalidPayload("not a number that counts")
-    return value
+    return number
+
+
+def read_count(value: Any) -> int:
+    """Read a whole number, 0 or more.
+
+    Raises:
+        InvalidPayload: The value is something else.
+    """
+    number = read_value(value)
+    if type(number) is not int or not 0 <= number <= _LARGEST:
+        raise InvalidPayload("not a number that counts")
+    return number
 
 
 _LARGEST = 2**53
@@ -93,6 +105,19 @@ _LARGEST = 2**53
 def _read_room(value: Any) -> str | None:
     value = read_value(value)
     return None if value is None else events.check_room_name(value)
+
+
+def _read_room_name(value: Any) -> str:
+    return events.check_room_name(read_value(value))
+
+
+def _read_members(value: Any) -> list[tuple[str, str]]:
+    """Read who is in a room: pairs of usuario and sesion."""
+    members = read_value(value)
+    try:
+        return [(read_text(usuario), read_text(sesion)) for usuario, sesion in members]
+    except (TypeError, ValueError):
+        raise InvalidPayload("not a list of members") from None
 
 
 def _read_question(value: Any) -> str:
@@ -118,6 +143,8 @@ def _read_about(value: Any) -> dict[str, Any]:
         and type(about["seconds"]) is not bool
         and about["seconds"] <= events.LONGEST_TIMEOUT
         and _is_names(about["extras"].get("chain", []))
+        and type(about["extras"].get("priority", 0)) is int
+        and type(about["extras"].get("request", 0)) is int
         and _is_identity(about.get("identity"))
     ):
         raise InvalidPayload("not the description of an asker")
@@ -159,6 +186,11 @@ _FRAMES: Mapping[str, Sequence[Callable[[Any], Any]]] = {
     "moved": (read_number, read_text),
     "lost": (read_number, read_text),
     "note": (read_number, read_text, _read_note, lambda data: data),
+    "watch": (_read_room_name,),
+    "unwatch": (_read_room_name,),
+    "present": (_read_room_name, _read_members),
+    "joined": (_read_room_name, read_text, read_text),
+    "left": (_read_room_name, read_text, read_text, read_text),
     "survey": (read_number,),
     "census": (read_number, read_census),
 }

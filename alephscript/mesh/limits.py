@@ -34,6 +34,9 @@ class Limits:
             64 kB of each.
         history_bytes: Bytes of events that a namespace keeps for clients that reconnect, of all
             rooms; a quarter of them may be of one client.
+        retained_bytes: Bytes of retained values that a room keeps; four times as many of what one
+            member has said, in whichever rooms, and sixteen times as many of a namespace. What is
+            beyond the first two is `LimitExceeded`; beyond the last the oldest are forgotten.
         events_per_second: Events that a client may send in the long run, twice as many for a
             second. An event beyond is answered as `Overloaded`; an event that wants no answer ends
             the connection.
@@ -49,6 +52,7 @@ class Limits:
     kept_bytes: int = 16_000_000
     kept_bytes_of_all: int = 32_000_000
     history_bytes: int = 16_000_000
+    retained_bytes: int = 1_000_000
     events_per_second: int = 50_000
 
 

@@ -13,9 +13,12 @@ input                meaning
 `refused`            a socket sent something that is not taken
 `acknowledged`       a socket acknowledged a `Deliver`
 `expired`            a deadline that `Deliver` or `Arm` set has passed
+`idled`              the time that `ArmIdle` set has passed
 `resumed`            others had their turn, as `Resume` wanted
 `disconnected`       a socket is gone, however it went
 ===================  ==========================================================
+
+What happens to the journal of tasks are inputs, too: of `Tasks`.
 
 A request is born by a GET_ event, direct or inside ROOM_MESSAGE, and ends by the first of: the
 master's acknowledgement; for documented and core masters a SET_ of the same name from the master's
@@ -37,7 +40,7 @@ read (decision 0004). Over 500 lines, because each event of a peer has its handl
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -46,17 +49,21 @@ from alephscript.errors import LimitExceeded, RequestError, StateError, UnknownE
 from alephscript.mesh.access import Identity
 from alephscript.mesh.answers import match_answer
 from alephscript.mesh.budget import Budget, weigh
+from alephscript.mesh.desk import TaskDesk
 from alephscript.mesh.dialects import Dialects
 from alephscript.mesh.drops import Drops
 from alephscript.mesh.effects import Acknowledge, Effect, Emit, SurveyHubs
 from alephscript.mesh.federation import Federation
 from alephscript.mesh.history import History
 from alephscript.mesh.limits import DEFAULT_LIMITS, Limits
-from alephscript.mesh.meta import NO_META, is_part_count, parse_meta, parse_number
+from alephscript.mesh.meta import NO_META, RequestMeta, is_part_count, parse_meta, parse_number
 from alephscript.mesh.peers import Master, Peer, acknowledge
+from alephscript.mesh.presence import Reason, member_of
 from alephscript.mesh.reports import Reports
 from alephscript.mesh.requests import Requests
+from alephscript.mesh.retained import wants_retaining
 from alephscript.mesh.rooms import Authorize, Room, Rooms
+from alephscript.mesh.tasks import Tasks
 from alephscript.protocol import events
 from alephscript.protocol.events import HubEvent
 from alephscript.protocol.json import read_value
@@ -70,8 +77,14 @@ _Handler = Callable[[Peer, Sequence[Any], int | None], list[Effect]]
 _GET_SERVER_STATE, _MAKE_MASTER = HubEvent.GET_SERVER_STATE, HubEvent.MAKE_MASTER
 _RELEASE_MASTER, _REQUEST_PART = HubEvent.RELEASE_MASTER, HubEvent.REQUEST_PART
 
+_Saying = Callable[[Iterable[str], events.RoomMessage, Any, str, Hashable], list[Effect]]
+"""Says something in a room: `Rooms.say`, or what does more."""
+
 _NO_EXTRAS: dict[str, Any] = {}
 """Shared by all direct questions, which have no envelope with further keys."""
+
+_RETAINING: dict[str, Any] = {"retain": True}
+"""The further keys of an envelope, where a native peer has said in the meta what they say."""
 
 
 class Mesh:
@@ -87,11 +100,13 @@ class Mesh:
         limits: How much one peer may have.
         authorize: The rule of what each identity may do in a room; None lets all do everything.
         budget: What all peers may have kept; namespaces of one hub share it.
+        retain: Events that are retained whoever says them, by room; `*` stands for all.
 
     Attributes:
         budget: As given.
         rooms: The rooms and their members.
         requests: The open requests.
+        tasks: The tasks that have not ended.
         reports: What the hub tells about itself.
         drops: What was not taken, and its sender was not told of.
         federation: The other hubs of this mesh, if there may be any.
@@ -111,6 +126,7 @@ class Mesh:
         limits: Limits = DEFAULT_LIMITS,
         authorize: Authorize | None = None,
         budget: Budget | None = None,
+        retain: Mapping[str, frozenset[str]] | None = None,
     ) -> None:
         self.namespace = namespace
         self.budget = budget or Budget(limits)
@@ -120,6 +136,7 @@ class Mesh:
             history_bytes=history_bytes,
             limits=limits,
             authorize=authorize,
+            retain=retain,
         )
         self.requests = Requests(
             self.rooms,
@@ -127,6 +144,7 @@ class Mesh:
             default_timeout=default_timeout,
             most=limits.requests_per_client,
         )
+        self.tasks = Tasks(namespace, self.rooms, self.requests, limits)
         self.reports = Reports(self.rooms, namespace, limits.backlog_bytes)
         self.drops = Drops()
         self.federation: Federation | None = None
@@ -134,6 +152,7 @@ class Mesh:
         self._dialects = Dialects(self.rooms, namespace)
         self._incarnation = incarnation
         self._peers = self.rooms.peers
+        self._retained = self.rooms.retained
         handlers: dict[str, _Handler] = {
             HubEvent.CLIENT_REGISTER: self._register,
             HubEvent.CLIENT_SUBSCRIBE: self._subscribe,
@@ -145,6 +164,9 @@ class Mesh:
             HubEvent.REQUEST_MORE: self._grant_parts,
             HubEvent.REQUEST_PART: functools.partial(self._note, HubEvent.REQUEST_PART),
             HubEvent.REQUEST_PROGRESS: functools.partial(self._note, HubEvent.REQUEST_PROGRESS),
+            HubEvent.GET_ASKER_ANSWER: self._ask_back,
+            HubEvent.REQUEST_CHECKPOINT: functools.partial(self._note, HubEvent.REQUEST_CHECKPOINT),
+            **TaskDesk(self.tasks, self.rooms).handlers,
             HubEvent.GET_SERVER_STATE: self._report_state,
             HubEvent.GET_CAPABILITIES: self._report_capabilities,
             HubEvent.GET_MEMBERS: self._report_members,
@@ -219,7 +241,8 @@ class Mesh:
             meta = parse_meta(args[1]) if reads_meta else NO_META
             if meta.room is not None and not name.startswith("GET_"):
                 room = events.check_room_name(meta.room)
-                message = events.RoomMessage(_check_often(name), room, args[0], _NO_EXTRAS)
+                extras = _RETAINING if meta.retain else _NO_EXTRAS
+                message = events.RoomMessage(_check_often(name), room, args[0], extras)
                 return self._say(peer, message, ack)
             capability = _capability_of(name)
             question = events.RoomMessage(name, "", args[0] if args else {}, _NO_EXTRAS)
@@ -259,18 +282,28 @@ class Mesh:
         expired = self.requests.get(request)
         return [] if expired is None else self.requests.expire(expired)
 
+    def idled(self, request: int) -> list[Effect]:
+        """End a request that has given no sign of life."""
+        idle = self.requests.get(request)
+        return [] if idle is None else self.requests.give_up(idle)
+
     def resumed(self) -> list[Effect]:
         """Go on with work that was left for later."""
         return self.requests.resume() + self.reports.resume()
 
-    def disconnected(self, sid: str) -> list[Effect]:
-        """Forget a socket that is gone: its requests end, its rooms lose it."""
+    def disconnected(self, sid: str, reason: Reason = "link_lost") -> list[Effect]:
+        """Forget a socket that is gone: its requests end, its rooms lose it.
+
+        Args:
+            sid: Its id; one that is not connected is no error.
+            reason: What those are told who want to know who leaves.
+        """
         peer = self._peers.pop(sid, None)
         if peer is None:
             return []
-        effects = self.requests.abandon(peer)
+        effects = self.requests.abandon(peer) + self.tasks.audience.leave(sid)
         for name in list(peer.rooms):
-            effects += self.rooms.leave(peer, name)
+            effects += self.rooms.leave(peer, name, reason)
         mastered = (*peer.mastered, *peer.displaced)
         rooms = [room for name in mastered if (room := self.rooms.get(name))]
         for room in rooms:
@@ -292,8 +325,10 @@ class Mesh:
         registration = events.parse_registration(payload)
         if not peer.account.keep("registration", weigh(registration.extras)):
             raise LimitExceeded("what this client makes the hub keep takes too much memory already")
+        before = member_of(peer)
         peer.register(registration, self._dialects.choose(registration))
-        return acknowledge(peer, ack, {"protocol": events.PROTOCOL, "socketId": peer.sid})
+        effects = acknowledge(peer, ack, {"protocol": events.PROTOCOL, "socketId": peer.sid})
+        return effects + self.rooms.presences.renamed(peer, before)
 
     def _subscribe(self, peer: Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:
         subscription = events.parse_subscription(_read_first(args))
@@ -302,37 +337,42 @@ class Mesh:
         self.rooms.check(peer, "subscribe", subscription.room)
         room = self.rooms.get_or_create(subscription.room)
         is_new = peer.sid not in room.members
-        entering = self.rooms.enter(peer, room)
+        history, since = room.history, subscription.since
+        replays = peer.reads_meta and is_new and since is not None and self._knows(history, since)
+        # Before the room is entered: where that takes other hubs, what comes after it waits.
+        retained = self.rooms.tell_retained(peer, room, since.number if replays and since else None)
+        entering = retained + self.rooms.enter(peer, room)
         payload = {"room": room.name}
         effects: list[Effect] = [
-            *entering,
             Emit((peer.sid,), HubEvent.SUBSCRIBE_OK, (payload,)),
             Emit((peer.sid,), HubEvent.ROOM_JOINED, (payload,)),
         ]
         fields: dict[str, Any] = dict(payload)
-        if room.history is not None and peer.reads_meta:
-            fields["history"] = self._name_of(room.history)
-            fields["number"] = room.history.last
-            if subscription.since is not None and is_new:
-                fields["missed"], replayed = self._replay(
-                    peer, room, room.history, subscription.since
-                )
-                effects += replayed
-        elif subscription.since is not None:
+        if history is not None and peer.reads_meta:
+            fields["history"] = self._name_of(history)
+            fields["number"] = history.last
+            if since is not None and is_new:
+                fields["missed"] = history.missed(since.number) if replays else None
+                effects += self._replay(peer, room, history, since) if replays else []
+        elif since is not None:
             fields["missed"] = None
-        return effects + acknowledge(peer, ack, fields)
+        effects += acknowledge(peer, ack, fields)
+        if subscription.presence:
+            entering += self.rooms.presences.watch(peer, room.name, room.members)
+            effects = [*self.rooms.presences.when_known(peer, room.name, effects)]
+        return entering + effects
+
+    def _knows(self, history: History | None, since: events.Position) -> bool:
+        """Whether a position is one in a history."""
+        if history is None or since.history != self._name_of(history):
+            return False
+        return since.number <= history.last
 
     def _replay(
         self, peer: Peer, room: Room, history: History, since: events.Position
-    ) -> tuple[int | None, list[Effect]]:
-        """Repeat to a member the events after a position.
-
-        Returns:
-            How many of them are not kept any more, None if that cannot be known; and the others.
-        """
-        if since.history != self._name_of(history) or since.number > history.last:
-            return None, []
-        effects: list[Effect] = [
+    ) -> list[Effect]:
+        """Repeat to a member the events after a position, as far as they are kept."""
+        return [
             Emit(
                 (peer.sid,),
                 past.event,
@@ -340,7 +380,6 @@ class Mesh:
             )
             for past in history.since(since.number)
         ]
-        return history.missed(since.number), effects
 
     def _name_of(self, history: History) -> str:
         return f"{self._incarnation}.{history.number}"
@@ -348,7 +387,7 @@ class Mesh:
     def _unsubscribe(self, peer: Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:
         payload = {"room": events.parse_subscription(_read_first(args)).room}
         return [
-            *self.rooms.leave(peer, payload["room"]),
+            *self.rooms.leave(peer, payload["room"], "unsubscribed"),
             Emit((peer.sid,), HubEvent.ROOM_LEFT, (payload,)),
             *acknowledge(peer, ack, payload),
         ]
@@ -423,18 +462,32 @@ class Mesh:
     def _say(self, peer: Peer, message: events.RoomMessage, ack: int | None) -> list[Effect]:
         """Tell a room an event, in whichever form it came (decision 0037)."""
         self.rooms.check(peer, "speak", message.room, message.event)
+        say: _Saying = self.rooms.say
+        if "retain" in message.extras or self._retained.rules:  # of most events neither is true
+            say = self._choose_saying(message)
         if message.event.startswith("SET_"):
-            return self._say_answer(peer, message, ack)
+            return self._say_answer(peer, message, ack, say)
         effects: list[Effect] = []
         if message.event == _RELEASE_MASTER:  # the room hears it besides, as on upstream's hubs
             effects = self._resign(peer, message.room, None)
-        members = self.rooms.members(message.room)
+        room = self.rooms.get(message.room)
+        members: dict[str, None] = {}
+        if room is not None:
+            room.active_at, members = self.rooms.now, room.members
         if not members:
             self.report_unheard(message.event, message.room)
-        effects += self.rooms.say(members, message, message.data, peer.name, peer.account)
+        effects += say(members, message, message.data, peer.name, peer.account)
         if ack is None:  # as with most events: no call to add nothing
             return effects
         return effects + acknowledge(peer, ack, {"room": message.room, "members": len(members)})
+
+    def _choose_saying(self, message: events.RoomMessage) -> _Saying:
+        """Choose whether an event is only said, or retained as well."""
+        if wants_retaining(message):
+            return self.rooms.say_and_retain
+        if self._retained.has_rule(message):
+            return functools.partial(self.rooms.say_and_retain, is_asked=False)
+        return self.rooms.say
 
     def _ask_room(self, peer: Peer, message: events.RoomMessage, ack: int | None) -> list[Effect]:
         capability = events.capability_name(message.event)
@@ -445,13 +498,19 @@ class Mesh:
                 return []  # as upstream's hubs do: a master hears no echo of its own question
         return self.requests.ask(peer, message, capability, message.room, ack, NO_META)
 
-    def _say_answer(self, peer: Peer, message: events.RoomMessage, ack: int | None) -> list[Effect]:
+    def _say_answer(
+        self, peer: Peer, message: events.RoomMessage, ack: int | None, say: _Saying
+    ) -> list[Effect]:
         """Tell a SET_ to all members but its sender; it may answer a request."""
-        others = [member for member in self.rooms.members(message.room) if member != peer.sid]
+        room = self.rooms.get(message.room)
+        others: list[str] = []
+        if room is not None:
+            room.active_at = self.rooms.now
+            others = [member for member in room.members if member != peer.sid]
         value = read_value(message.data)
         fields = events.spread(value)
         payload = {**fields, "sender": peer.sid}
-        effects = self.rooms.say(others, message, payload, peer.name, peer.account)
+        effects = say(others, message, payload, peer.name, peer.account)
         match = match_answer(peer, message, fields)
         request = match.request
         if request is not None and request.master is not None:
@@ -489,14 +548,28 @@ class Mesh:
             overrun = self.requests.spend(request)
             if overrun is not None:
                 return effects + overrun
+        if request.meta.idle is not None:
+            effects += self.requests.note_life(request, event)
         return effects + request.dialect.note(request, event, args[0])
+
+    def _ask_back(self, peer: Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:
+        """Pass on a master's question to the asker of a request that the master serves."""
+        unread = args[1] if len(args) > 1 and peer.reads_meta else None
+        fields = read_value(unread)
+        name = fields.get("id") if isinstance(fields, dict) else None
+        number = parse_number(name)
+        about = None if number is None else peer.serving.get(number)
+        meta = RequestMeta(seconds=parse_meta(unread).seconds, extras={"chain": [name]})
+        question = events.RoomMessage(HubEvent.GET_ASKER_ANSWER, "", args[0] if args else {}, {})
+        return self.requests.ask_back(peer, question, about, ack, meta)
 
     # What is asked about the hub, or about a member
 
     def _report_state(self, peer: Peer, _: Sequence[Any], ack: int | None) -> list[Effect]:
+        question = SurveyHubs(peer.sid, ack, HubEvent.GET_SERVER_STATE, None)
         if self.federation is not None and self.federation.hubs:
-            return [SurveyHubs(peer.sid, ack, HubEvent.GET_SERVER_STATE, None)]
-        return self.reports.give(peer, lambda: self.reports.tell_state(peer, ack, []))
+            return [question]
+        return self.reports.give(peer, lambda: self.reports.answer_survey(peer, question, []))
 
     def _report_capabilities(
         self, peer: Peer, args: Sequence[Any], ack: int | None
@@ -506,12 +579,14 @@ class Mesh:
 
     def _report_members(self, peer: Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:
         query = _read_first(args)
-        room = query.get("room") if isinstance(query, dict) else None
-        if room is not None:
+        query = query if isinstance(query, dict) else {}
+        room, presence = query.get("room"), query.get("presence") is True
+        if room is not None or presence:
             self.rooms.check(peer, "subscribe", events.check_room_name(room))
+        question = SurveyHubs(peer.sid, ack, HubEvent.GET_MEMBERS, room, presence)
         if self.federation is not None and self.federation.hubs:
-            return [SurveyHubs(peer.sid, ack, HubEvent.GET_MEMBERS, room)]
-        return self.reports.give(peer, lambda: self.reports.tell_members(peer, ack, room, []))
+            return [question]
+        return self.reports.give(peer, lambda: self.reports.answer_survey(peer, question, []))
 
     def _ask_member(
         self, event: str, peer: Peer, args: Sequence[Any], ack: int | None

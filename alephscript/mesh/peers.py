@@ -186,6 +186,8 @@ class OpenRequest(msgspec.Struct, eq=False):
         credit: Parts of the answer that the asker has granted and the master has not sent.
         losses: How many masters have been lost that were to answer it.
         size: Bytes that its asker's account has for it.
+        about: The request that this one is a question about, if a master asks back by it.
+        questions: The open requests by which its master asks back, by number; None mostly.
     """
 
     number: int
@@ -202,6 +204,8 @@ class OpenRequest(msgspec.Struct, eq=False):
     credit: int = 0
     losses: int = 0
     size: int = 0
+    about: OpenRequest | None = None
+    questions: dict[int, OpenRequest] | None = None
 
     @property
     def answer_seen(self) -> bool:
@@ -276,6 +280,10 @@ class Dialect(abc.ABC):
     @abc.abstractmethod
     def grant(self, request: OpenRequest, master: Master, parts: int) -> list[Effect]:
         """Let a master send further parts of an answer."""
+
+    def confirm(self, peer: Peer, payload: Mapping[str, Any]) -> list[Effect]:  # noqa: ARG002
+        """Tell a peer that something of a task is kept, if that has a form; see TASK_KEPT."""
+        return []
 
     @abc.abstractmethod
     def read_answer(self, request: OpenRequest, args: Sequence[Any]) -> Answer | msgspec.Raw:

@@ -19,8 +19,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from alephscript.errors import Overloaded
-from alephscript.mesh.effects import Effect, Emit, Resume
+from alephscript.mesh.effects import Effect, Emit, Resume, SurveyHubs
 from alephscript.mesh.peers import Peer, acknowledge
+from alephscript.mesh.presence import member_of
 from alephscript.mesh.rooms import Room, Rooms
 from alephscript.protocol import events
 from alephscript.protocol.events import HubEvent
@@ -126,6 +127,20 @@ class Reports:
             return True
         rooms = (*other.rooms, *other.mastered)
         return any(is_allowed(peer, "subscribe", name) for name in rooms)
+
+    def answer_survey(self, peer: Peer, survey: SurveyHubs, others: Sequence[Peer]) -> list[Effect]:
+        """Answer a question about who is there.
+
+        Args:
+            peer: The asker.
+            survey: The question.
+            others: Peers at other hubs.
+        """
+        if survey.event != HubEvent.GET_MEMBERS:
+            return self.tell_state(peer, survey.ack, others)
+        if survey.presence and survey.room is not None:
+            return self.tell_presence(peer, survey.ack, survey.room, others)
+        return self.tell_members(peer, survey.ack, survey.room, others)
 
     # GET_SERVER_STATE
 
@@ -299,6 +314,28 @@ class Reports:
             if each.reads_meta
             and self.sees(peer, each)
             and space.take(_size_of(each.sid) + _size_of(each.name) + 20)
+        ]
+        self._spent += space.used
+        return acknowledge(peer, ack, {"members": members, **space.tell()})
+
+    def tell_presence(
+        self, peer: Peer, ack: int | None, room: str, others: Sequence[Peer]
+    ) -> list[Effect]:
+        """Answer GET_MEMBERS with ``presence``: all members of a room, each once.
+
+        Args:
+            peer: The asker, who may know who is in the room.
+            ack: Its acknowledgement id, None if it wants no acknowledgement.
+            room: The room.
+            others: Peers at other hubs.
+        """
+        here = (self._rooms.peers[sid] for sid in self._rooms.members(room))
+        elsewhere = (each for each in others if room in each.rooms)
+        space = _Space(self._most_bytes)
+        members = [
+            {"usuario": usuario, "sesion": sesion}
+            for usuario, sesion in dict.fromkeys(map(member_of, itertools.chain(here, elsewhere)))
+            if space.take(_size_of(usuario) + _size_of(sesion) + 26)
         ]
         self._spent += space.used
         return acknowledge(peer, ack, {"members": members, **space.tell()})

@@ -26,19 +26,20 @@ from alephscript.errors import (
     DeadlineExceeded,
     Internal,
     MasterLost,
+    NoAnswerer,
     NoMaster,
     Overloaded,
     RequestError,
 )
 from alephscript.mesh.budget import REQUEST_BYTES, Budget
-from alephscript.mesh.effects import Arm, Effect, Ended, Resume
+from alephscript.mesh.effects import Arm, ArmIdle, Effect, Ended, Resume
 from alephscript.mesh.hints import with_hint
 from alephscript.mesh.meta import RequestMeta, parse_number
 from alephscript.mesh.peers import Master, OpenRequest, Peer
 from alephscript.mesh.rooms import Room, Rooms
 from alephscript.mesh.waiting import Group, Waiting
 from alephscript.protocol import events
-from alephscript.protocol.events import Answer
+from alephscript.protocol.events import Answer, HubEvent
 
 __all__ = ["OK", "Requests", "Witness", "stand_in"]
 
@@ -51,6 +52,9 @@ _LONGEST_CHAIN = 16
 _MOST_LOSSES = 3
 """Masters that a request may lose and still be asked of the next one: each time is dear for a hub,
 and cheap for masters that take over from each other by turns."""
+
+_MOST_QUESTIONS = 16
+"""Questions that a master may have open about one request: each takes its asker's attention."""
 
 _SLICE = 256
 """Requests that one input puts to a new master, or takes from an old one, before others' turn."""
@@ -89,6 +93,7 @@ class Requests:
         remaining: Tells how many seconds a request has left; the shell's, as a mesh has no clock
             (decision 0019).
         witness: The one who is told how requests end; None mostly.
+        put_tasks: Puts tasks that wait for a master to those of a room.
         late_answers: Answers dropped because their request had ended, or was never their sender's.
     """
 
@@ -97,6 +102,7 @@ class Requests:
         self.remaining: Callable[[int], float] = lambda _: default_timeout
         self.late_answers = 0
         self.witness: Witness | None = None
+        self.put_tasks: Callable[[Room], list[Effect]] = lambda _: []
         self._most = most
         self._rooms = rooms
         self._budget = budget
@@ -153,12 +159,17 @@ class Requests:
             return self._refuse(peer, question.event, named_room, ack, error)
         if room is None:
             self._waiting.add(request)
-            return [Arm(request.number, seconds)]
+            effects: list[Effect] = [Arm(request.number, seconds)]
+            return effects if meta.idle is None else [*effects, ArmIdle(request.number, meta.idle)]
         serving = room.masters.serving
         # No call where there is nothing to pick, as mostly.
         master = serving[0] if len(serving) == 1 else room.masters.pick(capability)
         assert master is not None
         request.room = room.name
+        room.active_at = self._rooms.now
+        if meta.idle is not None:
+            put = self._put(request, master, seconds, seconds)
+            return [put, ArmIdle(request.number, meta.idle)]
         return [self._put(request, master, seconds, seconds)]
 
     def ask_member(
@@ -209,6 +220,78 @@ class Requests:
             return self._refuse(peer, question.event, room, ack, error, master.peer.sid)
         return [self._put(request, master, seconds, seconds)]
 
+    def ask_back(
+        self,
+        peer: Peer,
+        question: events.RoomMessage,
+        about: OpenRequest | None,
+        ack: int | None,
+        meta: RequestMeta,
+    ) -> list[Effect]:
+        """Put a question of a master to the asker of a request that the master serves.
+
+        A question is a request in the other direction, so that deadline, cancelling and loss hold
+        of it as of any (decision 0042). It ends with the request that it is about.
+
+        Args:
+            peer: The master.
+            question: Event and payload.
+            about: The request; None if the master serves none of that name.
+            ack: The master's acknowledgement id, None if it wants no acknowledgement.
+            meta: What the master says besides.
+        """
+        try:
+            if about is None:
+                raise NoAnswerer("the request that the question is about has ended")
+            takes_questions = "answers" in about.meta.extras and about.asker.reads_meta
+            if about.ack is None or not takes_questions:
+                raise NoAnswerer(f"the asker of {about.event} takes no questions")
+            if about.questions is None:
+                about.questions = {}
+            if len(about.questions) >= _MOST_QUESTIONS:
+                message = f"{_MOST_QUESTIONS} questions about this request are open already"
+                raise Overloaded(message, _NOT_DELIVERED)
+            # The asker's number of the request; and what the asker asks to find its answer leads
+            # back here, and must not wait for the end of what waits for it.
+            extras = {"request": about.ack, "chain": meta.extras["chain"]}
+            left = self.remaining(about.number)
+            seconds = left if meta.seconds is None else min(meta.seconds, left)
+            meta = RequestMeta(seconds=seconds, extras=extras)
+            capability = events.capability_name(question.event)
+            request = self._begin(peer, question, capability, None, ack, meta, seconds)
+        except RequestError as error:
+            return self._refuse(peer, question.event, None, ack, error)
+        request.about = about
+        about.questions[request.number] = request
+        effects: list[Effect] = [self._put(request, stand_in(about.asker), seconds, seconds)]
+        if about.meta.idle is not None:
+            effects.append(ArmIdle(about.number, None))
+        return effects
+
+    def take_up(
+        self,
+        peer: Peer,
+        question: events.RoomMessage,
+        master: Master,
+        ack: int,
+        meta: RequestMeta,
+    ) -> list[Effect]:
+        """Open a request that its master has already, from before another hub, or link, was lost.
+
+        Args:
+            peer: The asker.
+            question: Event, room and payload.
+            master: The declaration that is to answer it.
+            ack: The asker's acknowledgement id.
+            meta: What the asker says besides, the remaining seconds in any case.
+        """
+        capability = events.capability_name(question.event)
+        seconds = meta.seconds
+        assert seconds is not None
+        request = self._begin(peer, question, capability, None, ack, meta, seconds)
+        self._put(request, master, seconds, seconds)
+        return [Arm(request.number, seconds)]
+
     def _begin(
         self,
         peer: Peer,
@@ -235,8 +318,11 @@ class Requests:
         if len(requests) >= self._most:
             message = f"{self._most} requests of this client wait for an answer already"
             raise Overloaded(message, [{"delivered": False}])
-        if meta.extras and "chain" in meta.extras:
-            meta = _with_known_chain(peer, meta)
+        if meta.extras:
+            if "chain" in meta.extras:
+                meta = _with_known_chain(peer, meta)
+            if "priority" in meta.extras:
+                meta = _with_allowed_priority(peer, meta)
         # Counted here, and in `forget`, without a call: see `Account`.
         account, size = peer.account, REQUEST_BYTES + self._budget.message_bytes
         kept = account.kept + size
@@ -277,10 +363,11 @@ class Requests:
 
         Requests that only waited for that decision end if nobody serves them.
         """
+        effects = self.put_tasks(room)
         for group in self._waiting.find(room):
             self._ready[id(group)] = group
         # What is under way already goes on when others have had their turn.
-        return [] if self._is_resuming else self.resume()
+        return effects if self._is_resuming else effects + self.resume()
 
     def resume(self) -> list[Effect]:
         """Go on with what was left for later: the next slice of it."""
@@ -379,23 +466,28 @@ class Requests:
             why: Why the master will not answer, the beginning of a sentence.
         """
         master = request.master
+        if request.number not in self._open:
+            return []  # it ended with another one, just now
         assert master is not None
         handed_back = request.dialect.hand_back(request)
         if handed_back:
             return [*self.forget(request, MasterLost.code), *handed_back]
+        if request.about is not None:
+            return self.end(request, NoAnswerer("the asker is gone").answer())
+        effects = self._end_questions(request) if request.questions else []
         request.losses += 1
         # Nothing else runs twice (decision 0020), and nothing as often as somebody wants.
         if master.is_idempotent(request.capability) and request.losses <= _MOST_LOSSES:
             try:
-                return [self._put_again(request)]
+                return [*effects, self._put_again(request)]
             except NoMaster:
                 if request.meta.wait:
                     self.take_back(request)
-                    return []
+                    return effects
             except RequestError:
                 pass
         error = MasterLost(f"{why}; {request.event} may have run", [{"delivered": True}])
-        return self.end(request, error.answer())
+        return effects + self.end(request, error.answer())
 
     def displace(self, peer: Peer, room: str) -> list[Effect]:
         """Lose the requests of a room that a peer was to answer: another master took over."""
@@ -415,6 +507,10 @@ class Requests:
         """Cancel the requests of an asker that is gone."""
         effects: list[Effect] = []
         for request in list(peer.requests.values()):
+            if request.number not in self._open:
+                continue  # a question about one of its others, which it has asked itself
+            if request.questions:
+                effects += self._end_questions(request, peer)
             if request.master is not None and request.master.peer is peer:
                 effects += self.forget(request, "asker_lost")  # there is no master to be told
             else:
@@ -427,12 +523,40 @@ class Requests:
 
     def expire(self, request: OpenRequest) -> list[Effect]:
         """End a request whose deadline has passed, and tell both sides."""
-        if request.master is None:
+        if request.about is not None:
+            message = f"the asker of {request.about.event} did not answer the question in time"
+        elif request.master is None:
             message = f"nobody came in time to answer {request.event}"
         else:
             message = f"{request.room} did not answer {request.event} in time"
         error = DeadlineExceeded(message, [{"delivered": request.master is not None}])
         return self._tell_cancelled(request, "deadline") + self.end(request, error.answer())
+
+    def note_life(self, request: OpenRequest, event: str) -> list[Effect]:
+        """Let a request go on of which its asker wants a sign of life, and that has given one.
+
+        Args:
+            request: A request with `RequestMeta.idle`.
+            event: The sign, a part or progress.
+        """
+        if (
+            event == HubEvent.REQUEST_PART
+            and request.master is not None
+            and request.master.peer.hub
+        ):
+            request.credit -= 1  # the hub of its master counts, too, but tells nobody
+        return [] if request.questions else [ArmIdle(request.number, request.meta.idle)]
+
+    def give_up(self, request: OpenRequest) -> list[Effect]:
+        """End a request that has given no sign of life for too long, and tell both sides."""
+        idle = request.meta.idle
+        if "parts" in request.meta.extras and request.credit <= 0:
+            return [ArmIdle(request.number, idle)]  # its asker is slow: the next part is for later
+        where = request.room or "a master"
+        message = f"{where} gave no sign of life of {request.event} for {idle:g} s"
+        details = [{"delivered": request.master is not None, "idle": True}]
+        answer = DeadlineExceeded(message, details).answer()
+        return self._tell_cancelled(request, "deadline") + self.end(request, answer)
 
     def end(self, request: OpenRequest, answer: Answer | msgspec.Raw) -> list[Effect]:
         """End a request with an answer; one that is passed on unread is a success."""
@@ -475,7 +599,36 @@ class Requests:
                 _unlist(request, peer)
             if request.capability in master.offers:
                 capability = request.capability
+        about = request.about
+        if about is not None:
+            assert about.questions is not None
+            del about.questions[number]
+            if about.meta.idle is not None and not about.questions:
+                return [Ended(number, capability, code), ArmIdle(about.number, about.meta.idle)]
+        elif request.questions:
+            return [*self._end_questions(request), Ended(number, capability, code)]
         return [Ended(number, capability, code)]
+
+    def _end_questions(self, request: OpenRequest, gone: Peer | None = None) -> list[Effect]:
+        """End what a master asks about a request that it serves no more.
+
+        Args:
+            request: The request.
+            gone: The peer that cannot be told anything any more, if it is one of the two.
+        """
+        assert request.questions is not None
+        questions, request.questions = request.questions, None
+        effects: list[Effect] = []
+        answer = NoAnswerer("the request that the question is about has ended").answer()
+        for question in questions.values():
+            question.about = None
+            if request.asker is not gone:
+                effects += self._tell_cancelled(question, "cancelled")
+            if question.asker is gone:
+                effects += self.forget(question, "asker_lost")
+            else:
+                effects += self.end(question, answer)
+        return effects
 
     def _refuse(
         self,
@@ -495,6 +648,9 @@ class Requests:
     def _tell_cancelled(self, request: OpenRequest, reason: str) -> list[Effect]:
         master = request.master
         return [] if master is None else master.dialect.cancel(request, master, reason)
+
+
+_NOT_DELIVERED = [{"delivered": False}]
 
 
 def stand_in(member: Peer) -> Master:
@@ -523,6 +679,14 @@ def _with_known_chain(peer: Peer, meta: RequestMeta) -> RequestMeta:
             raise Conflict(f"more than {_LONGEST_CHAIN} requests inside each other: a loop?")
         extras["chain"] = chain
     return msgspec.structs.replace(meta, extras=extras)
+
+
+def _with_allowed_priority(peer: Peer, meta: RequestMeta) -> RequestMeta:
+    """Lower a priority to what an asker may have; the hub of an asker elsewhere has done so."""
+    highest = 0 if peer.identity is None else peer.identity.highest_priority
+    if peer.hub or meta.extras["priority"] <= highest:
+        return meta
+    return msgspec.structs.replace(meta, extras={**meta.extras, "priority": highest})
 
 
 def _find_parent(peer: Peer, claims: Sequence[str]) -> OpenRequest | None:

@@ -8,7 +8,15 @@ Over 500 lines, because who is in a room, who masters one and who hears of it ch
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
+from collections.abc import (
+    Callable,
+    Collection,
+    Hashable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from typing import Any
 
 from alephscript.errors import (
@@ -27,6 +35,7 @@ from alephscript.mesh.effects import (
     Effect,
     Emit,
     Release,
+    Retain,
     SubscribeRoom,
     ToRoom,
     UnsubscribeRoom,
@@ -35,6 +44,8 @@ from alephscript.mesh.history import Archive, History
 from alephscript.mesh.limits import Limits
 from alephscript.mesh.masters import Change, Masters
 from alephscript.mesh.peers import Master, Peer
+from alephscript.mesh.presence import Presences, Reason
+from alephscript.mesh.retained import Retained, RetainedValue, make_value
 from alephscript.protocol import events
 from alephscript.protocol.events import HubEvent
 
@@ -53,12 +64,23 @@ _MOST_FORGOTTEN = 1024
 
 
 class Room:
-    """A room: its members, its masters, its recent events."""
+    """A room: its members, its masters, its recent events.
 
-    __slots__ = ("history", "masters", "members", "name")
+    Args:
+        name: The room's name.
+        history: What was said in it; None where none is kept.
+        now: Seconds since 1970.
 
-    def __init__(self, name: str, history: History | None) -> None:
+    Attributes:
+        created_at: When the room came to be, seconds since 1970.
+        active_at: When the room was last entered, left, asked, spoken in or mastered.
+    """
+
+    __slots__ = ("active_at", "created_at", "history", "masters", "members", "name")
+
+    def __init__(self, name: str, history: History | None, now: float) -> None:
         self.name = name
+        self.created_at = self.active_at = now
         self.members: dict[str, None] = {}
         self.masters = Masters()
         self.history = history
@@ -73,10 +95,17 @@ class Rooms:
         history_bytes: How many bytes of them are kept, of each room.
         limits: How much one peer may have.
         authorize: The rule of what each identity may do; None lets all do everything.
+        retain: Events that are retained whoever says them; see `Retained`.
 
     Attributes:
         peers: Connected peers, by socket id.
+        retained: The last values of events, for those who subscribe later.
+        presences: Who is in the rooms of which somebody wants to know that.
+        keep: Keeps a value of a room in place of the one before; `put_value`, unless hubs agree.
+        is_kept: Whether retained values outlive this hub, so that somebody wants to hear of them.
         is_federated: Whether there may be other hubs, so that a registry decides who masters what.
+        now: When the input came that is being handled, seconds since 1970; the shell says so. 0
+            without a clock: then nobody is told when something was said.
     """
 
     def __init__(
@@ -87,11 +116,17 @@ class Rooms:
         history_bytes: int,
         limits: Limits,
         authorize: Authorize | None,
+        retain: Mapping[str, frozenset[str]] | None = None,
     ) -> None:
         self._limits = limits
         self._authorize = authorize
         self.peers: dict[str, Peer] = {}
+        self.retained = Retained(limits.retained_bytes, retain or {})
+        self.presences = Presences(self.peers, self.milliseconds)
+        self.keep: Callable[[str, str, RetainedValue], list[Effect]] = self.put_value
+        self.is_kept = False
         self.is_federated = False
+        self.now = 0.0
         self._require_subscription = require_subscription
         self._archive = Archive(
             events=history, room_bytes=history_bytes, most_bytes=limits.history_bytes
@@ -119,7 +154,7 @@ class Rooms:
             raise InvalidPayload("a socket's id is no room", [detail])
         room = self._rooms.get(name)
         if room is None:
-            room = self._rooms[name] = Room(name, self._take_history(name))
+            room = self._rooms[name] = Room(name, self._take_history(name), self.now)
         return room
 
     def drop_if_empty(self, room: Room) -> None:
@@ -175,6 +210,12 @@ class Rooms:
         # No call without a rule: each event in a room is checked.
         if self._authorize is not None and not self.is_allowed(peer, action, room, name):
             raise PermissionDenied(f"room not allowed: {room}", [{"room": room, "action": action}])
+
+    def may_use_task(self, peer: Peer, room: str, capability: str) -> bool:
+        """Whether a peer may ask a capability in a room, and so use the tasks of it."""
+        if self._require_subscription and room not in peer.rooms:
+            return False
+        return self.is_allowed(peer, "ask", room, capability)
 
     def deny(self, peer: Peer, event: Any, error: RequestError) -> list[Effect]:
         """Tell a client what upstream's hubs tell one that may not do something, beside the answer.
@@ -244,11 +285,16 @@ class Rooms:
         if not peer.account.keep(("room", room.name), ROOM_BYTES + len(room.name)):
             raise self._exceeded(room, _NO_MEMORY)
         is_first = not room.members
+        room.active_at = self.now
         room.members[peer.sid] = None
         peer.rooms[room.name] = None
-        return [SubscribeRoom(room.name)] if is_first and self.is_federated else []
+        # First: what comes after `SubscribeRoom` waits.
+        effects = self.presences.entered(peer, room.name) if self.presences.rooms else []
+        if is_first and self.is_federated:
+            effects.append(SubscribeRoom(room.name))
+        return effects
 
-    def leave(self, peer: Peer, name: str) -> list[Effect]:
+    def leave(self, peer: Peer, name: str, reason: Reason) -> list[Effect]:
         """Remove a peer from a room; one that is no member stays none."""
         peer.rooms.pop(name, None)
         peer.account.release(("room", name))
@@ -256,13 +302,17 @@ class Rooms:
         if room is None or peer.sid not in room.members:
             return []
         del room.members[peer.sid]
+        room.active_at = self.now
+        effects = self.presences.left(peer, name, reason) if self.presences.rooms else []
         is_last = not room.members and self.is_federated
         if is_last and room.history is not None:
             # What other hubs say in the room is not heard here from now on.
             _clear(room.history)
             room.history = self._take_history(name)
         self.drop_if_empty(room)
-        return [UnsubscribeRoom(name)] if is_last else []
+        if is_last:
+            effects.append(UnsubscribeRoom(name))
+        return effects
 
     # Masters
 
@@ -329,6 +379,7 @@ class Rooms:
         """Tell a room that others serve it now, and masters what that is to them."""
         if not change.is_new:
             return []
+        room.active_at = self.now
         serving = room.masters.serving
         payload = {
             "room": room.name,
@@ -447,10 +498,83 @@ class Rooms:
         speaker: Hashable = None,
     ) -> list[Effect]:
         """Say something to members here, and to the room at all other hubs; see `tell`."""
-        effects = self.tell(to, message, data, sender, speaker)
-        if self.is_federated:
-            effects.append(ToRoom(message.room, (message.event, data, sender)))
+        if not self.is_federated:
+            return self.tell(to, message, data, sender, speaker)
+        at = self.milliseconds()
+        effects = self.tell(to, message, data, sender, speaker, at=at)
+        said = (message.event, data, sender)
+        effects.append(ToRoom(message.room, (*said, at) if at else said))
         return effects
+
+    def say_and_retain(
+        self,
+        to: Iterable[str],
+        message: events.RoomMessage,
+        data: Any,
+        sender: str,
+        speaker: Hashable = None,
+        *,
+        is_asked: bool = True,
+    ) -> list[Effect]:
+        """Say something as `say` does, and keep it for those who enter the room later.
+
+        Raises:
+            LimitExceeded: Too much is kept already, and the speaker has asked for it; nothing was
+                said. Without having asked a speaker is heard, and nothing is kept.
+        """
+        at = self.milliseconds()
+        value = make_value(data, sender, at)
+        try:
+            self.retained.check(message.room, message.event, value)
+        except LimitExceeded:
+            if is_asked:
+                raise
+            # What is kept is the last value, or none; never one before the last.
+            value = RetainedValue(None, sender, at)
+        effects = self.tell(to, message, data, sender, speaker, at=at)
+        self.note_place(message.room, value)
+        return effects + self.keep(message.room, message.event, value)
+
+    def note_place(self, room: str, value: RetainedValue) -> None:
+        """Note where the history of a room has the event of a value, which was said just now."""
+        history = self._history_of(room)
+        if history is not None:
+            value.place = (history.number, history.last)
+
+    def put_value(self, room: str, event: str, value: RetainedValue) -> list[Effect]:
+        """Keep a value at this hub alone, and have older ones forgotten for it."""
+        changes = [(room, event, value)]
+        for other in self.retained.put(room, event, value):
+            self.retained.drop(*other)
+            changes.append((*other, RetainedValue(None, "")))
+        return [Retain(*each) for each in changes] if self.is_kept else []
+
+    def tell_retained(self, peer: Peer, room: Room, since: int | None) -> list[Effect]:
+        """Tell a peer the last values of a room.
+
+        Args:
+            peer: The peer.
+            room: The room.
+            since: The number in the room's history after which events are told anyway; None if
+                none are.
+        """
+        effects: list[Effect] = []
+        for event, value in self.retained.of(room.name):
+            if since is None or not _is_kept_after(value, room.history, since):
+                effects += self.tell_value([peer.sid], room.name, event, value)
+        return effects
+
+    def tell_value(
+        self, to: Iterable[str], room: str, event: str, value: RetainedValue
+    ) -> list[Effect]:
+        """Tell members here the last value of an event, as one that was said before."""
+        message = events.RoomMessage(event, room, None, {})
+        at, data = value.at, value.data
+        return self.tell(to, message, data, value.sender, is_echo=True, at=at, is_retained=True)
+
+    def milliseconds(self) -> int:
+        """Tell `now` in milliseconds."""
+        return int(self.now * 1000)
 
     def tell(
         self,
@@ -462,6 +586,8 @@ class Rooms:
         *,
         is_echo: bool = False,
         number: int | None = None,
+        at: int = 0,
+        is_retained: bool = False,
     ) -> list[Effect]:
         """Tell members here an event of a room.
 
@@ -475,6 +601,8 @@ class Rooms:
             speaker: Whose share of the room's history it takes; None for the hub itself.
             is_echo: Whether it was said before, to others.
             number: The number under which the room's history has it, if it was said before.
+            at: When the event was said, in milliseconds since 1970; 0 for now.
+            is_retained: Whether it is told as the last value of what was said before.
         """
         # Two events however many hear one: each is written as JSON and framed once.
         plain: list[str] = []
@@ -492,6 +620,12 @@ class Rooms:
             meta: dict[str, Any] = {"room": message.room, "sender": sender}
             if number is not None:
                 meta["number"] = number
+            if at:
+                meta["at"] = at
+            elif self.now:
+                meta["at"] = int(self.now * 1000)
+            if is_retained:
+                meta["retained"] = True
             effects.append(Emit(tuple(with_meta), message.event, (data, meta)))
         return effects
 
@@ -499,10 +633,13 @@ class Rooms:
         self, message: events.RoomMessage, data: Any, sender: str, speaker: Hashable
     ) -> int | None:
         """Keep an event in the history of its room, if there is one, and return its number."""
-        room = self._rooms.get(message.room)
-        # A client that left an empty room for a moment is to hear what was said there, too.
-        history = self._forgotten.get(message.room) if room is None else room.history
+        history = self._history_of(message.room)
         return None if history is None else history.add(message.event, data, sender, speaker)
+
+    def _history_of(self, name: str) -> History | None:
+        room = self._rooms.get(name)
+        # A client that left an empty room for a moment is to hear what was said there, too.
+        return self._forgotten.get(name) if room is None else room.history
 
 
 def _note_masters(room: Room, change: Change) -> None:
@@ -521,6 +658,14 @@ def _unmaster(peer: Peer, name: str) -> None:
     peer.mastered.pop(name, None)
     peer.displaced.pop(name, None)
     peer.account.release(("master", name))
+
+
+def _is_kept_after(value: RetainedValue, history: History | None, since: int) -> bool:
+    """Whether a history has the event of a value, after a number."""
+    if history is None or value.place is None or value.place[0] != history.number:
+        return False
+    number = value.place[1]
+    return number > since and number > since + history.missed(since)
 
 
 def _clear(history: History | None) -> None:

@@ -28,6 +28,7 @@ from alephscript.protocol.vocabulary import HubEvent
 
 __all__ = [
     "ANSWERED_BY_HUB",
+    "ASKED_OF_ONE",
     "CONFIRMATIONS",
     "DEFAULT_TIMEOUT",
     "DEFAULT_URL",
@@ -37,6 +38,7 @@ __all__ = [
     "LONGEST_TIMEOUT",
     "MAX_EXTRAS",
     "MAX_NAME",
+    "MAX_PRIORITY",
     "MEMBER_EVENTS",
     "NAMESPACES",
     "PROTOCOL",
@@ -84,6 +86,9 @@ LONGEST_TIMEOUT = 24 * 3600.0
 MAX_NAME = 256
 """Characters of an event, room, usuario, sesion, capability or error code."""
 
+MAX_PRIORITY = 9
+"""The highest priority of a request; the lowest is as far below 0, the normal one."""
+
 MAX_EXTRAS = 4096
 """Bytes of a registration's further fields, which every SET_SERVER_STATE repeats."""
 
@@ -115,10 +120,15 @@ CONFIRMATIONS = frozenset(
 
 HUB_ONLY = CONFIRMATIONS | {
     HubEvent.MASTER_CHANGED,
+    HubEvent.MEMBER_JOINED,
+    HubEvent.MEMBER_LEFT,
     HubEvent.CANCEL_REQUEST,
     HubEvent.REQUEST_PART,
     HubEvent.REQUEST_MORE,
     HubEvent.REQUEST_PROGRESS,
+    HubEvent.REQUEST_CHECKPOINT,
+    HubEvent.TASK_CHANGED,
+    HubEvent.TASK_KEPT,
     "GAP",  # delivered by a native client to itself, after it has missed events
 }
 """Events that no client can send into a room, so that nobody can pose as the hub."""
@@ -128,7 +138,10 @@ MEMBER_EVENTS = frozenset(
 )
 """What every client of this package answers about itself; asked of one member, not of a room."""
 
-ANSWERED_BY_HUB = MEMBER_EVENTS | {
+ASKED_OF_ONE = MEMBER_EVENTS | {HubEvent.GET_ASKER_ANSWER}
+"""What one peer is asked, and no room's master."""
+
+ANSWERED_BY_HUB = ASKED_OF_ONE | {
     HubEvent.GET_SERVER_STATE,
     HubEvent.GET_CAPABILITIES,
     HubEvent.GET_MEMBERS,
@@ -192,11 +205,13 @@ class Subscription:
         room: The room.
         out: Whether the client leaves the room instead of joining.
         since: Where to replay the room's history from; None for no replay.
+        presence: Whether the client wants to hear who comes and goes.
     """
 
     room: str
     out: bool
     since: Position | None = None
+    presence: bool = False
 
 
 @attrs.frozen
@@ -314,7 +329,7 @@ def parse_registration(payload: Any) -> Registration:
 
 
 def parse_subscription(payload: Any) -> Subscription:
-    """Parse CLIENT_SUSCRIBE ``{room, out?, since?: {history, number}}``.
+    """Parse CLIENT_SUSCRIBE ``{room, out?, since?: {history, number}, presence?}``.
 
     Raises:
         InvalidPayload: The payload is no object, or the room or the position is not valid.
@@ -329,7 +344,10 @@ def parse_subscription(payload: Any) -> Subscription:
             raise _invalid("since", "expected {history, number} as the hub gave it")
         position = Position(history, number)
     return Subscription(
-        room=check_room_name(fields.get("room")), out=fields.get("out") is True, since=position
+        room=check_room_name(fields.get("room")),
+        out=fields.get("out") is True,
+        since=position,
+        presence=fields.get("presence") is True,
     )
 
 

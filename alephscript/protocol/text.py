@@ -5,6 +5,8 @@ makes a line read as another one. Names with such characters are refused where t
 (`events`); payloads, errors and whatever a hub of others lets through are escaped where a person
 is to read them. The escapes are those of JSON, so that JSON text stays the same JSON text.
 
+What a value is, in place of a value that may be a secret, is written here, too.
+
 May go in: rules about characters. May not: where a text is shown. Pure: no socket, no clock.
 """
 
@@ -14,7 +16,7 @@ import codecs
 import re
 import unicodedata
 
-__all__ = ["ESCAPED", "has_controls", "printable"]
+__all__ = ["ESCAPED", "has_controls", "printable", "write_type"]
 
 ESCAPED = "alephscript.escaped"
 """Error handler of codecs: characters that an encoding has not are escaped as JSON does."""
@@ -54,6 +56,14 @@ def printable(text: str, most: int | None = None, *, encoding: str | None = None
     if encoding is not None and not text.isascii():
         text = text.encode(encoding, ESCAPED).decode(encoding)
     return text
+
+
+def write_type(value: object) -> str:
+    """Write what a value is, without quoting it: ``an int``, ``a list``, ``None``."""
+    if value is None:
+        return "None"
+    name = type(value).__qualname__
+    return f"{'an' if name[0] in 'aeiouAEIOU' else 'a'} {name}"
 
 
 def _is_harmless(character: str) -> bool:

@@ -23,9 +23,10 @@ class HubEvent(StrEnum):
     has ``protocol`` and ``socketId``."""
 
     CLIENT_SUBSCRIBE = "CLIENT_SUSCRIBE"
-    """client → hub: ``{room, out?, since?}`` The client enters the room, or leaves it with
-    ``out``; the answer has ``room``, and on a hub with a history ``history``, ``number`` and
-    ``missed``."""
+    """client → hub: ``{room, out?, since?, presence?}`` The client enters the room, or leaves it
+    with ``out``. The last values that are retained there come before the answer, each as its
+    event; with ``presence: true`` the client hears who comes and goes. The answer has ``room``, and
+    on a hub with a history ``history``, ``number`` and ``missed``."""
 
     CLIENT_UNSUBSCRIBE = "CLIENT_UNSUSCRIBE"
     """client → hub: ``{room}`` The client leaves the room; the answer has ``room``."""
@@ -41,9 +42,11 @@ class HubEvent(StrEnum):
     answer has ``room``. Inside ROOM_MESSAGE, as core masters send it, the room hears it, too."""
 
     ROOM_MESSAGE = "ROOM_MESSAGE"
-    """client → hub: ``{event, room, data}`` The room gets the inner event; the answer has
-    ``room`` and ``members``, a count, or is the inner event's own. A request to a core master
-    comes in it, too. Native clients say most events without this envelope."""
+    """client → hub: ``{event, room, data, retain?}`` The room gets the inner event; with
+    ``retain: true`` the hub keeps its data for those who subscribe later, or forgets it where
+    ``data`` is null. The answer has ``room`` and ``members``, a count, or is the inner event's own.
+    A request to a core master comes in it, too. Native clients say most events without this
+    envelope."""
 
     GET_SERVER_STATE = "GET_SERVER_STATE"
     """client → hub: ``any`` The client asks who is where; the answer is the state, and the
@@ -57,8 +60,10 @@ class HubEvent(StrEnum):
     which ``omitted`` counts; a question with ``room`` or ``capability`` is answered in full."""
 
     GET_MEMBERS = "GET_MEMBERS"
-    """client → hub: ``{room?}`` The client asks which native members there are; the answer has
-    ``members``, a list of ``{id, name}``; ``omitted`` counts those that it leaves out."""
+    """client → hub: ``{room?, presence?}`` The client asks which native members there are; the
+    answer has ``members``, a list of ``{id, name}``; ``omitted`` counts those that it leaves out.
+    With ``presence: true`` it has all members of the room, of any dialect:
+    ``{usuario, sesion}``."""
 
     GET_MEMBER_PING = "GET_MEMBER_PING"
     """client → hub → member: ``{}`` A native member, named by ``member`` in the meta, is asked
@@ -72,6 +77,12 @@ class HubEvent(StrEnum):
     """client → hub → member: ``{}`` The member says how it does: ``usuario``, ``sesion`` and,
     by name, ``capabilities``: ``requests``, ``errors``, ``inFlight``, ``waiting``, ``p50Ms``,
     ``p95Ms``, ``lastError``."""
+
+    GET_ASKER_ANSWER = "GET_ASKER_ANSWER"
+    """master → hub → asker: ``{capability, payload, summary?, request?, reply?}`` A native master
+    asks back: the asker of a request that it serves, named by ``id`` in its meta, is asked
+    something, and finds its own number of that request as ``request``. ``reply`` is the JSON Schema
+    of the answer, ``request`` that of ``payload``."""
 
     SET_SERVER_STATE = "SET_SERVER_STATE"
     """hub → client: ``{clients, miembros[], rooms[], …}`` The state that the client asked
@@ -97,6 +108,14 @@ class HubEvent(StrEnum):
     ``displaced`` and stands by from now on, or that masters the room again
     (``displaced: false``)."""
 
+    MEMBER_JOINED = "MEMBER_JOINED"
+    """hub → those who asked: ``{room, usuario, sesion}`` A member is in the room that was not."""
+
+    MEMBER_LEFT = "MEMBER_LEFT"
+    """hub → those who asked: ``{room, usuario, sesion, reason}`` The member is in the room no
+    more: ``unsubscribed``, ``disconnected`` (it said goodbye), ``link_lost``, ``hub_lost``, or
+    ``renamed``."""
+
     CANCEL_REQUEST = "CANCEL_REQUEST"
     """asker → hub → master: ``{request}`` → ``{id, reason}`` Nobody waits for the request any
     more: ``cancelled``, ``asker_lost``, ``deadline``, ``displaced``, or ``overrun``: the master
@@ -114,12 +133,53 @@ class HubEvent(StrEnum):
     """master → hub → asker: ``{fraction, message}`` How far a request is; in the meta ``{id}``
     → ``{request}``."""
 
+    TASK_SUBMIT = "TASK_SUBMIT"
+    """client → hub: ``{capability, payload, room?, timeoutMs?, key?}`` The client hands a request
+    over to the hub, to be run whoever goes and comes; the answer has the ``task``, as all answers
+    about one: ``{id, capability, room, state, progress, question, attempts, created, updated,
+    result?, error?}``. The same ``key`` of the same client gives the same task."""
+
+    TASK_GET = "TASK_GET"
+    """client → hub: ``{id, waitMs?, watch?}`` The client asks how a task is; with ``waitMs`` the
+    answer comes when the task has ended, or after that time. With ``watch`` the client hears
+    TASK_CHANGED from now on."""
+
+    TASK_CANCEL = "TASK_CANCEL"
+    """client → hub: ``{id}`` Nobody wants the task any more; the answer has the ``task``."""
+
+    TASK_LIST = "TASK_LIST"
+    """client → hub: ``{room?, state?}`` The client asks which tasks there are; the answer has
+    ``tasks``, the newest first, 1,000 at the most, without the results that would make it too
+    large."""
+
+    TASK_ANSWER = "TASK_ANSWER"
+    """client → hub → master: ``{id, payload}`` The answer to the question of a task; the answer
+    has the ``task``. Without a question it is ``conflict``."""
+
+    TASK_CHANGED = "TASK_CHANGED"
+    """hub → client, hub → room: ``{task}`` A task has changed. Its submitter hears that, and
+    whoever watches it; the members of its room hear it without payload and result."""
+
+    TASK_RESUME = "TASK_RESUME"
+    """master → hub: ``{runs[]}`` The master still has these runs of tasks, begun on another
+    connection; the answer has ``runs``, ``{run: id}``, the request of each that counts. What does
+    not count any more is left out."""
+
+    TASK_KEPT = "TASK_KEPT"
+    """hub → master: ``{run, number?}`` The hub has kept the result of the run, which the master may
+    forget; with ``number``, that checkpoint of the run."""
+
+    REQUEST_CHECKPOINT = "REQUEST_CHECKPOINT"
+    """master → hub: ``{number, checkpoint}`` What the next run of a task should begin with; in the
+    meta ``{id}``. The hub says TASK_KEPT when the checkpoint cannot be lost any more."""
+
 
 class MetaKey(StrEnum):
     """Keys of the meta, the second argument of an event between native peers.
 
-    Each says where it is found: in a ``question`` to the hub, in a ``request`` to a master, with an
-    ``event`` of a room. The reference's table is made of that.
+    Each says where it is found: in a ``question`` to the hub, in a ``request`` to a master, in a
+    request that is the ``run`` of a task, with an ``event`` of a room, with a ``broadcast`` to the
+    hub. The reference's table is made of that.
     """
 
     ROOM = "room"
@@ -134,6 +194,14 @@ class MetaKey(StrEnum):
     """question, request: Milliseconds that are left, never a time of day; a question without it
     gets the hub's default."""
 
+    IDLE = "idleMs"
+    """question: Milliseconds that may pass without a part or progress before the request ends as
+    ``deadline_exceeded``; none pass while the asker is asked something."""
+
+    ANSWERS = "answers"
+    """question, request: ``true``: the asker answers what the master asks back
+    (GET_ASKER_ANSWER)."""
+
     WAIT = "wait"
     """question: ``true`` keeps the request at the hub until some master offers the
     capability."""
@@ -142,10 +210,19 @@ class MetaKey(StrEnum):
     """question, request: Parts of a streamed answer that the asker grants to begin with, 1 to
     1,024."""
 
+    PRIORITY = "priority"
+    """question, request: A whole number, -9 to 9, 0 without it: of the requests that wait at a
+    master, those of a higher one have their turn first. The hub lowers what its ``Access`` does
+    not allow; without one to 0."""
+
     CHAIN = "chain"
     """question, request: The ids of the requests that led to this one, 16 at the most; of a
     question the hub believes the last that names an open request of which the asker is the
     master, and knows the rest."""
+
+    TASK = "task"
+    """run: ``{id, run, attempt, checkpoint?}`` In the request of a task alone. A master that
+    reconnects names the ``run`` in TASK_RESUME, and keeps its result until TASK_KEPT."""
 
     TRACEPARENT = "traceparent"
     """question, request: W3C Trace Context."""
@@ -154,13 +231,24 @@ class MetaKey(StrEnum):
     """question, request: W3C Trace Context, only beside ``traceparent``."""
 
     ID = "id"
-    """request: The hub's name for the request, a string."""
+    """request: The hub's name for the request, a string. A master that asks back, or says
+    something of the request meanwhile, names it so."""
 
     CALLER = "caller"
     """request: The asker's name; proven on a hub with an ``Access`` that names its clients."""
 
     SENDER = "sender"
     """event: Name of the member that has sent the event."""
+
+    RETAIN = "retain"
+    """broadcast: ``true`` has the hub keep the event's data, or forget it where that is null."""
+
+    RETAINED = "retained"
+    """retained event: ``true`` says that the event was said before, and that its data is the last
+    value."""
+
+    AT = "at"
+    """event: When the hub took the event, in milliseconds since 1970 by the hub's clock."""
 
     NUMBER = "number"
     """event: The event's number in the room's history, on a hub that keeps one."""

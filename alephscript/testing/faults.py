@@ -87,9 +87,14 @@ class FaultInjector(abc.ABC):
         self._dropped_events = frozenset(events)
 
     @asynccontextmanager
-    async def observer(self, *rooms: str) -> AsyncIterator[Observer]:
-        """Open an observer, which is in these rooms and notes their events."""
-        async with Observer.watching(self, rooms) as observer:
+    async def observer(self, *rooms: str, presence: bool = False) -> AsyncIterator[Observer]:
+        """Open an observer, which is in these rooms and notes their events.
+
+        Args:
+            rooms: The rooms.
+            presence: Whether it hears who comes and goes there: MEMBER_JOINED, MEMBER_LEFT.
+        """
+        async with Observer.watching(self, rooms, presence=presence) as observer:
             yield observer
 
     def _loses(self, event: Any, args: Sequence[Any]) -> bool:

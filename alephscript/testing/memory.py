@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -22,6 +22,8 @@ from alephscript.errors import ConnectionRefused, NotConnected, StateError
 from alephscript.hub.carrier import Carrier
 from alephscript.links.transport import Link, Receiver
 from alephscript.mesh.mesh import Mesh
+from alephscript.mesh.presence import Reason
+from alephscript.mesh.retained import parse_rules
 from alephscript.protocol import events, packets
 from alephscript.protocol.packets import Kind
 from alephscript.testing.faults import FaultInjector
@@ -36,6 +38,7 @@ class InMemoryMesh(FaultInjector):
         default_timeout: Seconds that a request may take when its asker names none.
         require_subscription: Whether an asker has to be in the room that it asks.
         history: Events of each room that are kept for clients that were away; 0 keeps none.
+        retain: Events that are retained whoever says them, as in `alephscript.hub.Hub`.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class InMemoryMesh(FaultInjector):
         default_timeout: float = events.DEFAULT_TIMEOUT,
         require_subscription: bool = False,
         history: int = 0,
+        retain: Sequence[str] = (),
     ) -> None:
         self._carriers = {
             namespace: Carrier(
@@ -53,6 +57,7 @@ class InMemoryMesh(FaultInjector):
                     require_subscription=require_subscription,
                     history=history,
                     incarnation="memory",
+                    retain=parse_rules(retain),
                 )
             )
             for namespace in events.NAMESPACES
@@ -65,7 +70,7 @@ class InMemoryMesh(FaultInjector):
     async def __aenter__(self) -> Self:
         if self._is_open:
             raise StateError("this mesh is open already")
-        self._is_open = True
+        await self.restart()
         return self
 
     async def __aexit__(
@@ -79,14 +84,19 @@ class InMemoryMesh(FaultInjector):
     async def kill(self) -> None:
         """Die: cut every link and take no more until `restart`."""
         self._is_open = False
+        for carrier in self._carriers.values():
+            carrier.keeper.close()
         self.cut()
         await _turn()
         for carrier in self._carriers.values():
             carrier.close()
+            carrier.mesh.rooms.retained.clear()
 
     async def restart(self) -> None:
-        """Come back, with an empty mesh."""
+        """Come back, with an empty mesh, but with the tasks that had not ended."""
         self._is_open = True
+        for carrier in self._carriers.values():
+            carrier.keeper.load(await carrier.keeper.store.open())
 
     def cut(self) -> None:
         """Cut every link; clients may connect again at once."""
@@ -141,12 +151,12 @@ class _MemoryLink:
 
     async def close(self) -> None:
         await _turn()  # what was sent before goes out first
-        self.drop("closed")
+        self.drop("closed", "disconnected")
 
-    def drop(self, reason: str) -> None:
-        """End the link from either side."""
+    def drop(self, reason: str, told: Reason = "link_lost") -> None:
+        """End the link from either side; other members who want to know are told another word."""
         if self._links.pop(self._sid, None) is not None:
-            self._carrier.left(self._sid)
+            self._carrier.left(self._sid, told)
             self._receiver.lost(reason)
 
     def deliver(self, kind: Kind, ack: int | None, payload: bytes) -> None:

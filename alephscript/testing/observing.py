@@ -35,12 +35,14 @@ class Observer:
 
     @classmethod
     @asynccontextmanager
-    async def watching(cls, mesh: Any, rooms: Sequence[str]) -> AsyncIterator[Self]:
+    async def watching(
+        cls, mesh: Any, rooms: Sequence[str], *, presence: bool = False
+    ) -> AsyncIterator[Self]:
         """Open an observer of rooms of a mesh."""
         async with AlephScriptClient(mesh, usuario="observer") as client:
             stream = client.events()
             for room in rooms:
-                await client.subscribe(room)
+                await client.subscribe(room, presence=presence)
             yield cls(client, stream)
 
     async def expect(

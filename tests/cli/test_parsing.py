@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from alephscript.cli import main
@@ -15,7 +17,11 @@ from alephscript.cli import main
         ("request GREET --rom X", "; did you mean --room?"),
         ("request GREET --tokn=s3cret", "; did you mean --token?"),
         ("request GREET --Room X", "; did you mean --room?"),
+        ("completion Fish", "; did you mean fish?"),
+        ("top --sort Busy", "; did you mean busy?"),
+        ("completion perl", ""),
         ("nonsense", ""),
+        ("name", ""),
         ("request GREET --nonsense", ""),
     ],
 )
@@ -27,6 +33,7 @@ def test_the_command_or_option_that_was_meant_is_named(
         main(line.split())
     last = capsys.readouterr().err.splitlines()[-1]
     assert ended.value.code == 2
-    assert last.startswith("alephscript: error: ")
+    assert re.match(r"alephscript(?: \w+)?: error: ", last)
+    assert "names" not in last  # which is for programs
     assert last.endswith(meant)
     assert ("did you mean" in last) is bool(meant)

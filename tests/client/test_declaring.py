@@ -380,11 +380,18 @@ def test_a_request_must_say_what_it_asks_and_what_it_gets() -> None:
 
     from alephscript.contracts import reply_type
 
+    @attrs.frozen
     class Replyless(RequestFor, capability="X"):  # type: ignore[type-arg]
         """No reply."""
 
     with pytest.raises(DeclarationError, match="does not say its reply"):
         reply_type(Replyless)
+
+    async def replies(self: Any, request: Replyless) -> None: ...
+
+    replies.__annotations__["request"] = Replyless
+    with pytest.raises(DeclarationError, match="does not say its reply"):
+        capability(replies)
 
 
 def test_collecting_a_class_without_declarations_finds_none() -> None:

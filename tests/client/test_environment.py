@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from alephscript import AlephScriptClient, ConnectionRefused, ContractError
+from alephscript import DEFAULT_URL, AlephScriptClient, ConnectionRefused, ContractError
 from alephscript.client.credentials import choose_auth, read_auth
 from alephscript.client.environment import DEFAULT_HUB, choose_hub
 from alephscript.hub import Hub, SharedToken
-from alephscript.links.handshake import tls_advice
+from alephscript.links.handshake import advise
 from alephscript.sync import AlephScriptClient as BlockingClient
 
 pytestmark = pytest.mark.anyio
@@ -56,7 +56,7 @@ async def test_an_argument_wins(monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(ConnectionRefused, match="unauthorized"):
             await AlephScriptClient(hub.url, auth={}).__aenter__()
     assert choose_hub("http://127.0.0.1:3010") == "http://127.0.0.1:3010"
-    assert choose_hub(DEFAULT_HUB) == "http://127.0.0.1:1"
+    assert choose_hub(DEFAULT_HUB) == choose_hub(DEFAULT_URL) == "http://127.0.0.1:1"
     monkeypatch.setenv("ALEPHSCRIPT_URL", "")
     assert choose_hub(DEFAULT_HUB) == "http://127.0.0.1:3010"
 
@@ -134,6 +134,24 @@ async def test_a_namespace_that_a_hub_has_not_is_named(namespace: str, advice: s
 
 
 @pytest.mark.parametrize("transports", [("websocket",), ("polling",)])
+@pytest.mark.parametrize(
+    ("path", "advice"),
+    [
+        ("/runtim", "did you mean /runtime?"),
+        ("/admin", "no hub has the path /admin; a namespace is given as namespace="),
+    ],
+)
+async def test_a_path_that_a_hub_has_not_is_no_question_whether_it_runs(
+    path: str, advice: str, transports: tuple[str, ...]
+) -> None:
+    """Whoever has typed a namespace wrongly finds it."""
+    async with Hub(port=0) as hub:
+        with pytest.raises(ConnectionRefused) as caught:
+            await AlephScriptClient(f"{hub.url}{path}", transports=transports).__aenter__()
+    assert str(caught.value).endswith(f"; {advice}")
+
+
+@pytest.mark.parametrize("transports", [("websocket",), ("polling",)])
 async def test_https_to_a_hub_without_tls_says_so(transports: tuple[str, ...]) -> None:
     """And not that no hub runs there."""
     async with Hub(port=0) as hub:
@@ -145,5 +163,5 @@ async def test_https_to_a_hub_without_tls_says_so(transports: tuple[str, ...]) -
 def test_a_certificate_that_nobody_knows_is_another_matter() -> None:
     """The hub speaks TLS."""
     error = ssl.SSLCertVerificationError("[SSL: CERTIFICATE_VERIFY_FAILED] self-signed")
-    assert "tls=" in tls_advice(error)
-    assert tls_advice(OSError("no route")) == ""
+    assert "tls=" in advise(error)
+    assert advise(OSError("no route")) == ""

@@ -22,7 +22,7 @@ class Bot(AlephScriptClient):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.tasks: list[asyncio.Future[Any]] = []
+        self.calls: list[asyncio.Future[Any]] = []
 
     @capability("LEAVE")
     async def leave(self, way: str) -> dict[str, Any]:
@@ -44,13 +44,13 @@ async def _twice(bot: Bot, leave: Callable[[], Awaitable[None]]) -> None:
 
 
 async def _in_tasks(bot: Bot) -> None:
-    bot.tasks += [asyncio.ensure_future(bot.drain()) for _ in range(3)]
+    bot.calls += [asyncio.ensure_future(bot.drain()) for _ in range(3)]
 
 
 async def _in_callbacks(bot: Bot) -> None:
     loop = asyncio.get_running_loop()
-    loop.call_soon(lambda: bot.tasks.append(asyncio.ensure_future(bot.close())))
-    loop.call_soon(lambda: bot.tasks.append(asyncio.ensure_future(bot.drain())))
+    loop.call_soon(lambda: bot.calls.append(asyncio.ensure_future(bot.close())))
+    loop.call_soon(lambda: bot.calls.append(asyncio.ensure_future(bot.drain())))
     await asyncio.sleep(0)
 
 
@@ -93,7 +93,7 @@ async def test_all_ways_to_leave_at_once_end(inner: str, outer: str, where: str)
             answer = (await asyncio.gather(asked, return_exceptions=True))[0]
             await bot.close()
             await running
-            await asyncio.gather(*bot.tasks, return_exceptions=True)
+            await asyncio.gather(*bot.calls, return_exceptions=True)
         assert bot.state is State.CLOSED
         assert isinstance(answer, RequestError) or answer == {"left": inner}
         assert getattr(answer, "code", "") != "deadline_exceeded"
@@ -151,5 +151,5 @@ async def test_a_client_is_left_by_an_exception_as_well(
         with pytest.raises(type(error)):
             await use()
         with contextlib.suppress(asyncio.CancelledError):
-            await asyncio.gather(*bot.tasks, return_exceptions=True)
+            await asyncio.gather(*bot.calls, return_exceptions=True)
         assert bot.state is State.CLOSED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -31,6 +32,12 @@ class Noting:
     def cancel(self, _: HubSession, id: str, reason: str) -> None:
         """Note it."""
         self.ended.append((id, reason))
+
+    def take_kept(self, message: Mapping[str, Any]) -> None:
+        """No tasks here."""
+
+    async def resume(self, session: HubSession) -> None:
+        """Nor runs of them."""
 
     def grant(self, _: HubSession, id: str, parts: int) -> None:
         """Note it."""

@@ -45,7 +45,7 @@ CALLS: dict[str, tuple[Callable[[Any], Any], str]] = {
     ),
     "a number": (
         lambda c: c.request(5),
-        "a request is the name of a capability, or an instance of a RequestFor, and not a int",
+        "a request is the name of a capability, or an instance of a RequestFor, and not an int",
     ),
     "text seconds": (
         lambda c: c.request("Q", timeout="5"),
@@ -81,3 +81,10 @@ def test_text_seconds_are_refused_by_the_constructor(option: str) -> None:
     """Before they meet a clock."""
     with pytest.raises(AlephScriptError, match=f"{option}: a number of seconds"):
         AlephScriptClient(**{option: "5"})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("option", ["usuario", "sesion"])
+def test_a_name_is_a_text(option: str) -> None:
+    """Before it is put together with another one."""
+    with pytest.raises(AlephScriptError, match=f"{option}: a text, and not an int"):
+        AlephScriptClient(**{option: 5})  # type: ignore[arg-type]

@@ -639,8 +639,16 @@ def test_a_schema_is_spelt_as_the_wire_is() -> None:
     schema = json_schema(StepFIA)
     assert schema["type"] == "object"
     assert schema["properties"] == {
-        "sessionId": {"title": "Session id", "type": "string"},
-        "fiaIndex": {"title": "Fia index", "type": "integer"},
+        "sessionId": {
+            "title": "Session id",
+            "type": "string",
+            "description": "The session's id.",
+        },
+        "fiaIndex": {
+            "title": "Fia index",
+            "type": "integer",
+            "description": "The FIA's index in its session, from 0.",
+        },
     }
     assert schema["required"] == ["sessionId", "fiaIndex"]
     assert "$defs" not in schema

@@ -84,7 +84,8 @@ def shown(debug: str | None, *transports: str) -> list[str]:
         timeout=50,
     )
     assert done.stdout == "{'text': 'hello Ada'}\n"
-    return done.stderr.splitlines()
+    # A client logs a slow beginning, as it is meant to.
+    return [line for line in done.stderr.splitlines() if " waits for its hub at " not in line]
 
 
 def packets(lines: list[str]) -> list[Mapping[str, Any]]:
@@ -180,7 +181,7 @@ def test_a_hub_shows_what_it_decides() -> None:
         "→ Ended request 1 GREET ok",
         "→ Acknowledge me1 ack 2 …",
     ]
-    assert story[-2:] == ["← disconnected me1", "← disconnected Greeter1"]
+    assert story[-2:] == ["← disconnected me1 disconnected", "← disconnected Greeter1 disconnected"]
 
 
 def test_nothing_is_shown_and_nothing_is_wrapped_unless_asked_for(
@@ -292,7 +293,7 @@ def test_every_kind_of_input_is_shown(watched: Mesh, capsys: pytest.CaptureFixtu
 def test_an_input_is_a_public_method_that_returns_effects() -> None:
     """Whatever it is called: nothing has to be listed for it to be shown."""
     inputs = {"connected", "received", "acknowledged", "expired", "disconnected", "refused"}
-    inputs |= {"resumed"}
+    inputs |= {"resumed", "idled"}
     assert find_inputs(Mesh) == inputs
     assert {"received", "heard", "hub_gone", "undelivered"} <= find_inputs(Federation)
     assert not {"prefix", "is_waiting", "census"} & find_inputs(Federation)
@@ -395,7 +396,7 @@ async def test_a_mesh_in_memory_shows_the_same(
         "room_joined",
         "ACK",
     ]
-    assert lines[-2].endswith(" routing /runtime ← disconnected me1")
+    assert lines[-2].endswith(" routing /runtime ← disconnected me1 link_lost")
     assert lines[-1].endswith(" wire    me1 ✗ memory the connection to the hub ended")
 
 

@@ -1,4 +1,4 @@
-"""What lies in docs/deploy fits the hub that it is about."""
+"""What lies in docs/deploy fits the hub that it is about; others' files have their form."""
 
 from __future__ import annotations
 
@@ -6,18 +6,40 @@ import asyncio
 import json
 import re
 import shlex
+import subprocess
+import sys
 import urllib.request
+from pathlib import Path
 
 import pytest
 import yaml
 
 from alephscript import AlephScriptClient, RequestError, cli
+from alephscript.cli import starting
 from alephscript.cli.demo import DemoBot
 from alephscript.cli.describing import find_class
 from alephscript.hub import Hub
 from tests.support.pages import DOCS
+from tests.support.tools import ROOT
 
 DEPLOY = DOCS / "deploy"
+GITHUB = ROOT / ".github"
+FORMS = {
+    **dict.fromkeys(GITHUB.glob("workflows/*.yml"), "vendor.github-workflows"),
+    Path(starting.__file__).with_name("new-bot") / "test.yml": "vendor.github-workflows",
+    GITHUB / "ISSUE_TEMPLATE" / "bug.yml": "vendor.github-issue-forms",
+    GITHUB / "ISSUE_TEMPLATE" / "wish.yml": "vendor.github-issue-forms",
+    GITHUB / "ISSUE_TEMPLATE" / "config.yml": "vendor.github-issue-config",
+    DEPLOY / "compose.yaml": "vendor.compose-spec",
+}
+
+
+@pytest.mark.parametrize("file", FORMS, ids=lambda file: str(file.relative_to(ROOT)))
+def test_a_file_for_others_has_their_form(file: Path) -> None:
+    """By the schema that they publish."""
+    command = (sys.executable, "-m", "check_jsonschema", "--builtin-schema", FORMS[file])
+    done = subprocess.run((*command, file), capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.anyio

@@ -120,6 +120,7 @@ def _mistakes(hub: Hub) -> list[Awaitable[object]]:
     port = int(hub.url.rpartition(":")[2])
     return [
         _open(hub.url, namespace="/runtme"),
+        _open(f"{hub.url}/elsewhere"),
         _open(hub.url.replace("http:", "https:")),
         _elsewhere("127.0.0.1", port),
         call(Greeter(hub.url).run),

@@ -90,8 +90,30 @@ async def client(mesh: InMemoryMesh) -> AsyncIterator[Client]:
 async def test_each_capability_of_the_bot_is_one_tool(client: Client) -> None:
     """Under the name that AAIA's users know, or inside a tool of the server's own."""
     assert await names(client) >= TOOLS
-    in_two_rooms = {"ENGINE_THREADS_LIST_OF_THREADS", "ENGINE_THREADS_ROOM_LIST_OF_THREADS"}
-    assert await names(client) - TOOLS == in_two_rooms
+    assert await names(client) - TOOLS == {"LIST_OF_THREADS"}
+
+
+async def test_a_model_sees_what_each_tool_does_takes_and_gives(client: Client) -> None:
+    """In words, of each argument, too; and which tools change nothing."""
+    tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+    for tool in tools.values():
+        assert tool.description
+        assert tool.output_schema
+        arguments = tool.input_schema.get("properties", {})
+        assert all(each.get("description") for each in arguments.values()), tool.name
+    changes = {
+        name
+        for name, tool in tools.items()
+        if tool.annotations is None or not tool.annotations.read_only_hint
+    }
+    assert changes == {
+        *OWN - {"recent_events"},
+        "aaia_create_session",
+        "aaia_destroy_session",
+        "aaia_step_fia",
+    }
+    assert tools["aaia_destroy_session"].annotations is not None
+    assert tools["aaia_destroy_session"].annotations.destructive_hint
 
 
 async def test_wrong_arguments_of_its_own_tools_are_failures_like_all_others(

@@ -63,7 +63,44 @@ MATRIX = {
     "two masters race": "dialects/test_stock_peers.py::"
     "test_what_a_displaced_master_was_asked_ends_at_once",
     "the asker times out": "client/test_failures.py::test_the_asker_s_time_ends_a_request",
+    "the hub dies with a task that it has acknowledged": "faults/test_task_kills.py::"
+    "test_what_was_acknowledged_as_submitted_is_never_lost",
+    "the hub dies with a task in hand": "faults/test_task_kills.py::"
+    "test_a_run_goes_on_without_its_hub_and_its_result_is_taken_afterwards",
+    "the master dies with a task in hand": "faults/test_task_kills.py::"
+    "test_a_task_that_must_not_run_twice_is_lost_with_its_master",
+    "the master dies with an idempotent task in hand": "faults/test_task_kills.py::"
+    "test_an_idempotent_task_goes_on_at_the_next_master_from_its_checkpoint",
+    "the submitter of a task dies": "faults/test_task_kills.py::test_a_task_outlives_its_submitter",
+    "hub and master of a task die": "faults/test_task_kills.py::"
+    "test_hub_and_master_are_killed_together",
+    "the deadline of a task passes while there is no hub": "faults/test_task_kills.py::"
+    "test_a_deadline_is_the_tasks_also_over_a_restart",
+    "the hub of tasks is stopped in peace": "faults/test_task_kills.py::"
+    "test_a_hub_that_is_stopped_in_peace_leaves_its_tasks_as_they_are",
+    "hub, master and submitter of 200 tasks are killed 20 times": "faults/test_task_storm.py::"
+    "test_two_hundred_tasks_under_twenty_kills_all_end_and_none_that_must_not_ran_twice",
+    "the journal of tasks is damaged": "hub/store/test_stores.py::"
+    "test_a_damaged_file_is_put_aside_and_a_fresh_one_begun",
+    "the disk of the journal is full": "hub/store/test_stores.py::"
+    "test_a_disk_that_is_full_refuses_new_tasks_and_keeps_the_others_waiting",
+    "two hubs are given one folder": "hub/store/test_stores.py::"
+    "test_a_second_journal_in_one_folder_is_refused",
     "the asker cancels": "client/test_promises.py::test_cancelling_the_asker_cancels_the_method",
+    "a question is not answered": "client/test_asking_back.py::"
+    "test_the_deadline_of_a_question_passes",
+    "the asker cancels with a question open": "client/test_asking_back.py::"
+    "test_an_asker_that_cancels_cancels_the_question_too",
+    "the asker is lost with a question open": "client/test_asking_back.py::"
+    "test_a_lost_asker_answers_nothing",
+    "the master dies with a question open": "client/test_asking_back.py::"
+    "test_a_lost_master_takes_its_questions_with_it",
+    "a question leads back to who asks it": "client/test_asking_back.py::"
+    "test_a_question_may_lead_back_to_the_master_that_asks",
+    "nothing is heard of a request": "client/test_patience.py::"
+    "test_silence_ends_a_request_and_its_method",
+    "one asker asks for all that a master can do": "client/test_fairness.py::"
+    "test_a_polite_asker_behind_two_hundred_requests_is_served_second",
     "the asker is lost": "client/test_promises.py::"
     "test_a_lost_asker_cancels_unless_it_is_to_be_finished",
     "acknowledgements are wrong, late or doubled": "mesh/test_mesh_properties.py::"
@@ -97,6 +134,20 @@ MATRIX = {
     "a hundred come back together": "client/test_memory.py::"
     "test_attempts_are_spread_ever_wider_up_to_a_bound",
     "a script is interrupted": "client/test_life.py::test_run_ends_on_a_signal",
+    "a client by HTTP hangs up": "hub/rest/test_asking.py::"
+    "test_a_client_that_hangs_up_cancels_its_request",
+    "a client by HTTP sends half a body": "hub/rest/test_bounds.py::"
+    "test_a_body_that_does_not_come_is_not_waited_for",
+    "a listener by HTTP stops reading": "hub/rest/test_listening.py::"
+    "test_who_reads_too_slowly_is_cut_off",
+    "a listener by HTTP comes back": "hub/rest/test_listening.py::"
+    "test_who_comes_again_hears_what_it_has_missed",
+    "a hub drains under askers by HTTP": "hub/rest/test_asking.py::"
+    "test_a_hub_that_drains_says_when_to_come_again",
+    "a hub closes under askers by HTTP": "hub/rest/test_asking.py::"
+    "test_a_hub_that_closes_ends_what_is_open",
+    "Redis is gone under askers by HTTP": "hub/cluster/test_asking_by_http.py::"
+    "test_a_hub_that_is_adrift_says_so",
     "anything, for a while": "faults/test_soak.py::test_a_short_soak_holds",
 }
 

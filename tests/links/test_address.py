@@ -48,6 +48,14 @@ REFUSED: list[Any] = [
     *(None, 5, b"http://127.0.0.1", ["http://127.0.0.1"], {}, object(), True),
     *("", " ", "/", "/runtime", "http://", "http:///runtime", ":3010", "http://:3010", "::1"),
     *("ftp://127.0.0.1", "file:///etc/passwd", "redis://127.0.0.1", "mailto:me@example.org"),
+    *(
+        "3010",
+        "0",
+        "http:127.0.0.1:3010",
+        "http:/127.0.0.1:3010",
+        "localhost:",
+        "http://3010/runtime",
+    ),
     *("http://127.0.0.1:port", "http://127.0.0.1:99999", "http://127.0.0.1:0", "http://h:-1"),
     *(" http://127.0.0.1", "http://127.0.0.1\n", "http://127.0.0.1/a b", "http://h\r\nX: y"),
     *("http://[::1", "http://a..b\\@evil", "http://h/\u00e4", "http://h?\u00e4", "http://h\x00"),
@@ -78,6 +86,21 @@ def test_what_cannot_be_meant_is_refused_by_the_constructor(
     with pytest.raises(ContractError, match="hub") as raised:
         cls(text, transports=(transport,))
     assert SECRET not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        ("3010", "write it as http://127.0.0.1:3010"),
+        ("http://[::1", "write it as http://127.0.0.1:3010"),
+        (f"http://me:{SECRET}@127.0.0.1:3010", "give credentials as auth="),
+        ("ftp://127.0.0.1", "its scheme is one of http, ws, https, wss"),
+    ],
+)
+def test_a_refusal_says_what_to_write(text: str, advice: str) -> None:
+    """Instead."""
+    with pytest.raises(ContractError, match=advice):
+        parse_address(text)
 
 
 @pytest.mark.parametrize("text", UNDERSTOOD)

@@ -91,10 +91,11 @@ async def test_names_that_collide_are_told(
     mesh: InMemoryMesh, client: AlephScriptClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     """And each tool can be asked."""
-    with caplog.at_level(logging.WARNING, "alephscript.mcp"):
+    with caplog.at_level(logging.WARNING, "alephscript.doors"):
         async with McpMaster(make_server(), room="R", hub=mesh):
             assert await client.request("Add", {"a": 7}, room="R") == {"result": 7}
-    assert "the name of the tool Add is taken; it is offered as Add alone" in caplog.text
+    assert "the name Add of the MCP server trial is taken" in caplog.text
+    assert "it is offered as Add alone" in caplog.text
 
 
 async def test_resources_and_prompts_are_capabilities(

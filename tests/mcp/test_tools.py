@@ -11,7 +11,9 @@ from hypothesis import given, settings, strategies as st
 from jsonschema import Draft202012Validator
 
 from alephscript import Offer, RequestError
-from alephscript.mcp.tools import as_json, make_tool, name_tools, shown, write_failure
+from alephscript.doors.names import name_offers
+from alephscript.doors.texts import as_json, shown
+from alephscript.mcp.tools import make_tool, write_failure
 from tests.support.properties import examples
 from tests.support.strangers import OBEYED, ODD_SCHEMAS, SCHEMAS, TEXTS
 
@@ -25,7 +27,7 @@ def offer(room: str, capability: str, **about: Any) -> Offer:
 
 def named(*offers: tuple[str, str]) -> dict[tuple[str, str], str]:
     """Names of the tools of these rooms and capabilities."""
-    return name_tools([offer(*each) for each in offers], OWN, lambda each: each.capability)
+    return name_offers([offer(*each) for each in offers], OWN, lambda each: each.capability)
 
 
 def test_a_tool_is_called_as_its_capability() -> None:

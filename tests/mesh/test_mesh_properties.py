@@ -89,6 +89,11 @@ class Question:
     alone: bool
     """Nobody else ever asks this event, so what is heard of it can only be about this one."""
     set_seen: bool = False
+    takes_questions: bool = False
+    is_watched: bool = False
+    """Its asker wants signs of life."""
+    about: int | None = None
+    """Of a question that a master asks back: the number of the request that it is about."""
 
     @property
     def answer_event(self) -> str:
@@ -228,6 +233,11 @@ class Peers(RuleBasedStateMachine):
             assert told <= 1
             assert told == 1 or question.set_seen
 
+    def ends_with(self, question: Question) -> list[Question]:
+        """What ends when a request does: what its master asks back, and the request itself."""
+        about = [each for each in self.open.values() if each.about == question.number]
+        return [*sorted(about, key=lambda each: each.number), question]
+
     def somebody(self, data: st.DataObject) -> str:
         """A living socket."""
         return data.draw(st.sampled_from(sorted(self.alive)), label="sid")
@@ -320,9 +330,9 @@ class Peers(RuleBasedStateMachine):
         asked = [q for q in self.open.values() if q.ack is not None]
         question = data.draw(st.sampled_from(sorted(asked, key=lambda q: q.number)))
         self.owed.discard((question.asker, question.ack or 0))
-        cancel = {"request": question.ack}
+        cancel, expected = {"request": question.ack}, self.ends_with(question)
         effects, ended = self.send(question.asker, "CANCEL_REQUEST", [cancel], ack=ack)
-        assert ended == [question]
+        assert ended == expected
         told = self.heard(effects, question.master, "CANCEL_REQUEST")
         assert told <= self.alive[question.master]
 
@@ -412,6 +422,7 @@ class Peers(RuleBasedStateMachine):
         event=st.sampled_from(ASKED),
         args=st.lists(JSON | ALMOST, max_size=3),
         room=st.none() | st.sampled_from(ROOMS),
+        answers=st.booleans(),
     )
     @precondition(lambda self: self.alive)
     def asks_directly(
@@ -421,16 +432,39 @@ class Peers(RuleBasedStateMachine):
         event: str,
         args: list[Any],
         room: str | None,
+        answers: bool,
     ) -> None:
-        """GET_X, sometimes with meta that names the room."""
+        """GET_X, sometimes with meta that names the room, and says that questions are answered."""
         sid = self.somebody(data)
         if room is not None:
-            args = [{}, {"room": room}]
+            args = [{}, {"room": room, "answers": answers, "idleMs": 1000}]
         born_before = self.born
         effects, _ = self.send(sid, event, args, ack=ack)
+        if self.born != born_before and room is not None:
+            self.open[self.born].is_watched = self.alive[sid]
+            self.open[self.born].takes_questions = answers and ack and self.alive[sid]
         if self.born == born_before and not ack:
             assert self.heard(effects, sid, events.answer_event(event)) == 1
             assert [type(effect) for effect in effects] in ([Emit], [Ended, Emit])
+
+    @rule(data=st.data(), ack=st.booleans(), payload=JSON)
+    @precondition(lambda self: any(q.takes_questions for q in self.open.values()))
+    def a_master_asks_back(self, data: st.DataObject, ack: bool, payload: Any) -> None:
+        """About a request that it serves, or about another one: only who asked is asked."""
+        numbers = sorted(n for n, q in self.open.items() if q.takes_questions)
+        about = self.open[data.draw(st.sampled_from(numbers), label="about")]
+        sid = data.draw(st.sampled_from([about.master, about.master, self.somebody(data)]))
+        born_before, is_one_more = self.born, len(self.ends_with(about)) <= 16
+        meta = {"id": str(about.number), "timeoutMs": 1500}
+        effects, _ = self.send(sid, "GET_ASKER_ANSWER", [payload, meta], ack=ack)
+        may_ask = sid == about.master and self.alive[sid] and self.alive[about.asker]
+        assert (self.born != born_before) == (may_ask and is_one_more)
+        if self.born == born_before:
+            return
+        self.open[self.born].about = about.number
+        [put] = [each for each in effects if isinstance(each, Deliver)]
+        assert put.to == about.asker
+        assert put.args[1]["request"] == about.ack
 
     # Answers
 
@@ -440,8 +474,9 @@ class Peers(RuleBasedStateMachine):
         """The end of the request, and of nothing else."""
         number = data.draw(st.sampled_from(sorted(self.open)), label="request")
         question = self.open[number]
+        expected = self.ends_with(question)
         effects = self.mesh.acknowledged(question.master, number, self.arrived(args))
-        assert self.check(effects) == ([], [question])
+        assert self.check(effects) == ([], expected)
         self.told_by_the_hub(question, effects)
 
     @rule(data=st.data(), args=st.lists(JSON, max_size=2))
@@ -479,19 +514,18 @@ class Peers(RuleBasedStateMachine):
         name, args = "ROOM_MESSAGE", [message]
         if self.alive[sid] and not echo and data.draw(st.booleans(), label="direct"):
             name, args = question.answer_event, [payload, {"room": room}]
-        rivals = [
-            q
-            for q in self.open.values()
-            if (q.master, q.event) == (sid, question.event) and q.room in (room, None)
-        ]
+        served = [q for q in self.open.values() if (q.master, q.event) == (sid, question.event)]
+        # Stock bots that master one room may answer in another.
+        rivals = [q for q in served if q.room in (room, None)] or served
         effects, ended = self.send(sid, name, args, ack=data.draw(st.booleans()))
-        assert len(ended) <= 1
         if ended:
+            *about, answered = ended
+            assert {each.about for each in about} <= {answered.number}
             assert not self.alive[sid]
-            assert ended[0] in rivals
-            if ended[0].ack is None and ended[0].asker != sid:
-                assert ended[0].set_seen or self.heard(
-                    effects, ended[0].asker, ended[0].answer_event
+            assert answered in rivals
+            if answered.ack is None and answered.asker != sid:
+                assert answered.set_seen or self.heard(
+                    effects, answered.asker, answered.answer_event
                 )
         for other in self.alive:
             assert self.heard(effects, other, question.answer_event) <= 1
@@ -509,12 +543,24 @@ class Peers(RuleBasedStateMachine):
     def expires(self, number: int) -> None:
         """Let a deadline pass."""
         question = self.open.get(number)
+        expected = [] if question is None else self.ends_with(question)
         effects = self.mesh.expired(number)
         if question is None:
             assert effects == []
         else:
-            assert self.check(effects) == ([], [question])
+            assert self.check(effects) == ([], expected)
             self.told_by_the_hub(question, effects)
+
+    @rule(data=st.data())
+    @precondition(lambda self: any(q.is_watched for q in self.open.values()))
+    def nothing_is_heard_for_too_long(self, data: st.DataObject) -> None:
+        """Of a request whose asker wants signs of life."""
+        watched = [q for q in self.open.values() if q.is_watched]
+        question = data.draw(st.sampled_from(watched), label="request")
+        expected = self.ends_with(question)
+        effects = self.mesh.idled(question.number)
+        assert self.check(effects) == ([], expected)
+        self.told_by_the_hub(question, effects)
 
     # Everything else
 

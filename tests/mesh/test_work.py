@@ -24,23 +24,47 @@ Scene = Callable[[int], Act]
 """Leaves so many things at a hub, and gives the cheap message."""
 
 
-def instructions(act: Act) -> int:
-    """Count the instructions that Python takes for something; those of C do not count."""
-    count = 0
+if sys.version_info >= (3, 12):
 
-    def trace(frame: FrameType, event: str, _: Any) -> Any:
-        nonlocal count
-        frame.f_trace_opcodes, frame.f_trace_lines = True, False
-        count += event == "opcode"
-        return trace
+    def instructions(act: Act) -> int:
+        """Count the instructions that Python takes for something; those of C do not count."""
+        count = 0
 
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        act()
-    finally:
-        sys.settrace(before)
-    return count
+        def step(*_: object) -> None:
+            nonlocal count
+            count += 1
+
+        tool, event = 4, sys.monitoring.events.INSTRUCTION  # others are debuggers', coverage's
+        sys.monitoring.use_tool_id(tool, __name__)
+        sys.monitoring.register_callback(tool, event, step)
+        sys.monitoring.set_events(tool, event)
+        try:
+            act()
+        finally:
+            sys.monitoring.set_events(tool, 0)
+            sys.monitoring.register_callback(tool, event, None)
+            sys.monitoring.free_tool_id(tool)
+        return count
+
+else:
+
+    def instructions(act: Act) -> int:
+        """Count the instructions that Python takes for something; those of C do not count."""
+        count = 0
+
+        def trace(frame: FrameType, event: str, _: Any) -> Any:
+            nonlocal count
+            frame.f_trace_opcodes, frame.f_trace_lines = True, False
+            count += event == "opcode"
+            return trace
+
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            act()
+        finally:
+            sys.settrace(before)
+        return count
 
 
 def enter(mesh: Mesh, *names: str) -> None:

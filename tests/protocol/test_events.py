@@ -80,6 +80,15 @@ def test_confirmations_are_events_that_only_a_hub_sends() -> None:
 def test_names_are_spelt_as_peers_spell_them() -> None:
     """CLIENT_SUSCRIBE is not a typing error here."""
     assert {event.value for event in HubEvent} == {
+        "TASK_SUBMIT",
+        "TASK_GET",
+        "TASK_CANCEL",
+        "TASK_LIST",
+        "TASK_ANSWER",
+        "TASK_CHANGED",
+        "TASK_RESUME",
+        "TASK_KEPT",
+        "REQUEST_CHECKPOINT",
         "CLIENT_REGISTER",
         "CLIENT_SUSCRIBE",
         "CLIENT_UNSUSCRIBE",
@@ -98,7 +107,10 @@ def test_names_are_spelt_as_peers_spell_them() -> None:
         "GET_MEMBER_PING",
         "GET_MEMBER_INFO",
         "GET_MEMBER_STATS",
+        "GET_ASKER_ANSWER",
         "MASTER_CHANGED",
+        "MEMBER_JOINED",
+        "MEMBER_LEFT",
         "CANCEL_REQUEST",
         "REQUEST_PART",
         "REQUEST_MORE",

@@ -74,11 +74,11 @@ class Desk:
         self.reports: list[Any] = []
         self._ids = itertools.count(7)
 
-    def take(self, name: str, payload: Any = None, **meta: Any) -> str:
+    def take(self, name: str, payload: Any = None, *, caller: str = "asker1", **meta: Any) -> str:
         """A request comes; its number."""
         asked = str(next(self._ids))
         told = msgspec.convert(meta, HubMeta)
-        request = Delivery(f"GET_{name}", payload, 1, told, "R", "asker1", asked)
+        request = Delivery(f"GET_{name}", payload, 1, told, "R", caller, asked)
         self.service.take(self, request)  # type: ignore[arg-type]
         return asked
 

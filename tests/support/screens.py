@@ -80,6 +80,14 @@ class Screen:
         """What was written, without escape sequences."""
         return _SEQUENCE.sub("", self.raw.decode(errors="replace")).replace("\r\n", "\n")
 
+    async def frame(self) -> str:
+        """Wait for a screen to be drawn, from its upper left corner on; with its colours."""
+        self.forget()
+        while len(drawn := self.raw.split(b"\x1b[H")) < 3:
+            self._more.clear()
+            await self._more.wait()
+        return drawn[1].decode().replace("\r\n", "\n")
+
     async def see(self, pattern: str) -> re.Match[str]:
         """Wait until a pattern stands in what was written."""
         while (found := re.search(pattern, self.text)) is None:

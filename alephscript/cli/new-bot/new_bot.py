@@ -1,7 +1,6 @@
 """A bot that greets whoever asks it to; put your own capabilities in its place."""
 
 import logging
-import os
 
 import attrs
 from alephscript import AlephScriptClient, RequestFor, capability
@@ -36,8 +35,7 @@ class NewBot(AlephScriptClient):
 def main() -> None:
     """Serve until interrupted; a hub that is away is waited for."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    url = os.environ.get("ALEPHSCRIPT_URL", "http://127.0.0.1:3010")
-    NewBot(url, retry_open=True).run()
+    NewBot(retry_open=True).run()  # at ALEPHSCRIPT_URL, or http://127.0.0.1:3010
 
 
 if __name__ == "__main__":

@@ -30,6 +30,7 @@ class Channel:
             waits for its answer any more.
         grant: Called with the number of a request that is served here and how many more parts
             its asker takes.
+        take_kept: Called with what the hub says it has kept of a task that is served here.
 
     Attributes:
         link: The link, None until it is open.
@@ -38,6 +39,7 @@ class Channel:
         positions: As given.
         cancel: As given.
         grant: As given.
+        take_kept: As given.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class Channel:
         *,
         cancel: Callable[[str, str], None],
         grant: Callable[[str, int], None],
+        take_kept: Callable[[Mapping[str, Any]], None] = lambda _: None,
     ) -> None:
         self.link: Link | None = None
         self.pending = Pending()
@@ -53,6 +56,7 @@ class Channel:
         self.positions = positions
         self.cancel = cancel
         self.grant = grant
+        self.take_kept = take_kept
 
     def send(self, event: str, data: bytes, meta: bytes = b"", number: int | None = None) -> None:
         """Send an event, its data and its meta given as JSON texts.

@@ -71,7 +71,11 @@ class Core(Dialect):
         data = {**payload, "requestId": own_id} if isinstance(payload, dict) else payload
         message = {"event": call.event, "room": self._room_to_ask(call.room), "data": data}
         answer_event = events.answer_event(call.event)
-        return write_json([await self._ask_room(answer_event, message, call.timeout, own_id)])
+        try:  # there are no signs of life to wait for
+            answer = await self._ask_room(answer_event, message, call.patience, own_id)
+        except DeadlineExceeded:
+            raise call.make_late_error() from None
+        return write_json([answer])
 
     async def server_state(self, timeout: float) -> Answer:
         """See `Dialect.server_state`."""

@@ -26,6 +26,7 @@ CONTROLS = frozenset(
         HubEvent.REQUEST_MORE,
         HubEvent.REQUEST_PART,
         HubEvent.REQUEST_PROGRESS,
+        HubEvent.TASK_KEPT,
     }
 )
 """Events about a request that is under way."""
@@ -79,9 +80,19 @@ class Dialect(ABC):
     async def resign(self, room: str) -> None:  # noqa: B027 - one dialect knows this
         """Master a room no more, where hubs know such a thing; raises as `tell`."""
 
-    def broadcast(self, room: str, event: str, data: bytes) -> None:
-        """Say something, a JSON text, in a room, without waiting; raises as `Channel.send`."""
-        message = b'{"event":%b,"room":%b,"data":%b}' % (json_text(event), json_text(room), data)
+    def broadcast(self, room: str, event: str, data: bytes, *, retain: bool = False) -> None:
+        """Say something, a JSON text, in a room, without waiting; raises as `Channel.send`.
+
+        Args:
+            room: The room.
+            event: The event.
+            data: Its data.
+            retain: Whether the hub is to keep that, if it knows such a thing.
+        """
+        message = b'{"event":%b,"room":%b,"data":%b%b}' % (
+            *(json_text(event), json_text(room), data),
+            b',"retain":true' if retain else b"",
+        )
         self._channel.send(_ROOM_MESSAGE, message)
 
     async def settle(self) -> None:  # noqa: B027 - one dialect needs this
@@ -115,6 +126,17 @@ class Dialect(ABC):
     @abstractmethod
     async def server_state(self, timeout: float) -> Answer:
         """Ask the hub which members are where, and which of them master what; raises as `ask`."""
+
+    async def members(self, room: str, timeout: float) -> list[dict[str, Any]]:
+        """Ask the hub who is in a room: ``{usuario, sesion}`` each; raises as `ask`."""
+        state = await self.server_state(timeout)
+        rooms, members = state.get("rooms"), list[dict[str, Any]]()
+        for each in rooms if isinstance(rooms, list) else ():
+            if isinstance(each, dict) and each.get("roomId") == room:
+                members += filter(_is_member, each.get("miembros") or ())
+        # Each once, as a hub of this package says it.
+        named = dict.fromkeys((each["usuario"], each.get("sesion") or "") for each in members)
+        return [{"usuario": usuario, "sesion": sesion} for usuario, sesion in named]
 
     async def ask_about_mesh(
         self,
@@ -166,6 +188,14 @@ class Dialect(ABC):
     ) -> None:
         """Tell the asker how far its request is, where hubs pass that on."""
 
+    def send_checkpoint(self, request: Delivery, number: int, checkpoint: bytes) -> None:
+        """Have the hub keep a checkpoint, a JSON text, of a task; a lost link is no matter.
+
+        Raises:
+            PayloadTooLarge: The hub takes no message of that size; nothing was sent.
+        """
+        raise NotImplementedError  # only native hubs say that a request is a task's
+
     # Understanding
 
     def receive(self, payload: bytes, ack: int | None) -> Delivery | None:
@@ -188,6 +218,14 @@ class Dialect(ABC):
         if event in CONTROLS:
             return None  # a native hub's word alone
         return Delivery(event, read_value(args[0]) if args else None, ack, NO_META, "", "", "")
+
+
+def _is_member(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("usuario"), str)
+        and isinstance(value.get("sesion"), str | None)
+    )
 
 
 def last_part(answer: Answer) -> Iterator[dict[str, Any]]:

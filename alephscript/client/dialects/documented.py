@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from alephscript.client.calls import Call, make_late_error, read_answer
+from alephscript.client.calls import Call, read_answer
 from alephscript.client.declaring import Mastery
 from alephscript.client.dialects.channel import json_text
 from alephscript.client.dialects.dialect import Dialect
@@ -44,7 +44,9 @@ class Documented(Dialect):
     async def ask(self, call: Call) -> bytes:
         """See `Dialect.ask`."""
         pending = self._channel.pending
-        number, future = pending.open(call.timeout)
+        # A hub of this dialect gives no signs of life.
+        seconds = call.timeout if call.idle is None else call.patience
+        number, future = pending.open(seconds)
         try:
             self._channel.send(call.event, call.data, write_meta(call), number)
             payload = await future
@@ -52,7 +54,7 @@ class Documented(Dialect):
             pending.discard(number)
             raise
         if payload is None:
-            raise make_late_error(call.event, call.timeout)
+            raise call.make_late_error()
         return payload
 
     async def server_state(self, timeout: float) -> Answer:

@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from alephscript import contracts
 from alephscript.client.calls import (
     NO_META,
     Call,
@@ -30,7 +31,8 @@ from alephscript.client.declaring import Mastery
 from alephscript.client.dialects.channel import Channel, json_text
 from alephscript.client.dialects.dialect import CONTROLS, last_part
 from alephscript.client.dialects.documented import Documented, write_meta
-from alephscript.errors import RequestError
+from alephscript.client.patience import Patience
+from alephscript.errors import DeadlineExceeded, NoAnswerer, NotConnected, RequestError
 from alephscript.protocol.events import HubEvent
 from alephscript.protocol.json import is_shallow_utf8, parse_json, write_json
 
@@ -44,7 +46,7 @@ _WINDOW = 64
 """Parts of a streamed answer that may be under way unread (decision 0021)."""
 
 # Kept: a member of an enum costs 0.1 µs and more to look up where Python is older than 3.12.
-_PART = HubEvent.REQUEST_PART
+_PART, _QUESTION = HubEvent.REQUEST_PART, HubEvent.GET_ASKER_ANSWER
 
 
 class Native(Documented):
@@ -54,6 +56,7 @@ class Native(Documented):
         super().__init__(channel)
         self._parts: dict[int | None, _Parts] = {}
         self._progress: dict[int | None, Callable[[Any], None]] = {}
+        self._watches: dict[int | None, _Watch] = {}
 
     def subscription(self, room: str) -> dict[str, Any]:
         """Return the payload of CLIENT_SUSCRIBE, with how far the room was heard before."""
@@ -80,30 +83,33 @@ class Native(Documented):
         """See `Dialect.resign`."""
         await self.tell(HubEvent.MAKE_MASTER, {"room": room, "out": True})
 
-    def broadcast(self, room: str, event: str, data: bytes) -> None:
+    def broadcast(self, room: str, event: str, data: bytes, *, retain: bool = False) -> None:
         """See `Dialect.broadcast`; by the event's own name, the room in the meta."""
-        if _is_said_directly(event):
-            self._channel.send(event, data, b'{"room":%b}' % json_text(room))
+        if not _is_said_directly(event):
+            super().broadcast(room, event, data, retain=retain)
+        elif retain:
+            self._channel.send(event, data, b'{"room":%b,"retain":true}' % json_text(room))
         else:
-            super().broadcast(room, event, data)
+            self._channel.send(event, data, b'{"room":%b}' % json_text(room))
 
     async def ask(self, call: Call) -> bytes:
         """See `Dialect.ask`; a call that its task gives up is cancelled at the master, too."""
         pending, timeout = self._channel.pending, call.timeout
         number, future = pending.open(None if timeout is None else timeout + _GRACE)
-        if call.on_progress is not None:
-            self._progress[number] = call.on_progress
+        is_plain = call.on_progress is None and call.idle is None and call.answers is None
+        if not is_plain:
+            self._attend(call, number, future)
         try:
             self._channel.send(call.event, call.data, write_meta(call), number)
             payload = await future
         except BaseException as exc:
             pending.discard(number)
-            if isinstance(exc, asyncio.CancelledError):
+            if isinstance(exc, asyncio.CancelledError | DeadlineExceeded):
                 self._cancel(number)
             raise
         finally:
-            if call.on_progress is not None:
-                self._progress.pop(number, None)
+            if not is_plain:
+                self._forget(number)
         if payload is None:
             raise make_late_error(call.event, timeout)
         return payload
@@ -114,8 +120,7 @@ class Native(Documented):
         number, future = pending.open(None if timeout is None else timeout + _GRACE)
         parts = self._parts[number] = _Parts()
         future.add_done_callback(lambda _: parts.wake.set())
-        if call.on_progress is not None:
-            self._progress[number] = call.on_progress
+        self._attend(call, number, future, parts)
         try:
             meta = write_meta(call.with_meta({"parts": _WINDOW}))
             self._channel.send(call.event, call.data, meta, number)
@@ -132,17 +137,40 @@ class Native(Documented):
                     self._channel.send_values(HubEvent.REQUEST_MORE, grant)
                     parts.taken = 0
             payload = future.result()
+        except DeadlineExceeded:
+            self._cancel(number)
+            raise
         finally:
             if not future.done():
                 future.cancel()
                 self._cancel(number)
             pending.discard(number)
             self._parts.pop(number, None)
-            self._progress.pop(number, None)
+            self._forget(number)
         if payload is None:
             raise make_late_error(call.event, timeout)
         for part in last_part(read_answer(payload)):
             yield part
+
+    def _attend(
+        self,
+        call: Call,
+        number: int,
+        future: asyncio.Future[bytes | None],
+        parts: _Parts | None = None,
+    ) -> None:
+        """Attend to what comes of a call before its answer."""
+        if call.on_progress is not None:
+            self._progress[number] = call.on_progress
+        if call.idle is not None or call.answers is not None:
+            self._watches[number] = _Watch(call, future, parts)
+
+    def _forget(self, number: int) -> None:
+        """Attend no more to a call, which has ended."""
+        self._progress.pop(number, None)
+        watch = self._watches.pop(number, None)
+        if watch is not None:
+            watch.close()
 
     async def ask_about_mesh(
         self, event: str, query: Mapping[str, Any], timeout: float
@@ -152,6 +180,12 @@ class Native(Documented):
         del answer["success"]
         return answer
 
+    async def members(self, room: str, timeout: float) -> list[dict[str, Any]]:
+        """See `Dialect.members`."""
+        query = {"room": room, "presence": True}
+        reply = await self.ask_about_mesh(HubEvent.GET_MEMBERS, query, timeout)
+        return contracts.structure(reply.get("members"), list[dict[str, Any]])
+
     def send_part(self, request: Delivery, part: bytes) -> None:
         """See `Dialect.send_part`."""
         self._channel.send(_PART, part, write_json({"id": request.id}))
@@ -160,6 +194,12 @@ class Native(Documented):
         """See `Dialect.report_progress`."""
         with contextlib.suppress(RequestError):
             self._channel.send_values(HubEvent.REQUEST_PROGRESS, progress, {"id": request.id})
+
+    def send_checkpoint(self, request: Delivery, number: int, checkpoint: bytes) -> None:
+        """See `Dialect.send_checkpoint`."""
+        data = b'{"number":%d,"checkpoint":%b}' % (number, checkpoint)
+        with contextlib.suppress(NotConnected):
+            self._channel.send(HubEvent.REQUEST_CHECKPOINT, data, write_json({"id": request.id}))
 
     def receive(self, payload: bytes, ack: int | None) -> Delivery | None:
         """See `Dialect.receive`; requests are left unread, for who knows their contract."""
@@ -179,10 +219,29 @@ class Native(Documented):
             if position is not None:
                 position.number = meta.number
         sender = meta.sender or meta.caller
-        return Delivery(packet.event, packet.data, ack, meta, meta.room, sender, meta.id)
+        delivery = Delivery(packet.event, packet.data, ack, meta, meta.room, sender, meta.id)
+        if packet.event == _QUESTION:
+            self._take_question(delivery)
+            return None
+        return delivery
+
+    def _take_question(self, question: Delivery) -> None:
+        """Have a call answer what its master asks back."""
+        watch = self._watches.get(question.meta.request)
+
+        def send(answer: bytes | None) -> None:
+            if answer is not None:
+                with contextlib.suppress(RequestError):  # the link is gone
+                    self.answer(question, answer)
+
+        if watch is None or not watch.take(question, send):
+            send(write_json(NoAnswerer("nobody here answers that").answer()))
 
     def _control(self, event: str, data: Any, meta: HubMeta) -> None:
         """Take the hub's word about a request that is under way, in either direction."""
+        watch = self._watches.get(meta.request)
+        if watch is not None:
+            watch.hear()
         if event == _PART:
             parts = self._parts.get(meta.request)
             if parts is not None:
@@ -192,12 +251,22 @@ class Native(Documented):
             report = self._progress.get(meta.request)
             if report is not None:
                 report(data)
-        elif not isinstance(data, dict) or not isinstance(data.get("id"), str):
+        elif isinstance(data, dict):  # as each hub of this package writes it
+            self._control_served(event, data)
+
+    def _control_served(self, event: str, data: dict[str, Any]) -> None:
+        """Take the hub's word about a request that is served here."""
+        if event == HubEvent.TASK_KEPT:
+            self._channel.take_kept(data)
+        elif not isinstance(data.get("id"), str):
             return  # what no hub of this package writes
         elif event == HubEvent.REQUEST_MORE:
             parts = data.get("parts")
             self._channel.grant(data["id"], parts if isinstance(parts, int) else 0)
         else:
+            for watch in self._watches.values():
+                if watch.cancel(data["id"]):
+                    return
             self._channel.cancel(data["id"], str(data.get("reason")))
 
     def _cancel(self, number: int) -> None:
@@ -230,6 +299,60 @@ class _Parts:
         self.unread: deque[Any] = deque()
         self.taken = 0
         self.wake = asyncio.Event()
+
+
+class _Watch:
+    """A call under way that has to give signs of life, or whose master may ask back.
+
+    Args:
+        call: The call.
+        future: Its acknowledgement.
+        parts: The parts of its answer, if it is streamed.
+    """
+
+    __slots__ = ("_answers", "_parts", "_patience")
+
+    def __init__(
+        self, call: Call, future: asyncio.Future[bytes | None], parts: _Parts | None = None
+    ) -> None:
+        self._answers = call.answers
+        self._patience = None
+        if call.idle is not None:
+            is_slow = None if parts is None else lambda: bool(parts.unread)
+            self._patience = Patience(call.idle + _GRACE, future, call.make_idle_error, is_slow)
+
+    def hear(self) -> None:
+        """Take note of a sign of life."""
+        if self._patience is not None:
+            self._patience.hear()
+
+    def take(self, question: Delivery, send: Callable[[bytes | None], None]) -> bool:
+        """Have a question answered; return whether anybody does that."""
+        if self._answers is None:
+            return False
+        patience = self._patience
+        if patience is None:
+            self._answers.take(question, send)
+            return True
+        patience.hold()
+
+        def send_and_release(answer: bytes | None) -> None:
+            patience.release()
+            send(answer)
+
+        self._answers.take(question, send_and_release)
+        return True
+
+    def cancel(self, id: str) -> bool:
+        """Stop answering a question; return whether it was one of these."""
+        return self._answers is not None and self._answers.cancel(id)
+
+    def close(self) -> None:
+        """Watch the call no more."""
+        if self._patience is not None:
+            self._patience.close()
+        if self._answers is not None:
+            self._answers.close()
 
 
 class _RequestPacket(msgspec.Struct, array_like=True, gc=False):

@@ -12,6 +12,7 @@ import functools
 import itertools
 import logging
 import secrets
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 
 from alephscript.diagnostics.redaction import redacted
@@ -24,7 +25,7 @@ from alephscript.hub.cluster.frames import (
     write_frame,
 )
 from alephscript.hub.cluster.pace import Pace
-from alephscript.hub.cluster.registry import Registry, Standings
+from alephscript.hub.cluster.registry import Registry, Standings, Values
 from alephscript.hub.cluster.surveys import Surveys
 from alephscript.hub.engine import Engine
 from alephscript.mesh.census import Censuses
@@ -32,6 +33,7 @@ from alephscript.mesh.effects import (
     Claim,
     Effect,
     Release,
+    Retain,
     SurveyHubs,
     ToHub,
     ToRoom,
@@ -40,10 +42,14 @@ from alephscript.mesh.effects import (
 from alephscript.mesh.federation import Entry
 from alephscript.mesh.foreign import read_fields, read_text
 from alephscript.mesh.peers import Peer
+from alephscript.mesh.retained import RetainedValue
 
 __all__ = ["Cluster"]
 
 logger = logging.getLogger("alephscript.hub.cluster")
+
+_AGAIN_SECONDS = 0.1
+"""After how long a value is put to the registry again, if too much waited for that."""
 
 _TOLD_AT_ONCE = 16
 """Answers of a survey that are told in one turn of the loop: the state of a mesh may be long."""
@@ -115,6 +121,8 @@ class Cluster:
             registry.claim(namespace, claim, lambda epoch: self._claimed(carrier, claim, epoch))
         elif isinstance(effect, Release):
             registry.release(namespace, effect)
+        elif isinstance(effect, Retain):
+            self._retain(carrier, effect)
         elif isinstance(effect, SurveyHubs):
             self._surveys[namespace].ask(effect)
         else:
@@ -135,6 +143,18 @@ class Cluster:
                 carrier.carry(federation.undelivered(effect.hub, frame))
 
         self._registry.send(effect.hub, data, undelivered)
+
+    def _retain(self, carrier: Carrier, effect: Retain) -> None:
+        room, event, value = effect.room, effect.event, effect.value
+
+        def undone() -> None:
+            # Adrift all of them are put again, else the queue was full for a moment.
+            retained = carrier.mesh.rooms.retained
+            if not self._is_adrift and retained.get(room, event) is value:
+                loop = asyncio.get_running_loop()
+                loop.call_later(_AGAIN_SECONDS, self._retain, carrier, effect)
+
+        self._registry.retain(carrier.mesh.namespace, effect, undone)
 
     def _claimed(self, carrier: Carrier, claim: Claim, epoch: int | None) -> None:
         federation = self.federations[carrier.mesh.namespace]
@@ -168,6 +188,12 @@ class Cluster:
             rest = itertools.chain([following], questions)
             asyncio.get_running_loop().call_soon(self._tell, namespace, rest, others)
 
+    def _carrier(self, namespace: str) -> Carrier:
+        """Return a namespace's carrier, its mesh told what time it is."""
+        carrier = self._engine.carriers[namespace]
+        carrier.mesh.rooms.now = time.time()
+        return carrier
+
     # What the registry reports
 
     def apply_decision(
@@ -176,18 +202,27 @@ class Cluster:
         """See `RegistryListener`."""
         federation = self.federations.get(namespace)
         if federation is not None:
-            self._engine.carriers[namespace].carry(federation.apply_decision(room, epoch, entries))
+            self._carrier(namespace).carry(federation.apply_decision(room, epoch, entries))
+
+    def apply_value(
+        self, namespace: str, room: str, event: str, value: RetainedValue, *, is_quiet: bool
+    ) -> None:
+        """See `RegistryListener`."""
+        federation = self.federations.get(namespace)
+        if federation is not None:
+            effects = federation.replicas.decided(room, event, value, is_quiet=is_quiet)
+            self._engine.carriers[namespace].carry(effects)
 
     def hub_came(self, hub: str) -> None:
         """See `RegistryListener`."""
-        for federation in self.federations.values():
-            federation.hubs.add(hub)
+        for namespace, federation in self.federations.items():
+            self._carrier(namespace).carry(federation.hub_came(hub))
 
     def hub_gone(self, hub: str) -> None:
         """See `RegistryListener`."""
         logger.info("hub %s is gone", hub, extra={"hub": hub})
         for namespace, federation in self.federations.items():
-            self._engine.carriers[namespace].carry(federation.hub_gone(hub))
+            self._carrier(namespace).carry(federation.hub_gone(hub))
         for surveys in self._surveys.values():
             surveys.lose(hub)
 
@@ -205,8 +240,8 @@ class Cluster:
                 number, census = read_fields(kind, fields)
                 self._surveys[namespace].answer(number, hub, census)
             else:
-                effects = federation.received(hub, (kind, *fields))
-                self._engine.carriers[namespace].carry(effects)
+                carrier = self._carrier(namespace)
+                carrier.carry(federation.received(hub, (kind, *fields)))
         except Exception as exc:
             # All that a frame brings about is caught here: others would wait for the next one.
             if self._frames_told.is_due():
@@ -219,9 +254,9 @@ class Cluster:
     def handle_announcement(self, namespace: str, room: str, data: bytes) -> None:
         """Handle what a hub says in a room; what makes no sense is dropped, and logged."""
         try:
-            hub, event, payload, sender = read_announcement(data)
+            hub, event, payload, sender, at = read_announcement(data)
             if hub != self.hub:  # a channel brings back what this hub itself said
-                effects = self.federations[namespace].heard(room, event, payload, sender)
+                effects = self.federations[namespace].heard(room, event, payload, sender, at)
                 self._engine.carriers[namespace].carry(effects)
         except Exception as exc:
             if self._announcements_told.is_due():
@@ -243,15 +278,23 @@ class Cluster:
         """See `RegistryListener`."""
         self._is_adrift = True
         for namespace, federation in self.federations.items():
-            self._engine.carriers[namespace].carry(federation.go_adrift())
+            self._carrier(namespace).carry(federation.go_adrift())
         for surveys in self._surveys.values():
             surveys.close()
 
-    def resynchronise(self, hubs: Collection[str], standings: Standings) -> None:
+    def resynchronise(
+        self, hubs: Collection[str], standings: Standings, values: Values, *, is_lost: bool
+    ) -> None:
         """See `RegistryListener`."""
         for namespace, federation in self.federations.items():
             here = {room: each for (name, room), each in standings.items() if name == namespace}
             carrier = self._engine.carriers[namespace]
             carrier.mesh.rooms.forget_histories()
             carrier.carry(federation.resynchronise(hubs, here))
+            kept = {
+                (room, event): each
+                for (name, room, event), each in values.items()
+                if name == namespace
+            }
+            carrier.carry(federation.replicas.resynchronise(kept, is_lost=is_lost))
         self._is_adrift = False  # last: whoever asks is to hear the truth

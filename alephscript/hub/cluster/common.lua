@@ -2,7 +2,8 @@
 --
 -- Keys: PREFIX:seq (number of the last decision), PREFIX:rooms (by room: its epoch and masters),
 -- PREFIX:hubs (names of all hubs), PREFIX:hub:HUB (its generation; expires with its lease),
--- PREFIX:claims:HUB (rooms that masters of the hub may be in).
+-- PREFIX:claims:HUB (rooms that masters of the hub may be in), PREFIX:retained (by room and event:
+-- position and last value; by the empty field: a name of the data, another one after some were lost).
 local prefix = KEYS[1]
 local function notice(decision)
   decision.seq = redis.call('INCR', prefix .. ':seq')

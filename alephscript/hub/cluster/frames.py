@@ -4,9 +4,10 @@
 written        holds                               read by
 =============  ==================================  ====================================
 frame          hub, namespace, kind, fields        one hub (`alephscript.mesh.federation`)
-announcement   hub, event, data, sender            all hubs that subscribed to a room
+announcement   hub, event, data, sender, when      all hubs that subscribed to a room
 entry          name, dialect, declaration          all hubs, inside the record of a room
 record         epoch, masters with their entries   all hubs
+value          stamp, sender, when, data, quiet    all hubs
 =============  ==================================  ====================================
 
 May go in: how these are written and read. May not: when they are sent (`cluster`), or by what
@@ -24,10 +25,11 @@ import attrs
 import msgspec
 
 from alephscript.errors import AlephScriptError
-from alephscript.hub.cluster.registry import Standings
+from alephscript.hub.cluster.registry import Standings, Values
 from alephscript.mesh.effects import Claim
 from alephscript.mesh.federation import Entry
-from alephscript.mesh.foreign import read_flag, read_number, read_text
+from alephscript.mesh.foreign import read_count, read_flag, read_number, read_text
+from alephscript.mesh.retained import RetainedValue
 from alephscript.protocol import events
 from alephscript.protocol.json import parse_json
 
@@ -38,16 +40,19 @@ __all__ = [
     "HubNotice",
     "Notice",
     "RoomNotice",
+    "ValueNotice",
     "read_announcement",
     "read_field",
     "read_frame",
     "read_notice",
     "read_notice_number",
     "read_standings",
+    "read_values",
     "write_announcement",
     "write_entry",
     "write_field",
     "write_frame",
+    "write_value",
 ]
 
 MALFORMED = (
@@ -60,8 +65,8 @@ MALFORMED = (
 Frame = tuple[str, str, msgspec.Raw, list[msgspec.Raw]]
 """A frame that was read: the sender's name, the namespace, and unread its kind and fields."""
 
-Announcement = tuple[str, msgspec.Raw, msgspec.Raw, msgspec.Raw]
-"""What was said in a room: the hub's name, and unread event, data and the sender's name."""
+Announcement = tuple[str, msgspec.Raw, msgspec.Raw, msgspec.Raw, Any]
+"""What was said in a room: the hub's name, and unread event, data, the sender's name, and when."""
 
 
 @attrs.frozen
@@ -84,7 +89,20 @@ class HubNotice:
     is_gone: bool
 
 
-Notice = RoomNotice | HubNotice
+@attrs.frozen
+class ValueNotice:
+    """A decision about a retained value of a room; ``source`` names the registry's data."""
+
+    seq: int
+    namespace: str
+    room: str
+    event: str
+    value: RetainedValue
+    is_quiet: bool
+    source: str
+
+
+Notice = RoomNotice | HubNotice | ValueNotice
 
 
 def write_frame(hub: str, namespace: str, frame: Sequence[Any]) -> bytes:
@@ -99,14 +117,14 @@ def read_frame(data: bytes) -> Frame:
 
 
 def write_announcement(hub: str, frame: Sequence[Any]) -> bytes:
-    """Write what was said in a room: event, data, sender."""
+    """Write what was said in a room: event, data, sender, and when if that is known."""
     return _encode([hub, *frame])
 
 
 def read_announcement(data: bytes) -> Announcement:
-    """Read what was said in a room; raises one of `MALFORMED`."""
-    hub, event, payload, sender = _split(data)
-    return read_text(hub), event, payload, sender
+    """Read what was said in a room, 0 for a time that is not told; raises one of `MALFORMED`."""
+    hub, event, payload, sender, *at = _split(data)
+    return read_text(hub), event, payload, sender, at[0] if at else 0
 
 
 def write_entry(claim: Claim) -> bytes:
@@ -130,12 +148,66 @@ def read_standings(pairs: Sequence[bytes], skip: Callable[[Exception], None]) ->
     return standings
 
 
+def write_value(value: RetainedValue, *, is_quiet: bool) -> bytes:
+    """Write what other hubs have to know of a retained value; see `_read_value`."""
+    return _encode([value.stamp, value.sender, value.at, value.data, is_quiet])
+
+
+def read_values(pairs: Sequence[bytes], skip: Callable[[Exception], None]) -> tuple[str, Values]:
+    """Read all retained values of the registry: field and record by turns.
+
+    Args:
+        pairs: Fields and records; the record of the empty field names the registry's data.
+        skip: Gets what was raised for each value that makes no sense, which is left out.
+
+    Returns:
+        The name of the data, empty if there never was a value; and the values in the order of
+        their positions.
+    """
+    source, values = "", []
+    for field, record in zip(pairs[::2], pairs[1::2], strict=True):
+        try:
+            if not field:
+                source = record.decode()
+                continue
+            position, text = record.split(b" ", 1)
+            value, _ = _read_value(text, _read_epoch(int(position)))
+            values.append((_read_value_field(field.decode()), value))
+        except MALFORMED as exc:
+            skip(exc)
+    return source, dict(sorted(values, key=lambda pair: pair[1].position))
+
+
+def _read_value(text: str | bytes, position: int) -> tuple[RetainedValue, bool]:
+    """Read a retained value, and whether nobody is to be told of it."""
+    stamp, sender, at, data, is_quiet = _split(text)
+    is_forgotten = bytes(data) == b"null"
+    value = RetainedValue(
+        None if is_forgotten else data.copy(),
+        read_text(sender),
+        read_count(at),
+        stamp=read_text(stamp),
+        position=position,
+    )
+    return value, read_flag(is_quiet)
+
+
+def _read_value_field(field: str) -> tuple[str, str, str]:
+    namespace, room, event = field.split("\n")
+    return namespace, room, event
+
+
 def read_notice(data: bytes) -> Notice:
     """Read what the registry has decided; raises one of `MALFORMED`."""
     notice = msgspec.json.decode(data)
     seq, kind = read_number(notice["seq"]), notice["kind"]
     if kind == "room":
         return RoomNotice(seq, *read_field(notice["field"]), *_read_standing(notice["record"]))
+    if kind == "value":
+        position = _read_epoch(notice.get("position", seq))
+        value, is_quiet = _read_value(notice["entry"], position)
+        key = _read_value_field(notice["field"])
+        return ValueNotice(seq, *key, value, is_quiet, read_text(notice["source"]))
     if kind not in ("came", "gone"):
         raise ValueError("a notice of an unknown kind")
     return HubNotice(seq, read_text(notice["hub"]), is_gone=kind == "gone")

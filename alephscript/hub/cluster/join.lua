@@ -3,6 +3,7 @@
 local hub, lease, floor = ARGV[1], ARGV[2], tonumber(ARGV[3])
 if tonumber(redis.call('GET', prefix .. ':seq') or '0') < floor then
   redis.call('SET', prefix .. ':seq', floor)
+  redis.call('HDEL', prefix .. ':retained', '')
 end
 remove_hub(hub)
 local generation = notice({kind = 'came', hub = hub})

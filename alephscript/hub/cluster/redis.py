@@ -35,23 +35,26 @@ from alephscript.hub.cluster.deciding import OpenClaim, OpenClaims
 from alephscript.hub.cluster.frames import (
     MALFORMED,
     RoomNotice,
+    ValueNotice,
     read_field,
     read_notice,
     read_notice_number,
     read_standings,
+    read_values,
     write_entry,
     write_field,
+    write_value,
 )
 from alephscript.hub.cluster.pace import Pace
 from alephscript.hub.cluster.registry import RegistryListener
 from alephscript.hub.cluster.subscriptions import SUBSCRIBE, UNSUBSCRIBE, Subscriptions
-from alephscript.mesh.effects import Claim, Release
+from alephscript.mesh.effects import Claim, Release, Retain
 
 __all__ = ["SCRIPTS", "RedisRegistry"]
 
 logger = logging.getLogger("alephscript.hub.redis")
 
-SCRIPTS = ("join", "dump", "beat", "claim", "release", "leave")
+SCRIPTS = ("join", "dump", "beat", "claim", "release", "retain", "leave")
 """Names of the scripts."""
 
 _LEASE_SECONDS = 1.5
@@ -89,6 +92,7 @@ class RedisRegistry:
         self._listener: RegistryListener
         self._seq = 0
         self._generation = b""
+        self._source = ""  # names the data in which the registry keeps values
         self._shas: dict[str, str] = {}
         self._client: Any = None
         self._pubsub: Any = None
@@ -140,6 +144,27 @@ class RedisRegistry:
             self._put(
                 self._command("release", self._hub, self._generation, field, release.sid), None
             )
+
+    def retain(self, namespace: str, effect: Retain, undone: Callable[[], None]) -> None:
+        """Decide that a value is the last one of its event; see `Registry`."""
+
+        def done(result: Any) -> None:
+            if isinstance(result, Exception):
+                undone()
+            elif result == 0:
+                self._beat_now.set()  # refused: this hub may have been removed, the beat will say
+
+        value = effect.value
+        command = self._command(
+            "retain",
+            self._hub,
+            self._generation,
+            write_field(namespace, f"{effect.room}\n{effect.event}"),
+            write_value(value, is_quiet=effect.is_quiet),
+            "1" if value.data is None else "0",
+            0 if value.is_pending else value.position,
+        )
+        self._put(command, done)
 
     def send(self, hub: str, data: bytes, undelivered: Callable[[], None] | None) -> None:
         """Send a frame to another hub; see `Registry`."""
@@ -269,13 +294,16 @@ class RedisRegistry:
             (generation,) = await self._execute([joined])
             self._generation = str(generation).encode()
             claims = [self._claim_command(*each) for each in self._listener.reclaims()]
-            *_, (seq, rooms, hubs) = await self._execute([*claims, self._command("dump")])
+            *_, (seq, rooms, hubs, kept) = await self._execute([*claims, self._command("dump")])
         self._seq = seq
         self._skipped.clear()
         self._queue.take_all()
         self._is_up = True
         others = {hub.decode(errors="replace") for hub in hubs} - {self._hub}
-        self._listener.resynchronise(others, read_standings(rooms, self._skip))
+        source, values = read_values(kept, self._skip)
+        is_lost, self._source = source != self._source, source
+        standings = read_standings(rooms, self._skip)
+        self._listener.resynchronise(others, standings, values, is_lost=is_lost)
         for waiting in self._claims:
             self._put_claim(waiting)
 
@@ -376,6 +404,11 @@ class RedisRegistry:
                 notice.namespace, notice.room, notice.epoch, notice.entries
             )
             self._claims.finish(self._seq)
+        elif isinstance(notice, ValueNotice):
+            self._source = notice.source
+            self._listener.apply_value(
+                notice.namespace, notice.room, notice.event, notice.value, is_quiet=notice.is_quiet
+            )
         elif notice.hub == self._hub:
             if notice.is_gone:
                 raise _Adrift("others took this hub for dead")

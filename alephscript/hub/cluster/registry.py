@@ -11,13 +11,17 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
-from alephscript.mesh.effects import Claim, Release
+from alephscript.mesh.effects import Claim, Release, Retain
 from alephscript.mesh.federation import Entry
+from alephscript.mesh.retained import RetainedValue
 
-__all__ = ["Registry", "RegistryListener", "Standings"]
+__all__ = ["Registry", "RegistryListener", "Standings", "Values"]
 
 Standings = Mapping[tuple[str, str], tuple[int, Sequence[Entry]]]
 """Epoch and masters, by namespace and room."""
+
+Values = Mapping[tuple[str, str, str], RetainedValue]
+"""Retained values, by namespace, room and event."""
 
 
 class RegistryListener(Protocol):
@@ -34,6 +38,12 @@ class RegistryListener(Protocol):
             epoch: Its epoch.
             entries: Its masters from now on, by seniority.
         """
+        ...
+
+    def apply_value(
+        self, namespace: str, room: str, event: str, value: RetainedValue, *, is_quiet: bool
+    ) -> None:
+        """Do what was decided about a retained value; see `Replicas.decided`."""
         ...
 
     def hub_came(self, hub: str) -> None:
@@ -60,12 +70,16 @@ class RegistryListener(Protocol):
         """Go on alone: neither registry nor hubs can be reached."""
         ...
 
-    def resynchronise(self, hubs: Collection[str], standings: Standings) -> None:
+    def resynchronise(
+        self, hubs: Collection[str], standings: Standings, values: Values, *, is_lost: bool
+    ) -> None:
         """Go on with the others, who can be reached again.
 
         Args:
             hubs: The names of the others.
-            standings: All that the registry has decided.
+            standings: All that the registry has decided of masters.
+            values: The retained values that it has.
+            is_lost: Whether the registry has lost the values that it had when last seen.
         """
         ...
 
@@ -109,6 +123,22 @@ class Registry(Protocol):
 
     def release(self, namespace: str, release: Release) -> None:
         """Make a peer master of a room no longer."""
+        ...
+
+    def retain(
+        self,
+        namespace: str,
+        effect: Retain,
+        undone: Callable[[], None],
+    ) -> None:
+        """Decide that a value is the last one of its event, and tell all hubs.
+
+        Args:
+            namespace: The room's namespace.
+            effect: The value; one that is not pending counts only if it was decided later than
+                the one that the registry has.
+            undone: Called if the registry could not be asked.
+        """
         ...
 
     def send(self, hub: str, data: bytes, undelivered: Callable[[], None] | None) -> None:

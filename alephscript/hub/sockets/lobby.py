@@ -138,7 +138,7 @@ class Lobby:
 
     def make_room(self) -> bool:
         """Say whether one more may enter; if need be, the longest waiting has to go for it."""
-        sessions, most = len(self._engine.connections), self._engine.limits.connections
+        sessions, most = self._engine.clients, self._engine.limits.connections
         return len(self._waiting) < max(most - sessions, _SPARE) or self.end_longest()
 
     def end_longest(self) -> bool:

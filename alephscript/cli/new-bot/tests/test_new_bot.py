@@ -6,14 +6,6 @@ from alephscript.testing import FaultInjector
 
 import new_bot
 
-pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def anyio_backend() -> str:
-    """Alephscript runs on asyncio."""
-    return "asyncio"
-
 
 async def test_it_greets_by_name_and_tells_the_room(mesh: FaultInjector) -> None:
     """Whoever is in the room hears it."""

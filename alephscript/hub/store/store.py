@@ -1,0 +1,73 @@
+"""The interface of a journal of tasks, and what goes wrong with one.
+
+May go in: what each journal does. May not: how one of them does it (a file each, beside this one).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from alephscript.errors import AlephScriptError, RequestError
+from alephscript.mesh.effects import Look
+from alephscript.mesh.records import Record
+
+__all__ = ["KEEP_BYTES", "KEEP_SECONDS", "Found", "Kept", "Store", "StoreUnavailable"]
+
+KEEP_SECONDS = 24 * 3600.0
+"""How long tasks that have ended are kept."""
+
+KEEP_BYTES = 4_000_000_000
+"""Bytes of tasks that have ended on a disk; beyond, those that ended first are forgotten."""
+
+Kept = Callable[[Record | None, RequestError | None], None]
+"""Told, on the event loop, that a record is kept; or which stands in its place, or why none is."""
+
+Found = Callable[[Sequence[Record], RequestError | None], None]
+"""Told, on the event loop, which records were found, or why none could be looked for."""
+
+
+class StoreUnavailable(AlephScriptError, OSError):
+    """A journal cannot be opened; the message says why, and what to do."""
+
+
+class Store(Protocol):
+    """A journal of tasks.
+
+    Attributes:
+        outlives_hub: Whether what is kept is there after the hub's process has ended.
+        trouble: What is wrong with it, a sentence for whoever runs the hub; None if nothing is.
+    """
+
+    outlives_hub: bool
+    trouble: str | None
+
+    async def open(self) -> Sequence[Record]:
+        """Open the journal, and return the records of tasks that have not ended.
+
+        Raises:
+            StoreUnavailable: It cannot be opened.
+        """
+        ...
+
+    def keep(self, record: Record, done: Kept | None, *, is_new: bool) -> None:
+        """Keep a record; those of one task in order.
+
+        A record of a task that has ended in the journal changes nothing, and neither does a new
+        one whose owner has a task with the same key: `done` is told which stands there.
+
+        Args:
+            record: The record.
+            done: Told when it cannot be lost any more; None lets the next one take its place.
+            is_new: Whether the task is a new one, which is not kept if there is no room. All others
+                are kept as soon as there is.
+        """
+        ...
+
+    def look(self, namespace: str, query: Look, done: Found) -> None:
+        """Look up records, the newest first."""
+        ...
+
+    async def close(self) -> None:
+        """Keep what is still to be kept, as far as that is possible, and close the journal."""
+        ...

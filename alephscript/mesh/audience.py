@@ -1,0 +1,158 @@
+"""The audience of tasks: who waits for the end of one, and who hears of each change.
+
+May go in: which peers are told what of a task, and when no longer. May not: what becomes of a task
+(`tasks`), what peers ask (`desk`). Pure: no socket, no clock.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+
+from alephscript.errors import Overloaded
+from alephscript.mesh.effects import Acknowledge, Effect, Emit, Wake
+from alephscript.mesh.peers import Peer
+from alephscript.mesh.records import Record, public_view, view
+from alephscript.mesh.rooms import Rooms
+from alephscript.protocol import events
+from alephscript.protocol.events import HubEvent
+
+__all__ = ["Audience"]
+
+
+class _Waiter(msgspec.Struct, frozen=True):
+    """A peer that wants to be answered when a task has ended."""
+
+    number: int
+    sid: str
+    ack: int
+    id: str
+
+
+class Audience:
+    """The peers that wait for tasks, and those that watch them.
+
+    Args:
+        rooms: Where peers and members are found.
+        most: Tasks that one peer may wait for, and as many that it may watch.
+    """
+
+    def __init__(self, rooms: Rooms, most: int) -> None:
+        self._rooms = rooms
+        self._most = most
+        self._numbers = itertools.count(1)
+        self._waiters: dict[int, _Waiter] = {}
+        self._waiting_for: dict[str, dict[int, None]] = {}  # by task
+        self._waiting: dict[str, dict[int, None]] = {}  # by peer
+        self._watchers: dict[str, dict[str, None]] = {}  # by task
+        self._watched: dict[str, dict[str, None]] = {}  # by peer
+
+    def wait(self, peer: Peer, ack: int | None, id: str, seconds: float | None) -> list[Effect]:
+        """Answer a peer when a task has ended, or after that time at the latest.
+
+        Args:
+            peer: The peer.
+            ack: Its acknowledgement id.
+            id: The task.
+            seconds: How long to wait; None for as long as it takes.
+
+        Raises:
+            Overloaded: The peer waits for too many tasks already.
+        """
+        if ack is None:
+            return []
+        if len(self._waiting.get(peer.sid, ())) >= self._most:
+            raise Overloaded(f"this client waits for {self._most} tasks already")
+        number = next(self._numbers)
+        self._waiters[number] = _Waiter(number, peer.sid, ack, id)
+        self._waiting.setdefault(peer.sid, {})[number] = None
+        self._waiting_for.setdefault(id, {})[number] = None
+        return [] if seconds is None else [Wake(("wait", number), seconds)]
+
+    def overdue(self, number: int, find: Callable[[str], Record | None]) -> list[Effect]:
+        """Answer a peer that has waited long enough with how its task is."""
+        waiter = self._waiters.get(number)
+        record = None if waiter is None else find(waiter.id)
+        if waiter is None or record is None:
+            return []
+        self._drop(waiter)
+        return [_answer(waiter, view(record))]
+
+    def answer_all(self, record: Record) -> list[Effect]:
+        """Answer all who wait for a task with how it is."""
+        numbers = list(self._waiting_for.get(record.id, ()))
+        if not numbers:
+            return []
+        fields, effects = view(record), []
+        for number in numbers:
+            waiter = self._waiters[number]
+            self._drop(waiter)
+            effects += [_answer(waiter, fields), Wake(("wait", number), None)]
+        return effects
+
+    def watch(self, peer: Peer, id: str) -> None:
+        """Tell a peer of each change of a task from now on, if it watches not too many."""
+        watched = self._watched.setdefault(peer.sid, {})
+        if len(watched) < self._most:
+            watched[id] = None
+            self._watchers.setdefault(id, {})[peer.sid] = None
+
+    def forget(self, id: str) -> None:
+        """Tell nobody of a task any more, which has ended."""
+        for sid in self._watchers.pop(id, ()):
+            watched = self._watched[sid]
+            watched.pop(id, None)
+            if not watched:
+                del self._watched[sid]
+
+    def leave(self, sid: str) -> list[Effect]:
+        """Forget a peer that is gone."""
+        effects: list[Effect] = []
+        for number in list(self._waiting.get(sid, ())):
+            self._drop(self._waiters[number])
+            effects.append(Wake(("wait", number), None))
+        for task in self._watched.pop(sid, ()):
+            watchers = self._watchers[task]
+            del watchers[sid]
+            if not watchers:
+                del self._watchers[task]
+        return effects
+
+    def tell(self, record: Record) -> list[Effect]:
+        """Tell who watches a task how it is, and the members of its room, without what is theirs.
+
+        A member that watches hears of it once.
+        """
+        peers = self._rooms.peers
+        watchers = self._watchers.get(record.id, {})
+        effects: list[Effect] = []
+        if watchers:
+            payload = {"task": view(record)}
+            plain = tuple(sid for sid in watchers if not peers[sid].reads_meta)
+            native = tuple(sid for sid in watchers if peers[sid].reads_meta)
+            if plain:
+                effects.append(Emit(plain, HubEvent.TASK_CHANGED, (payload,)))
+            if native:
+                meta = {"room": record.room, "sender": ""}
+                effects.append(Emit(native, HubEvent.TASK_CHANGED, (payload, meta)))
+        if record.room:
+            message = events.RoomMessage(HubEvent.TASK_CHANGED, record.room, None, {})
+            others = [sid for sid in self._rooms.members(record.room) if sid not in watchers]
+            if others or self._rooms.is_federated:
+                effects += self._rooms.say(others, message, {"task": public_view(record)}, "")
+        return effects
+
+    def _drop(self, waiter: _Waiter) -> None:
+        del self._waiters[waiter.number]
+        for index, key in ((self._waiting_for, waiter.id), (self._waiting, waiter.sid)):
+            numbers = index[key]
+            del numbers[waiter.number]
+            if not numbers:
+                del index[key]
+
+
+def _answer(waiter: _Waiter, fields: Mapping[str, Any]) -> Effect:
+    return Acknowledge(waiter.sid, waiter.ack, events.make_success({"task": fields}))

@@ -1,0 +1,308 @@
+"""The desk of tasks: what peers ask about them, each event acknowledged.
+
+Whoever may ask a task's capability in its room may use the task, and nobody else learns that there
+is one: to all others its id is unknown.
+
+May go in: what each TASK_ event means, and who may send it. May not: what becomes of a task
+(`tasks`), who hears of that (`audience`). Pure: no socket, no clock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from alephscript.errors import Conflict, NoMaster, RequestError, UnknownEvent, UnknownTask
+from alephscript.mesh.effects import Acknowledge, Effect
+from alephscript.mesh.peers import Peer, acknowledge
+from alephscript.mesh.records import Record, Submitter, view
+from alephscript.mesh.rooms import Rooms
+from alephscript.mesh.tasks import Tasks
+from alephscript.protocol.events import HubEvent
+from alephscript.protocol.tasks import (
+    ASKING,
+    Lookup,
+    Submission,
+    parse_lookup,
+    parse_reply,
+    parse_runs,
+    parse_submission,
+    parse_wait,
+)
+
+__all__ = ["TaskDesk"]
+
+_DAY = 24 * 3600.0
+
+_MOST_MEMBERS = 64
+"""Rooms of a submitter that are kept, for the choice among several that offer a capability."""
+
+_MOST_LISTED = 1000
+_PAGE = 1000
+_MOST_PAGES = 10
+"""Tasks that one TASK_LIST looks through, a page at a time: they may all be of other rooms."""
+
+_MOST_LISTED_BYTES = 500_000
+"""Bytes of a list beyond which results are left out."""
+
+Handler = Callable[[Peer, Sequence[Any], int | None], list[Effect]]
+
+
+class TaskDesk:
+    """What peers ask about tasks.
+
+    Args:
+        tasks: The tasks that have not ended.
+        rooms: Where rules of access are found.
+    """
+
+    def __init__(self, tasks: Tasks, rooms: Rooms) -> None:
+        self._tasks = tasks
+        self._rooms = rooms
+        self.handlers: dict[str, Handler] = {
+            HubEvent.TASK_SUBMIT: self._submit,
+            HubEvent.TASK_GET: self._get,
+            HubEvent.TASK_CANCEL: self._cancel,
+            HubEvent.TASK_LIST: self._list,
+            HubEvent.TASK_ANSWER: self._answer,
+            HubEvent.TASK_RESUME: self._resume,
+        }
+
+    # Submitting
+
+    def _submit(self, peer: Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:
+        record = self._record(peer, parse_submission(_first(args)))
+        sid = peer.sid
+
+        def kept(standing: Record | None, error: RequestError | None) -> list[Effect]:
+            present = self._rooms.peers.get(sid)
+            if error is not None:
+                return self._refuse(present, ack, error)
+            if present is None:
+                return []
+            if standing is None:
+                standing = record
+            elif not self._may_use(present, standing):
+                error = Conflict("this key is that of a task which this client may not use")
+                return self._refuse(present, ack, error)
+            live = self._tasks.get(standing.id)
+            if live is not None:
+                standing = live.shown
+                self._tasks.audience.watch(present, standing.id)
+            return acknowledge(present, ack, {"task": view(standing)})
+
+        return self._tasks.submit(record, kept)
+
+    def _record(self, peer: Peer, submission: Submission) -> Record:
+        room, name = submission.room, submission.capability
+        with contextlib.suppress(NoMaster):  # the task waits for one
+            room = self._rooms.choose_room(peer, name, room).name
+        identity, now = peer.identity, self._tasks.clock()
+        submitter = Submitter(
+            name=peer.name,
+            is_known=identity is not None,
+            usuario=None if identity is None else identity.usuario,
+            rooms=None
+            if identity is None or identity.rooms is None
+            else tuple(sorted(identity.rooms)),
+            members=tuple(peer.rooms)[:_MOST_MEMBERS],
+        )
+        seconds = _DAY if submission.seconds is None else submission.seconds
+        return Record(
+            id=self._tasks.make_id(),
+            namespace=self._tasks.namespace,
+            owner=_owner_of(peer),
+            capability=name,
+            payload=submission.payload,
+            created=now,
+            updated=now,
+            deadline=now + seconds,
+            key=submission.key,
+            room=room or "",
+            submitter=submitter,
+            hub=self._tasks.hub,
+        )
+
+    # Asking about one
+
+    def _get(self, peer: Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:
+        name, seconds, watches = parse_wait(_first(args))
+        task = self._tasks.get(name)
+        if task is None:
+            return self._tell_ended(peer, name, ack)
+        self._check(peer, task.shown)
+        if watches or task.shown.owner == _owner_of(peer):
+            self._tasks.audience.watch(peer, name)
+        if task.is_over:  # and is told so when nothing can change that any more
+            return self._tasks.audience.wait(peer, ack, name, None)
+        if seconds > 0:
+            return self._tasks.audience.wait(peer, ack, name, seconds)
+        return acknowledge(peer, ack, {"task": view(task.shown)})
+
+    def _tell_ended(self, peer: Peer, id: str, ack: int | None) -> list[Effect]:
+        """Answer with how a task is that is no more at work here."""
+
+        def tell(present: Peer, record: Record) -> list[Effect]:
+            return acknowledge(present, ack, {"task": view(record)})
+
+        return self._with_record(peer, id, ack, tell)
+
+    def _with_record(
+        self,
+        peer: Peer,
+        id: str,
+        ack: int | None,
+        then: Callable[[Peer, Record], list[Effect]],
+    ) -> list[Effect]:
+        """Look a task up in the journal, and go on if the peer may use it."""
+        if not id:
+            raise _unknown()
+        sid = peer.sid
+
+        def found(records: Sequence[Record], error: RequestError | None) -> list[Effect]:
+            present = self._rooms.peers.get(sid)
+            if error is not None or present is None:
+                return self._refuse(present, ack, error or _unknown())
+            if not records or not self._may_use(present, records[0]):
+                return self._refuse(present, ack, _unknown())
+            return then(present, records[0])
+
+        return self._tasks.look(found, id=id)
+
+    def _cancel(self, peer: Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:
+        name, _, _ = parse_wait(_first(args))
+        task = self._tasks.get(name)
+        if task is None:
+            return self._tell_ended(peer, name, ack)
+        self._check(peer, task.shown)
+        waiting = self._tasks.audience.wait(peer, ack, name, None)
+        return waiting + self._tasks.cancel(task)
+
+    def _answer(self, peer: Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:
+        reply = parse_reply(_first(args))
+        task = self._tasks.get(reply.id)
+        if task is None:
+
+            def refuse(present: Peer, _: Record) -> list[Effect]:
+                return self._refuse(present, ack, _nothing_asked())
+
+            return self._with_record(peer, reply.id, ack, refuse)
+        self._check(peer, task.shown)
+        if task.is_over or task.record.state != ASKING:
+            raise _nothing_asked()
+        sid = peer.sid
+
+        def kept() -> list[Effect]:
+            present = self._rooms.peers.get(sid)
+            if present is None:
+                return []
+            return acknowledge(present, ack, {"task": view(task.shown)})
+
+        return self._tasks.reply(task, reply.payload, kept)
+
+    # Asking about many
+
+    def _list(self, peer: Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:
+        return self._look_on(peer.sid, parse_lookup(_first(args)), ack, [], None, _MOST_PAGES)
+
+    def _look_on(
+        self,
+        sid: str,
+        lookup: Lookup,
+        ack: int | None,
+        listed: list[Record],
+        before: tuple[float, str] | None,
+        pages: int,
+    ) -> list[Effect]:
+        """Look through a page of the journal, and then the next, until there is enough."""
+
+        def found(records: Sequence[Record], error: RequestError | None) -> list[Effect]:
+            present = self._rooms.peers.get(sid)
+            if error is not None or present is None:
+                return self._refuse(present, ack, error or _unknown())
+            listed.extend(each for each in records if self._may_use(present, each))
+            if len(records) == _PAGE and len(listed) < _MOST_LISTED and pages > 1:
+                last = records[-1]
+                return self._look_on(sid, lookup, ack, listed, (last.created, last.id), pages - 1)
+            return acknowledge(present, ack, {"tasks": self._views(listed[:_MOST_LISTED])})
+
+        return self._tasks.look(
+            found, room=lookup.room, state=lookup.state, before=before, most=_PAGE
+        )
+
+    def _views(self, records: Sequence[Record]) -> list[dict[str, Any]]:
+        left, views = _MOST_LISTED_BYTES, []
+        for record in records:
+            live = self._tasks.get(record.id)
+            fields = view(record if live is None else live.shown)
+            size = record.size
+            if size > left:
+                fields.pop("result", None)
+                if "error" in fields:
+                    fields["error"] = {**fields["error"], "details": []}
+            left -= min(size, left)
+            views.append(fields)
+        return views
+
+    # Masters that come back
+
+    def _resume(self, peer: Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:
+        if not peer.reads_meta:
+            raise UnknownEvent(f"{HubEvent.TASK_RESUME} is a word of native masters")
+        effects: list[Effect] = []
+        numbers: dict[str, str] = {}
+        for run in parse_runs(_first(args)):
+            taken = self._tasks.take_up(peer, run)
+            if taken is not None:
+                effects += taken[0]
+                numbers[run] = taken[1]
+        # Before anything that is about these requests.
+        return acknowledge(peer, ack, {"runs": numbers}) + effects
+
+    # Who may
+
+    def _may_use(self, peer: Peer, record: Record) -> bool:
+        if record.namespace != self._tasks.namespace:
+            return False
+        if not record.room:
+            return not self._rooms.is_guarded or record.owner == _owner_of(peer)
+        return self._rooms.may_use_task(peer, record.room, record.capability)
+
+    def _check(self, peer: Peer, record: Record) -> None:
+        if not self._may_use(peer, record):
+            raise _unknown()
+
+    def _refuse(self, peer: Peer | None, ack: int | None, error: RequestError) -> list[Effect]:
+        if peer is None or ack is None:
+            return []
+        return [Acknowledge(peer.sid, ack, error.answer())]
+
+
+def _owner_of(peer: Peer) -> str:
+    """Name whose tasks a peer's are: an identity, or what the peer calls itself.
+
+    What is proven cannot be taken by somebody who only says so, nor can what is said in one room
+    by somebody who knows the secret of another.
+    """
+    identity, registration = peer.identity, peer.registration
+    if identity is not None and identity.usuario is not None:
+        return f"known {identity.usuario}"
+    usuario = "" if registration is None else registration.usuario
+    if not usuario:
+        return f"socket {peer.sid}"
+    if identity is not None and identity.rooms is not None:
+        return f"said {usuario} in {' '.join(sorted(identity.rooms))}"
+    return f"said {usuario}"
+
+
+def _unknown() -> UnknownTask:
+    return UnknownTask("there is no such task, or none that this client may use")
+
+
+def _nothing_asked() -> Conflict:
+    return Conflict("the task has asked nothing that is still to be answered")
+
+
+def _first(args: Sequence[Any]) -> Any:
+    return args[0] if args else None

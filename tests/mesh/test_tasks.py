@@ -1,0 +1,122 @@
+"""Rules of a task's life that no chance finds: bounds, and who is told what when."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+
+from alephscript.mesh.effects import Acknowledge, Deliver, Effect, Emit, Keep, Wake
+from alephscript.mesh.limits import Limits
+from alephscript.mesh.mesh import Mesh
+from alephscript.protocol import events
+from alephscript.protocol.json import read_value
+
+NATIVE = {"usuario": "u", "protocol": events.PROTOCOL}
+
+
+def play(mesh: Mesh, effects: list[Effect]) -> list[Effect]:
+    """Keep at once whatever is to be kept, and list all effects."""
+    listed = []
+    for effect in effects:
+        listed.append(effect)
+        if isinstance(effect, Keep) and effect.number:
+            listed += play(mesh, mesh.tasks.kept(effect.number))
+    return listed
+
+
+def submit(mesh: Mesh, sid: str = "a", ack: int = 1, **fields: Any) -> list[Effect]:
+    """Submit a task, and keep it."""
+    payload = {"capability": "X", "payload": 1, **fields}
+    return play(mesh, mesh.received(sid, "TASK_SUBMIT", [payload], ack))
+
+
+def answer_of(effects: list[Effect], ack: int = 1) -> dict[str, Any]:
+    """Find what is acknowledged under a number."""
+    (found,) = [each for each in effects if isinstance(each, Acknowledge) and each.ack == ack]
+    answer: dict[str, Any] = read_value(found.answer)
+    return answer
+
+
+@pytest.fixture
+def mesh() -> Mesh:
+    """A mesh with a submitter and somebody who is to be a master."""
+    mesh = Mesh(limits=Limits(requests_per_client=3, kept_bytes=50_000))
+    for sid in ("a", "m"):
+        mesh.connected(sid)
+        mesh.received(sid, "CLIENT_REGISTER", [NATIVE])
+    return mesh
+
+
+def declare(mesh: Mesh, sid: str = "m") -> list[Effect]:
+    """Become a master."""
+    return play(mesh, mesh.received(sid, "MAKE_MASTER", [{"room": "R", "features": ["X"]}], 9))
+
+
+def test_a_submitter_has_so_many_tasks_and_no_more(mesh: Mesh) -> None:
+    """And so many bytes of them, until some have ended."""
+    for _ in range(3):
+        assert answer_of(submit(mesh))["success"] is True
+    refused = answer_of(submit(mesh))
+    assert refused["code"] == "overloaded"
+    assert refused["details"] == [{"delivered": False}]
+    for id_ in list(mesh.tasks._tasks):
+        play(mesh, mesh.received("a", "TASK_CANCEL", [{"id": id_}]))
+    assert answer_of(submit(mesh, payload="x" * 30_000))["success"] is True
+    assert answer_of(submit(mesh, payload="x" * 30_000))["code"] == "overloaded"
+    assert answer_of(submit(mesh, payload="x" * 10))["success"] is True
+
+
+def test_nothing_is_acknowledged_before_it_is_kept(mesh: Mesh) -> None:
+    """Nor put to a master, nor told as ended."""
+    effects = mesh.received("a", "TASK_SUBMIT", [{"capability": "X"}], 1)
+    assert [type(each) for each in effects] == [Keep]
+    play(mesh, effects)
+    effects = mesh.received("m", "MAKE_MASTER", [{"room": "R", "features": ["X"]}], 9)
+    (start,) = [each for each in effects if isinstance(each, Keep)]
+    assert not any(isinstance(each, Deliver) for each in effects)
+    (deliver,) = [each for each in play(mesh, [start]) if isinstance(each, Deliver)]
+    effects = mesh.acknowledged("m", deliver.request, [{"success": True}])
+    assert not any(isinstance(each, Emit | Acknowledge) for each in effects)
+    told = [each.event for each in play(mesh, effects) if isinstance(each, Emit)]
+    assert told == ["TASK_CHANGED", "TASK_KEPT"]
+
+
+def test_a_waiter_that_goes_is_answered_no_more(mesh: Mesh) -> None:
+    """Neither when its time is over nor when the task has ended."""
+    id_ = answer_of(submit(mesh))["task"]["id"]
+    (wake,) = mesh.received("a", "TASK_GET", [{"id": id_, "waitMs": 1000}], 2)
+    assert isinstance(wake, Wake)
+    assert Wake(wake.key, None) in mesh.disconnected("a")
+    assert mesh.tasks.woken(wake.key) == []
+    effects = play(mesh, mesh.tasks.cancel(mesh.tasks._tasks[id_]))
+    assert not any(isinstance(each, Acknowledge | Emit) for each in effects)
+    assert not mesh.tasks.audience._waiters
+    assert not mesh.tasks.audience._watchers
+
+
+def test_a_master_whose_queue_is_full_is_asked_again_and_no_attempt_is_counted(mesh: Mesh) -> None:
+    """A second later, or as soon as one of its tasks has ended."""
+    declare(mesh)
+    effects = submit(mesh)
+    (deliver,) = [each for each in effects if isinstance(each, Deliver)]
+    full: dict[str, object] = {"success": False, "error": "full", "code": "overloaded"}
+    full["details"] = [{"delivered": False}]
+    effects = play(mesh, mesh.acknowledged("m", deliver.request, [full]))
+    (task,) = mesh.tasks._tasks.values()
+    assert task.record.attempts in (0, 1)
+    wakes = [each for each in effects if isinstance(each, Wake) and each.key[0] == "again"]
+    assert [each.seconds for each in wakes] == [1.0]
+    effects += play(mesh, mesh.tasks.woken(wakes[0].key))
+    assert any(isinstance(each, Deliver) for each in effects)
+    assert task.record.attempts == 1
+
+
+def test_the_record_has_a_form_on_the_disk(mesh: Mesh) -> None:
+    """With all of its texts as they came."""
+    effects = submit(mesh, payload={"a": [1, "ü"]}, key="k")
+    record = next(each.record for each in effects if isinstance(each, Keep))
+    again = msgspec.json.decode(msgspec.json.encode(record), type=type(record))
+    assert msgspec.json.encode(again) == msgspec.json.encode(record)
+    assert read_value(again.payload) == {"a": [1, "ü"]}
