@@ -41,6 +41,7 @@ from alephscript.mesh.effects import (
     Resume,
     Retain,
     SubscribeRoom,
+    Take,
     ToHub,
     Wake,
 )
@@ -278,6 +279,9 @@ class Carrier:
     def _look(self, effect: Look) -> None:
         self.keeper.look(effect)
 
+    def _take(self, effect: Take) -> None:
+        self.keeper.take(effect)
+
     def _set_alarm(self, effect: Wake) -> None:
         self.keeper.wake(effect)
 
@@ -341,6 +345,7 @@ class Carrier:
         Keep: _keep,
         Retain: _retain,
         Look: _look,
+        Take: _take,
         Wake: _set_alarm,
     }
     """How each kind of effect is carried out here; all others concern other hubs alone."""

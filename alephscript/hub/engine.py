@@ -12,9 +12,10 @@ import importlib.metadata
 import secrets
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
+from alephscript.errors import RequestError
 from alephscript.hub.backlogs import Backlogs, Halves
 from alephscript.hub.carrier import Carrier
 from alephscript.hub.connection import Connection, Host
@@ -22,11 +23,12 @@ from alephscript.hub.joining import Entrance
 from alephscript.hub.namespace import Namespace
 from alephscript.hub.refusals import RefusalLog
 from alephscript.hub.store.memory import MemoryStore
-from alephscript.hub.store.store import Store, Values
+from alephscript.hub.store.store import SharedStore, Store, Values
 from alephscript.hub.turns import Turns
 from alephscript.mesh.access import Access, Handshake
 from alephscript.mesh.limits import DEFAULT_LIMITS, Limits
 from alephscript.mesh.mesh import Mesh
+from alephscript.mesh.records import Record
 from alephscript.protocol import packets
 from alephscript.protocol.packets import Kind
 
@@ -166,10 +168,10 @@ class Engine:
         if self._heart is not None:
             self._heart.cancel()
             self._heart = None
+        for end in list(self.visitors.values()):  # first: no master is lost to them
+            end("the hub is closing")
         for connection in list(self.connections.values()):
             connection.close("the hub is closing")
-        for end in list(self.visitors.values()):
-            end("the hub is closing")
         for namespace in self.namespaces.values():
             namespace.close()
         self.entrance.close()
@@ -207,6 +209,28 @@ class Engine:
                     self.meshes[namespace].rooms.retained.put(room, event, value)
         for carrier in self.carriers.values():
             carrier.keeper.load(records)
+
+    def take_tasks(self, hubs: Collection[str]) -> None:
+        """Take over the tasks that none of these hubs works on, where hubs share a journal."""
+        if not isinstance(self.store, SharedStore):
+            return
+
+        def taken(records: Sequence[Record], _: RequestError | None) -> None:
+            for carrier in self.carriers.values():
+                carrier.keeper.load(records)
+
+        self.store.take_lost(hubs, taken)
+
+    def share_store(self, store: SharedStore, hub: str) -> None:
+        """Keep tasks in a journal that other hubs share; before it is opened."""
+        store.hub = hub
+        store.notice = self._notice
+        self.use_store(store)
+
+    def _notice(self, namespace: str, id: str, hub: str) -> None:
+        carrier = self.carriers.get(namespace)
+        if carrier is not None:
+            carrier.keeper.notice(id, hub)
 
     async def close_store(self) -> None:
         """Close the journal of tasks, which keeps them as they stand, and that of values."""

@@ -192,6 +192,8 @@ class Hub:
             limits=limits,
             access=access,
         )
+        if self._data is not None and self._redis is not None:
+            raise HubError("hubs that share a Redis keep tasks there: leave data (--data) out")
         self._engine.use_store(_make_store(self._data, self._keep_tasks))
         if self._data is not None and self._redis is None:  # else Redis has what hubs share
             from alephscript.hub.store.values import ValueStore  # as in `_make_store`
@@ -301,16 +303,15 @@ class Hub:
 
     async def _open_store(self) -> None:
         """Open the journal of tasks, and join the other hubs if there are any."""
+        if self._redis is not None:
+            await self._join(self._redis)
         try:
             await self._engine.open_store()
-        except StoreUnavailable as exc:
-            raise HubError(str(exc)) from exc
-        if self._redis is None:
-            return
-        try:
-            await self._join(self._redis)
-        except BaseException:
-            await self._engine.close_store()
+        except BaseException as exc:
+            if self._cluster is not None:
+                await self._cluster.close()
+            if isinstance(exc, StoreUnavailable):
+                raise HubError(str(exc)) from exc
             raise
 
     async def __aexit__(
@@ -510,6 +511,7 @@ class Hub:
             from alephscript.hub.cluster.addresses import show_address
             from alephscript.hub.cluster.cluster import Cluster
             from alephscript.hub.cluster.redis import RedisRegistry
+            from alephscript.hub.store.redis import RedisStore
         except ModuleNotFoundError as exc:
             raise HubError(
                 f"redis=… needs {exc.name}; install it with `pip install 'alephscript[redis]'`"
@@ -517,6 +519,8 @@ class Hub:
         if self._cluster is None:
             try:
                 self._cluster = Cluster(self._engine, RedisRegistry(url))
+                store = RedisStore(url, keep_seconds=self._keep_tasks)
+                self._engine.share_store(store, self._cluster.hub)
             except ValueError:
                 # Without its text, which quotes parts of the address.
                 raise HubError(

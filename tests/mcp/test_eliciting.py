@@ -197,5 +197,5 @@ async def test_a_client_that_does_not_come_back_leaves_nothing_behind() -> None:
                 await sender.was_cancelled.wait()
                 state = asked.request_state
                 late = await client.session.call_tool("HOLD", {}, request_state=state)
-                assert text_of(late.content[0]).startswith("no_answerer: ")
+                assert late.is_error
                 assert server._conversations._waiting == {}

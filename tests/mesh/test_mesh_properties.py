@@ -45,7 +45,7 @@ ROOMS = ("AAIA_ROOM", "B", "C")
 FEATURES = ("X", "Y", "GET_Z")
 ASKED = ("GET_X", "GET_Y", "GET_Z")
 EVENTS = (
-    *events.HubEvent,
+    *(event for event in events.HubEvent if not event.startswith("TASK_")),  # a journal's matter
     *ASKED,
     "GET_UNHEARD_OF",
     "GET_",
@@ -514,9 +514,13 @@ class Peers(RuleBasedStateMachine):
         name, args = "ROOM_MESSAGE", [message]
         if self.alive[sid] and not echo and data.draw(st.booleans(), label="direct"):
             name, args = question.answer_event, [payload, {"room": room}]
-        served = [q for q in self.open.values() if (q.master, q.event) == (sid, question.event)]
-        # Stock bots that master one room may answer in another.
-        rivals = [q for q in served if q.room in (room, None)] or served
+        rivals = [
+            q
+            for q in self.open.values()
+            # Where the room is a guess, so is the one of the requests that the event answers.
+            if (q.master, q.event) == (sid, question.event)
+            and (question.room is None or q.room in (room, None))
+        ]
         effects, ended = self.send(sid, name, args, ack=data.draw(st.booleans()))
         if ended:
             *about, answered = ended

@@ -5,8 +5,11 @@ May go in: what each journal does. May not: how one of them does it (a file each
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Protocol
+import time
+from collections.abc import Callable, Collection, Sequence
+from typing import Protocol, runtime_checkable
+
+import attrs
 
 from alephscript.errors import AlephScriptError, RequestError
 from alephscript.mesh.effects import Look
@@ -16,9 +19,12 @@ from alephscript.mesh.retained import RetainedValue
 __all__ = [
     "KEEP_BYTES",
     "KEEP_SECONDS",
+    "Entry",
     "Found",
     "Kept",
     "KeptValue",
+    "Notice",
+    "SharedStore",
     "Store",
     "StoreUnavailable",
     "Values",
@@ -39,6 +45,19 @@ Found = Callable[[Sequence[Record], RequestError | None], None]
 
 KeptValue = tuple[str, str, str, RetainedValue]
 """Namespace, room, event and value."""
+
+Notice = Callable[[str, str, str], None]
+"""Told that a record was kept: its namespace, the task's id, and the hub that works on it."""
+
+
+@attrs.frozen(eq=False)
+class Entry:
+    """A record that is to be kept; see `Store.keep`."""
+
+    record: Record
+    done: Kept | None
+    is_new: bool
+    at: float = attrs.field(factory=time.monotonic)
 
 
 class StoreUnavailable(AlephScriptError, OSError):
@@ -110,4 +129,25 @@ class Values(Protocol):
 
     async def close(self) -> None:
         """Keep what is still to be kept, as far as that is possible, and close the journal."""
+        ...
+
+
+@runtime_checkable
+class SharedStore(Store, Protocol):
+    """A journal that several hubs share, of which each works on tasks of its own.
+
+    Attributes:
+        hub: The name of this hub; set before `open`.
+        notice: Told of each record that any hub has kept; set before `open`.
+    """
+
+    hub: str
+    notice: Notice
+
+    def take_runs(self, runs: Sequence[str], done: Found) -> None:
+        """Take over the tasks of these runs, whoever works on them."""
+        ...
+
+    def take_lost(self, hubs: Collection[str], done: Found) -> None:
+        """Take over the tasks that none of these hubs works on."""
         ...
