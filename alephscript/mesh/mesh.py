@@ -482,7 +482,15 @@ class Mesh:
         effects += say(members, message, message.data, peer.name, peer.account)
         if ack is None:  # as with most events: no call to add nothing
             return effects
-        return effects + acknowledge(peer, ack, {"room": message.room, "members": len(members)})
+        return effects + acknowledge(peer, ack, self._describe_said(message.room, len(members)))
+
+    def _describe_said(self, room: str, members: int) -> dict[str, Any]:
+        """Describe an event that was said just now to the peer that said it."""
+        history = self.rooms.history_of(room)
+        if history is None:
+            return {"room": room, "members": members}
+        place = {"history": self._name_of(history), "number": history.last}
+        return {"room": room, "members": members, **place}
 
     def _choose_saying(self, message: events.RoomMessage) -> _Saying:
         """Choose whether an event is only said, or retained as well."""
@@ -522,7 +530,7 @@ class Mesh:
             effects += request.dialect.echo(request, message, payload, peer.name)
             if request.master.dialect.is_answered_by_event(is_certain=match.is_certain):
                 effects += self.requests.end(request, events.normalise([value]))
-        return effects + acknowledge(peer, ack, {"room": message.room, "members": len(others)})
+        return effects + acknowledge(peer, ack, self._describe_said(message.room, len(others)))
 
     # What is said about a request
 
