@@ -375,14 +375,13 @@ class Mesh:
         self, peer: Peer, room: Room, history: History, since: events.Position
     ) -> list[Effect]:
         """Repeat to a member the events after a position, as far as they are kept."""
-        return [
-            Emit(
-                (peer.sid,),
-                past.event,
-                (past.data, {"room": room.name, "sender": past.sender, "number": past.number}),
-            )
-            for past in history.since(since.number)
-        ]
+        effects: list[Effect] = []
+        for past in history.since(since.number):
+            meta: dict[str, Any] = {"room": room.name, "sender": past.sender, "number": past.number}
+            if past.at:
+                meta["at"] = past.at
+            effects.append(Emit((peer.sid,), past.event, (past.data, meta)))
+        return effects
 
     def _name_of(self, history: History) -> str:
         return f"{self._incarnation}.{history.number}"

@@ -614,7 +614,8 @@ class Rooms:
             (with_meta if peers[sid].reads_meta else plain).append(sid)
         keeps = self._archive.events and not is_echo  # no call where no history is kept
         if keeps:
-            number = self._remember(message, data, sender, speaker)
+            at = at or self.milliseconds()
+            number = self._remember(message, data, sender, speaker, at)
         effects: list[Effect] = []
         if plain:
             effects.append(Emit(tuple(plain), message.event, (data,)))
@@ -632,11 +633,11 @@ class Rooms:
         return effects
 
     def _remember(
-        self, message: events.RoomMessage, data: Any, sender: str, speaker: Hashable
+        self, message: events.RoomMessage, data: Any, sender: str, speaker: Hashable, at: int
     ) -> int | None:
         """Keep an event in the history of its room, if there is one, and return its number."""
         history = self.history_of(message.room)
-        return None if history is None else history.add(message.event, data, sender, speaker)
+        return None if history is None else history.add(message.event, data, sender, speaker, at)
 
     def history_of(self, name: str) -> History | None:
         """Find the history of a room, if one is kept."""
