@@ -11,7 +11,7 @@ Pure: no socket, no clock.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -64,6 +64,7 @@ _KINDS: Mapping[str, type] = {
     "streams": bool,
 }
 """Fields that the extension of a card may describe a skill by, and their types."""
+_MOST_ARTIFACTS = 1000
 _MESSAGE_KEYS = {"parts", "taskId", "contextId"}
 """Keys of a payload that is a message of A2A."""
 
@@ -75,16 +76,21 @@ class ForeignSkill:
     Attributes:
         id: The skill's name at its agent.
         description: The skill as the description of a capability.
+        is_known: Whether the skill is a capability of another mesh.
         takes_data: Whether the skill takes data, and not only text.
         takes_text: Whether a text goes to it as text.
-        streams: Whether its answers are lists of parts, as the agent's card says.
     """
 
     id: str
     description: Mapping[str, Any]
+    is_known: bool
     takes_data: bool
     takes_text: bool
-    streams: bool
+
+    @property
+    def streams(self) -> bool:
+        """Whether the answer is a list of parts, as a capability's is that streams."""
+        return bool(self.description.get("streams"))
 
 
 def read_skills(card: AgentCard) -> list[ForeignSkill]:
@@ -100,13 +106,20 @@ def read_skills(card: AgentCard) -> list[ForeignSkill]:
             description = {"summary": description["summary"]}
             size = len(as_json(description))
         budget = max(0, budget - size)
+        # A mesh behind a card takes data as it is; it would read a text as JSON.
         modes = {each.lower() for each in (skill.input_modes or card.default_input_modes)[:100]}
         is_known = isinstance(about, dict)
         takes_data = is_known or not modes or bool(modes & {JSON, "*/*", "application/*", "data"})
-        takes_text = not modes or bool(modes & {"text/plain", "text", "text/*", "*/*"})
-        streams = description.get("streams", False)
+        texts = {"text/plain", "text", "text/*", "*/*"}
+        takes_text = not is_known and (not modes or bool(modes & texts))
         skills.append(
-            ForeignSkill(skill.id, description, takes_data, takes_text or not takes_data, streams)
+            ForeignSkill(
+                skill.id,
+                description,
+                is_known=is_known,
+                takes_data=takes_data,
+                takes_text=takes_text or not takes_data,
+            )
         )
     return skills
 
@@ -141,8 +154,8 @@ def make_message(payload: Any, skill: ForeignSkill) -> SendMessageRequest:
     message = Message(message_id=str(uuid.uuid4()), role=Role.ROLE_USER)
     message.metadata.update({"skill": skill.id})
     parts = None
-    if isinstance(payload, dict) and "parts" in payload and payload.keys() <= _MESSAGE_KEYS:
-        parts = read_parts(payload["parts"])
+    if not skill.is_known and isinstance(payload, dict) and payload.keys() <= _MESSAGE_KEYS:
+        parts = read_parts(payload.get("parts"))
     if parts is not None:
         message.task_id, message.context_id = (
             each if isinstance(each := payload.get(key), str) else ""
@@ -160,20 +173,25 @@ def make_message(payload: Any, skill: ForeignSkill) -> SendMessageRequest:
 class Answer:
     """What an agent has answered up to now.
 
+    Args:
+        in_parts: Whether the parts of artifacts are read as they come, and not kept.
+
     Attributes:
         task_id: The agent's task, empty before it is known.
         status: The last status of the task.
         is_message: Whether the agent answered with a message, which is its whole answer.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, in_parts: bool = False) -> None:
         self.task_id = ""
         self.status = TaskStatus()
         self.is_message = False
+        self._in_parts = in_parts
         self._context_id = ""
-        self._message: Sequence[Part] = ()
+        self._message: list[Part] = []
         self._artifacts: dict[str, Artifact] = {}
-        self._read: dict[str, int] = {}
+        self._counts: dict[str, int] = {}
+        self._unread: list[Part] = []
         self._size = 0
         self._fraction = 0.0
 
@@ -184,26 +202,35 @@ class Answer:
             CapabilityError: The answer is larger than any may be.
         """
         self.note(event)
-        self._size += event.ByteSize()
         kind = event.WhichOneof("payload")
         if kind == "message":
-            self._message = event.message.parts
+            self._message = self._unread = list(event.message.parts)
         elif kind == "task":
-            self._size = event.ByteSize()
             for artifact in event.task.artifacts:
-                known = self._artifacts.get(artifact.artifact_id)
-                if known is None or len(artifact.parts) >= len(known.parts):
-                    self._artifacts[artifact.artifact_id] = artifact
+                self._grow(artifact, self._counts.get(artifact.artifact_id, 0))
         elif kind == "artifact_update":
             update = event.artifact_update
-            known = self._artifacts.get(update.artifact.artifact_id)
-            if known is not None and update.append:
-                known.parts.extend(update.artifact.parts)
-            else:
-                self._artifacts[update.artifact.artifact_id] = update.artifact
-                self._read.pop(update.artifact.artifact_id, None)
-        if self._size > _MOST_BYTES:
-            raise CapabilityError("agent_failed", f"the answer has more than {_MOST_BYTES} bytes")
+            if not update.append:
+                self._counts.pop(update.artifact.artifact_id, None)
+                self._artifacts.pop(update.artifact.artifact_id, None)
+            self._grow(update.artifact, 0)
+        if self._size > _MOST_BYTES or len(self._counts) > _MOST_ARTIFACTS:
+            raise CapabilityError(
+                "agent_failed",
+                f"the answer has more than {_MOST_BYTES} bytes, or {_MOST_ARTIFACTS} artifacts",
+            )
+
+    def _grow(self, artifact: Artifact, known: int) -> None:
+        """Take the parts of an artifact that are not known."""
+        name, new = artifact.artifact_id, artifact.parts[known:]
+        self._counts[name] = self._counts.get(name, 0) + len(new)
+        self._size += sum(part.ByteSize() for part in new)
+        if self._in_parts:
+            self._unread += new
+        elif name in self._artifacts:
+            self._artifacts[name].parts.extend(new)
+        else:
+            self._artifacts[name] = artifact
 
     def note(self, event: StreamResponse) -> None:
         """Note the task and its status, and nothing of the answer."""
@@ -239,13 +266,9 @@ class Answer:
         Raises:
             ValueError: A part is no JSON.
         """
-        if self.is_message:
-            yield from map(_item, self._message)
-            return
-        for name, artifact in self._artifacts.items():
-            read = self._read.get(name, 0)
-            self._read[name] = len(artifact.parts)
-            yield from map(_item, artifact.parts[read:])
+        unread, self._unread, self._size = self._unread, [], 0
+        for part in unread:
+            yield item_of_parts([part])
 
     def result(self) -> Any:
         """Return the whole answer, as a mesh says it.
@@ -257,8 +280,9 @@ class Answer:
         self.check()
         if self.is_message:
             return result_of_parts(self._message)
-        artifacts = list(self._artifacts.values())
-        return result_of_artifacts(artifacts) or result_of_parts(self.status.message.parts)
+        if self._artifacts:
+            return result_of_artifacts(list(self._artifacts.values()))
+        return result_of_parts(self.status.message.parts)
 
     def check(self) -> None:
         """Find out whether the agent did what it was asked.
@@ -283,10 +307,6 @@ class Answer:
             raise CapabilityError(Cancelled.code, text or "the agent cancelled its task")
         words = "rejected" if state == TaskState.TASK_STATE_REJECTED else "failed"
         raise CapabilityError("agent_failed", text or f"the agent {words}")
-
-
-def _item(part: Part) -> Any:
-    return item_of_parts([part])
 
 
 def _objects(parts: Iterable[Part]) -> Iterator[dict[str, Any]]:

@@ -84,7 +84,7 @@ async def _take(receive: Receive, headers: Mapping[str, str]) -> bytes | JSONRes
         return refuse(408, f"a body has to be here within {_MOST_SECONDS:g} s")
     except _TooLarge:
         return refuse(413, f"a body has at most {_MOST_BYTES} bytes")
-    if body and "content-type" not in headers:
+    if body and not headers.get("content-type", "").strip():
         return refuse(415, _WRITE_TYPE)
     if not is_shallow_utf8(body):
         return refuse(400, "a body is UTF-8, and nested no deeper than 64 levels")

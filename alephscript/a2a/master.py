@@ -90,13 +90,15 @@ class A2aMaster(ForeignMaster[Agent]):
             async for _ in changes:
                 pass
         with _failures():
-            return answer.result()
+            result = answer.result()
+        # An object that has an error is a failure, unless it says that it is none.
+        return {"success": True, **result} if isinstance(result, dict) else result
 
     async def _ask(
         self, agent: Agent, skill: ForeignSkill, request: Request[Any]
     ) -> AsyncGenerator[Any, None]:
         """Iterate over the parts of an answer as they come."""
-        answer = Answer()
+        answer = Answer(in_parts=True)
         is_silent = True
         async with contextlib.aclosing(self._follow(agent, skill, request, answer)) as changes:
             async for _ in changes:

@@ -21,7 +21,7 @@ from google.protobuf.struct_pb2 import Struct, Value
 
 from alephscript.doors.texts import as_json
 from alephscript.errors import RequestError
-from alephscript.protocol.json import is_plain, parse_json
+from alephscript.protocol.json import is_plain, parse_json, write_plain_json
 
 __all__ = [
     "JSON",
@@ -59,9 +59,6 @@ PROGRESS = "progress"
 ARTIFACT = "_artifact"
 """Key of an answer beside its fields: what an agent's artifact says beside its data."""
 
-_RESERVED = frozenset({"success", "error", RESULT, "artifacts", "parts", ARTIFACT})
-"""Keys of answers that mean something to a mesh, or to this door."""
-
 
 def data_of(value: Value) -> Any:
     """Read a value; a number that is whole is an integer, as JSON has it.
@@ -89,7 +86,16 @@ def struct_of(struct: Struct) -> dict[str, Any]:
 
 def fits_data(value: Any) -> bool:
     """Whether a JSON value comes through protobuf's values as it is."""
-    return is_plain(value, _DEEPEST) and _are_numbers_small(value)
+    return is_plain(value, _DEEPEST) and _are_numbers_small(value) and _is_text(value)
+
+
+def _is_text(value: Any) -> bool:
+    """Whether all texts of a plain value have UTF-8, as half a character has not."""
+    try:
+        write_plain_json(value)
+    except RequestError:
+        return False
+    return True
 
 
 def _are_numbers_small(value: Any) -> bool:
@@ -107,7 +113,7 @@ def part_of(value: Any, *, takes_data: bool = True) -> Part:
         value: The value.
         takes_data: Whether its reader takes data; else it is text that holds JSON.
     """
-    if isinstance(value, str):
+    if isinstance(value, str) and _is_text(value):
         return Part(text=value)
     if takes_data and fits_data(value):
         return Part(data=ParseDict(value, Value()), media_type=JSON)
@@ -194,9 +200,27 @@ def _simple(part: Part) -> tuple[Any] | None:
         value = value_of(part)
     except ValueError:
         return None
-    if isinstance(value, dict) and (not value or value.keys() & _RESERVED):
+    if isinstance(value, dict):
+        return (value,) if _means_itself(value) else None
+    if isinstance(value, str) and part.WhichOneof("content") == "data":
         return None
     return None if value is None else (value,)
+
+
+def _is_object(value: Any) -> bool:
+    """Whether a value can be a whole answer: an object, or nothing."""
+    return value is None or isinstance(value, dict)
+
+
+def _means_itself(answer: dict[str, Any]) -> bool:
+    """Whether an answer means nothing else to a mesh, or to this door, than it says."""
+    if not answer or "success" in answer or ARTIFACT in answer:
+        return False
+    if answer.keys() == {RESULT}:
+        return _is_object(answer[RESULT])
+    if answer.keys() == {"artifacts"}:
+        return _read_artifacts(answer["artifacts"]) is None
+    return answer.keys() != {"parts"} or read_parts(answer["parts"]) is None
 
 
 def as_dict(message: ProtoMessage) -> dict[str, Any]:
@@ -244,7 +268,9 @@ def artifacts_of(answer: Mapping[str, Any], *, takes_data: bool = True) -> list[
         answer = {key: each for key, each in answer.items() if key != ARTIFACT}
     made.artifact_id = RESULT
     del made.parts[:]
-    value = answer[RESULT] if answer.keys() == {RESULT} else dict(answer)
+    value: Any = dict(answer)
+    if answer.keys() == {RESULT} and not _is_object(answer[RESULT]):
+        value = answer[RESULT]
     made.parts.extend(parts_of(value, takes_data=takes_data))
     return [made]
 

@@ -26,7 +26,14 @@ HUB_EVENTS: Mapping[str, tuple[str, Schema]] = {
             "required": ["usuario"],
         },
     ),
-    "CLIENT_SUSCRIBE": ("Be in a room.", _ROOM),
+    "CLIENT_SUSCRIBE": (
+        "Be in a room.",
+        {
+            "type": "object",
+            "properties": {"room": {"type": "string"}, "presence": {"type": "boolean"}},
+            "required": ["room"],
+        },
+    ),
     "CLIENT_UNSUSCRIBE": ("Leave a room.", _ROOM),
     "MAKE_MASTER": (
         "Become the master of a room.",
@@ -45,7 +52,12 @@ HUB_EVENTS: Mapping[str, tuple[str, Schema]] = {
         "Say something in a room.",
         {
             "type": "object",
-            "properties": {"event": {"type": "string"}, "room": {"type": "string"}, "data": {}},
+            "properties": {
+                "event": {"type": "string"},
+                "room": {"type": "string"},
+                "data": {},
+                "retain": {"type": "boolean"},
+            },
             "required": ["event", "room"],
         },
     ),

@@ -12,8 +12,9 @@ from typing import Any
 
 from alephscript.cli.options import EXIT_CODES, Add, CliError, client
 from alephscript.cli.printing import complain, put, put_line, waiting
+from alephscript.cli.questions import can_ask, make_on_ask
 from alephscript.client.client import AlephScriptClient
-from alephscript.errors import RequestError
+from alephscript.errors import NoAnswerer, RequestError
 from alephscript.protocol import events
 from alephscript.protocol.json import parse_json
 
@@ -52,11 +53,18 @@ def add_to(add: Add) -> None:
 async def _request(options: argparse.Namespace) -> None:
     payload = read_payload(options.payload)
     async with client(options) as asker:
-        await _ask(asker, options, payload)
+        try:
+            await _ask(asker, options, payload)
+        except NoAnswerer as error:
+            if can_ask():
+                raise
+            advice = "run this at a terminal to be asked"
+            raise CliError(f"{error}; {advice}", EXIT_CODES[error.code]) from error
 
 
 async def _ask(asker: AlephScriptClient, options: argparse.Namespace, payload: Any) -> None:
     with waiting() as wait:
+        on_ask = make_on_ask(wait.clear) if can_ask() else None
         if options.stream:
             async for part in asker.stream(
                 options.capability,
@@ -64,6 +72,7 @@ async def _ask(asker: AlephScriptClient, options: argparse.Namespace, payload: A
                 room=options.room,
                 timeout=options.timeout,
                 on_progress=wait.show,
+                on_ask=on_ask,
             ):
                 wait.clear()
                 put(part)
@@ -75,6 +84,7 @@ async def _ask(asker: AlephScriptClient, options: argparse.Namespace, payload: A
                 timeout=options.timeout,
                 wait_for_master=options.wait,
                 on_progress=wait.show,
+                on_ask=on_ask,
             )
             wait.clear()
             put(answer, pretty=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import datetime as dt
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -29,6 +28,10 @@ _LOOK_SECONDS = 1.0
 """How often new rooms are looked for; a hub announces only their masters."""
 
 
+_PRESENCE = frozenset({events.HubEvent.MEMBER_JOINED.value, events.HubEvent.MEMBER_LEFT.value})
+"""Events that are told only to those who ask for them."""
+
+
 def add_to(add: Add) -> None:
     """Add the command."""
     watch = add("watch", "print what is said in a room", _watch)
@@ -47,28 +50,36 @@ async def _watch(options: argparse.Namespace) -> None:
         if everywhere:
             await stack.enter_async_context(_in_all_rooms(watcher))
         else:
-            await watcher.subscribe(options.room)
+            presence = not _PRESENCE.isdisjoint(options.events)
+            await watcher.subscribe(options.room, presence=presence)
         complain(f"watching {'all rooms' if everywhere else options.room} on {options.url}")
         seen = 0
         async for event in stream:
-            at = dt.datetime.now().astimezone()
             if options.json:
-                said = msgspec.structs.asdict(event)
-                put({"time": at.isoformat(timespec="milliseconds"), **said})
+                put(_as_json(event))
             else:
-                _put_event(event, at, has_room=everywhere)
+                _put_event(event, has_room=everywhere)
             seen += 1
             if seen == options.count:
                 return
 
 
-def _put_event(event: Event[Any], at: dt.datetime, *, has_room: bool) -> None:
+def _as_json(event: Event[Any]) -> dict[str, Any]:
+    said = msgspec.structs.asdict(event)
+    del said["sent"]
+    if not event.retained:
+        del said["retained"]
+    return {"time": event.at.astimezone().isoformat(timespec="milliseconds"), **said}
+
+
+def _put_event(event: Event[Any], *, has_room: bool) -> None:
     data = json.dumps(event.data, ensure_ascii=False, default=str)
     put_parts(
-        (at.strftime("%H:%M:%S"), Style.DIM),
+        (event.at.astimezone().strftime("%H:%M:%S"), Style.DIM),
         (event.room if has_room else "", Style.CYAN),
         (short_name(event.sender) if event.sender else "", Style.GREEN),
         (event.name, Style.BOLD),
+        ("(retained)" if event.retained else "", Style.DIM),
         (data, Style.PLAIN),
     )
 

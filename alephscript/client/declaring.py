@@ -54,6 +54,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 OnAskerLost = Literal["cancel", "finish"]
 
+_FROM_THE_HUB = (
+    GAP,
+    events.HubEvent.MASTER_CHANGED,
+    events.HubEvent.MEMBER_JOINED,
+    events.HubEvent.MEMBER_LEFT,
+)
+"""Events that nobody else can say, and that a class may listen to."""
+
 
 @attrs.frozen
 class Capability:
@@ -379,7 +387,7 @@ def on(event: str, /, *, room: str | None = None, ordered: bool = True) -> Calla
         _names("room", (room,))
 
     def decorate(function: F) -> F:
-        if event not in (GAP, events.HubEvent.MASTER_CHANGED):
+        if event not in _FROM_THE_HUB:
             _check_name(event, function)
         inner = inspect.unwrap(function)
         if inspect.isasyncgenfunction(inner):

@@ -35,6 +35,9 @@ __all__ = ["ForeignMaster"]
 
 logger = logging.getLogger("alephscript.doors")
 
+_MOST_TOLD = 500
+"""Names whose loss is logged, once each."""
+
 U = TypeVar("U", bound=Upstream)
 
 _LAST_DELAY = 20.0
@@ -216,7 +219,7 @@ class ForeignMaster(AlephScriptClient, Generic[U]):
         return [each for name, each in found.items() if name == each.name], names_of_things
 
     def _tell_collision(self, thing: str, names: list[str]) -> None:
-        if thing in self._known_collisions:
+        if thing in self._known_collisions or len(self._known_collisions) >= _MOST_TOLD:
             return
         self._known_collisions.add(thing)
         logger.warning(

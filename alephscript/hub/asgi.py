@@ -35,7 +35,7 @@ __all__ = ["Audience", "HubAsgi", "Serving", "find_path"]
 logger = logging.getLogger("alephscript.hub")
 
 _FOLDER = "/mesh"
-_IN_FOLDER = ("/live", "/members", "/rooms", "/capabilities", "/invoke")
+_IN_FOLDER = ("/live/", "/members/", "/rooms/", "/capabilities/", "/invoke/")
 """The hub's own folder, and what is in there and nowhere else."""
 
 _UNAVAILABLE = 503
@@ -189,6 +189,8 @@ class HubAsgi:
             return
         if scope["type"] == "websocket":
             await receive()  # websocket.connect
+        elif scope["type"] != "http":
+            raise StateError(f"a hub serves no {scope['type']!r}")
         serving, obstacle = await self._find_serving()
         if serving is None:
             await _refuse(scope, send, _UNAVAILABLE, obstacle)
@@ -314,7 +316,7 @@ def find_path(scope: Scope) -> str:
     while prefix:
         below = path.removeprefix(prefix)
         if below != path and below[:1] in ("", "/"):
-            is_short = prefix.endswith(_FOLDER) and below.startswith(_IN_FOLDER)
+            is_short = prefix.endswith(_FOLDER) and f"{below}/".startswith(_IN_FOLDER)
             return _FOLDER + below if is_short else below
         prefix = "/".join(["", *prefix.split("/")[2:]])
     return path

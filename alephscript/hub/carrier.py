@@ -23,6 +23,7 @@ from alephscript.hub.keeping import Keeper
 from alephscript.hub.measuring import Measurements
 from alephscript.hub.metering import Meter
 from alephscript.hub.namespace import Recipient
+from alephscript.hub.store.store import Values
 from alephscript.hub.tracing import trace_hub
 from alephscript.links.deadlines import Deadlines
 from alephscript.mesh.access import Identity
@@ -38,6 +39,7 @@ from alephscript.mesh.effects import (
     Keep,
     Look,
     Resume,
+    Retain,
     SubscribeRoom,
     Take,
     ToHub,
@@ -86,6 +88,7 @@ class Carrier:
         measurements: What was counted lately, step by step.
         journal: The last requests, while somebody looks.
         keeper: Keeps the namespace's tasks.
+        values: Keeps its retained values, None if nothing outlives the hub.
         cluster: The way to other hubs; None if there are none.
     """
 
@@ -95,6 +98,7 @@ class Carrier:
         self.measurements = Measurements(self.meter)
         self.journal = Journal(mesh.requests, self._age)
         self.keeper = Keeper(mesh.tasks, self.carry)
+        self.values: Values | None = None
         self.cluster: ClusterPort | None = None
         self._recipients: dict[str, Recipient] = {}  # by socket id
         self._opened_at: dict[int, float] = {}  # by request
@@ -111,6 +115,11 @@ class Carrier:
         mesh.requests.remaining = self._deadlines.remaining  # (decision 0019)
         mesh.drops.report = self._report_drop
         mesh.report_unheard = self._report_unheard
+
+    def keep_values(self, values: Values) -> None:
+        """Keep retained values where they outlive the hub."""
+        self.values = values
+        self.mesh.rooms.is_kept = True
 
     # Packets
 
@@ -257,6 +266,13 @@ class Carrier:
     def _resume(self, effect: Resume) -> None:  # noqa: ARG002 - as all handlers
         self._resumption = asyncio.get_running_loop().call_soon(self._go_on)
 
+    def _retain(self, effect: Retain) -> None:
+        if self.cluster is not None:
+            self.cluster.carry(self, effect)
+        elif self.values is not None:
+            namespace = self.mesh.namespace
+            self.values.keep(namespace, effect.room, effect.event, effect.value)
+
     def _keep(self, effect: Keep) -> None:
         self.keeper.keep(effect)
 
@@ -327,6 +343,7 @@ class Carrier:
         Resume: _resume,
         ToHub: _send_to_hub,
         Keep: _keep,
+        Retain: _retain,
         Look: _look,
         Take: _take,
         Wake: _set_alarm,

@@ -23,7 +23,7 @@ from alephscript.hub.joining import Entrance
 from alephscript.hub.namespace import Namespace
 from alephscript.hub.refusals import RefusalLog
 from alephscript.hub.store.memory import MemoryStore
-from alephscript.hub.store.store import SharedStore, Store
+from alephscript.hub.store.store import SharedStore, Store, Values
 from alephscript.hub.turns import Turns
 from alephscript.mesh.access import Access, Handshake
 from alephscript.mesh.limits import DEFAULT_LIMITS, Limits
@@ -61,6 +61,7 @@ class Engine:
         backlogs: See `alephscript.hub.connection.Host`.
         halves: Messages of all clients that are not whole yet.
         store: The journal of tasks, of all namespaces.
+        values: Where retained values are kept, so that they outlive the hub; None if they do not.
         find_obstacle: Tells why no clients should be sent here just now, None if they may come.
     """
 
@@ -86,6 +87,7 @@ class Engine:
         self.carriers = {namespace: Carrier(mesh) for namespace, mesh in meshes.items()}
         self.namespaces: dict[str, Namespace] = {**self.carriers}
         self.use_store(MemoryStore())
+        self.values: Values | None = None
         self.refusal_log = RefusalLog()
         self.entrance = Entrance(self.namespaces, access, self.refusals, self.refusal_log)
         self.is_reading = False
@@ -166,10 +168,10 @@ class Engine:
         if self._heart is not None:
             self._heart.cancel()
             self._heart = None
+        for end in list(self.visitors.values()):  # first: no master is lost to them
+            end("the hub is closing")
         for connection in list(self.connections.values()):
             connection.close("the hub is closing")
-        for end in list(self.visitors.values()):
-            end("the hub is closing")
         for namespace in self.namespaces.values():
             namespace.close()
         self.entrance.close()
@@ -183,13 +185,28 @@ class Engine:
         for carrier in self.carriers.values():
             carrier.keeper.store = store
 
+    def use_values(self, values: Values) -> None:
+        """Keep retained values in a file; before it is opened."""
+        self.values = values
+        for carrier in self.carriers.values():
+            carrier.keep_values(values)
+
     async def open_store(self) -> None:
-        """Open the journal of tasks, and go on with those that had not ended.
+        """Open the journal of tasks, and go on with those that had not ended; read the values.
 
         Raises:
             StoreUnavailable: The journal cannot be opened.
         """
         records = await self.store.open()
+        if self.values is not None:
+            try:
+                values = await self.values.open()
+            except BaseException:
+                await self.store.close()
+                raise
+            for namespace, room, event, value in values:
+                if namespace in self.meshes:
+                    self.meshes[namespace].rooms.retained.put(room, event, value)
         for carrier in self.carriers.values():
             carrier.keeper.load(records)
 
@@ -216,10 +233,17 @@ class Engine:
             carrier.keeper.notice(id, hub)
 
     async def close_store(self) -> None:
-        """Close the journal of tasks, which keeps them as they stand."""
+        """Close the journal of tasks, which keeps them as they stand, and that of values."""
         for carrier in self.carriers.values():
             carrier.keeper.close()
+        if self.values is not None:
+            await self.values.close()
         await self.store.close()
+
+    @property
+    def trouble(self) -> str | None:
+        """What is wrong with what this hub keeps on a disk; None if nothing is."""
+        return self.store.trouble or (None if self.values is None else self.values.trouble)
 
     def take_requests(self, *, take: bool) -> None:
         """Take requests from now on, or refuse them; those that are open may end."""
@@ -242,7 +266,7 @@ class Engine:
         """Describe what is going on, as plain data: see docs/reference/hub.md, "GET /mesh"."""
         return {
             "hub": self.about()
-            | {"refusals": dict(self.refusals), "journal": self.store.trouble or "ok"},
+            | {"refusals": dict(self.refusals), "journal": self.trouble or "ok"},
             "namespaces": {
                 namespace: {
                     "clients": carrier.mesh.clients,

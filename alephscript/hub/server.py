@@ -96,8 +96,8 @@ class Hub:
             none.
         retain: Events that are retained although their senders know nothing of that, as
             ``ROOM:EVENT``; ``*`` as event means all that are no answers.
-        data: Folder in which tasks are kept, so that they outlive the hub; None keeps them in
-            memory, or where there is a Redis, there.
+        data: Folder in which tasks and retained values are kept, so that they outlive the hub;
+            None keeps them in memory, or where there is a Redis, there.
         keep_tasks: Seconds that tasks which have ended are kept.
         admin_ui: Folder of an installed ``@socket.io/admin-ui``, to be served under ``/admin-ui``;
             beyond loopback this needs ``access``, as the UI shows who is connected.
@@ -195,6 +195,10 @@ class Hub:
         if self._data is not None and self._redis is not None:
             raise HubError("hubs that share a Redis keep tasks there: leave data (--data) out")
         self._engine.use_store(_make_store(self._data, self._keep_tasks))
+        if self._data is not None and self._redis is None:  # else Redis has what hubs share
+            from alephscript.hub.store.values import ValueStore  # as in `_make_store`
+
+            self._engine.use_values(ValueStore(Path(self._data)))
         self._engine.make_connection = watch_connections(self._engine.meshes)
         if self._admin_ui is not None:
             self._engine.add_namespace("/admin", Admin(self._engine))

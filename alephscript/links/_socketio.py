@@ -226,6 +226,8 @@ class _Client(socketio.AsyncClient):  # type: ignore[misc]
             size = _MAX_PAYLOAD.search(greeting)
             if size is not None:
                 self.eio.max_bytes = int(size[1])
+        elif request.method == "POST":
+            await response.read()  # the library does not, and an answer in two pieces stays open
         return response
 
     async def _handle_event(self, namespace: str | None, id: int | None, data: Any) -> None:

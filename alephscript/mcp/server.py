@@ -26,6 +26,7 @@ from mcp_types import (
     ContentBlock,
     GetPromptRequestParams,
     GetPromptResult,
+    InputRequiredResult,
     ListPromptsResult,
     ListResourcesResult,
     ListToolsResult,
@@ -44,7 +45,7 @@ from alephscript.client.client import AlephScriptClient
 from alephscript.client.discovery import Offer
 from alephscript.client.environment import DEFAULT_HUB
 from alephscript.client.lifecycle import State
-from alephscript.client.messages import Progress
+from alephscript.client.messages import Progress, Question
 from alephscript.doors.catalogue import Catalogue, KnownOffers, is_same
 from alephscript.doors.texts import as_json, shown
 from alephscript.errors import (
@@ -55,6 +56,7 @@ from alephscript.errors import (
     UnknownCapability,
 )
 from alephscript.links.transport import Transport
+from alephscript.mcp.eliciting import Call, Conversation, Conversations
 from alephscript.mcp.notices import Notices
 from alephscript.mcp.recent import RecentEvents, recent_events
 from alephscript.mcp.tools import (
@@ -84,8 +86,9 @@ class MeshServer(Server[Any]):
         asyncio.run(server.serve_stdio())
 
     A call that is cancelled cancels its request; progress of the request is progress of the call; a
-    failed request is a result with ``isError``, its text ``code: message details``. The hub need
-    not be there when the server starts, and may be started again.
+    failed request is a result with ``isError``, its text ``code: message details``. What a
+    capability asks back is elicited from clients that know how. The hub need not be there when the
+    server starts, and may be started again.
 
     Subclasses may add tools of their own (`own_tools`), name those of the mesh (`tool_name`) or
     hide them (`shows`), and add resources and prompts (`resources`, `read`, `prompts`, `prompt`).
@@ -113,6 +116,7 @@ class MeshServer(Server[Any]):
     ) -> None:
         self._rooms = frozenset(rooms)
         self._notices = Notices()
+        self._conversations = Conversations()
         super().__init__(
             name,
             version=importlib.metadata.version("alephscript"),
@@ -238,10 +242,11 @@ class MeshServer(Server[Any]):
         self,
         capability: str,
         payload: Any,
-        ctx: Context | None = None,
+        ctx: Call | None = None,
         *,
         room: str | None = None,
         timeout: float | None = None,
+        on_ask: Callable[[Question[Any]], Any] | None = None,
     ) -> dict[str, Any]:
         """Ask the mesh, and pass progress on to the client whose call it is.
 
@@ -251,11 +256,13 @@ class MeshServer(Server[Any]):
             ctx: The call.
             room: The room to ask.
             timeout: Seconds to wait; by default those of the client.
+            on_ask: Answers what the capability asks back, as in
+                `alephscript.AlephScriptClient.request`.
 
         Raises:
             RequestError: The request failed.
         """
-        options: dict[str, Any] = {"room": room}
+        options: dict[str, Any] = {"room": room, "on_ask": on_ask}
         if timeout is not None:
             options["timeout"] = timeout
         if ctx is None:
@@ -288,7 +295,9 @@ class MeshServer(Server[Any]):
         own = [each.tool for each in self._own.values()]
         return ListToolsResult(tools=own + [each.tool for each in self.tools.values()])
 
-    async def _call_tool(self, ctx: Context, params: CallToolRequestParams) -> CallToolResult:
+    async def _call_tool(
+        self, ctx: Context, params: CallToolRequestParams
+    ) -> CallToolResult | InputRequiredResult:
         arguments = params.arguments or {}
         await self._catalogue.first_look()
         own, tool = self._own.get(params.name), self.tools.get(params.name)
@@ -302,12 +311,8 @@ class MeshServer(Server[Any]):
                     raise NotConnected  # noqa: TRY301 - handled like that of a request
                 message = f"there is no tool {shown(params.name)}: list the tools again"
                 return write_failure(UnknownCapability(message))
-            offer = tool.offer
-            limit = None if offer.timeout_ms is None else offer.timeout_ms / 1000
-            payload = tool.payload_of(arguments)
-            return tool.result_of(
-                await self.ask(offer.capability, payload, ctx, room=offer.room, timeout=limit)
-            )
+            result = await self._ask_for(tool, ctx, params)
+            return result if isinstance(result, InputRequiredResult) else tool.result_of(result)
         except NotConnected as error:
             message = "there is no hub at the moment; `alephscript hub` starts one"
             return write_failure(NotConnected(message, error.details))
@@ -315,6 +320,25 @@ class MeshServer(Server[Any]):
             return write_failure(InvalidPayload(str(error), error.problems))
         except RequestError as error:
             return write_failure(error)
+
+    async def _ask_for(
+        self, tool: MeshTool, ctx: Context, params: CallToolRequestParams
+    ) -> dict[str, Any] | InputRequiredResult:
+        """Ask a tool's capability, or go on with a call that it has asked something back of."""
+        if params.request_state is not None:
+            answers = params.input_responses or {}
+            return await self._conversations.resume(ctx, params.request_state, answers)
+        offer, payload = tool.offer, tool.payload_of(params.arguments or {})
+        limit = None if offer.timeout_ms is None else offer.timeout_ms / 1000
+
+        async def ask(conversation: Conversation | None) -> dict[str, Any]:
+            on_ask = None if conversation is None else conversation.on_ask
+            call = ctx if conversation is None else conversation
+            return await self.ask(
+                offer.capability, payload, call, room=offer.room, timeout=limit, on_ask=on_ask
+            )
+
+        return await self._conversations.begin(ctx, ask)
 
     def _input_schema(self, name: str) -> dict[str, Any] | None:
         own, tool = self._own.get(name), self.tools.get(name)

@@ -179,8 +179,8 @@ class MetaKey(StrEnum):
     """Keys of the meta, the second argument of an event between native peers.
 
     Each says where it is found: in a ``question`` to the hub, in a ``request`` to a master, in a
-    request that is the ``run`` of a task, with an ``event`` of a room. The reference's table is
-    made of that.
+    request that is the ``run`` of a task, with an ``event`` of a room, with a ``broadcast`` to the
+    hub. The reference's table is made of that.
     """
 
     ROOM = "room"
@@ -242,11 +242,11 @@ class MetaKey(StrEnum):
     """event: Name of the member that has sent the event."""
 
     RETAIN = "retain"
-    """event, to the hub: ``true`` has the hub keep the event's data, or forget it where that is
-    null."""
+    """broadcast: ``true`` has the hub keep the event's data, or forget it where that is null."""
 
     RETAINED = "retained"
-    """event: ``true`` says that the event was said before, and that its data is the last value."""
+    """retained event: ``true`` says that the event was said before, and that its data is the last
+    value."""
 
     AT = "at"
     """event: When the hub took the event, in milliseconds since 1970 by the hub's clock."""

@@ -17,15 +17,18 @@ from typing import Any
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from alephscript import AlephScriptClient, CapabilityError, InvalidPayload, MasterLost, Progress
-from alephscript.a2a import A2aMaster, AgentUnreachable
+from alephscript.a2a import A2aMaster, AgentUnreachable, MeshServer
 from alephscript.testing import InMemoryMesh
+from tests.a2a.test_server import Odd
 from tests.support import a2a_agent
 from tests.support.a2a_agent import Waits, make_agent
 from tests.support.a2a_peers import serving
+from tests.support.mcp_peers import Slow
 from tests.support.meshes import at_once
 
 pytestmark = pytest.mark.anyio
@@ -143,6 +146,7 @@ async def test_progress_comes_through_and_cancelling_goes_through(
         await waits.cancelled.wait()
 
 
+@pytest.mark.slow
 async def test_skills_that_come_change_what_is_offered(
     mesh: InMemoryMesh, client: AlephScriptClient
 ) -> None:
@@ -196,6 +200,42 @@ async def test_an_agent_that_is_not_there_is_said(mesh: InMemoryMesh) -> None:
         async with A2aMaster("http://me:secret@127.0.0.1:9", room="R", hub=mesh):
             pass
     assert "secret" not in str(error.value)
+
+
+async def test_an_agent_of_the_version_before_is_a_master_too(
+    mesh: InMemoryMesh, client: AlephScriptClient
+) -> None:
+    """With progress, streams and cancelling."""
+    told = asyncio.Queue[Progress]()
+
+    def make(url: str) -> ASGIApp:
+        server = MeshServer(mesh, backoff=at_once)
+        old = {**card(f"{url}/"), "url": f"{url}/", "protocolVersion": "0.3.0"}
+        old["skills"] = [{**old["skills"][0], "id": each} for each in ("COUNT", "WAIT_LONG")]
+        del old["supportedInterfaces"]
+
+        async def app(scope: Scope, receive: Receive, send: Send) -> None:
+            if scope["type"] == "http" and scope["method"] == "GET":
+                await JSONResponse(old)(scope, receive, send)
+            else:
+                await server(scope, receive, send)
+
+        return app
+
+    async with (
+        Odd(mesh),
+        Slow(mesh) as slow,
+        serving(make) as url,
+        A2aMaster(url, room="R", hub=mesh),
+    ):
+        parts = [each async for each in client.stream("COUNT", 2, room="R")]
+        assert parts == [{"number": 0}, {"number": 1}]
+        waiting = client.request("WAIT_LONG", room="R", on_progress=told.put_nowait)
+        asking = asyncio.ensure_future(waiting)
+        assert await told.get() == Progress(0.25, "1 of 4")
+        await slow.running.wait()
+        asking.cancel()
+        await slow.stopped.wait()
 
 
 async def test_a_hub_that_comes_back_is_told_what_is_offered(client: AlephScriptClient) -> None:
@@ -316,17 +356,23 @@ ANSWERS: dict[str, Callable[[Any], Response]] = {
 }
 
 
-@pytest.mark.parametrize("kind", ANSWERS)
 async def test_answers_that_are_none_are_errors_with_a_code(
-    mesh: InMemoryMesh, client: AlephScriptClient, kind: str
+    mesh: InMemoryMesh, client: AlephScriptClient
 ) -> None:
     """And the agent stays a master."""
+    answers = list(ANSWERS.values())
+
+    def answer(number: Any) -> Response:
+        return answers[len(asked)](number)
+
+    asked: list[str] = []
     async with (
-        serving(lambda url: odd_agent(json.dumps(card(f"{url}/")).encode(), ANSWERS[kind])) as url,
+        serving(lambda url: odd_agent(json.dumps(card(f"{url}/")).encode(), answer)) as url,
         A2aMaster(url, room="R", hub=mesh),
     ):
-        for _ in range(2):
+        for kind in ANSWERS:
             with pytest.raises(CapabilityError) as error:
                 await client.request("X", {"a": 1})
-            assert error.value.code == "a2a_error"
+            assert error.value.code == "a2a_error", kind
             assert len(error.value.message) < 1100
+            asked.append(kind)

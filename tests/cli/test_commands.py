@@ -209,6 +209,31 @@ async def test_a_room_is_watched_event_by_event(url: str) -> None:
     assert len(lines) == 2
 
 
+async def test_retained_values_and_presence_are_watched(url: str) -> None:
+    """Values with a mark, and members who come and go if that is asked for."""
+    wanted = ("watch", "SUMS", "STATE", "MEMBER_JOINED", "MEMBER_LEFT", "--count", "3", "--json")
+    async with asyncio.timeout(30), AlephScriptClient(url, usuario="me", sesion="1") as speaker:
+        await speaker.broadcast("STATE", 7, room="SUMS", retain=True)
+        await speaker.server_state()
+        async with started(*wanted, url=url) as process:
+            assert process.stdout is not None
+            lines = [json.loads(await process.stdout.readline())]
+            await speaker.subscribe("SUMS")
+            await speaker.unsubscribe("SUMS")
+            lines += [json.loads(await process.stdout.readline()) for _ in range(2)]
+            assert await process.wait() == 0
+        async with started("watch", "SUMS", "--count", "1", url=url) as process:
+            assert process.stdout is not None
+            line = (await process.stdout.readline()).decode()
+    member = {"room": "SUMS", "usuario": "me", "sesion": "1"}
+    assert [(each["name"], each["data"], each.get("retained")) for each in lines] == [
+        ("STATE", 7, True),
+        ("MEMBER_JOINED", member, None),
+        ("MEMBER_LEFT", {**member, "reason": "unsubscribed"}, None),
+    ]
+    assert re.fullmatch(r"[0-9:]{8} me1 STATE \(retained\) 7\n", line)
+
+
 async def test_watching_for_people_ends_by_an_interrupt(url: str) -> None:
     """With the time and the sender in front, and no colour in a pipe."""
     async with asyncio.timeout(30), started("watch", "SUMS", url=url) as process:

@@ -79,13 +79,13 @@ async def test_a_signal_ends_it_well_while_clients_are_connected(number: signal.
         peers = [Stock("/runtime"), Stock("/runtime")]
         for peer, transport in zip(peers, ("websocket", "polling"), strict=True):
             await peer.sio.connect(
-                url, namespaces=["/runtime"], transports=[transport], wait_timeout=5
+                url, namespaces=["/runtime"], transports=[transport], wait_timeout=20
             )
             clients.push_async_callback(peer.leave)
             assert (await peer.call("CLIENT_SUSCRIBE", {"room": "R"}))["success"]
         process.send_signal(number)
-        async with asyncio.timeout(5):
-            assert await ended(process) == (0, "", "")
+        assert await ended(process) == (0, "", "")
+        async with asyncio.timeout(20):
             for peer in peers:
                 await peer.gone.wait()
 
@@ -105,8 +105,8 @@ async def test_a_second_signal_does_no_harm() -> None:
     """Impatient people press Ctrl+C twice."""
     async with command("hub", "--port", "0") as process:
         await until_listening(process)
-        process.send_signal(signal.SIGINT)
-        process.send_signal(signal.SIGINT)
+        for _ in range(2):  # nothing between them: after its end Python alone is there to hear
+            os.kill(process.pid, signal.SIGINT)
         assert await ended(process) == (0, "", "")
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import html
 import re
+import signal
 from collections.abc import AsyncIterator
 from typing import Any
 
+import attrs
 import pytest
 
-from alephscript import AlephScriptClient, Request, capability
+from alephscript import AlephScriptClient, Request, RequestFor, capability
 from alephscript.hub import Hub
 from tests.cli.picture_top import IMAGES
 from tests.cli.test_commands import run
@@ -132,3 +134,80 @@ async def test_top_filters_and_sorts_by_keys(url: str) -> None:
         await screen.see(r"\(work\)")
         screen.press("q")
         assert await screen.ended() == 0
+
+
+@attrs.frozen
+class Approval:
+    """What is filled in."""
+
+    is_given: bool
+    how_many: int = 3
+
+
+@attrs.frozen
+class Approve(RequestFor[Approval], capability="APPROVE"):
+    """Shall it be done?"""
+
+    the_deed: str
+
+
+class Asking(AlephScriptClient):
+    """Asks back."""
+
+    rooms = ("ASKING",)
+
+    @capability("SEND")
+    async def send(self, request: Request[Any]) -> dict[str, Any]:
+        """Send something."""
+        approval = await request.ask(Approve(the_deed="send \x1b[2Jit"))
+        return {"sent": approval.is_given, "times": approval.how_many}
+
+    @capability("SEND_PARTS")
+    async def send_parts(self, request: Request[Any]) -> AsyncIterator[str]:
+        """Send something in parts."""
+        answer = await request.ask("NAME")
+        yield answer["result"]
+
+
+async def test_what_is_asked_back_is_asked_at_the_terminal(url: str) -> None:
+    """Entry by entry, until each is one; what a stranger asks is not obeyed."""
+    async with Asking(url), Screen("request", "SEND", "--url", url) as screen:
+        await screen.see(r'APPROVE {"theDeed":"send \\u001b\[2Jit"}\nShall it be done\?\n')
+        await screen.see(r"isGiven, y or n: ")
+        screen.press("perhaps\n")
+        await screen.see("isGiven: y or n, please")
+        screen.press("Yes\n")
+        await screen.see(r"howMany, a whole number: ")
+        screen.press("\n")
+        await screen.see(r'"sent": true,\s+"times": 3')
+        assert await screen.ended() == 0
+    assert b"\x1b[2J" not in screen.raw
+
+
+async def test_a_stream_is_asked_back_as_well_and_an_interrupt_ends_that(url: str) -> None:
+    """A text is taken as it is; the end of the input is no answer."""
+    async with Asking(url):
+        async with Screen("request", "SEND_PARTS", "--stream", "--url", url) as screen:
+            await screen.see(r"NAME {}\nresult, a text: ")
+            screen.press("Ana\n")
+            await screen.see('"Ana"')
+            assert await screen.ended() == 0
+        async with Screen("request", "SEND", "--url", url) as screen:
+            await screen.see("y or n: ")
+            screen.press("\x04")
+            await screen.see("nobody answered")
+            assert await screen.ended() == 20
+        async with Screen("request", "SEND", "--url", url) as screen:
+            await screen.see("y or n: ")
+            screen.process.send_signal(signal.SIGINT)
+            assert await screen.ended() == 130
+
+
+async def test_in_a_pipe_nobody_is_asked(url: str) -> None:
+    """The request ends at once, with a sentence."""
+    async with Asking(url):
+        ended = await run("request", "SEND", url=url)
+    assert ended.code == 6
+    assert ended.out == ""
+    assert "SEND asks back (APPROVE)" in ended.err
+    assert "run this at a terminal" in ended.err

@@ -203,10 +203,9 @@ class TestAnswers:
         sender: Any = asker.proxy(Sender, on_ask=agree, idle_timeout=5)
         assert await sender.send({}) == {"sent": True}
 
+    @pytest.mark.parametrize("mesh", ["websocket", "polling"], indirect=True)
     async def test_the_blocking_client_answers_from_a_thread(self, mesh: MeshUnderTest) -> None:
-        """In which it may ask, too."""
-        if mesh.kind == "memory":
-            pytest.skip("a mesh in memory belongs to one loop")
+        """In which it may ask, too; a mesh in memory belongs to one loop."""
         await opened(mesh)
 
         def ask() -> dict[str, Any]:

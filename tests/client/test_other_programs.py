@@ -109,7 +109,7 @@ async def test_with_the_wrong_kind_of_with_a_sentence_says_the_right_one() -> No
 
 async def test_a_mounted_hub_says_what_to_do() -> None:
     """It has a port of its own."""
-    with pytest.raises(StateError, match="lifespan"):
+    with pytest.raises(StateError, match=r"hub\.asgi\(\)"):
         await Hub(port=0)({"type": "http"}, None, None)
 
 

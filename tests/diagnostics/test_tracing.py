@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
 from typing import Any
 
+import httpx2
 import pytest
 from opentelemetry import trace
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
@@ -459,3 +460,23 @@ print(tracing.trace_client())
         [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30
     )
     assert done.stdout.splitlines() == ["None []", "None", "None"]
+
+
+@pytest.mark.parametrize("parent", [TRACEPARENT, "nonsense", None])
+async def test_a_request_by_http_joins_the_trace_of_its_header(
+    spans: Exported, parent: str | None
+) -> None:
+    """From the hub on; a header that is none is no trace."""
+    async with (
+        Hub(port=0) as hub,
+        Inner(hub.url),
+        httpx2.AsyncClient(base_url=hub.url) as http,
+    ):
+        headers = {} if parent is None else {"traceparent": parent}
+        response = await http.post("/mesh/rooms/INNER_ROOM/INNER", json={}, headers=headers)
+        assert response.status_code == 200
+    at_hub, at_master = spans.of("INNER")
+    assert at_hub.context.trace_id == at_master.context.trace_id
+    assert (at_hub.parent is not None) == (parent == TRACEPARENT)
+    if at_hub.parent is not None:
+        assert f"{at_hub.parent.trace_id:032x}" == TRACEPARENT.split("-")[1]

@@ -83,3 +83,9 @@ async def test_the_metas_have_the_keys_that_the_page_lists() -> None:
         await asyncio.sleep(0.01)
         assert recorder.events["GET_X"][1].keys() == keys("request")
         assert recorder.events["SAID"][1].keys() == keys("event")
+        retained: list[object] = ["SAID", 2, {"room": "R"} | dict.fromkeys(keys("broadcast"), True)]
+        for number, again in enumerate([retained, ["CLIENT_SUSCRIBE", {"room": "R"}]]):
+            link.send(json.dumps(again).encode(), 10 + number)
+        await asyncio.sleep(0.01)
+        told = keys("event") - {"number"} | keys("retained event")
+        assert recorder.events["SAID"][1].keys() == told

@@ -134,6 +134,20 @@ MATRIX = {
     "a hundred come back together": "client/test_memory.py::"
     "test_attempts_are_spread_ever_wider_up_to_a_bound",
     "a script is interrupted": "client/test_life.py::test_run_ends_on_a_signal",
+    "a client by HTTP hangs up": "hub/rest/test_asking.py::"
+    "test_a_client_that_hangs_up_cancels_its_request",
+    "a client by HTTP sends half a body": "hub/rest/test_bounds.py::"
+    "test_a_body_that_does_not_come_is_not_waited_for",
+    "a listener by HTTP stops reading": "hub/rest/test_listening.py::"
+    "test_who_reads_too_slowly_is_cut_off",
+    "a listener by HTTP comes back": "hub/rest/test_listening.py::"
+    "test_who_comes_again_hears_what_it_has_missed",
+    "a hub drains under askers by HTTP": "hub/rest/test_asking.py::"
+    "test_a_hub_that_drains_says_when_to_come_again",
+    "a hub closes under askers by HTTP": "hub/rest/test_asking.py::"
+    "test_a_hub_that_closes_ends_what_is_open",
+    "Redis is gone under askers by HTTP": "hub/cluster/test_asking_by_http.py::"
+    "test_a_hub_that_is_adrift_says_so",
     "anything, for a while": "faults/test_soak.py::test_a_short_soak_holds",
 }
 

@@ -13,6 +13,7 @@ import pytest
 
 from alephscript import (
     AlephScriptClient,
+    DeadlineExceeded,
     Request,
     RequestError,
     RequestFor,
@@ -359,6 +360,70 @@ async def test_an_answer_in_parts_is_shown_as_it_comes_until_it_is_cancelled(
         await choose(page, "WIND")
         await page.do(["getByRole", "button", {"name": "Call"}], ["click"])
         await page.see(".outcome", "50 % half way")
+
+
+@attrs.frozen
+class Approval:
+    """What a viewer fills in."""
+
+    is_given: bool
+    how_often: int
+
+
+@attrs.frozen
+class Approve(RequestFor[Approval], capability="APPROVE"):
+    """Shall it be done?"""
+
+    the_deed: str
+
+
+class Asking(AlephScriptClient):
+    """Asks back before it does anything."""
+
+    rooms = ("ASKING",)
+
+    @capability("SEND")
+    async def send(self, request: Request[Any]) -> dict[str, Any]:
+        """Send something."""
+        approval = await request.ask(Approve(the_deed="<b>send</b> it"))
+        return {"sent": approval.is_given, "times": approval.how_often}
+
+    @capability("GIVE_UP")
+    async def give_up(self, request: Request[Any]) -> str:
+        """Ask, and go on without an answer."""
+        try:
+            await request.ask("WHATEVER", timeout=0.3)
+        except DeadlineExceeded:
+            request.progress(0.5, "gave up")
+        await asyncio.Event().wait()
+        return "never"
+
+
+async def test_what_a_capability_asks_back_is_a_form(page: Page, plain: Hub) -> None:
+    """Made of the schema of the answer; a viewer answers, declines, or is too late."""
+    async with PersefonBot(plain.url), Asking(plain.url):
+        await opened(page, plain)
+        await choose(page, "SEND")
+        await page.do(["getByRole", "button", {"name": "Call"}], ["click"])
+        await page.see(".question", "APPROVE asks back")
+        await page.see(".question code", '{"theDeed":"<b>send</b> it"}')
+        await page.do(["getByLabel", "isGiven"], ["check"])
+        await page.do(["getByRole", "button", {"name": "Answer", "exact": True}], ["click"])
+        await page.see(".question .problem", "howOften is needed")
+        assert await page.violations() == []
+        await page.do(["getByLabel", "howOften"], ["fill", "2"])
+        await page.do(["getByLabel", "howOften"], ["press", "Enter"])
+        await page.see(".outcome[data-state=ok]", "answered in")
+        assert '"times": 2' in await page.text("[data-part=answer]")
+        await page.do(["getByRole", "button", {"name": "Call"}], ["click"])
+        await page.do(["getByRole", "button", {"name": "Decline"}], ["click"])
+        await page.see(".outcome[data-state=failed]", "declined")
+        await choose(page, "GIVE_UP")
+        await page.do(["getByRole", "button", {"name": "Call"}], ["click"])
+        await page.see(".question", "WHATEVER asks back")
+        await page.see(".outcome", "50 % gave up")
+        assert await page.do(["locator", ".question"], ["count"]) == 0
+        assert await page.problems() == []
 
 
 async def test_a_hub_that_is_started_again_is_found_again(page: Page, plain: Hub) -> None:

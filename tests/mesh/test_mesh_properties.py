@@ -45,7 +45,7 @@ ROOMS = ("AAIA_ROOM", "B", "C")
 FEATURES = ("X", "Y", "GET_Z")
 ASKED = ("GET_X", "GET_Y", "GET_Z")
 EVENTS = (
-    *events.HubEvent,
+    *(event for event in events.HubEvent if not event.startswith("TASK_")),  # a journal's matter
     *ASKED,
     "GET_UNHEARD_OF",
     "GET_",
@@ -517,7 +517,9 @@ class Peers(RuleBasedStateMachine):
         rivals = [
             q
             for q in self.open.values()
-            if (q.master, q.event) == (sid, question.event) and q.room in (room, None)
+            # Where the room is a guess, so is the one of the requests that the event answers.
+            if (q.master, q.event) == (sid, question.event)
+            and (question.room is None or q.room in (room, None))
         ]
         effects, ended = self.send(sid, name, args, ack=data.draw(st.booleans()))
         if ended:

@@ -101,7 +101,7 @@ def test_a_master_whose_queue_is_full_is_asked_again_and_no_attempt_is_counted(m
     declare(mesh)
     effects = submit(mesh)
     (deliver,) = [each for each in effects if isinstance(each, Deliver)]
-    full = {"success": False, "error": "full", "code": "overloaded"}
+    full: dict[str, object] = {"success": False, "error": "full", "code": "overloaded"}
     full["details"] = [{"delivered": False}]
     effects = play(mesh, mesh.acknowledged("m", deliver.request, [full]))
     (task,) = mesh.tasks._tasks.values()

@@ -1,101 +1,16 @@
 // The form that tries a capability, built from the JSON Schema that its master declared.
 
 import { element, write } from "./dom.mjs";
+import { Fields } from "./fields.mjs";
 import { duration } from "./figures.mjs";
+import { Questions } from "./questions.mjs";
 import { plan, read, Unfit } from "./schema.mjs";
 import { printable } from "./text.mjs";
 
 const DEFAULT_SECONDS = 10;
 const MOST_PARTS = 200; // shown of a streamed answer, the latest
-const JSON_KINDS = ["list", "map", "json"];
 
 export const keyOf = ({ room, capability }) => JSON.stringify([room, capability]);
-
-/** The fields of a plan in the page: `node`, `filled()` as `read` wants it, `inputs` by path. */
-class Fields {
-  inputs = new Map(); // path as JSON -> {input, problem}
-
-  constructor(planned) {
-    const known = planned.kind === "object";
-    const whole = { ...planned, name: "payload", isRequired: true, initial: planned.initial ?? {} };
-    const { node, filled } = known ? this.#group(planned, []) : this.#labelled(whole, []);
-    [this.node, this.filled] = [node, filled];
-  }
-
-  #group({ fields }, path) {
-    const made = fields.map((field) => {
-      const at = [...path, field.name];
-      if (field.kind !== "object") return { name: field.name, ...this.#labelled(field, at) };
-      const { node, filled } = this.#group(field, at);
-      const legend = element("legend", {}, printable(field.name), ...note(field));
-      return { name: field.name, node: element("fieldset", {}, legend, node), filled };
-    });
-    return {
-      node: element("div", { class: "fields" }, ...made.map(({ node }) => node)),
-      filled: () => Object.fromEntries(made.map(({ name, filled }) => [name, filled()])),
-    };
-  }
-
-  #labelled(field, path) {
-    const id = `field-${this.inputs.size}`;
-    const problem = element("span", { class: "problem", id: `${id}-problem` });
-    const described = { id, "aria-describedby": `${id}-about ${id}-problem` };
-    const { input, filled } = control(field, described);
-    this.inputs.set(JSON.stringify(path), { input, problem });
-    const about = element("span", { class: "about", id: `${id}-about` }, field.description);
-    const label = element("label", { for: id }, printable(field.name), ...note(field));
-    return { node: element("div", { class: "field" }, label, input, about, problem), filled };
-  }
-
-  /** Say what is wrong where, or that nothing is. */
-  complain(unfit) {
-    for (const [path, { input, problem }] of this.inputs) {
-      const isMeant = unfit !== null && path === JSON.stringify(unfit.path);
-      write(problem, isMeant ? unfit.message : "");
-      input.toggleAttribute("aria-invalid", isMeant);
-      if (isMeant) input.focus();
-    }
-  }
-}
-
-function note({ isRequired, kind }) {
-  const type =
-    { object: "", map: "JSON object", list: "JSON list", json: "JSON", choice: "" }[kind] ?? kind;
-  const said = [type, isRequired ? "" : "optional"].filter(Boolean).join(", ");
-  return said ? [" ", element("small", {}, said)] : [];
-}
-
-function control(field, attributes) {
-  const { kind, initial, isRequired } = field;
-  if (kind === "boolean" && isRequired) {
-    const input = element("input", { ...attributes, type: "checkbox", checked: initial === true });
-    return { input, filled: () => input.checked };
-  }
-  if (kind === "choice" || kind === "boolean") {
-    const choices = kind === "choice" ? field.choices : [true, false];
-    const options = choices.map((choice, index) => {
-      const value = kind === "choice" ? String(index) : String(choice);
-      const selected = choice === initial;
-      return element(
-        "option",
-        { value, selected },
-        typeof choice === "string" ? choice : JSON.stringify(choice),
-      );
-    });
-    if (!isRequired || choices.length !== 1) options.unshift(element("option", { value: "" }, "–"));
-    const input = element("select", attributes, ...options);
-    return { input, filled: () => input.value };
-  }
-  const isJson = JSON_KINDS.includes(kind);
-  const numeric = { integer: "numeric", number: "decimal" }[kind];
-  const input = isJson
-    ? element("textarea", { ...attributes, rows: 3, spellcheck: "false" })
-    : element("input", { ...attributes, type: "text", autocomplete: "off", inputmode: numeric });
-  if (initial !== undefined) {
-    input.value = isJson ? printable(JSON.stringify(initial)) : String(initial);
-  }
-  return { input, filled: () => input.value };
-}
 
 /** The section in which a capability is chosen, filled in, called and answered. */
 export class Trial {
@@ -108,6 +23,7 @@ export class Trial {
   #fields = null;
   #planned = null;
   #cancel = null;
+  #questions;
 
   /** `call(offer, payload, timeoutMs, hooks)` returns `{answer, cancel}`. */
   constructor(form, call) {
@@ -124,6 +40,7 @@ export class Trial {
     ];
     this.#parts = Object.fromEntries(names.map((name) => [name, part(name)]));
     this.#call = call;
+    this.#questions = new Questions(form.parentElement.querySelector('[data-part="questions"]'));
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       this.#submit();
@@ -188,6 +105,7 @@ export class Trial {
     const said = (text) => this.#say("running", text);
     const hooks = {
       progress: ({ fraction, message }) => said(`${percent(fraction)} ${message ?? ""}`),
+      ask: (question, answer) => this.#questions.add(question, answer),
       part: (data) => {
         parts.push(JSON.stringify(data));
         write(answer, parts.slice(-MOST_PARTS).join("\n"));
@@ -216,6 +134,7 @@ export class Trial {
       if (error.details?.length) write(answer, JSON.stringify(error.details, null, 2));
     } finally {
       this.#cancel = null;
+      this.#questions.clear();
       cancel.disabled = true;
       call.disabled = false;
     }

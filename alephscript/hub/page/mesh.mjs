@@ -54,6 +54,7 @@ export class Mesh {
   #heard = new Set();
   #offered = ""; // who offers what, as `offers` was last asked for
   #asked = new Map(); // number -> what is told about an open request
+  #questions = new Map(); // id of what a master asks back -> what takes it away
   #isPinging = false;
   #isRefreshing = false;
   #isStale = false;
@@ -136,10 +137,11 @@ export class Mesh {
   /**
    * Call a capability; returns its answer as a promise and a function that cancels it.
    *
-   * `hooks` are `part(data)` and `progress(data)`, what is told about it before it is answered.
+   * `hooks` are `part(data)` and `progress(data)`, what is told about it before it is answered, and
+   * `ask(question, answer)`, what its master asks back; that returns what takes the question away.
    */
   call({ room, capability, streams }, payload, timeoutMs, hooks) {
-    const meta = { room, timeoutMs };
+    const meta = { room, timeoutMs, answers: true };
     if (streams) meta.parts = 2 * GRANTED; // so that there is always some on the way
     const { number, answer } = this.#socket.ask(`GET_${capability}`, payload, meta);
     this.#asked.set(number, hooks);
@@ -235,6 +237,8 @@ export class Mesh {
 
   #listen(event, [data, meta], answer) {
     if (CONFIRMATIONS.includes(event)) return;
+    if (event === "GET_ASKER_ANSWER") return this.#askViewer(data, meta, answer);
+    if (event === "CANCEL_REQUEST") return this.#questions.get(data?.id)?.();
     if (event.startsWith("GET_MEMBER_")) return answer({ success: true, ...this.#about(event) });
     const hooks = this.#asked.get(meta?.request);
     if (event === "REQUEST_PART" && hooks) {
@@ -249,6 +253,22 @@ export class Mesh {
       this.#told({ at: new Date(), room: meta.room, event, sender: meta.sender, data });
       if (event === "MASTER_CHANGED") this.refresh();
     }
+  }
+
+  /** Have the viewer answer what the master of a request asks back. */
+  #askViewer(question, meta, answer) {
+    const hooks = this.#asked.get(meta?.request);
+    if (!hooks) {
+      return answer({ success: false, error: "nobody here answers that", code: "no_answerer" });
+    }
+    const forget = hooks.ask(question ?? {}, (said) => {
+      this.#questions.delete(meta.id);
+      answer(said);
+    });
+    this.#questions.set(meta.id, () => {
+      this.#questions.delete(meta.id);
+      forget();
+    });
   }
 
   /** What the page tells about itself, as every member does. */

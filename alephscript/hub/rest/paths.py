@@ -20,6 +20,9 @@ EVENTS = "events"
 """What stands behind a room whose events are heard."""
 
 _READ = ("GET", "HEAD")
+_FOLDER = "mesh"
+_IN_FOLDER = ("rooms", "capabilities", "invoke")
+"""What a hub that is mounted at ``/mesh`` has right there, too."""
 
 
 class Page(Enum):
@@ -96,11 +99,14 @@ def _split(scope: Mapping[str, Any]) -> Sequence[str]:
     raw = scope.get("raw_path")
     path = quote(scope["path"]) if raw is None else raw.partition(b"?")[0].decode("latin-1")
     parts = path.removesuffix("/").split("/")[1:]
-    above = [each for each in scope.get("root_path", "").split("/") if each]
-    is_below = [unquote_to_bytes(each) for each in parts[: len(above)]] == [
-        unquote_to_bytes(each) for each in above
-    ]
-    return parts[len(above) :] if is_below else parts
+    above = [unquote_to_bytes(each) for each in scope.get("root_path", "").split("/") if each]
+    while above:  # as `alephscript.hub.asgi.find_path`
+        if [unquote_to_bytes(each) for each in parts[: len(above)]] == above:
+            below = parts[len(above) :]
+            is_short = above[-1] == _FOLDER.encode() and below[:1] and below[0] in _IN_FOLDER
+            return [_FOLDER, *below] if is_short else below
+        del above[0]
+    return parts
 
 
 def _reads(page: Page) -> dict[str, Page]:

@@ -1,4 +1,4 @@
-"""The interface of a journal of tasks, and what goes wrong with one.
+"""The interfaces of a journal of tasks and of one of retained values, and what goes wrong with one.
 
 May go in: what each journal does. May not: how one of them does it (a file each, beside this one).
 """
@@ -14,6 +14,7 @@ import attrs
 from alephscript.errors import AlephScriptError, RequestError
 from alephscript.mesh.effects import Look
 from alephscript.mesh.records import Record
+from alephscript.mesh.retained import RetainedValue
 
 __all__ = [
     "KEEP_BYTES",
@@ -21,10 +22,12 @@ __all__ = [
     "Entry",
     "Found",
     "Kept",
+    "KeptValue",
     "Notice",
     "SharedStore",
     "Store",
     "StoreUnavailable",
+    "Values",
 ]
 
 KEEP_SECONDS = 24 * 3600.0
@@ -39,6 +42,9 @@ Kept = Callable[[Record | None, RequestError | None], None]
 Found = Callable[[Sequence[Record], RequestError | None], None]
 """Told, on the event loop, which records were found, or why none could be looked for."""
 
+
+KeptValue = tuple[str, str, str, RetainedValue]
+"""Namespace, room, event and value."""
 
 Notice = Callable[[str, str, str], None]
 """Told that a record was kept: its namespace, the task's id, and the hub that works on it."""
@@ -93,6 +99,32 @@ class Store(Protocol):
 
     def look(self, namespace: str, query: Look, done: Found) -> None:
         """Look up records, the newest first."""
+        ...
+
+    async def close(self) -> None:
+        """Keep what is still to be kept, as far as that is possible, and close the journal."""
+        ...
+
+
+class Values(Protocol):
+    """A journal of retained values.
+
+    Attributes:
+        trouble: As in `Store`.
+    """
+
+    trouble: str | None
+
+    async def open(self) -> Sequence[KeptValue]:
+        """Open the journal, and return the values that are in it, the oldest first.
+
+        Raises:
+            StoreUnavailable: It cannot be opened.
+        """
+        ...
+
+    def keep(self, namespace: str, room: str, event: str, value: RetainedValue) -> None:
+        """Keep a value in place of the one before, soon; one without data is forgotten."""
         ...
 
     async def close(self) -> None:

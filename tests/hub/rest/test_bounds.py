@@ -283,7 +283,8 @@ async def test_a_rule_that_fails_is_an_error_of_the_hub(caplog: pytest.LogCaptur
         assert (response.status_code, response.json()["code"]) == (500, "internal")
         assert not hub._engine.visitors
         assert hub._engine.meshes["/runtime"].clients == 0
-    assert "this hub failed at a request by HTTP" in caplog.text
+    [record] = [each for each in caplog.records if each.levelname == "ERROR"]
+    assert record.getMessage() == "this hub failed at a request by HTTP (CAPABILITY)"
     assert "SECRET" not in caplog.text
     caplog.clear()
 
