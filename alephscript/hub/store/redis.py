@@ -26,7 +26,7 @@ from typing import Any
 
 import msgspec
 import redis.asyncio as redis
-from redis.exceptions import RedisError
+from redis.exceptions import NoScriptError, RedisError
 
 from alephscript.errors import Internal, Overloaded, RequestError
 from alephscript.hub.store.store import (
@@ -321,9 +321,7 @@ class RedisStore:
         """Run scripts in one round trip."""
         try:
             return await self._evaluate(commands)
-        except redis.ResponseError as exc:
-            if not str(exc).startswith("NOSCRIPT"):
-                raise
+        except NoScriptError:
             await self._load_scripts()  # a Redis that was started again
             return await self._evaluate(commands)
 
