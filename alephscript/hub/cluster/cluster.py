@@ -320,7 +320,7 @@ class Cluster:
         """See `RegistryListener`."""
         for namespace, federation in self.federations.items():
             here = {room: each for (name, room), each in standings.items() if name == namespace}
-            carrier = self._engine.carriers[namespace]
+            carrier = self._carrier(namespace)
             carrier.mesh.rooms.forget_histories()
             carrier.carry(federation.resynchronise(hubs, here))
             kept = {
