@@ -36,7 +36,7 @@ class HubEvents(SphinxDirective):
 
 
 class MetaKeys(SphinxDirective):
-    """One row a key: name, which of the three metas have it, what it says."""
+    """One row a key: name, which metas have it, what it says."""
 
     has_content: ClassVar[bool] = False
 
@@ -45,12 +45,8 @@ class MetaKeys(SphinxDirective):
         rows = []
         for key in MetaKey:
             places, text = _described(key)
-            found = set(places.split(", "))
-            columns = ("question", "request", "event")
-            assert found <= set(columns), f"{key} is in {found}"
-            rows.append((f"`{key}`", *("yes" if each in found else "" for each in columns), text))
-        head = ("key", "question to the hub", "request to a master", "event of a room", "meaning")
-        return _table(self, head, rows)
+            rows.append((f"`{key}`", places, text))
+        return _table(self, ("key", "found in", "meaning"), rows)
 
 
 def _described(member: StrEnum) -> tuple[str, str]:
