@@ -22,6 +22,7 @@ from a2a.types import (
     GetTaskRequest,
     SendMessageRequest,
     StreamResponse,
+    TaskNotFoundError,
 )
 from a2a.utils.constants import AGENT_CARD_WELL_KNOWN_PATH, PROTOCOL_VERSION_1_0, VERSION_HEADER
 
@@ -37,6 +38,8 @@ __all__ = ["Agent", "AgentUnreachable", "connect"]
 _HEARTBEAT = 2.0
 """Seconds between two looks at the card, whether it is there, and another one."""
 _CARD_SECONDS = 5.0
+_CONNECT_SECONDS = 3.0
+"""Fewer than for a card: an agent that cannot be connected to is gone, and not slow."""
 _MOST_CARD_BYTES = 2_000_000
 _MOST_ANSWER_BYTES = 16_000_000
 """Bytes of a response, or of one event of a stream."""
@@ -104,7 +107,11 @@ class Agent(upstream.Upstream):
             supported_protocol_bindings=_BINDINGS,
             polling=not card.capabilities.streaming,  # so that its task can be cancelled
         )
-        self._client, self.card = ClientFactory(config).create(card), card
+        try:
+            self._client = ClientFactory(config).create(card)
+        except Exception as error:  # noqa: BLE001 - of a stranger's card, whatever it is
+            raise BadCard(f"the card cannot be used: {printable(str(error), 200)}") from None
+        self.card = card
         return True
 
     async def changes(self) -> AsyncGenerator[None, None]:
@@ -120,8 +127,6 @@ class Agent(upstream.Upstream):
                     yield
             except TimeoutError:
                 pass  # an agent that is slow is there
-            except (httpx.TimeoutException, httpx.PoolTimeout):
-                pass
             except (httpx.HTTPError, BadCard):
                 self.gone.set()
                 raise
@@ -189,6 +194,8 @@ class Agent(upstream.Upstream):
         while seen.task_id and not seen.is_over:
             try:
                 task = await client.get_task(GetTaskRequest(id=seen.task_id))
+            except TaskNotFoundError:
+                return ConnectionError("the agent was started again")
             except Exception as error:
                 if is_of_network(error):
                     return self._lose(error)
@@ -254,7 +261,7 @@ async def connect(address: str, headers: Mapping[str, str]) -> AsyncIterator[Age
             **headers,
             VERSION_HEADER: PROTOCOL_VERSION_1_0,
         },
-        timeout=httpx.Timeout(None, connect=_CARD_SECONDS),
+        timeout=httpx.Timeout(None, connect=_CONNECT_SECONDS),
         trust_env=False,
     ) as http:
         agent = Agent(http, address)

@@ -10,11 +10,14 @@ Pure: no socket, no clock.
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
-from collections.abc import Iterable, Sequence
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
+from a2a.server.request_handlers.response_helpers import agent_card_to_dict
 from a2a.types import (
     AgentCapabilities,
     AgentCard,
@@ -37,7 +40,7 @@ from alephscript.protocol import events
 from alephscript.protocol.names import did_you_mean, find_near
 from alephscript.protocol.text import printable
 
-__all__ = ["SKILLS", "Skill", "Skills", "make_card"]
+__all__ = ["SKILLS", "Skill", "Skills", "WrittenCard", "describe", "make_card", "write_card"]
 
 SKILLS = "urn:alephscript:a2a:skills:1"
 """URI of the extension of a card whose parameters describe its skills, as capabilities."""
@@ -62,10 +65,28 @@ class Skill:
     Attributes:
         id: The skill's name at its agent.
         offer: The capability.
+        about: The capability as the extension `SKILLS` describes it.
     """
 
     id: str
     offer: Offer
+    about: Mapping[str, Any]
+
+
+def describe(offer: Offer) -> dict[str, Any]:
+    """Describe a capability for the extension; looking through its schemas takes milliseconds."""
+    fields = {
+        "room": printable(offer.room),
+        "capability": printable(offer.capability),
+        "request": _passable(offer.request),
+        "reply": _passable(offer.reply),
+        "timeoutMs": offer.timeout_ms,
+        "idempotent": offer.idempotent,
+        "readOnly": offer.read_only,
+        "destructive": offer.destructive,
+        "streams": offer.streams,
+    }
+    return {key: value for key, value in fields.items() if value not in (None, False)}
 
 
 class Skills:
@@ -153,6 +174,26 @@ def make_card(
     return card
 
 
+@attrs.frozen
+class WrittenCard:
+    """A card as it is sent.
+
+    Attributes:
+        body: Its JSON.
+        tag: An ETag of it.
+    """
+
+    body: bytes
+    tag: str
+
+
+def write_card(card: AgentCard) -> WrittenCard:
+    """Write a card, for clients of the version before, too."""
+    # Protobuf's maps have no order.
+    body = json.dumps(agent_card_to_dict(card), sort_keys=True, ensure_ascii=False).encode()
+    return WrittenCard(body, f'"{hashlib.sha256(body).hexdigest()}"')
+
+
 def _describe_all(
     skills: Sequence[Skill],
 ) -> tuple[list[AgentSkill], dict[str, Any]]:
@@ -161,28 +202,12 @@ def _describe_all(
     described: dict[str, Any] = {}
     budget = _MOST_CHARACTERS
     for skill in skills:
-        about = _describe(skill.offer)
-        size = len(as_json(about))
+        size = len(as_json(skill.about))
         if size <= budget:
             budget -= size
-            described[skill.id] = about
+            described[skill.id] = skill.about
         made.append(_make_skill(skill))
     return made, described
-
-
-def _describe(offer: Offer) -> dict[str, Any]:
-    fields = {
-        "room": printable(offer.room),
-        "capability": printable(offer.capability),
-        "request": _passable(offer.request),
-        "reply": _passable(offer.reply),
-        "timeoutMs": offer.timeout_ms,
-        "idempotent": offer.idempotent,
-        "readOnly": offer.read_only,
-        "destructive": offer.destructive,
-        "streams": offer.streams,
-    }
-    return {key: value for key, value in fields.items() if value not in (None, False)}
 
 
 def _passable(schema: Any) -> dict[str, Any] | None:

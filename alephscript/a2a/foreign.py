@@ -11,7 +11,7 @@ Pure: no socket, no clock.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import attrs
@@ -64,6 +64,7 @@ _KINDS: Mapping[str, type] = {
     "streams": bool,
 }
 """Fields that the extension of a card may describe a skill by, and their types."""
+_MOST_ARTIFACTS = 1000
 _MESSAGE_KEYS = {"parts", "taskId", "contextId"}
 """Keys of a payload that is a message of A2A."""
 
@@ -172,20 +173,25 @@ def make_message(payload: Any, skill: ForeignSkill) -> SendMessageRequest:
 class Answer:
     """What an agent has answered up to now.
 
+    Args:
+        in_parts: Whether the parts of artifacts are read as they come, and not kept.
+
     Attributes:
         task_id: The agent's task, empty before it is known.
         status: The last status of the task.
         is_message: Whether the agent answered with a message, which is its whole answer.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, in_parts: bool = False) -> None:
         self.task_id = ""
         self.status = TaskStatus()
         self.is_message = False
+        self._in_parts = in_parts
         self._context_id = ""
-        self._message: Sequence[Part] = ()
+        self._message: list[Part] = []
         self._artifacts: dict[str, Artifact] = {}
-        self._read: dict[str, int] = {}
+        self._counts: dict[str, int] = {}
+        self._unread: list[Part] = []
         self._size = 0
         self._fraction = 0.0
 
@@ -196,26 +202,35 @@ class Answer:
             CapabilityError: The answer is larger than any may be.
         """
         self.note(event)
-        self._size += event.ByteSize()
         kind = event.WhichOneof("payload")
         if kind == "message":
-            self._message = event.message.parts
+            self._message = self._unread = list(event.message.parts)
         elif kind == "task":
-            self._size = event.ByteSize()
             for artifact in event.task.artifacts:
-                known = self._artifacts.get(artifact.artifact_id)
-                if known is None or len(artifact.parts) >= len(known.parts):
-                    self._artifacts[artifact.artifact_id] = artifact
+                self._grow(artifact, self._counts.get(artifact.artifact_id, 0))
         elif kind == "artifact_update":
             update = event.artifact_update
-            known = self._artifacts.get(update.artifact.artifact_id)
-            if known is not None and update.append:
-                known.parts.extend(update.artifact.parts)
-            else:
-                self._artifacts[update.artifact.artifact_id] = update.artifact
-                self._read.pop(update.artifact.artifact_id, None)
-        if self._size > _MOST_BYTES:
-            raise CapabilityError("agent_failed", f"the answer has more than {_MOST_BYTES} bytes")
+            if not update.append:
+                self._counts.pop(update.artifact.artifact_id, None)
+                self._artifacts.pop(update.artifact.artifact_id, None)
+            self._grow(update.artifact, 0)
+        if self._size > _MOST_BYTES or len(self._counts) > _MOST_ARTIFACTS:
+            raise CapabilityError(
+                "agent_failed",
+                f"the answer has more than {_MOST_BYTES} bytes, or {_MOST_ARTIFACTS} artifacts",
+            )
+
+    def _grow(self, artifact: Artifact, known: int) -> None:
+        """Take the parts of an artifact that are not known."""
+        name, new = artifact.artifact_id, artifact.parts[known:]
+        self._counts[name] = self._counts.get(name, 0) + len(new)
+        self._size += sum(part.ByteSize() for part in new)
+        if self._in_parts:
+            self._unread += new
+        elif name in self._artifacts:
+            self._artifacts[name].parts.extend(new)
+        else:
+            self._artifacts[name] = artifact
 
     def note(self, event: StreamResponse) -> None:
         """Note the task and its status, and nothing of the answer."""
@@ -251,13 +266,9 @@ class Answer:
         Raises:
             ValueError: A part is no JSON.
         """
-        if self.is_message:
-            yield from map(_item, self._message)
-            return
-        for name, artifact in self._artifacts.items():
-            read = self._read.get(name, 0)
-            self._read[name] = len(artifact.parts)
-            yield from map(_item, artifact.parts[read:])
+        unread, self._unread, self._size = self._unread, [], 0
+        for part in unread:
+            yield item_of_parts([part])
 
     def result(self) -> Any:
         """Return the whole answer, as a mesh says it.
@@ -269,8 +280,9 @@ class Answer:
         self.check()
         if self.is_message:
             return result_of_parts(self._message)
-        artifacts = list(self._artifacts.values())
-        return result_of_artifacts(artifacts) or result_of_parts(self.status.message.parts)
+        if self._artifacts:
+            return result_of_artifacts(list(self._artifacts.values()))
+        return result_of_parts(self.status.message.parts)
 
     def check(self) -> None:
         """Find out whether the agent did what it was asked.
@@ -295,10 +307,6 @@ class Answer:
             raise CapabilityError(Cancelled.code, text or "the agent cancelled its task")
         words = "rejected" if state == TaskState.TASK_STATE_REJECTED else "failed"
         raise CapabilityError("agent_failed", text or f"the agent {words}")
-
-
-def _item(part: Part) -> Any:
-    return item_of_parts([part])
 
 
 def _objects(parts: Iterable[Part]) -> Iterator[dict[str, Any]]:

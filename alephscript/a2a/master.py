@@ -98,7 +98,7 @@ class A2aMaster(ForeignMaster[Agent]):
         self, agent: Agent, skill: ForeignSkill, request: Request[Any]
     ) -> AsyncGenerator[Any, None]:
         """Iterate over the parts of an answer as they come."""
-        answer = Answer()
+        answer = Answer(in_parts=True)
         is_silent = True
         async with contextlib.aclosing(self._follow(agent, skill, request, answer)) as changes:
             async for _ in changes:

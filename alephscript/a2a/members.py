@@ -18,11 +18,11 @@ from typing import Any
 
 from a2a.types import AgentCard
 
-from alephscript.a2a.cards import Skill, Skills, make_card
+from alephscript.a2a.cards import Skill, Skills, WrittenCard, describe, make_card, write_card
 from alephscript.client.client import AlephScriptClient
 from alephscript.client.discovery import Offer
 from alephscript.client.lifecycle import State
-from alephscript.doors.catalogue import Catalogue, KnownOffers
+from alephscript.doors.catalogue import Catalogue, KnownOffers, is_same
 from alephscript.errors import ConnectionRefused, Overloaded
 from alephscript.protocol.text import has_controls, printable
 
@@ -32,6 +32,8 @@ _MOST_MEMBERS = 64
 _MOST_OPENING = 4
 """Members that come into the mesh at once; a hub counts those that it refuses."""
 _MOST_SKILLS = 500
+_MOST_CARDS = 200
+"""Cards of a member that are kept as they are sent: a room has one for each name of the door."""
 
 
 class Unauthorized(Exception):
@@ -44,31 +46,43 @@ class Member:
     Args:
         client: The member.
         key: A name of the member that tells nothing of its token.
-        is_guarded: Whether askers need a token.
+
+    Attributes:
+        all: The skills of the whole mesh.
+        rooms: Those of each room.
+        cards: Cards as they are now, by room and address.
     """
 
-    def __init__(self, client: AlephScriptClient, key: str, *, is_guarded: bool) -> None:
+    def __init__(self, client: AlephScriptClient, key: str) -> None:
         self.client = client
         self.key = key
-        self.is_guarded = is_guarded
         self.catalogue = Catalogue(client, self._offer)
         self._names = KnownOffers(2 * _MOST_SKILLS, (), lambda each: each.capability)
+        self._described: dict[tuple[str, str], tuple[Offer, Mapping[str, Any]]] = {}
         self.all = Skills(())
         self.rooms: Mapping[str, Skills] = {}
+        self.cards: dict[tuple[str, str], WrittenCard] = {}
 
     async def _offer(self, offers: Sequence[Offer]) -> None:
         # Hubs of others may let names through that no client of A2A can write.
         sound = (each for each in offers if not has_controls(each.room + each.capability))
         here = list(itertools.islice(sound, _MOST_SKILLS))
-        names = self._names.name(here)
-        self.all = Skills(Skill(names[each.room, each.capability], each) for each in here)
-        by_room: dict[str, list[Offer]] = {}
+        described = {}
         for offer in here:
-            by_room.setdefault(offer.room, []).append(offer)
-        self.rooms = {
-            room: Skills(Skill(each.capability, each) for each in offered)
-            for room, offered in by_room.items()
-        }
+            key = offer.room, offer.capability
+            known, about = self._described.get(key, (offer, None))
+            if about is None or not is_same(known, offer):
+                about = describe(offer)
+                await asyncio.sleep(0)
+            described[key] = offer, about
+        names = self._names.name(here)
+        by_room: dict[str, list[Skill]] = {}
+        for (room, name), (offer, about) in described.items():
+            by_room.setdefault(room, []).append(Skill(name, offer, about))
+        self._described = described
+        self.all = Skills(Skill(names[key], *each) for key, each in described.items())
+        self.rooms = {room: Skills(skills) for room, skills in by_room.items()}
+        self.cards = {}
 
 
 class Agent:
@@ -108,10 +122,26 @@ class Agent:
             return self._asker.all
         return self._asker.rooms.get(self.room, Skills(()))
 
+    @property
+    def rooms(self) -> Mapping[str, Skills]:
+        """The skills of each room that there is."""
+        return {} if self._asker is None else self._asker.rooms
+
     async def first_look(self) -> None:
         """Wait until what is offered is known, for a while."""
         if self._asker is not None:
             await self._asker.catalogue.first_look()
+
+    async def write_card(self) -> WrittenCard:
+        """Write the card of the agent, beside the loop: many skills take seconds."""
+        cards = {} if self._asker is None else self._asker.cards
+        key = self.room, self.url
+        if key not in cards:
+            written = await asyncio.to_thread(write_card, self.card())
+            if len(cards) >= _MOST_CARDS:
+                cards.clear()
+            cards[key] = written
+        return cards[key]
 
     def card(self) -> AgentCard:
         """Make the card of the agent."""
@@ -163,7 +193,7 @@ class Members:
     def _make(self, token: str | None, **options: Any) -> Member:
         key = "" if token is None else hashlib.sha256(token.encode()).hexdigest()
         client = self._make_client(token, **options)
-        return Member(client, key, is_guarded=self.is_guarded)
+        return Member(client, key)
 
     @contextlib.asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
@@ -218,10 +248,10 @@ class Members:
             return self._known(key) or await self._admit(bearer, key)
 
     def _known(self, key: str) -> Member | None:
-        known = self._others.pop(key, None)
-        if known is None:
+        known = self._others.get(key)
+        if known is None or known[0].client.state is State.CLOSED:  # the token has ended
             return None
-        self._others[key] = known  # the latest go last
+        self._others[key] = self._others.pop(key)  # the latest go last
         return known[0]
 
     async def _admit(self, bearer: str, key: str) -> Member:

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import hashlib
-import json
 import os
 import signal
 import socket
@@ -18,7 +16,6 @@ from typing import Any
 from urllib.parse import quote
 
 from a2a.server.context import ServerCallContext
-from a2a.server.request_handlers.response_helpers import agent_card_to_dict
 from a2a.server.routes import create_rest_routes
 from a2a.server.routes.common import DefaultServerCallContextBuilder
 from a2a.server.routes.jsonrpc_dispatcher import JsonRpcDispatcher
@@ -161,7 +158,7 @@ class MeshServer:
         async def answer(request: Request) -> Response:
             return await dispatcher.handle_requests(request)
 
-        routes = [Route("/", self._for_member(self._list_agents), methods=["GET"])]
+        routes = [Route("/", self._for_member(_list_agents), methods=["GET"])]
         for prefix in ("/rooms/{room:path}", ""):  # a room's name may have slashes
             card = prefix + AGENT_CARD_WELL_KNOWN_PATH
             routes.append(Route(card, self._show_card, methods=["GET"]))
@@ -211,25 +208,25 @@ class MeshServer:
         """Show an agent's card; of a guarded mesh without skills to who has no token."""
         bearer = _bearer_of(request)
         if bearer is None and self._members.is_guarded:
-            return _write_card(request, self._agent(request, None))
+            return await _send_card(request, self._agent(request, None))
         return await self._for_member(_show_full_card)(request)
 
-    async def _list_agents(self, request: Request) -> Response:
-        whole: Agent = request.scope[_MEMBER]
-        await whole.first_look()
-        member = await self._members.find(_bearer_of(request))
-        agents = []
-        for room, skills in (("", whole.skills), *sorted(member.rooms.items())):
-            url = _url_of(request, room)
-            agents.append(
-                {
-                    "room": room or None,
-                    "url": url,
-                    "card": url.rstrip("/") + AGENT_CARD_WELL_KNOWN_PATH,
-                    "skills": list(skills.by_id),
-                }
-            )
-        return JSONResponse({"agents": agents, "count": len(agents)})
+
+async def _list_agents(request: Request) -> Response:
+    whole: Agent = request.scope[_MEMBER]
+    await whole.first_look()
+    agents = []
+    for room, skills in (("", whole.skills), *sorted(whole.rooms.items())):
+        url = _url_of(request, room)
+        agents.append(
+            {
+                "room": room or None,
+                "url": url,
+                "card": url.rstrip("/") + AGENT_CARD_WELL_KNOWN_PATH,
+                "skills": list(skills.by_id),
+            }
+        )
+    return JSONResponse({"agents": agents, "count": len(agents)})
 
 
 async def _show_full_card(request: Request) -> Response:
@@ -237,17 +234,16 @@ async def _show_full_card(request: Request) -> Response:
     await agent.first_look()
     if agent.room and not agent.skills.by_id:
         return refuse(404, "no master is in this room; GET / lists the agents")
-    return _write_card(request, agent)
+    return await _send_card(request, agent)
 
 
-def _write_card(request: Request, agent: Agent) -> Response:
+async def _send_card(request: Request, agent: Agent) -> Response:
     """Answer with a card, or with nothing to who has it."""
-    card = agent_card_to_dict(agent.card())
-    said = json.dumps(card, sort_keys=True)  # protobuf's maps have no order
-    headers = {"ETag": f'"{hashlib.sha256(said.encode()).hexdigest()}"'}
-    if request.headers.get("if-none-match") == headers["ETag"]:
+    card = await agent.write_card()
+    headers = {"ETag": card.tag}
+    if request.headers.get("if-none-match") == card.tag:
         return Response(status_code=304, headers=headers)
-    return JSONResponse(card, headers=headers)
+    return Response(card.body, headers=headers, media_type="application/json")
 
 
 class _ContextBuilder(DefaultServerCallContextBuilder):

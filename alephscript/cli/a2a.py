@@ -59,6 +59,8 @@ async def serve_skills(options: argparse.Namespace) -> None:
     """
     if options.capability is not None or options.program or options.mcp is not None:
         raise CliError("--a2a serves all skills of an agent: leave all but --room out", 2)
+    if not options.a2a.startswith(("http://", "https://")):
+        raise CliError("write the address of an A2A agent behind --a2a: http://127.0.0.1:9999", 2)
     a2a = _import()
 
     def make(hub: str, **rest: Any) -> A2aMaster:

@@ -8,12 +8,14 @@ from __future__ import annotations
 import argparse
 import importlib
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
 from alephscript.cli.options import Add, CliError
 from alephscript.cli.printing import put_line
 from alephscript.client.client import AlephScriptClient
+from alephscript.protocol.names import did_you_mean, find_near
 
 __all__ = ["add_to", "find_class"]
 
@@ -64,14 +66,43 @@ def find_class(path: str) -> type[AlephScriptClient]:
     module, _, name = path.partition(":")
     sys.path.insert(0, "")  # as python -m does
     try:
-        value: Any = getattr(importlib.import_module(module), name)
-    except (ImportError, ValueError, AttributeError) as exc:
-        raise CliError(f"cannot find {path}, write it as package.module:Class: {exc}") from exc
+        found = vars(importlib.import_module(module))
+    except (ImportError, ValueError) as exc:
+        raise CliError(f"cannot find {path}, {_FORM}: {exc}{_place_of(exc)}") from exc
+    except Exception as exc:
+        reason = f"{type(exc).__name__}: {exc}{_place_of(exc)}"
+        raise CliError(f"{module} cannot be imported: {reason}") from exc
     finally:
         sys.path.remove("")
-    if not (isinstance(value, type) and issubclass(value, AlephScriptClient)):
+    value = found.get(name)
+    if value is None:
+        known = [each for each, held in found.items() if _is_client(held)]
+        near = find_near(name, known) if name else known[:3]
+        meant = did_you_mean(f"{module}:{each}" for each in near)
+        raise CliError(f"cannot find {path}, {_FORM}{meant}")
+    if not _is_client(value):
         raise CliError(f"{path} is no AlephScriptClient class")
-    return value
+    client: type[AlephScriptClient] = value
+    return client
+
+
+_FORM = "write it as package.module:Class"
+
+
+def _is_client(value: object) -> bool:
+    is_class = isinstance(value, type) and issubclass(value, AlephScriptClient)
+    return is_class and value is not AlephScriptClient
+
+
+def _place_of(error: Exception) -> str:
+    """Tell where a module failed that was imported; a SyntaxError tells that itself."""
+    frames = traceback.extract_tb(error.__traceback__)
+    inside = [
+        each for each in frames if each.filename != __file__ and "importlib" not in each.filename
+    ]
+    if not inside or isinstance(error, SyntaxError):
+        return ""
+    return f" ({Path(inside[-1].filename).name}, line {inside[-1].lineno})"
 
 
 def _read_document(path: str) -> Any:

@@ -58,10 +58,9 @@ def add_to(add: Add) -> None:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError("write a number of 1 or more")
-    return number
+    return int(text)
 
 
 def write_spread(seconds: Sequence[float], *, percentiles: Sequence[int] = (50, 95, 99)) -> str:

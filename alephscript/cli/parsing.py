@@ -6,15 +6,11 @@ May go in: what the parser tells of wrong usage. May not: which commands and opt
 from __future__ import annotations
 
 import argparse
-import re
-from collections.abc import Iterator
-from typing import Any, NoReturn
+from typing import Any
 
 from alephscript.protocol.names import did_you_mean, find_near
 
 __all__ = ["CommandParser"]
-
-_UNKNOWN = re.compile(r"unrecognized arguments: (-[^\s=]+)")
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -27,11 +23,22 @@ class CommandParser(argparse.ArgumentParser):
 
     rest: str | None = None
 
-    def error(self, message: str) -> NoReturn:
-        """Print a message, the usage, and end with status 2."""
-        unknown = _UNKNOWN.search(message)
-        near = find_near(unknown[1], dict.fromkeys(_options(self))) if unknown else ()
-        super().error(message + did_you_mean(near))
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse arguments; what is unknown is refused by the command, with its usage and options.
+
+        Raises:
+            SystemExit: There are unknown ones.
+        """
+        parsed, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            choices = [each.choices for each in self._actions]  # argparse lists them nowhere else
+            commands = next((each for each in choices if isinstance(each, dict)), {})
+            parser = commands.get(parsed.command, self)
+            options = [name for each in parser._actions for name in each.option_strings]  # noqa: SLF001
+            name = unknown[0].partition("=")[0]
+            near = did_you_mean(find_near(name, options) if name.startswith("--") else ())
+            parser.error(f"unrecognized arguments: {' '.join(unknown)}{near}")
+        return parsed
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         """Refuse what is no choice, naming those that are for people, and the one that was meant.
@@ -63,13 +70,3 @@ class CommandParser(argparse.ArgumentParser):
         parsed, unknown = super().parse_known_args(words[:at], namespace)
         setattr(parsed, self.rest, words[at + 1 :])
         return parsed, unknown
-
-
-def _options(parser: argparse.ArgumentParser) -> Iterator[str]:
-    """Give the options of a parser, and those of its commands."""
-    for action in parser._actions:  # noqa: SLF001 - argparse has no other way to list them
-        yield from action.option_strings
-        if isinstance(action.choices, dict):
-            for below in action.choices.values():
-                if isinstance(below, argparse.ArgumentParser):
-                    yield from _options(below)

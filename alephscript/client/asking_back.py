@@ -94,17 +94,22 @@ async def _put_of_run(run: Run, name: str, question: bytes, timeout: float | Non
     numbered = b'{"number":%d,%b' % (run.questions, question[1:])
     while True:
         run.moved.clear()
-        session = job.session
+        left = None if ends is None else ends - clock()
+        asking = asyncio.ensure_future(_put(job, name, numbered, left))
+        moving = asyncio.ensure_future(run.moved.wait())
         try:
-            left = None if ends is None else ends - clock()
-            answer = await _put(job, name, numbered, left)
-        except (LinkLost, NotConnected):
-            if job.session is session:
+            await asyncio.wait({asking, moving}, return_when=asyncio.FIRST_COMPLETED)
+            if not asking.done():
+                continue  # another hub knows the run now, and not the question
+            try:
+                return asking.result()
+            except (LinkLost, NotConnected):
                 with contextlib.suppress(TimeoutError):  # of which the next try tells
                     async with asyncio.timeout_at(ends):
-                        await run.moved.wait()
-        else:
-            return answer
+                        await moving
+        finally:
+            asking.cancel()
+            moving.cancel()
 
 
 def _write(name: str, question: Any, payload: Any, reply: Any) -> bytes:

@@ -18,11 +18,21 @@ from alephscript.client import answers
 from alephscript.client.dialects import Native
 from alephscript.client.jobs import Job, Run
 from alephscript.client.session import HubSession
-from alephscript.errors import Cancelled, PayloadTooLarge, RequestError, error_from_answer
+from alephscript.errors import (
+    Cancelled,
+    PayloadTooLarge,
+    RequestError,
+    UnknownEvent,
+    error_from_answer,
+)
 from alephscript.protocol.events import HubEvent
 from alephscript.protocol.tasks import MAX_CHECKPOINT
 
 __all__ = ["Runs"]
+
+
+_AGAIN_SECONDS = 1.0
+"""When a hub is asked again that could not say which runs count."""
 
 
 class Runs:
@@ -42,6 +52,7 @@ class Runs:
         self._stop = stop
         self._move = move
         self._runs: dict[str, Run] = {}
+        self._resuming: set[asyncio.Task[None]] = set()
 
     def begin(self, job: Job) -> None:
         """Note that a job is the run of a task."""
@@ -57,9 +68,12 @@ class Runs:
         else:
             run.answer = answer
 
-    def take(self, message: Mapping[str, Any]) -> None:
-        """Take a hub's TASK_KEPT."""
-        run = self._runs.get(str(message.get("run")))
+    def take(self, session: HubSession, message: Mapping[str, Any]) -> None:
+        """Take a hub's TASK_KEPT, or its wish to hear of all runs."""
+        name = message.get("run")
+        if name is None:
+            self._resume_soon(session, 0.0)
+        run = self._runs.get(str(name))
         if run is None:
             return
         number = message.get("number")
@@ -98,30 +112,50 @@ class Runs:
             run.waiting.pop(number, None)
 
     async def resume(self, session: HubSession) -> None:
-        """Offer all runs to the hub of a new session; what counts no more is given up.
+        """Offer all runs to the hub of a session; what counts no more is given up.
 
-        Raises:
-            RequestError: The hub did not answer.
+        A hub that cannot say just now which of them count is asked again.
         """
-        if not self._runs:
-            return
         offered = list(self._runs.values())
-        numbers: Any = {}
-        if isinstance(session.dialect, Native):
-            runs = {"runs": [each.name for each in offered]}
-            numbers = (await session.dialect.tell(HubEvent.TASK_RESUME, runs)).get("runs")
+        if not offered:
+            return
+        try:
+            numbers = await _offer(session, [each.name for each in offered])
+        except RequestError:
+            self._resume_soon(session, _AGAIN_SECONDS)
+            return
         for run in offered:
-            number = numbers.get(run.name) if isinstance(numbers, dict) else None
-            if not isinstance(number, str) or not number.isdecimal():
-                if number != "":  # of which the hub keeps the end just now
-                    self._give_up(run)
-                continue
-            self._move(run.job, session, number)
-            run.moved.set()
-            if run.waiting:
-                session.dialect.send_checkpoint(run.job.request, run.number, run.checkpoint)
-            if run.answer is not None:
-                answers.send(session, run.job.request, run.answer)
+            number = numbers.get(run.name)
+            if self._runs.get(run.name) is not run:
+                continue  # its end was kept meanwhile
+            if isinstance(number, str) and number.isdecimal():
+                self._go_on(run, session, number)
+            elif number != "":  # of which the hub keeps the end just now
+                self._give_up(run)
+
+    def _go_on(self, run: Run, session: HubSession, number: str) -> None:
+        """Go on with a run under another number, and repeat what may have been lost."""
+        self._move(run.job, session, number)
+        run.moved.set()
+        if run.waiting:
+            session.dialect.send_checkpoint(run.job.request, run.number, run.checkpoint)
+        if run.answer is not None:
+            answers.send(session, run.job.request, run.answer)
+
+    def _resume_soon(self, session: HubSession, seconds: float) -> None:
+        async def resume() -> None:
+            await asyncio.sleep(seconds)
+            if not session.is_gone.is_set():
+                await self.resume(session)
+
+        task = asyncio.get_running_loop().create_task(resume())
+        self._resuming.add(task)
+        task.add_done_callback(self._resuming.discard)
+
+    def close(self) -> None:
+        """Offer nothing any more."""
+        for task in self._resuming:
+            task.cancel()
 
     def _give_up(self, run: Run) -> None:
         self._forget(run)
@@ -132,3 +166,22 @@ class Runs:
         self._runs.pop(run.name, None)
         for future in run.waiting.values():
             future.cancel()
+
+
+async def _offer(session: HubSession, names: list[str]) -> Mapping[str, Any]:
+    """Offer runs to a hub.
+
+    Returns:
+        The numbers of the requests of those that count, by name.
+
+    Raises:
+        RequestError: The hub cannot say just now.
+    """
+    if not isinstance(session.dialect, Native):
+        return {}
+    try:
+        answer = await session.dialect.tell(HubEvent.TASK_RESUME, {"runs": names})
+    except UnknownEvent:
+        return {}  # a hub without tasks
+    numbers = answer.get("runs")
+    return numbers if isinstance(numbers, dict) else {}

@@ -208,6 +208,7 @@ class Service:
         for lane in self._lanes:
             lane.waiting.clear()
         self._waiting = 0
+        self.runs.close()
         await self._worker.close(spare=spare)
         self._jobs.clear()
         self._is_drained.set()

@@ -43,12 +43,12 @@ class DeliveryHandler(Protocol):
         """Let a streamed answer go on for so many more parts."""
         ...
 
-    def take_kept(self, message: Mapping[str, Any]) -> None:
-        """Take note of what the hub has kept of a task."""
+    def take_kept(self, session: HubSession, message: Mapping[str, Any]) -> None:
+        """Take note of what the hub has kept of a task; of nothing, if it asks for the runs."""
         ...
 
     async def resume(self, session: HubSession) -> None:
-        """Go on with runs of tasks that came by an earlier session; raises `RequestError`."""
+        """Go on with runs of tasks that came by an earlier session."""
         ...
 
 
@@ -77,7 +77,7 @@ class HubSession:
         self.is_gone = asyncio.Event()
         self._handler = handler
         self._channel = Channel(
-            positions, cancel=self._cancel, grant=self._grant, take_kept=handler.take_kept
+            positions, cancel=self._cancel, grant=self._grant, take_kept=self._take_kept
         )
         self.dialect: Dialect = Documented(self._channel)
         self._held: list[Delivery] = []
@@ -219,6 +219,9 @@ class HubSession:
             self._held[:] = [each for each in self._held if each.id != id]
         else:
             self._handler.cancel(self, id, reason)  # a run that came by an earlier session, too
+
+    def _take_kept(self, message: Mapping[str, Any]) -> None:
+        self._handler.take_kept(self, message)
 
     def _grant(self, id: str, parts: int) -> None:
         self._handler.grant(self, id, parts)

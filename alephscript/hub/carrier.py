@@ -23,6 +23,7 @@ from alephscript.hub.keeping import Keeper
 from alephscript.hub.measuring import Measurements
 from alephscript.hub.metering import Meter
 from alephscript.hub.namespace import Recipient
+from alephscript.hub.store.store import Values
 from alephscript.hub.tracing import trace_hub
 from alephscript.links.deadlines import Deadlines
 from alephscript.mesh.access import Identity
@@ -38,7 +39,9 @@ from alephscript.mesh.effects import (
     Keep,
     Look,
     Resume,
+    Retain,
     SubscribeRoom,
+    Take,
     ToHub,
     Wake,
 )
@@ -85,6 +88,7 @@ class Carrier:
         measurements: What was counted lately, step by step.
         journal: The last requests, while somebody looks.
         keeper: Keeps the namespace's tasks.
+        values: Keeps its retained values, None if nothing outlives the hub.
         cluster: The way to other hubs; None if there are none.
     """
 
@@ -94,6 +98,7 @@ class Carrier:
         self.measurements = Measurements(self.meter)
         self.journal = Journal(mesh.requests, self._age)
         self.keeper = Keeper(mesh.tasks, self.carry)
+        self.values: Values | None = None
         self.cluster: ClusterPort | None = None
         self._recipients: dict[str, Recipient] = {}  # by socket id
         self._opened_at: dict[int, float] = {}  # by request
@@ -110,6 +115,11 @@ class Carrier:
         mesh.requests.remaining = self._deadlines.remaining  # (decision 0019)
         mesh.drops.report = self._report_drop
         mesh.report_unheard = self._report_unheard
+
+    def keep_values(self, values: Values) -> None:
+        """Keep retained values where they outlive the hub."""
+        self.values = values
+        self.mesh.rooms.is_kept = True
 
     # Packets
 
@@ -256,11 +266,21 @@ class Carrier:
     def _resume(self, effect: Resume) -> None:  # noqa: ARG002 - as all handlers
         self._resumption = asyncio.get_running_loop().call_soon(self._go_on)
 
+    def _retain(self, effect: Retain) -> None:
+        if self.cluster is not None:
+            self.cluster.carry(self, effect)
+        elif self.values is not None:
+            namespace = self.mesh.namespace
+            self.values.keep(namespace, effect.room, effect.event, effect.value)
+
     def _keep(self, effect: Keep) -> None:
         self.keeper.keep(effect)
 
     def _look(self, effect: Look) -> None:
         self.keeper.look(effect)
+
+    def _take(self, effect: Take) -> None:
+        self.keeper.take(effect)
 
     def _set_alarm(self, effect: Wake) -> None:
         self.keeper.wake(effect)
@@ -323,7 +343,9 @@ class Carrier:
         Resume: _resume,
         ToHub: _send_to_hub,
         Keep: _keep,
+        Retain: _retain,
         Look: _look,
+        Take: _take,
         Wake: _set_alarm,
     }
     """How each kind of effect is carried out here; all others concern other hubs alone."""

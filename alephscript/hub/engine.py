@@ -12,9 +12,10 @@ import importlib.metadata
 import secrets
 import time
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
+from alephscript.errors import RequestError
 from alephscript.hub.backlogs import Backlogs, Halves
 from alephscript.hub.carrier import Carrier
 from alephscript.hub.connection import Connection, Host
@@ -22,11 +23,12 @@ from alephscript.hub.joining import Entrance
 from alephscript.hub.namespace import Namespace
 from alephscript.hub.refusals import RefusalLog
 from alephscript.hub.store.memory import MemoryStore
-from alephscript.hub.store.store import Store
+from alephscript.hub.store.store import SharedStore, Store, Values
 from alephscript.hub.turns import Turns
 from alephscript.mesh.access import Access, Handshake
 from alephscript.mesh.limits import DEFAULT_LIMITS, Limits
 from alephscript.mesh.mesh import Mesh
+from alephscript.mesh.records import Record
 from alephscript.protocol import packets
 from alephscript.protocol.packets import Kind
 
@@ -59,6 +61,7 @@ class Engine:
         backlogs: See `alephscript.hub.connection.Host`.
         halves: Messages of all clients that are not whole yet.
         store: The journal of tasks, of all namespaces.
+        values: Where retained values are kept, so that they outlive the hub; None if they do not.
         find_obstacle: Tells why no clients should be sent here just now, None if they may come.
     """
 
@@ -84,6 +87,7 @@ class Engine:
         self.carriers = {namespace: Carrier(mesh) for namespace, mesh in meshes.items()}
         self.namespaces: dict[str, Namespace] = {**self.carriers}
         self.use_store(MemoryStore())
+        self.values: Values | None = None
         self.refusal_log = RefusalLog()
         self.entrance = Entrance(self.namespaces, access, self.refusals, self.refusal_log)
         self.is_reading = False
@@ -164,10 +168,10 @@ class Engine:
         if self._heart is not None:
             self._heart.cancel()
             self._heart = None
+        for end in list(self.visitors.values()):  # first: no master is lost to them
+            end("the hub is closing")
         for connection in list(self.connections.values()):
             connection.close("the hub is closing")
-        for end in list(self.visitors.values()):
-            end("the hub is closing")
         for namespace in self.namespaces.values():
             namespace.close()
         self.entrance.close()
@@ -181,21 +185,65 @@ class Engine:
         for carrier in self.carriers.values():
             carrier.keeper.store = store
 
+    def use_values(self, values: Values) -> None:
+        """Keep retained values in a file; before it is opened."""
+        self.values = values
+        for carrier in self.carriers.values():
+            carrier.keep_values(values)
+
     async def open_store(self) -> None:
-        """Open the journal of tasks, and go on with those that had not ended.
+        """Open the journal of tasks, and go on with those that had not ended; read the values.
 
         Raises:
             StoreUnavailable: The journal cannot be opened.
         """
         records = await self.store.open()
+        if self.values is not None:
+            try:
+                values = await self.values.open()
+            except BaseException:
+                await self.store.close()
+                raise
+            for namespace, room, event, value in values:
+                if namespace in self.meshes:
+                    self.meshes[namespace].rooms.retained.put(room, event, value)
         for carrier in self.carriers.values():
             carrier.keeper.load(records)
 
+    def take_tasks(self, hubs: Collection[str]) -> None:
+        """Take over the tasks that none of these hubs works on, where hubs share a journal."""
+        if not isinstance(self.store, SharedStore):
+            return
+
+        def taken(records: Sequence[Record], _: RequestError | None) -> None:
+            for carrier in self.carriers.values():
+                carrier.keeper.load(records)
+
+        self.store.take_lost(hubs, taken)
+
+    def share_store(self, store: SharedStore, hub: str) -> None:
+        """Keep tasks in a journal that other hubs share; before it is opened."""
+        store.hub = hub
+        store.notice = self._notice
+        self.use_store(store)
+
+    def _notice(self, namespace: str, id: str, hub: str) -> None:
+        carrier = self.carriers.get(namespace)
+        if carrier is not None:
+            carrier.keeper.notice(id, hub)
+
     async def close_store(self) -> None:
-        """Close the journal of tasks, which keeps them as they stand."""
+        """Close the journal of tasks, which keeps them as they stand, and that of values."""
         for carrier in self.carriers.values():
             carrier.keeper.close()
+        if self.values is not None:
+            await self.values.close()
         await self.store.close()
+
+    @property
+    def trouble(self) -> str | None:
+        """What is wrong with what this hub keeps on a disk; None if nothing is."""
+        return self.store.trouble or (None if self.values is None else self.values.trouble)
 
     def take_requests(self, *, take: bool) -> None:
         """Take requests from now on, or refuse them; those that are open may end."""
@@ -218,7 +266,7 @@ class Engine:
         """Describe what is going on, as plain data: see docs/reference/hub.md, "GET /mesh"."""
         return {
             "hub": self.about()
-            | {"refusals": dict(self.refusals), "journal": self.store.trouble or "ok"},
+            | {"refusals": dict(self.refusals), "journal": self.trouble or "ok"},
             "namespaces": {
                 namespace: {
                     "clients": carrier.mesh.clients,

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterable, Sequence
 
 from alephscript.errors import RequestError
 from alephscript.hub.store.memory import MemoryStore
-from alephscript.hub.store.store import Store
+from alephscript.hub.store.store import SharedStore, Store
 from alephscript.links.deadlines import Deadlines
-from alephscript.mesh.effects import Effect, Keep, Look, Wake, WakeKey
+from alephscript.mesh.effects import Effect, Keep, Look, Take, Wake, WakeKey
 from alephscript.mesh.records import Record
 from alephscript.mesh.tasks import Tasks
 
@@ -61,6 +61,17 @@ class Keeper:
         """Look up records in the journal."""
         done = functools.partial(self._found, effect.number)
         self.store.look(self._tasks.namespace, effect, done)
+
+    def take(self, effect: Take) -> None:
+        """Take over tasks of other hubs, where the journal is one of several hubs."""
+        if isinstance(self.store, SharedStore):
+            self.store.take_runs(effect.runs, functools.partial(self._found, effect.number))
+        else:
+            self._found(effect.number, [], None)
+
+    def notice(self, id: str, hub: str) -> None:
+        """Hear that some hub has kept a task."""
+        self._carry(self._tasks.noticed(id, hub))
 
     def wake(self, effect: Wake) -> None:
         """Set a time, or forget one."""

@@ -96,8 +96,8 @@ class Hub:
             none.
         retain: Events that are retained although their senders know nothing of that, as
             ``ROOM:EVENT``; ``*`` as event means all that are no answers.
-        data: Folder in which tasks are kept, so that they outlive the hub; None keeps them in
-            memory, or where there is a Redis, there.
+        data: Folder in which tasks and retained values are kept, so that they outlive the hub;
+            None keeps them in memory, or where there is a Redis, there.
         keep_tasks: Seconds that tasks which have ended are kept.
         admin_ui: Folder of an installed ``@socket.io/admin-ui``, to be served under ``/admin-ui``;
             beyond loopback this needs ``access``, as the UI shows who is connected.
@@ -192,7 +192,13 @@ class Hub:
             limits=limits,
             access=access,
         )
+        if self._data is not None and self._redis is not None:
+            raise HubError("hubs that share a Redis keep tasks there: leave data (--data) out")
         self._engine.use_store(_make_store(self._data, self._keep_tasks))
+        if self._data is not None and self._redis is None:  # else Redis has what hubs share
+            from alephscript.hub.store.values import ValueStore  # as in `_make_store`
+
+            self._engine.use_values(ValueStore(Path(self._data)))
         self._engine.make_connection = watch_connections(self._engine.meshes)
         if self._admin_ui is not None:
             self._engine.add_namespace("/admin", Admin(self._engine))
@@ -297,16 +303,15 @@ class Hub:
 
     async def _open_store(self) -> None:
         """Open the journal of tasks, and join the other hubs if there are any."""
+        if self._redis is not None:
+            await self._join(self._redis)
         try:
             await self._engine.open_store()
-        except StoreUnavailable as exc:
-            raise HubError(str(exc)) from exc
-        if self._redis is None:
-            return
-        try:
-            await self._join(self._redis)
-        except BaseException:
-            await self._engine.close_store()
+        except BaseException as exc:
+            if self._cluster is not None:
+                await self._cluster.close()
+            if isinstance(exc, StoreUnavailable):
+                raise HubError(str(exc)) from exc
             raise
 
     async def __aexit__(
@@ -506,6 +511,7 @@ class Hub:
             from alephscript.hub.cluster.addresses import show_address
             from alephscript.hub.cluster.cluster import Cluster
             from alephscript.hub.cluster.redis import RedisRegistry
+            from alephscript.hub.store.redis import RedisStore
         except ModuleNotFoundError as exc:
             raise HubError(
                 f"redis=… needs {exc.name}; install it with `pip install 'alephscript[redis]'`"
@@ -513,6 +519,8 @@ class Hub:
         if self._cluster is None:
             try:
                 self._cluster = Cluster(self._engine, RedisRegistry(url))
+                store = RedisStore(url, keep_seconds=self._keep_tasks)
+                self._engine.share_store(store, self._cluster.hub)
             except ValueError:
                 # Without its text, which quotes parts of the address.
                 raise HubError(

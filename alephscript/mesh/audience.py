@@ -7,7 +7,7 @@ May go in: which peers are told what of a task, and when no longer. May not: wha
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -30,6 +30,7 @@ class _Waiter(msgspec.Struct, frozen=True):
     sid: str
     ack: int
     id: str
+    is_for_any_change: bool = False
 
 
 class Audience:
@@ -50,7 +51,15 @@ class Audience:
         self._watchers: dict[str, dict[str, None]] = {}  # by task
         self._watched: dict[str, dict[str, None]] = {}  # by peer
 
-    def wait(self, peer: Peer, ack: int | None, id: str, seconds: float | None) -> list[Effect]:
+    def wait(
+        self,
+        peer: Peer,
+        ack: int | None,
+        id: str,
+        seconds: float | None,
+        *,
+        is_for_any_change: bool = False,
+    ) -> list[Effect]:
         """Answer a peer when a task has ended, or after that time at the latest.
 
         Args:
@@ -58,6 +67,7 @@ class Audience:
             ack: Its acknowledgement id.
             id: The task.
             seconds: How long to wait; None for as long as it takes.
+            is_for_any_change: Whether any change of a task at another hub is what it waits for.
 
         Raises:
             Overloaded: The peer waits for too many tasks already.
@@ -67,16 +77,24 @@ class Audience:
         if len(self._waiting.get(peer.sid, ())) >= self._most:
             raise Overloaded(f"this client waits for {self._most} tasks already")
         number = next(self._numbers)
-        self._waiters[number] = _Waiter(number, peer.sid, ack, id)
+        self._waiters[number] = _Waiter(number, peer.sid, ack, id, is_for_any_change)
         self._waiting.setdefault(peer.sid, {})[number] = None
         self._waiting_for.setdefault(id, {})[number] = None
         return [] if seconds is None else [Wake(("wait", number), seconds)]
 
-    def overdue(self, number: int, find: Callable[[str], Record | None]) -> list[Effect]:
+    def awaits(self, id: str) -> bool:
+        """Whether anybody waits for a task, or watches it."""
+        return id in self._waiting_for or id in self._watchers
+
+    def task_of(self, number: int) -> str:
+        """Name the task that a peer waits for; empty if it waits no more."""
+        waiter = self._waiters.get(number)
+        return "" if waiter is None else waiter.id
+
+    def overdue(self, number: int, record: Record) -> list[Effect]:
         """Answer a peer that has waited long enough with how its task is."""
         waiter = self._waiters.get(number)
-        record = None if waiter is None else find(waiter.id)
-        if waiter is None or record is None:
+        if waiter is None:
             return []
         self._drop(waiter)
         return [_answer(waiter, view(record))]
@@ -92,6 +110,20 @@ class Audience:
             self._drop(waiter)
             effects += [_answer(waiter, fields), Wake(("wait", number), None)]
         return effects
+
+    def follow(self, record: Record) -> list[Effect]:
+        """Tell of a task of another hub, which tells the task's room itself."""
+        effects = self._tell_watchers(record)
+        changed = [each for each in self._waiting_for.get(record.id, ()) if self._is_for_any(each)]
+        for number in changed:
+            effects += [*self.overdue(number, record), Wake(("wait", number), None)]
+        if record.has_ended:
+            effects += self.answer_all(record)
+            self.forget(record.id)
+        return effects
+
+    def _is_for_any(self, number: int) -> bool:
+        return self._waiters[number].is_for_any_change
 
     def watch(self, peer: Peer, id: str) -> None:
         """Tell a peer of each change of a task from now on, if it watches not too many."""
@@ -126,6 +158,16 @@ class Audience:
 
         A member that watches hears of it once.
         """
+        watchers = self._watchers.get(record.id, {})
+        effects = self._tell_watchers(record)
+        if record.room:
+            message = events.RoomMessage(HubEvent.TASK_CHANGED, record.room, None, {})
+            others = [sid for sid in self._rooms.members(record.room) if sid not in watchers]
+            if others or self._rooms.is_federated:
+                effects += self._rooms.say(others, message, {"task": public_view(record)}, "")
+        return effects
+
+    def _tell_watchers(self, record: Record) -> list[Effect]:
         peers = self._rooms.peers
         watchers = self._watchers.get(record.id, {})
         effects: list[Effect] = []
@@ -138,11 +180,6 @@ class Audience:
             if native:
                 meta = {"room": record.room, "sender": ""}
                 effects.append(Emit(native, HubEvent.TASK_CHANGED, (payload, meta)))
-        if record.room:
-            message = events.RoomMessage(HubEvent.TASK_CHANGED, record.room, None, {})
-            others = [sid for sid in self._rooms.members(record.room) if sid not in watchers]
-            if others or self._rooms.is_federated:
-                effects += self._rooms.say(others, message, {"task": public_view(record)}, "")
         return effects
 
     def _drop(self, waiter: _Waiter) -> None:

@@ -13,10 +13,19 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from alephscript.errors import Conflict, NoMaster, RequestError, UnknownEvent, UnknownTask
-from alephscript.mesh.effects import Acknowledge, Effect
+import msgspec
+
+from alephscript.errors import (
+    Conflict,
+    NoMaster,
+    Overloaded,
+    RequestError,
+    UnknownEvent,
+    UnknownTask,
+)
+from alephscript.mesh.effects import Acknowledge, Effect, ToHub
 from alephscript.mesh.peers import Peer, acknowledge
-from alephscript.mesh.records import Record, Submitter, view
+from alephscript.mesh.records import NOTHING, Record, Submitter, view
 from alephscript.mesh.rooms import Rooms
 from alephscript.mesh.tasks import Tasks
 from alephscript.protocol.events import HubEvent
@@ -130,7 +139,7 @@ class TaskDesk:
         name, seconds, watches = parse_wait(_first(args))
         task = self._tasks.get(name)
         if task is None:
-            return self._tell_ended(peer, name, ack)
+            return self._get_elsewhere(peer, name, ack, seconds, watches=watches)
         self._check(peer, task.shown)
         if watches or task.shown.owner == _owner_of(peer):
             self._tasks.audience.watch(peer, name)
@@ -140,13 +149,59 @@ class TaskDesk:
             return self._tasks.audience.wait(peer, ack, name, seconds)
         return acknowledge(peer, ack, {"task": view(task.shown)})
 
-    def _tell_ended(self, peer: Peer, id: str, ack: int | None) -> list[Effect]:
-        """Answer with how a task is that is no more at work here."""
+    def _get_elsewhere(
+        self, peer: Peer, id: str, ack: int | None, seconds: float, *, watches: bool
+    ) -> list[Effect]:
+        """Answer with how a task is that has ended, or is at work at another hub."""
 
         def tell(present: Peer, record: Record) -> list[Effect]:
-            return acknowledge(present, ack, {"task": view(record)})
+            if record.has_ended:
+                return acknowledge(present, ack, {"task": view(record)})
+            audience = self._tasks.audience
+            if watches or record.owner == _owner_of(present):
+                audience.watch(present, id)
+            if seconds <= 0:
+                return acknowledge(present, ack, {"task": view(record)})
+
+            def look_again(records: Sequence[Record], _: RequestError | None) -> list[Effect]:
+                # Its end may have been kept before this peer waited.
+                ended = [each for each in records if each.has_ended]
+                return [effect for each in ended for effect in audience.follow(each)]
+
+            waiting = audience.wait(present, ack, id, seconds)
+            return waiting + self._tasks.look(look_again, id=id)
 
         return self._with_record(peer, id, ack, tell)
+
+    def _act_elsewhere(
+        self, peer: Peer, id: str, ack: int | None, verb: str, payload: msgspec.Raw
+    ) -> list[Effect]:
+        """Have another hub do something with a task that is at work there."""
+
+        def act(present: Peer, record: Record) -> list[Effect]:
+            if verb == "answer" and record.state != ASKING:
+                return self._refuse(present, ack, _nothing_asked())
+            if record.has_ended:
+                return acknowledge(present, ack, {"task": view(record)})
+            if record.hub not in self._tasks.hubs:
+                error = Overloaded("the hub of this task is gone; another one takes it over soon")
+                return self._refuse(present, ack, error)
+            any_ = verb == "answer"
+            waiting = self._tasks.audience.wait(present, ack, id, 10.0, is_for_any_change=any_)
+            return [*waiting, ToHub(record.hub, ("task", verb, id, payload))]
+
+        return self._with_record(peer, id, ack, act)
+
+    def elsewhere(self, verb: str, id: str, payload: Any) -> list[Effect]:
+        """Do for another hub what a peer there wants of a task here."""
+        task = self._tasks.get(id)
+        if task is None or task.is_over:
+            return []
+        if verb == "cancel":
+            return self._tasks.cancel(task)
+        if verb == "answer" and task.record.state == ASKING:
+            return self._tasks.reply(task, msgspec.Raw(bytes(payload)), list)
+        return []
 
     def _with_record(
         self,
@@ -174,7 +229,7 @@ class TaskDesk:
         name, _, _ = parse_wait(_first(args))
         task = self._tasks.get(name)
         if task is None:
-            return self._tell_ended(peer, name, ack)
+            return self._act_elsewhere(peer, name, ack, "cancel", NOTHING)
         self._check(peer, task.shown)
         waiting = self._tasks.audience.wait(peer, ack, name, None)
         return waiting + self._tasks.cancel(task)
@@ -183,11 +238,7 @@ class TaskDesk:
         reply = parse_reply(_first(args))
         task = self._tasks.get(reply.id)
         if task is None:
-
-            def refuse(present: Peer, _: Record) -> list[Effect]:
-                return self._refuse(present, ack, _nothing_asked())
-
-            return self._with_record(peer, reply.id, ack, refuse)
+            return self._act_elsewhere(peer, reply.id, ack, "answer", reply.payload)
         self._check(peer, task.shown)
         if task.is_over or task.record.state != ASKING:
             raise _nothing_asked()
@@ -250,15 +301,24 @@ class TaskDesk:
     def _resume(self, peer: Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:
         if not peer.reads_meta:
             raise UnknownEvent(f"{HubEvent.TASK_RESUME} is a word of native masters")
-        effects: list[Effect] = []
-        numbers: dict[str, str] = {}
-        for run in parse_runs(_first(args)):
-            taken = self._tasks.take_up(peer, run)
-            if taken is not None:
-                effects += taken[0]
-                numbers[run] = taken[1]
-        # Before anything that is about these requests.
-        return acknowledge(peer, ack, {"runs": numbers}) + effects
+        runs, sid = parse_runs(_first(args)), peer.sid
+
+        def take_up(error: RequestError | None) -> list[Effect]:
+            present = self._rooms.peers.get(sid)
+            if present is None or error is not None:
+                return self._refuse(present, ack, error or _unknown())
+            effects: list[Effect] = []
+            numbers: dict[str, str] = {}
+            for run in runs:
+                taken = self._tasks.take_up(present, run)
+                if taken is not None:
+                    effects += taken[0]
+                    numbers[run] = taken[1]
+            # Before anything that is about these requests.
+            return acknowledge(present, ack, {"runs": numbers}) + effects
+
+        elsewhere = [run for run in runs if not self._tasks.has_run(run)]
+        return self._tasks.take_over(elsewhere, take_up)
 
     # Who may
 

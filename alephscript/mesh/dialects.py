@@ -289,6 +289,10 @@ class Remote(_ShapesAnswers):
         frame = ("more", request.number, request.asker.sid, parts)
         return [ToHub(master.peer.hub, frame)]
 
+    def confirm(self, peer: Peer, payload: Mapping[str, Any]) -> list[Effect]:
+        """Send `kept`."""
+        return [ToHub(peer.hub, ("kept", peer.sid, payload))]
+
     def is_answered_by_event(self, *, is_certain: bool) -> bool:
         """Wait for the frame: the master's hub sees the event, and says that there was one."""
         return False

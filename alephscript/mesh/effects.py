@@ -33,6 +33,7 @@ effect              what the shell does
 `Keep`              has the journal keep a task; calls `Tasks.kept` when it
                     cannot be lost any more
 `Look`              looks tasks up in the journal; calls `Tasks.found`
+`Take`              takes over tasks of other hubs; calls `Tasks.found`
 `Wake`              calls `Tasks.woken` with its key after so many seconds
 ==================  ===========================================================
 
@@ -67,6 +68,7 @@ __all__ = [
     "Retain",
     "SubscribeRoom",
     "SurveyHubs",
+    "Take",
     "ToHub",
     "ToRoom",
     "UnsubscribeRoom",
@@ -303,6 +305,18 @@ class Look(msgspec.Struct, frozen=True):
     most: int = 1
 
 
+class Take(msgspec.Struct, frozen=True):
+    """Take over tasks of other hubs by their runs, and tell `Tasks.found` their records.
+
+    Attributes:
+        number: To be told to `Tasks.found`.
+        runs: The runs.
+    """
+
+    number: int
+    runs: tuple[str, ...]
+
+
 WakeKey = tuple[str, str | int]
 
 
@@ -332,5 +346,6 @@ Effect = (
     | Ended
     | Keep
     | Look
+    | Take
     | Wake
 )

@@ -18,6 +18,9 @@ frame       fields                                                from … to
 `moved`     number, master                                        the same: nothing was delivered
 `lost`      number, master                                        the same: it may have run
 `note`      number, master, event, data                           the same: a part, or progress
+`task`      verb, task, answer                                    a hub whose peer cancels or
+                                                                  answers a task, the task's
+`kept`      master, payload                                       the task's hub, the master's
 `watch`     room                                                  a hub that wants to know who is
                                                                   there (`presence`), all others
 `unwatch`   room                                                  the same
@@ -48,7 +51,15 @@ from alephscript.mesh.access import Identity
 from alephscript.mesh.census import Censuses, count_peers, take_census
 from alephscript.mesh.claims import Claims, make_claim
 from alephscript.mesh.dialects import Dialects
-from alephscript.mesh.effects import Acknowledge, Claim, Effect, Release, SurveyHubs, ToHub
+from alephscript.mesh.effects import (
+    Acknowledge,
+    Claim,
+    Effect,
+    Emit,
+    Release,
+    SurveyHubs,
+    ToHub,
+)
 from alephscript.mesh.foreign import read_fields, read_said, read_text
 from alephscript.mesh.meta import RequestMeta, is_part_count
 from alephscript.mesh.peers import Master, OpenRequest, Peer
@@ -102,6 +113,7 @@ class Federation:
     Attributes:
         hubs: The names of the other hubs; none while they cannot be reached.
         replicas: The retained values of all hubs, as this one has them.
+        act_on_task: Does what a peer at another hub wants of a task here.
     """
 
     def __init__(
@@ -120,6 +132,7 @@ class Federation:
         self._masters: dict[str, Peer] = {}  # of other hubs
         self._askers: dict[str, Peer] = {}  # of other hubs
         self._claims = Claims()
+        self.act_on_task: Callable[[str, str, Any], list[Effect]] = lambda _verb, _id, _answer: []
         self._most_askers = _FEW_ASKERS
         self._handlers: Mapping[Any, Callable[..., list[Effect]]] = {
             "ask": self._on_ask,
@@ -129,6 +142,8 @@ class Federation:
             "moved": self._on_moved,
             "lost": self._on_lost,
             "note": self._on_note,
+            "task": lambda _, verb, task, answer: self.act_on_task(verb, task, answer),
+            "kept": self._on_kept,
             "watch": self._on_watch,
             "unwatch": self._presences.hub_unwatches,
             "present": self._presences.hub_has,
@@ -265,10 +280,25 @@ class Federation:
         self.hubs.discard(hub)
         effects = self._presences.hub_gone(hub)
         for peer in [each for each in self._askers.values() if each.hub == hub]:
+            effects += self._let_tasks_go(peer)
             effects += self._requests.abandon(peer)
             self._askers.pop(peer.sid, None)
         for request in self._requests.open_at_hub(hub):
             effects += self._requests.lose(request, "the hub that it was asked at is gone")
+        return effects
+
+    def _let_tasks_go(self, peer: Peer) -> list[Effect]:
+        """Let the runs of a task go on whose hub is gone: their masters offer them to this one."""
+        effects: list[Effect] = []
+        for request in list(peer.requests.values()):
+            master = request.master
+            if master is None or "task" not in request.meta.extras:
+                continue
+            for question in list((request.questions or {}).values()):
+                effects += self._requests.forget(question, "moved")
+            effects += self._requests.forget(request, "moved")
+            if master.peer.reads_meta and not master.peer.hub:
+                effects.append(Emit((master.peer.sid,), events.HubEvent.TASK_RESUME, ({},)))
         return effects
 
     def go_adrift(self) -> list[Effect]:
@@ -292,7 +322,8 @@ class Federation:
             hubs: The names of the other hubs.
             standings: Epoch and masters, by room.
         """
-        self.hubs = self._presences.hubs = set(hubs)
+        self.hubs.clear()  # and no other set: who else looks at it sees the same
+        self.hubs.update(hubs)
         effects: list[Effect] = []
         for hub in self.hubs:
             effects += self._presences.hub_came(hub)
@@ -441,6 +472,10 @@ class Federation:
         if request is None:
             return []
         return self._requests.lose(request, f"the master of {request.room} is gone")
+
+    def _on_kept(self, _: str, sid: str, payload: Any) -> list[Effect]:
+        peer = self._rooms.peers.get(sid)
+        return [] if peer is None else peer.dialect.confirm(peer, payload)
 
     def _on_note(self, hub: str, number: int, sid: str, event: str, data: Any) -> list[Effect]:
         request = self._request_at(hub, number, sid)

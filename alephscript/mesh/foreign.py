@@ -17,6 +17,7 @@ from alephscript.mesh.census import read_census
 from alephscript.protocol import events
 from alephscript.protocol.events import HubEvent
 from alephscript.protocol.json import read_value
+from alephscript.protocol.tasks import LONGEST_TASK
 
 __all__ = ["read_count", "read_fields", "read_flag", "read_number", "read_said", "read_text"]
 
@@ -111,6 +112,13 @@ def _read_room_name(value: Any) -> str:
     return events.check_room_name(read_value(value))
 
 
+def _read_object(value: Any) -> dict[str, Any]:
+    fields = read_value(value)
+    if not isinstance(fields, dict):
+        raise InvalidPayload("not an object")
+    return fields
+
+
 def _read_members(value: Any) -> list[tuple[str, str]]:
     """Read who is in a room: pairs of usuario and sesion."""
     members = read_value(value)
@@ -129,9 +137,12 @@ def _read_question(value: Any) -> str:
 
 def _read_note(value: Any) -> str:
     value = read_value(value)
-    if value not in (HubEvent.REQUEST_PART, HubEvent.REQUEST_PROGRESS):
+    if value not in _NOTES:
         raise InvalidPayload("not an event about a request")
     return str(value)
+
+
+_NOTES = (HubEvent.REQUEST_PART, HubEvent.REQUEST_PROGRESS, HubEvent.REQUEST_CHECKPOINT)
 
 
 def _read_about(value: Any) -> dict[str, Any]:
@@ -141,7 +152,7 @@ def _read_about(value: Any) -> dict[str, Any]:
         isinstance(about, dict)
         and all(isinstance(about.get(key), kind) for key, kind in _ABOUT.items())
         and type(about["seconds"]) is not bool
-        and about["seconds"] <= events.LONGEST_TIMEOUT
+        and about["seconds"] <= LONGEST_TASK
         and _is_names(about["extras"].get("chain", []))
         and type(about["extras"].get("priority", 0)) is int
         and type(about["extras"].get("request", 0)) is int
@@ -186,6 +197,8 @@ _FRAMES: Mapping[str, Sequence[Callable[[Any], Any]]] = {
     "moved": (read_number, read_text),
     "lost": (read_number, read_text),
     "note": (read_number, read_text, _read_note, lambda data: data),
+    "task": (read_text, read_text, lambda answer: answer),
+    "kept": (read_text, _read_object),
     "watch": (_read_room_name,),
     "unwatch": (_read_room_name,),
     "present": (_read_room_name, _read_members),

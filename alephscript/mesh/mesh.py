@@ -153,6 +153,7 @@ class Mesh:
         self._incarnation = incarnation
         self._peers = self.rooms.peers
         self._retained = self.rooms.retained
+        self._desk = TaskDesk(self.tasks, self.rooms)
         handlers: dict[str, _Handler] = {
             HubEvent.CLIENT_REGISTER: self._register,
             HubEvent.CLIENT_SUBSCRIBE: self._subscribe,
@@ -166,7 +167,7 @@ class Mesh:
             HubEvent.REQUEST_PROGRESS: functools.partial(self._note, HubEvent.REQUEST_PROGRESS),
             HubEvent.GET_ASKER_ANSWER: self._ask_back,
             HubEvent.REQUEST_CHECKPOINT: functools.partial(self._note, HubEvent.REQUEST_CHECKPOINT),
-            **TaskDesk(self.tasks, self.rooms).handlers,
+            **self._desk.handlers,
             HubEvent.GET_SERVER_STATE: self._report_state,
             HubEvent.GET_CAPABILITIES: self._report_capabilities,
             HubEvent.GET_MEMBERS: self._report_members,
@@ -193,6 +194,8 @@ class Mesh:
         """
         self.rooms.is_federated = True
         self.federation = Federation(hub, self.rooms, self.requests, self.reports, self._dialects)
+        self.federation.act_on_task = self._desk.elsewhere
+        self.tasks.hub, self.tasks.hubs = hub, self.federation.hubs
         return self.federation
 
     # Inputs

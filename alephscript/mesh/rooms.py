@@ -543,6 +543,8 @@ class Rooms:
 
     def put_value(self, room: str, event: str, value: RetainedValue) -> list[Effect]:
         """Keep a value at this hub alone, and have older ones forgotten for it."""
+        if value.data is None and self.retained.get(room, event) is None:
+            return []
         changes = [(room, event, value)]
         for other in self.retained.put(room, event, value):
             self.retained.drop(*other)

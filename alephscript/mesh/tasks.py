@@ -29,7 +29,7 @@ from __future__ import annotations
 import itertools
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -45,7 +45,7 @@ from alephscript.errors import (
 )
 from alephscript.mesh.audience import Audience
 from alephscript.mesh.dialects import TaskDialect
-from alephscript.mesh.effects import Arm, Effect, Keep, Look, Wake, WakeKey
+from alephscript.mesh.effects import Arm, Effect, Keep, Look, Take, Wake, WakeKey
 from alephscript.mesh.limits import Limits
 from alephscript.mesh.meta import RequestMeta
 from alephscript.mesh.peers import Master, OpenRequest, Peer
@@ -104,6 +104,7 @@ class Task:
         at: The master of its present run, or of its last one.
         run: The run that its master may still bring along; empty if there is none.
         is_busy: Whether it is on the way to its next run.
+        is_starting: Whether its next run is being written down.
         is_over: Whether it has ended, which may not be kept yet.
     """
 
@@ -111,6 +112,7 @@ class Task:
         "at",
         "is_busy",
         "is_over",
+        "is_starting",
         "peer",
         "question",
         "record",
@@ -131,6 +133,7 @@ class Task:
         self.at: Master | None = None
         self.run = ""
         self.is_busy = False
+        self.is_starting = False
         self.is_over = False
 
     @property
@@ -155,6 +158,7 @@ class Tasks:
         clock: Gives the time, seconds since 1970; the shell's, as a mesh has no clock.
         make_id: Makes the ids of tasks and runs.
         hub: This hub's name, where there are several.
+        hubs: The names of the others that are there.
         audience: Who hears of what becomes of tasks.
         ended: How many tasks have ended here, by state.
         is_resting: Whether nothing is started or ended any more, since the hub is closing.
@@ -165,6 +169,7 @@ class Tasks:
         self.clock: Callable[[], float] = lambda: 0.0
         self.make_id: Callable[[], str] = lambda: secrets.token_hex(16)
         self.hub = ""
+        self.hubs: Collection[str] = ()
         self.is_resting = False
         self.ended: Counter[str] = Counter()
         self.audience = Audience(rooms, limits.requests_per_client)
@@ -238,7 +243,7 @@ class Tasks:
         """Go on after the time of a `Wake` has passed."""
         kind, name = key
         if kind == "wait":
-            return self.audience.overdue(int(name), self._shown)
+            return self._wait_no_longer(int(name))
         if kind == "again":
             return self._fill(("room", str(name)))
         task = self._tasks.get(str(name))
@@ -251,6 +256,8 @@ class Tasks:
         self.is_resting = False
         effects: list[Effect] = []
         for record in records:
+            if record.id in self._tasks:
+                continue
             task = self._add(record)
             effects.append(Wake(("deadline", record.id), max(0.0, record.deadline - self.clock())))
             if record.state == QUEUED:
@@ -280,6 +287,57 @@ class Tasks:
         number = next(self._numbers)
         self._looking[number] = then
         return [Look(number, **query)]
+
+    def take_over(
+        self, runs: Sequence[str], then: Callable[[RequestError | None], list[Effect]]
+    ) -> list[Effect]:
+        """Take over the tasks of runs that a master has brought from another hub, and go on.
+
+        Args:
+            runs: The runs.
+            then: Called with the reason if it cannot be known just now which of them count.
+        """
+        if not self.hub or not runs:
+            return then(None)
+
+        def taken(records: Sequence[Record], error: RequestError | None) -> list[Effect]:
+            return self.load(records) + then(error)
+
+        number = next(self._numbers)
+        self._looking[number] = taken
+        return [Take(number, tuple(runs))]
+
+    def noticed(self, id: str, hub: str) -> list[Effect]:
+        """Hear that a hub has kept a record of a task: this one, or the one that works on it.
+
+        Args:
+            id: The task.
+            hub: That hub.
+        """
+        if hub == self.hub:
+            return []
+        task = self._tasks.get(id)
+        if task is not None:
+            return self._yield(task)
+        if not self.audience.awaits(id):
+            return []
+
+        def found(records: Sequence[Record], _: RequestError | None) -> list[Effect]:
+            return [effect for each in records for effect in self.audience.follow(each)]
+
+        return self.look(found, id=id)
+
+    def _wait_no_longer(self, waiter: int) -> list[Effect]:
+        """Answer a peer that has waited long enough for a task, here or at another hub."""
+        name = self.audience.task_of(waiter)
+        task = self._tasks.get(name)
+        if task is not None:
+            return self.audience.overdue(waiter, task.shown)
+
+        def found(records: Sequence[Record], _: RequestError | None) -> list[Effect]:
+            return [e for each in records for e in self.audience.overdue(waiter, each)]
+
+        return self.look(found, id=name) if name else []
 
     # How a task begins
 
@@ -342,7 +400,10 @@ class Tasks:
     def _keep(
         self, task: Task, then: Callable[[], list[Effect]] | None, **changes: Any
     ) -> list[Effect]:
-        """Change a task's record, and go on when that is kept; without `then`, at once."""
+        """Change a task's record, and go on when that is kept; without `then`, at once.
+
+        Where another hub has taken the task over, it is left to that one.
+        """
         before = task.record
         record = task.record = msgspec.structs.replace(before, updated=self.clock(), **changes)
         more = record.size - before.size
@@ -353,6 +414,8 @@ class Tasks:
             return [Keep(0, record)]
 
         def kept(standing: Record | None, _: RequestError | None) -> list[Effect]:
+            if self._tasks.get(record.id) is not task:
+                return []  # it is another hub's since
             if standing is not None:
                 return self._yield(task)
             task.shown = record
@@ -364,13 +427,14 @@ class Tasks:
 
     def _yield(self, task: Task) -> list[Effect]:
         """Leave a task to the hub that has taken it over meanwhile."""
-        if self._tasks.get(task.record.id) is not task:
-            return []
-        effects: list[Effect] = []
-        effects += self._let_go(task, "moved")
+        effects = self._let_go(task, "moved")
         task.is_over = True
+        if task.is_starting:
+            self._starting -= 1
+            task.is_starting = False
         self._remove(task)
-        return [*effects, *self.audience.answer_all(task.shown)]
+        # Who waits here, or watches, is told by what the other hub keeps from now on.
+        return [*effects, Wake(("deadline", task.record.id), None)]
 
     # How a task waits
 
@@ -437,7 +501,7 @@ class Tasks:
         if len(master.peer.serving) + self._starting >= _MOST_AT_MASTER:
             return None
         self._dequeue(task)
-        task.is_busy = True
+        task.is_busy = task.is_starting = True
         self._starting += 1
         return self._keep(
             task,
@@ -458,8 +522,9 @@ class Tasks:
 
     def _deliver(self, task: Task) -> list[Effect]:
         """Put a task to its master, now that this is written down."""
-        self._starting -= 1
-        task.is_busy = False
+        if task.is_starting:  # else it is another hub's since
+            self._starting -= 1
+        task.is_busy = task.is_starting = False
         record = task.record
         if task.is_over or self.is_resting:
             return self._pump()
@@ -495,6 +560,10 @@ class Tasks:
         task.run = run
         if run:
             self._runs[run] = task
+
+    def has_run(self, run: str) -> bool:
+        """Whether a run is one of a task here."""
+        return run in self._runs
 
     def take_up(self, peer: Peer, run: str) -> tuple[list[Effect], str] | None:
         """Take up a run that a master has brought along from a link, or a hub, that was lost.
@@ -590,6 +659,11 @@ class Tasks:
         """Put a task whose master is lost to the next one, if running twice does no harm."""
         task = self._task_of(request)
         task.request = task.question = None
+        assert request.master is not None
+        hub = request.master.peer.hub
+        if hub and hub not in self.hubs and not task.is_over:
+            # Its hub is gone, and the master may come to another one, with the run.
+            return [Wake(("return", task.record.id), RETURN_SECONDS)]
         return self._lose(task)
 
     def noted(self, request: OpenRequest, event: str, data: Any) -> list[Effect]:
@@ -688,7 +762,7 @@ class Tasks:
             return []
         peer = task.at.peer
         if not peer.hub and self._rooms.peers.get(peer.sid) is not peer:
-            return []
+            return []  # it is gone, and will be told when it is back
         return peer.dialect.confirm(peer, payload)
 
     def _task_of(self, request: OpenRequest) -> Task:
@@ -781,10 +855,6 @@ class Tasks:
         self._dequeue(task)
         self._note_run(task, "")
         self._count(task.record, -1)
-
-    def _shown(self, id: str) -> Record | None:
-        task = self._tasks.get(id)
-        return None if task is None else task.shown
 
 
 def _answer_of(reply: msgspec.Raw) -> Answer:

@@ -163,7 +163,8 @@ class HubEvent(StrEnum):
     TASK_RESUME = "TASK_RESUME"
     """master → hub: ``{runs[]}`` The master still has these runs of tasks, begun on another
     connection; the answer has ``runs``, ``{run: id}``, the request of each that counts. What does
-    not count any more is left out."""
+    not count any more is left out. A hub sends ``{}`` to a master that should say this now, since
+    another hub that knew its runs is gone."""
 
     TASK_KEPT = "TASK_KEPT"
     """hub → master: ``{run, number?}`` The hub has kept the result of the run, which the master may

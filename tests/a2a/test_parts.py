@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from a2a.types import AgentCard, Artifact, Message, Part, SendMessageRequest, StreamResponse
+from a2a.types import AgentCard, Artifact, Message, Part, SendMessageRequest, StreamResponse, Task
 from a2a.utils.errors import A2AError
 from google.protobuf.json_format import MessageToJson, ParseDict
 from google.protobuf.struct_pb2 import Value
@@ -16,7 +16,7 @@ from hypothesis import given, settings, strategies as st
 from alephscript import CapabilityError, Offer
 from alephscript.a2a.agent import BadCard, read_card
 from alephscript.a2a.asking import read_message
-from alephscript.a2a.cards import Skill, Skills, make_card
+from alephscript.a2a.cards import Skill, Skills, describe, make_card
 from alephscript.a2a.foreign import Answer, ForeignSkill, make_message, read_skills
 from alephscript.a2a.parts import (
     artifacts_of,
@@ -53,6 +53,11 @@ def offer(capability: str, request: Any = None, **about: Any) -> Offer:
     return Offer("R", capability, (), "single", 1, request=request, **about)
 
 
+def skill_of(name: str, offered: Offer) -> Skill:
+    """A skill of an offer."""
+    return Skill(name, offered, describe(offered))
+
+
 def on_the_wire(message: Any) -> Any:
     """A message as its reader gets it."""
     read = type(message)()
@@ -83,7 +88,7 @@ def test_a_part_of_a_stream_comes_back_as_it_was(value: Any) -> None:
 @settings(max_examples=examples(300))
 def test_a_payload_comes_through_as_it_was(payload: Any) -> None:
     """From a mesh to the agent of another one, by whichever skill."""
-    skills = Skills([Skill("X", offer("X")), Skill("Y", offer("Y"))])
+    skills = Skills([skill_of("X", offer("X")), skill_of("Y", offer("Y"))])
     known = ForeignSkill("X", {}, is_known=True, takes_data=True, takes_text=False)
     skill, read = read_message(on_the_wire(make_message(payload, known)), skills)
     assert (skill.id, read) == ("X", payload)
@@ -122,7 +127,7 @@ def test_any_message_is_a_request_or_a_refusal_in_words(
     """Whose payload the mesh can carry."""
     message = Message(message_id="1", parts=parts)
     message.metadata.update(metadata)
-    skills = Skills([Skill("X", offer("X", schema)), Skill("Y", offer("Y", schema))])
+    skills = Skills([skill_of("X", offer("X", schema)), skill_of("Y", offer("Y", schema))])
     try:
         _, payload = read_message(SendMessageRequest(message=message), skills)
     except A2AError as error:
@@ -136,7 +141,7 @@ def test_any_message_is_a_request_or_a_refusal_in_words(
 def test_any_capability_makes_a_skill(offers: list[tuple[str, Any, str]]) -> None:
     """Whatever its master says of it; the card can be read, and says the same."""
     skills = [
-        Skill(f"s{number}", offer(name, schema, reply=schema, summary=words, tags=(words,)))
+        skill_of(f"s{number}", offer(name, schema, reply=schema, summary=words, tags=(words,)))
         for number, (name, schema, words) in enumerate(offers)
     ]
     card = make_card(skills, name="n", description="d", url="http://h/", is_guarded=False)
@@ -147,7 +152,7 @@ def test_any_capability_makes_a_skill(offers: list[tuple[str, Any, str]]) -> Non
 @pytest.mark.parametrize("name", SCHEMAS)
 def test_no_schema_is_a_burden_for_a_card(name: str) -> None:
     """Nor one that others would choke on."""
-    skills = [Skill("X", offer("X", SCHEMAS[name], reply=SCHEMAS[name]))] * 3
+    skills = [skill_of("X", offer("X", SCHEMAS[name], reply=SCHEMAS[name]))] * 3
     card = make_card(skills, name="n", description="d", url="http://h/", is_guarded=True)
     assert card.ByteSize() < 1_500_000
     assert read_skills(read_card(MessageToJson(card).encode(), "http://h"))
@@ -218,11 +223,13 @@ EVENTS = st.one_of(
 )
 
 
-@given(st.lists(EVENTS, max_size=6))
+@given(st.lists(EVENTS, max_size=6), st.booleans())
 @settings(max_examples=examples(300))
-def test_whatever_an_agent_says_is_an_answer_or_an_error(said: list[StreamResponse]) -> None:
+def test_whatever_an_agent_says_is_an_answer_or_an_error(
+    said: list[StreamResponse], in_parts: bool
+) -> None:
     """Which the mesh can carry."""
-    answer = Answer()
+    answer = Answer(in_parts=in_parts)
     for event in said:
         answer.take(event)
         answer.progress()
@@ -232,6 +239,32 @@ def test_whatever_an_agent_says_is_an_answer_or_an_error(said: list[StreamRespon
         write_json(answer.result())
     except (CapabilityError, ValueError) as error:
         assert str(error)  # noqa: PT017 - an error is one of two good ends
+
+
+@given(st.lists(st.lists(st.text(max_size=3), max_size=3), max_size=6), st.sampled_from("ust"))
+@settings(max_examples=examples(100))
+def test_parts_come_once_whether_they_were_told_of_or_looked_up(
+    chunks: list[list[str]], how: str
+) -> None:
+    """By updates, by snapshots of the task, or by both."""
+    answer, whole = Answer(in_parts=True), Answer()
+    task = Task(id="1", status={"state": "TASK_STATE_COMPLETED"})
+    heard: list[str] = []
+    task.artifacts.append(Artifact(artifact_id="a"))
+    for number, chunk in enumerate(chunks):
+        parts = [Part(text=text) for text in chunk]
+        task.artifacts[0].parts.extend(parts)
+        update = {"artifact": Artifact(artifact_id="a", parts=parts), "append": number > 0}
+        updated, snapshot = StreamResponse(artifact_update=update), StreamResponse(task=task)
+        for event in {"u": [updated], "s": [snapshot], "t": [updated, snapshot]}[how]:
+            answer.take(event)
+            whole.take(event)
+        heard += answer.items()
+    assert heard == [text for chunk in chunks for text in chunk]
+    if how != "u" and heard:
+        result = whole.result()
+        kept = [result] if len(heard) == 1 else result["artifacts"][0]["parts"]
+        assert [each if len(heard) == 1 else each["text"] for each in kept] == heard
 
 
 def test_a_value_that_json_has_not_is_none() -> None:

@@ -1,8 +1,9 @@
 """What several hubs cost and bring: ``python -m tests.benchmarks.hubs``.
 
 Hubs and master are processes of their own; a redis-server is started for them. Prints how long one
-request takes, asked at the master's hub and at another one, and how many are answered in a second
-across hubs, as a share of those at one.
+request takes, asked at the master's hub and at another one; how many are answered in a second
+across hubs, as a share of those at one; the CPU of all hubs that they take, in times of those at
+one; and how many frames go in one message.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from tests.support.redis import RedisServer
 ROOT = Path(__file__).parents[2]
 
 
-async def started(stack: AsyncExitStack, ready: bytes, *arguments: str) -> str:
-    """Start a program; the last word of the line by which it says that it is ready."""
+async def started(stack: AsyncExitStack, ready: bytes, *arguments: str) -> tuple[str, int]:
+    """Start a program; the last word of the line by which it says that it is ready, and its id."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *("-m", *arguments),
@@ -43,7 +44,22 @@ async def started(stack: AsyncExitStack, ready: bytes, *arguments: str) -> str:
     async with asyncio.timeout(30):
         while ready not in (line := await process.stderr.readline()):
             assert line
-    return line.decode().split()[-1]
+    return line.decode().split()[-1], process.pid
+
+
+def cpu(pids: list[int]) -> float:
+    """Seconds of CPU that processes have taken."""
+    # What clock_getcpuclockid(3) returns; /proc counts in hundredths of a second.
+    return sum(time.clock_gettime(~pid << 3 | 2) for pid in pids)
+
+
+def published(redis: RedisServer | None) -> int:
+    """Messages that were sent through Redis."""
+    if redis is None:
+        return 0
+    lines = redis.command("info", "commandstats").splitlines()
+    (calls,) = [each for each in lines if each.startswith("cmdstat_publish:")] or ["calls=0,"]
+    return int(calls.partition("calls=")[2].partition(",")[0])
 
 
 async def one_by_one(client: AlephScriptClient, count: int) -> float:
@@ -56,8 +72,8 @@ async def one_by_one(client: AlephScriptClient, count: int) -> float:
     return statistics.median(took) * 1000
 
 
-async def together(client: AlephScriptClient, seconds: float) -> float:
-    """Requests a second, 64 in flight."""
+async def together(client: AlephScriptClient, seconds: float) -> int:
+    """Requests that are answered in so many seconds, 64 in flight."""
     ended, until = 0, time.perf_counter() + seconds
 
     async def ask() -> None:
@@ -67,18 +83,19 @@ async def together(client: AlephScriptClient, seconds: float) -> float:
             ended += 1
 
     await asyncio.gather(*(ask() for _ in range(64)))
-    return ended / seconds
+    return ended
 
 
-async def measure(redis: str | None, hubs: int, seconds: float) -> list[str]:
+async def measure(redis: RedisServer | None, hubs: int, seconds: float) -> list[str]:
     """A line of the table for so many hubs."""
-    shared = () if redis is None else ("--redis", redis)
+    shared = () if redis is None else ("--redis", redis.url())
     async with AsyncExitStack() as stack:
-        urls = [
+        programs = [
             await started(stack, b"listening on", "alephscript", "hub", "--port", "0", *shared)
             for _ in range(hubs)
         ]
-        await started(stack, b"is ready: ", "tests.cluster.worker", urls[0], "worker")
+        urls, pids = [url for url, _ in programs], [pid for _, pid in programs]
+        await started(stack, b"is ready: ", "tests.hub.cluster.worker", urls[0], "worker")
         here = await stack.enter_async_context(AlephScriptClient(urls[0]))
         there = await stack.enter_async_context(AlephScriptClient(urls[-1]))
         for client in (here, there):
@@ -87,12 +104,25 @@ async def measure(redis: str | None, hubs: int, seconds: float) -> list[str]:
         for _ in range(5):  # in turns, since the machine is not always equally fast
             same.append(await one_by_one(here, 300))
             other.append(await one_by_one(there, 300))
-        rates = [await together(client, seconds) for client in (here, there)]
-    crossing = "-" if hubs == 1 else f"{statistics.median(other):.2f}"
-    added = "-" if hubs == 1 else f"{statistics.median(other) - statistics.median(same):+.2f}"
-    rate = "-" if hubs == 1 else f"{rates[1] / rates[0]:.2f}"
-    kind = "memory" if redis is None else "Redis"
-    return [str(hubs), kind, f"{statistics.median(same):.2f}", crossing, added, rate]
+        ended, spent, sent = [0, 0], [0.0, 0.0], [0, 0]
+        for turn in range(6):
+            where, client = turn % 2, (here, there)[turn % 2]
+            before = cpu(pids), published(redis)
+            ended[where] += await together(client, seconds / 3)
+            spent[where] += cpu(pids) - before[0]
+            sent[where] += published(redis) - before[1]
+    cells = [str(hubs), "memory" if redis is None else "Redis", f"{statistics.median(same):.2f}"]
+    if hubs == 1:
+        return [*cells, *["-"] * 5]
+    costs = [seconds / requests for seconds, requests in zip(spent, ended, strict=True)]
+    return [
+        *cells,
+        f"{statistics.median(other):.2f}",
+        f"{statistics.median(other) - statistics.median(same):+.2f}",
+        f"{ended[1] / ended[0]:.2f}",
+        f"{costs[1] / costs[0]:.1f}",
+        f"{2 * ended[1] / sent[1]:.0f}",
+    ]
 
 
 def put(*cells: str) -> None:
@@ -110,11 +140,14 @@ async def main() -> None:
         redis = RedisServer("redis-server", folder)
         redis.start()
         try:
-            put("hubs", "registry", "p50 here, ms", "p50 across, ms", "added, ms", "req/s, share")
-            put(*["---"] * 6)
+            put(
+                *("hubs", "registry", "p50 here, ms", "p50 across, ms", "added, ms"),
+                *("req/s, share", "CPU, times", "frames a message"),
+            )
+            put(*["---"] * 8)
             put(*await measure(None, 1, seconds))
             for hubs in (1, 2, 3):
-                put(*await measure(redis.url(), hubs, seconds))
+                put(*await measure(redis, hubs, seconds))
         finally:
             redis.kill()
 

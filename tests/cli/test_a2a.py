@@ -83,6 +83,12 @@ async def test_a_token_that_the_hub_refuses_ends_the_command(free_port: int) -> 
     assert b"Traceback" not in told
 
 
+def test_an_address_that_is_none_says_what_to_write(capsys: pytest.CaptureFixture[str]) -> None:
+    """In one sentence."""
+    assert main(["serve", "--room", "R", "--a2a", "agent"]) == 2
+    assert "write the address of an A2A agent" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

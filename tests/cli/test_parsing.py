@@ -23,6 +23,8 @@ from alephscript.cli import main
         ("nonsense", ""),
         ("name", ""),
         ("request GREET --nonsense", ""),
+        ("request GREET {} x", ""),
+        ("hub --prt 3", "; did you mean --port?"),
     ],
 )
 def test_the_command_or_option_that_was_meant_is_named(

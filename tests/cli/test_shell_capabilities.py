@@ -134,6 +134,7 @@ async def test_a_cancelled_request_ends_the_command_and_what_it_started(
         (["bench", "NOBODY", "--requests", "3"], 1, "3 of 3 requests failed: no_master 3"),
         (["ping", "--interval", "-1"], 1, "0 seconds or more"),
         (["ping", "--count", "0"], 2, "1 or more"),
+        (["ping", "--count", "x"], 2, "write a number of 1 or more"),
         (["ping", "--url", "http://127.0.0.1:9"], 9, "is a hub running there?"),
         (["demo", "--port", "99999"], 1, "99999"),
         (["say", "R", "EVENT", "--debug", "nothing"], 1, "topics are"),

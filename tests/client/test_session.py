@@ -33,7 +33,7 @@ class Noting:
         """Note it."""
         self.ended.append((id, reason))
 
-    def take_kept(self, message: Mapping[str, Any]) -> None:
+    def take_kept(self, _: HubSession, message: Mapping[str, Any]) -> None:
         """No tasks here."""
 
     async def resume(self, session: HubSession) -> None:

@@ -27,6 +27,7 @@ CONTROLS = frozenset(
         HubEvent.REQUEST_PART,
         HubEvent.REQUEST_PROGRESS,
         HubEvent.TASK_KEPT,
+        HubEvent.TASK_RESUME,
     }
 )
 """Events about a request that is under way."""

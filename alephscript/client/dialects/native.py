@@ -256,7 +256,7 @@ class Native(Documented):
 
     def _control_served(self, event: str, data: dict[str, Any]) -> None:
         """Take the hub's word about a request that is served here."""
-        if event == HubEvent.TASK_KEPT:
+        if event in (HubEvent.TASK_KEPT, HubEvent.TASK_RESUME):
             self._channel.take_kept(data)
         elif not isinstance(data.get("id"), str):
             return  # what no hub of this package writes

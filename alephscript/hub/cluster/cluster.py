@@ -11,19 +11,13 @@ import asyncio
 import functools
 import itertools
 import logging
-import secrets
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 
 from alephscript.diagnostics.redaction import redacted
 from alephscript.errors import Overloaded
 from alephscript.hub.carrier import Carrier
-from alephscript.hub.cluster.frames import (
-    read_announcement,
-    read_frame,
-    write_announcement,
-    write_frame,
-)
+from alephscript.hub.cluster.frames import Item, make_hub_name, read_message, write_item
 from alephscript.hub.cluster.pace import Pace
 from alephscript.hub.cluster.registry import Registry, Standings, Values
 from alephscript.hub.cluster.surveys import Surveys
@@ -51,6 +45,10 @@ logger = logging.getLogger("alephscript.hub.cluster")
 _AGAIN_SECONDS = 0.1
 """After how long a value is put to the registry again, if too much waited for that."""
 
+_TAKE_SECONDS = 0.5
+"""How long after a hub is gone its tasks are taken over by whoever comes first; before that, those
+whose masters are at a hub go to that hub."""
+
 _TOLD_AT_ONCE = 16
 """Answers of a survey that are told in one turn of the loop: the state of a mesh may be long."""
 
@@ -68,10 +66,11 @@ class Cluster:
     """
 
     def __init__(self, engine: Engine, registry: Registry) -> None:
-        self.hub = secrets.token_hex(6)
+        self.hub = make_hub_name()
         self._engine = engine
         self._registry = registry
         self._is_adrift = False
+        self._is_closed = False
         self.federations = {
             namespace: carrier.mesh.federate(self.hub)
             for namespace, carrier in engine.carriers.items()
@@ -96,13 +95,26 @@ class Cluster:
         Raises:
             OSError: The registry cannot be reached.
         """
+        self._is_closed = False
         await self._registry.open(self.hub, self)
 
     async def close(self) -> None:
         """Leave the other hubs."""
+        self._is_closed = True
         await self._registry.close()
         for surveys in self._surveys.values():
             surveys.close()
+
+    def _take_tasks(self) -> None:
+        """Take over the tasks of hubs that are gone, a little later than their masters' runs."""
+        if not self._is_adrift:
+            loop = asyncio.get_running_loop()
+            loop.call_later(_TAKE_SECONDS, self._take_tasks_now)
+
+    def _take_tasks_now(self) -> None:
+        if not self._is_adrift and not self._is_closed:
+            hubs = [self.hub, *next(iter(self.federations.values())).hubs]
+            self._engine.take_tasks(hubs)
 
     # Effects
 
@@ -113,7 +125,7 @@ class Cluster:
         if isinstance(effect, ToHub):
             self._send(carrier, effect)
         elif isinstance(effect, ToRoom):
-            registry.say(namespace, effect.room, write_announcement(self.hub, effect.frame))
+            registry.say(namespace, effect.room, write_item(effect.frame))
         elif isinstance(effect, UnsubscribeRoom):
             registry.unsubscribe(namespace, effect.room)
         elif isinstance(effect, Claim):
@@ -134,7 +146,6 @@ class Cluster:
 
     def _send(self, carrier: Carrier, effect: ToHub) -> None:
         namespace, frame = carrier.mesh.namespace, effect.frame
-        data = write_frame(self.hub, namespace, frame)
         undelivered = None
         if frame[0] == "ask":
 
@@ -142,7 +153,7 @@ class Cluster:
                 federation = self.federations[namespace]
                 carrier.carry(federation.undelivered(effect.hub, frame))
 
-        self._registry.send(effect.hub, data, undelivered)
+        self._registry.send(effect.hub, write_item((namespace, *frame)), undelivered)
 
     def _retain(self, carrier: Carrier, effect: Retain) -> None:
         room, event, value = effect.room, effect.event, effect.value
@@ -167,7 +178,7 @@ class Cluster:
     def _begin_survey(self, namespace: str, number: int) -> Collection[str]:
         hubs = self.federations[namespace].hubs
         for hub in hubs:
-            self._registry.send(hub, write_frame(self.hub, namespace, ("survey", number)), None)
+            self._registry.send(hub, write_item((namespace, "survey", number)), None)
         return hubs
 
     def _finish_survey(
@@ -225,46 +236,70 @@ class Cluster:
             self._carrier(namespace).carry(federation.hub_gone(hub))
         for surveys in self._surveys.values():
             surveys.lose(hub)
+        self._take_tasks()
 
-    def handle_frame(self, data: bytes) -> None:
-        """Handle a frame; one that makes no sense is dropped, and logged."""
+    def handle_frames(self, data: bytes) -> None:
+        """See `RegistryListener`; a frame that makes no sense is dropped, and logged."""
         try:
-            hub, namespace, unread, fields = read_frame(data)
-            federation = self.federations[namespace]
-            kind = read_text(unread)
-            if kind == "survey":
-                (number,) = read_fields(kind, fields)
-                answer = ("census", number, federation.census())
-                self._registry.send(hub, write_frame(self.hub, namespace, answer), None)
-            elif kind == "census":
-                number, census = read_fields(kind, fields)
-                self._surveys[namespace].answer(number, hub, census)
-            else:
-                carrier = self._carrier(namespace)
-                carrier.carry(federation.received(hub, (kind, *fields)))
-        except Exception as exc:
-            # All that a frame brings about is caught here: others would wait for the next one.
-            if self._frames_told.is_due():
-                logger.error(
-                    "a frame of another hub makes no sense",
-                    exc_info=redacted(exc),
-                    extra={"hub": self.hub},
-                )
+            hub, frames = read_message(data)
+        except Exception as exc:  # noqa: BLE001 - as below
+            self._skip_frame(exc)
+            return
+        for frame in frames:
+            try:
+                self._handle_frame(hub, frame)
+            except Exception as exc:  # noqa: BLE001
+                # All that a frame brings about is caught here: others wait for the next one.
+                self._skip_frame(exc)
 
-    def handle_announcement(self, namespace: str, room: str, data: bytes) -> None:
-        """Handle what a hub says in a room; what makes no sense is dropped, and logged."""
+    def _handle_frame(self, hub: str, frame: Item) -> None:
+        unread_namespace, unread_kind, *fields = frame
+        namespace, kind = read_text(unread_namespace), read_text(unread_kind)
+        federation = self.federations[namespace]
+        if kind == "survey":
+            (number,) = read_fields(kind, fields)
+            answer = (namespace, "census", number, federation.census())
+            self._registry.send(hub, write_item(answer), None)
+        elif kind == "census":
+            number, census = read_fields(kind, fields)
+            self._surveys[namespace].answer(number, hub, census)
+        else:
+            self._carrier(namespace).carry(federation.received(hub, (kind, *fields)))
+
+    def _skip_frame(self, exc: Exception) -> None:
+        if self._frames_told.is_due():
+            logger.error(
+                "a frame of another hub makes no sense",
+                exc_info=redacted(exc),
+                extra={"hub": self.hub},
+            )
+
+    def handle_announcements(self, namespace: str, room: str, data: bytes) -> None:
+        """See `RegistryListener`; what makes no sense is dropped, and logged."""
         try:
-            hub, event, payload, sender, at = read_announcement(data)
-            if hub != self.hub:  # a channel brings back what this hub itself said
-                effects = self.federations[namespace].heard(room, event, payload, sender, at)
+            hub, announcements = read_message(data)
+        except Exception as exc:  # noqa: BLE001 - as below
+            self._skip_announcement(namespace, room, exc)
+            return
+        if hub == self.hub:  # a channel brings back what this hub itself said
+            return
+        for announcement in announcements:
+            try:
+                event, payload, sender, *at = announcement
+                said_at = at[0] if at else 0
+                federation = self.federations[namespace]
+                effects = federation.heard(room, event, payload, sender, said_at)
                 self._engine.carriers[namespace].carry(effects)
-        except Exception as exc:
-            if self._announcements_told.is_due():
-                logger.error(
-                    "what another hub says in a room makes no sense",
-                    exc_info=redacted(exc),
-                    extra={"hub": self.hub, "namespace": namespace, "room": room},
-                )
+            except Exception as exc:  # noqa: BLE001 - the next one may make sense
+                self._skip_announcement(namespace, room, exc)
+
+    def _skip_announcement(self, namespace: str, room: str, exc: Exception) -> None:
+        if self._announcements_told.is_due():
+            logger.error(
+                "what another hub says in a room makes no sense",
+                exc_info=redacted(exc),
+                extra={"hub": self.hub, "namespace": namespace, "room": room},
+            )
 
     def reclaims(self) -> list[tuple[str, Claim]]:
         """See `RegistryListener`."""
@@ -298,3 +333,4 @@ class Cluster:
             }
             carrier.carry(federation.replicas.resynchronise(kept, is_lost=is_lost))
         self._is_adrift = False  # last: whoever asks is to hear the truth
+        self._take_tasks()

@@ -1,48 +1,117 @@
-"""The commands that wait for a registry, in their order.
+"""The commands that wait for a registry, in their order, and what goes in one message.
 
-May go in: what is sent at once, and what goes first. May not: how a command is carried out
-(`redis`), or what it is for.
+What is for one hub, or for one room, and has nothing between that somebody else might have to see
+first, is one message (decision 0047).
+
+May go in: what is sent together, what goes first, how much may wait. May not: how a command is
+carried out (`redis`, `resp`), or what it is for. Pure: no socket, no clock.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["Command", "CommandQueue", "Done"]
+__all__ = ["Command", "CommandQueue", "Done", "Pack"]
 
 Done = Callable[[Any], None]
 """Gets a command's result, or the exception that kept the command from being carried out."""
-
-Command = tuple[tuple[Any, ...], Done | None]
-"""A command's words, and who gets its result."""
 
 _MOST_COMMANDS = 100_000
 _MOST_BYTES = 32_000_000
 """Bytes that may wait: what members say while Redis is slow is large or many."""
 
 _ROUND_TRIP = 500
-"""Commands sent at once: what comes meanwhile waits, and has its answers in one go as well."""
+"""Commands without an answer, beyond which the others wait."""
 
 _ROUND_TRIP_BYTES = 1_000_000
-"""Bytes after which no further command is sent at once: Redis keeps those for slow readers."""
+"""Bytes of them, beyond which no further one is sent: Redis keeps those for slow readers."""
+
+_PACK_BYTES = 100_000
+"""Bytes of a message that takes nothing more."""
+
+
+class Command:
+    """One command.
+
+    Args:
+        words: Its words.
+        done: Gets its result, if anybody does.
+
+    Attributes:
+        done: As given.
+        size: Bytes of its large words.
+    """
+
+    __slots__ = ("_words", "done", "size")
+
+    def __init__(self, words: tuple[Any, ...], done: Done | None) -> None:
+        self._words = words
+        self.done = done
+        self.size = sum(len(each) for each in words if isinstance(each, bytes | str))
+
+    @property
+    def words(self) -> tuple[Any, ...]:
+        """The command's words."""
+        return self._words
+
+
+class Pack(Command):
+    """One message with all that is for one channel.
+
+    Args:
+        channel: The channel.
+        head: What the message begins with.
+        nobody: Called if nobody was there to take it.
+    """
+
+    __slots__ = ("_items", "_nobody", "_undelivered")
+
+    def __init__(self, channel: str | bytes, head: bytes, nobody: Callable[[], None]) -> None:
+        super().__init__(("PUBLISH", channel, head), self._finish)
+        self._items: list[bytes] = []
+        self._undelivered: list[Callable[[], None]] = []
+        self._nobody = nobody
+
+    @property
+    def words(self) -> tuple[Any, ...]:
+        """The command's words: a JSON array of the head and all items."""
+        verb, channel, head = self._words
+        return (verb, channel, b"%b%b]]" % (head, b",".join(self._items)))
+
+    def add(self, item: bytes, undelivered: Callable[[], None] | None) -> None:
+        """Add an item, and who is told that it could not be delivered."""
+        self._items.append(item)
+        self.size += len(item)
+        if undelivered is not None:
+            self._undelivered.append(undelivered)
+
+    def _finish(self, listeners: Any) -> None:
+        if listeners == 0:
+            self._nobody()
+        elif not isinstance(listeners, Exception):
+            return
+        for undelivered in self._undelivered:
+            undelivered()
 
 
 class CommandQueue:
     """Commands that wait.
 
-    Attributes:
-        wake: Set when there is a command.
+    Args:
+        nobody: Called if nobody was there to take a message for a hub.
     """
 
-    def __init__(self) -> None:
-        self.wake = asyncio.Event()
+    def __init__(self, nobody: Callable[[], None]) -> None:
+        self._nobody = nobody
         self._queue: deque[Command] = deque()
         self._bytes = 0
         self._urgent: deque[Command] = deque()
-        self._sent: list[Command] = []
+        # Messages that may take more. What is for different hubs has no order; whatever else comes
+        # between two things has its place between them.
+        self._for_hubs: dict[str, Pack] = {}
+        self._for_room: tuple[bytes, Pack] | None = None
 
     def __bool__(self) -> bool:
         return bool(self._urgent or self._queue)
@@ -54,42 +123,81 @@ class CommandQueue:
 
     def put(self, words: tuple[Any, ...], done: Done | None) -> None:
         """Let a command wait behind all others."""
-        self._queue.append((words, done))
-        self._bytes += _size_of(words)
-        self.wake.set()
+        self._close_packs()
+        command = Command(words, done)
+        self._queue.append(command)
+        self._bytes += command.size
 
     def put_first(self, words: tuple[Any, ...], done: Done) -> None:
         """Let a command wait before all others: nothing that members do may keep it."""
-        self._urgent.append((words, done))
-        self.wake.set()
+        self._urgent.append(Command(words, done))
 
-    def take_batch(self) -> list[Command]:
-        """Take the commands that are sent next; they count as waiting until `answered`."""
-        batch, size = list(self._urgent), 0
+    def put_frame(
+        self, channel: str, head: bytes, frame: bytes, undelivered: Callable[[], None] | None
+    ) -> None:
+        """Let a frame wait, with those for the same hub.
+
+        Args:
+            channel: The hub's channel.
+            head: What a message of frames begins with.
+            frame: The frame.
+            undelivered: Called if nobody was there to take the frame.
+        """
+        self._for_room = None
+        pack = self._for_hubs.get(channel)
+        if pack is None or pack.size > _PACK_BYTES:
+            pack = self._for_hubs[channel] = self._open_pack(channel, head, self._nobody)
+        pack.add(frame, undelivered)
+        self._bytes += len(frame)
+
+    def put_announcement(self, channel: bytes, head: bytes, announcement: bytes) -> None:
+        """Let something that is said in a room wait, with what was said there just before."""
+        self._for_hubs.clear()
+        for_room = self._for_room
+        if for_room is None or for_room[0] != channel or for_room[1].size > _PACK_BYTES:
+            for_room = self._for_room = (channel, self._open_pack(channel, head, _do_nothing))
+        for_room[1].add(announcement, None)
+        self._bytes += len(announcement)
+
+    def take(self, awaited: int = 0, awaited_bytes: int = 0) -> list[Command]:
+        """Take the commands that are sent next.
+
+        Args:
+            awaited: Commands that were sent, and have no answer yet.
+            awaited_bytes: How many bytes these are.
+        """
+        batch, size = list(self._urgent), awaited_bytes
         self._urgent.clear()
-        while self._queue and len(batch) < _ROUND_TRIP and size < _ROUND_TRIP_BYTES:
-            words, done = self._queue.popleft()
-            size += _size_of(words)
-            batch.append((words, done))
-        # Those of the urgent ones are not counted: they are a few, and short.
-        self._bytes -= size
-        self._sent = batch
+        queue = self._queue
+        if not queue:
+            return batch
+        self._close_packs()
+        while queue and awaited + len(batch) < _ROUND_TRIP and size < _ROUND_TRIP_BYTES:
+            command = queue.popleft()
+            size += command.size
+            self._bytes -= command.size
+            batch.append(command)
         return batch
 
-    def answered(self) -> None:
-        """Forget the commands that were taken last."""
-        self._sent = []
-
     def take_all(self) -> list[Command]:
-        """Take all commands, sent or not, that have not been answered."""
-        commands = [*self._sent, *self._urgent, *self._queue]
-        self._sent = []
+        """Take all commands."""
+        commands = [*self._urgent, *self._queue]
         self._urgent.clear()
         self._queue.clear()
         self._bytes = 0
+        self._close_packs()
         return commands
 
+    def _open_pack(self, channel: str | bytes, head: bytes, nobody: Callable[[], None]) -> Pack:
+        pack = Pack(channel, head, nobody)
+        self._queue.append(pack)
+        self._bytes += pack.size
+        return pack
 
-def _size_of(words: tuple[Any, ...]) -> int:
-    """Return the bytes of a command's large words."""
-    return sum(len(each) for each in words if isinstance(each, bytes | str))
+    def _close_packs(self) -> None:
+        self._for_hubs.clear()
+        self._for_room = None
+
+
+def _do_nothing() -> None:
+    """Leave it at that: nobody has to be in a room."""

@@ -3,12 +3,16 @@
 =============  ==================================  ====================================
 written        holds                               read by
 =============  ==================================  ====================================
-frame          hub, namespace, kind, fields        one hub (`alephscript.mesh.federation`)
-announcement   hub, event, data, sender, when      all hubs that subscribed to a room
+message        hub, frames or announcements        one hub, or all that subscribed to a room
+frame          namespace, kind, fields             one hub (`alephscript.mesh.federation`)
+announcement   event, data, sender, when           all hubs that subscribed to a room
 entry          name, dialect, declaration          all hubs, inside the record of a room
 record         epoch, masters with their entries   all hubs
 value          stamp, sender, when, data, quiet    all hubs
 =============  ==================================  ====================================
+
+A hub that reads messages of several has a name that says so (`make_hub_name`); any other is written
+one each: the hub's name, then the fields.
 
 May go in: how these are written and read. May not: when they are sent (`cluster`), or by what
 (`redis`).
@@ -17,6 +21,7 @@ May go in: how these are written and read. May not: when they are sent (`cluster
 from __future__ import annotations
 
 import hashlib
+import secrets
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -35,23 +40,24 @@ from alephscript.protocol.json import parse_json
 
 __all__ = [
     "MALFORMED",
-    "Announcement",
-    "Frame",
     "HubNotice",
+    "Item",
     "Notice",
     "RoomNotice",
     "ValueNotice",
-    "read_announcement",
+    "make_hub_name",
     "read_field",
-    "read_frame",
+    "read_message",
     "read_notice",
     "read_notice_number",
     "read_standings",
     "read_values",
-    "write_announcement",
+    "reads_messages",
     "write_entry",
     "write_field",
-    "write_frame",
+    "write_head",
+    "write_item",
+    "write_single",
     "write_value",
 ]
 
@@ -62,11 +68,11 @@ MALFORMED = (
 """What reading something can raise that is none of ours, or of another version of a hub."""
 
 
-Frame = tuple[str, str, msgspec.Raw, list[msgspec.Raw]]
-"""A frame that was read: the sender's name, the namespace, and unread its kind and fields."""
+Item = list[msgspec.Raw]
+"""A frame or an announcement, its fields unread."""
 
-Announcement = tuple[str, msgspec.Raw, msgspec.Raw, msgspec.Raw, Any]
-"""What was said in a room: the hub's name, and unread event, data, the sender's name, and when."""
+_READS_MESSAGES = "m"
+"""What the names of such hubs begin with: those before them had hexadecimal digits alone."""
 
 
 @attrs.frozen
@@ -105,26 +111,46 @@ class ValueNotice:
 Notice = RoomNotice | HubNotice | ValueNotice
 
 
-def write_frame(hub: str, namespace: str, frame: Sequence[Any]) -> bytes:
-    """Write a frame: its kind and its fields, some of them unread."""
-    return _encode([hub, namespace, *frame])
+def make_hub_name() -> str:
+    """Make the name of a hub, which tells others that it reads messages."""
+    return _READS_MESSAGES + secrets.token_hex(6)
 
 
-def read_frame(data: bytes) -> Frame:
-    """Read a frame; raises one of `MALFORMED`."""
-    hub, namespace, kind, *fields = _split(data)
-    return read_text(hub), read_text(namespace), kind, fields
+def reads_messages(hub: str) -> bool:
+    """Whether a hub reads messages of several frames or announcements."""
+    return hub.startswith(_READS_MESSAGES)
 
 
-def write_announcement(hub: str, frame: Sequence[Any]) -> bytes:
-    """Write what was said in a room: event, data, sender, and when if that is known."""
-    return _encode([hub, *frame])
+def write_head(hub: str) -> bytes:
+    """Write what a message of this hub begins with; items follow, by commas, and two brackets."""
+    return b"[%b,[" % _encode(hub)
 
 
-def read_announcement(data: bytes) -> Announcement:
-    """Read what was said in a room, 0 for a time that is not told; raises one of `MALFORMED`."""
-    hub, event, payload, sender, *at = _split(data)
-    return read_text(hub), event, payload, sender, at[0] if at else 0
+def write_item(item: Sequence[Any]) -> bytes:
+    """Write a frame or an announcement, whose fields may be unread."""
+    return _encode(item)
+
+
+def write_single(hub: str, item: bytes) -> bytes:
+    """Write a frame or an announcement for a hub that reads no messages of several."""
+    return b"[%b,%b" % (_encode(hub), item[1:])
+
+
+def read_message(data: bytes) -> tuple[str, list[Item]]:
+    """Read the sender's name, and what it has sent; raises one of `MALFORMED`."""
+    if data[data.find(b",") + 1 : data.find(b",") + 2] == b"[":
+        message = _read_message(data)
+        return message.hub, message.items
+    hub, *fields = _split(data)
+    return read_text(hub), [fields]
+
+
+class _Message(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False):
+    hub: str
+    items: list[list[msgspec.Raw]]
+
+
+_read_message = msgspec.json.Decoder(_Message).decode
 
 
 def write_entry(claim: Claim) -> bytes:

@@ -1,4 +1,4 @@
-"""A registry in Redis or Valkey; alone knows redis-py.
+"""A registry in Redis or Valkey.
 
 Each decision is a script (`*.lua` beside this file, each behind `common.lua`), so that none can be
 half done, and counts up one number. Every decision is published to all hubs with its number, so
@@ -7,10 +7,12 @@ its masters with it, by the first that sees that the lease has run out or that n
 hub's channel any more. A hub that was removed and comes back (its process was stopped for a while)
 has another generation, and commands in the name of the old one are refused.
 
-All commands go through one queue, several a round trip, so what one hub does keeps its order.
+All commands go through one queue and one connection, so what one hub does keeps its order. What
+waits is sent at the end of a turn of the loop, what is for one hub in one message (decision 0047).
 
-May go in: connections to Redis, queue, lease, subscriptions. May not: how records and frames are
-written (`frames`), or what follows from a decision (`cluster`).
+May go in: when commands are sent, lease, subscriptions. May not: how records and frames are written
+(`frames`), how Redis is reached and spoken to (`opening`, `resp`), or what follows from a decision
+(`cluster`). Over 500 lines, because joining, serving and drifting share what a hub knows of Redis.
 """
 
 from __future__ import annotations
@@ -24,13 +26,8 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-import redis.asyncio as redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
-
 from alephscript.diagnostics.redaction import redacted
-from alephscript.hub.cluster.commands import CommandQueue, Done
+from alephscript.hub.cluster.commands import Command, CommandQueue, Done
 from alephscript.hub.cluster.deciding import OpenClaim, OpenClaims
 from alephscript.hub.cluster.frames import (
     MALFORMED,
@@ -41,12 +38,17 @@ from alephscript.hub.cluster.frames import (
     read_notice_number,
     read_standings,
     read_values,
+    reads_messages,
     write_entry,
     write_field,
+    write_head,
+    write_single,
     write_value,
 )
+from alephscript.hub.cluster.opening import database_of, open_connection
 from alephscript.hub.cluster.pace import Pace
 from alephscript.hub.cluster.registry import RegistryListener
+from alephscript.hub.cluster.resp import Commands, RedisConnection, Refused
 from alephscript.hub.cluster.subscriptions import SUBSCRIBE, UNSUBSCRIBE, Subscriptions
 from alephscript.mesh.effects import Claim, Release, Retain
 
@@ -65,7 +67,6 @@ _BUSY_BEAT_SECONDS = 0.05
 """Between two beats while a request here waits for another hub: the loss of that hub ends it."""
 
 _TIMEOUT_SECONDS = 1.0
-_SUBSCRIBING = (SUBSCRIBE, UNSUBSCRIBE)
 _MOST_SKIPPED = 1000
 """Decisions of no sense that are remembered, so that none of them counts as missed."""
 
@@ -85,8 +86,10 @@ class RedisRegistry:
 
     def __init__(self, url: str, *, prefix: str = "alephscript") -> None:
         self.url = url
-        options = redis.ConnectionPool.from_url(url).connection_kwargs
-        self._prefix = f"{prefix}:{options.get('db', 0)}"  # channels know nothing of databases
+        self._prefix = f"{prefix}:{database_of(url)}"  # channels know nothing of databases
+        self._mine = b""
+        self._notices = f"{self._prefix}:notices".encode()
+        self._rooms = f"{self._prefix}:in:".encode()
         self.is_busy: Callable[[], bool] = lambda: False
         self._hub = ""
         self._listener: RegistryListener
@@ -94,12 +97,18 @@ class RedisRegistry:
         self._generation = b""
         self._source = ""  # names the data in which the registry keeps values
         self._shas: dict[str, str] = {}
-        self._client: Any = None
-        self._pubsub: Any = None
+        self._commands: Commands | None = None
+        self._channels: RedisConnection | None = None
+        self._head = b""
+        self._before: set[str] = set()  # hubs that read no messages of several
+        self._unconfirmed = 0
+        self._confirmed: asyncio.Future[None]
+        self._steps: list[tuple[str, bytes]] = []
+        self._flush: asyncio.Handle | None = None
         self._skipped: set[int] = set()  # numbers of decisions that made no sense
         self._skips_told = Pace()
-        self._queue = CommandQueue()
         self._beat_now = asyncio.Event()
+        self._queue = CommandQueue(self._beat_now.set)  # that hub is gone: the beat removes it
         self._is_up = False
         self._claims = OpenClaims()
         self._subscriptions = Subscriptions()
@@ -108,9 +117,11 @@ class RedisRegistry:
     async def open(self, hub: str, listener: RegistryListener) -> None:
         """Join the hubs of the mesh; see `Registry`."""
         self._hub, self._listener = hub, listener
+        self._head = write_head(hub)
+        self._mine = f"{self._prefix}:to:{hub}".encode()
         try:
             await self._join()
-        except (RedisError, OSError, TimeoutError, _Adrift) as exc:
+        except (Refused, OSError, TimeoutError, _Adrift) as exc:
             await self._hang_up()
             raise ConnectionError(str(exc) or type(exc).__name__) from exc
         self._start(0)
@@ -123,9 +134,10 @@ class RedisRegistry:
         await _end(task)
         if self._is_up:
             self._is_up = False
-            with contextlib.suppress(RedisError, OSError, TimeoutError):
-                left = [each for each, _ in self._queue.take_all() if each[0] not in _SUBSCRIBING]
-                await self._execute([*left, self._command("leave", self._hub)])
+            with contextlib.suppress(Refused, OSError, TimeoutError):
+                leaving = [self._command("leave", self._hub)]
+                assert self._commands is not None
+                await self._commands.execute(leaving, before=self._queue.take_all())
         self._claims.close()
         await self._hang_up()
 
@@ -168,18 +180,31 @@ class RedisRegistry:
 
     def send(self, hub: str, data: bytes, undelivered: Callable[[], None] | None) -> None:
         """Send a frame to another hub; see `Registry`."""
+        channel = f"{self._prefix}:to:{hub}"
+        if self._queue.is_full or not self._is_up:
+            if undelivered is not None:
+                asyncio.get_running_loop().call_soon(undelivered)
+        elif reads_messages(hub):
+            self._queue.put_frame(channel, self._head, data, undelivered)
+            self._flush_soon()
+        else:
 
-        def done(listeners: Any) -> None:
-            if listeners == 0:
-                self._beat_now.set()  # that hub is gone: the beat removes it
-            if undelivered is not None and (listeners == 0 or isinstance(listeners, Exception)):
-                undelivered()
+            def done(listeners: Any) -> None:
+                if listeners == 0:
+                    self._beat_now.set()
+                if undelivered is not None and (listeners == 0 or isinstance(listeners, Exception)):
+                    undelivered()
 
-        self._put(("PUBLISH", f"{self._prefix}:to:{hub}", data), done)
+            self._put(("PUBLISH", channel, write_single(self._hub, data)), done)
 
     def say(self, namespace: str, room: str, data: bytes) -> None:
         """Send something to all hubs that subscribed to a room; see `Registry`."""
-        self._put(("PUBLISH", self._channel(namespace, room), data), None)
+        channel = self._channel(namespace, room)
+        if self._before:
+            self._put(("PUBLISH", channel, write_single(self._hub, data)), None)
+        elif self._is_up and not self._queue.is_full:
+            self._queue.put_announcement(channel, self._head, data)
+            self._flush_soon()
 
     def subscribe(self, namespace: str, room: str, done: Callable[[], None]) -> None:
         """Receive from now on what other hubs say in a room; see `Registry`."""
@@ -189,14 +214,16 @@ class RedisRegistry:
             done()
             return
         self._subscriptions.wait(channel, done)
-        self._put((SUBSCRIBE, channel), None)
+        self._steps.append((SUBSCRIBE, channel))
+        self._flush_soon()
 
     def unsubscribe(self, namespace: str, room: str) -> None:
         """Stop receiving what other hubs say in a room; see `Registry`."""
         channel = self._channel(namespace, room)
         self._subscriptions.remove(channel)
         if self._is_up:
-            self._put((UNSUBSCRIBE, channel), None)
+            self._steps.append((UNSUBSCRIBE, channel))
+            self._flush_soon()
 
     # How it lives
 
@@ -241,7 +268,7 @@ class RedisRegistry:
         logger.warning(
             "adrift: %s; local work goes on", why, extra={"hub": self._hub, "reason": why}
         )
-        if not isinstance(exc, RedisError | OSError | TimeoutError | _Adrift):
+        if not isinstance(exc, Refused | OSError | TimeoutError | _Adrift):
             logger.error("the registry failed", exc_info=redacted(exc), extra={"hub": self._hub})
 
     async def _join_again(self) -> None:
@@ -251,7 +278,7 @@ class RedisRegistry:
             await asyncio.sleep(_pause())
             try:
                 await self._join()
-            except (RedisError, OSError, TimeoutError, _Adrift):
+            except (Refused, OSError, TimeoutError, _Adrift):
                 await self._hang_up()
             except Exception as exc:  # noqa: BLE001 - as above
                 if type(exc) is not last:  # once, not several times a second
@@ -277,29 +304,36 @@ class RedisRegistry:
 
     async def _join(self) -> None:
         """Listen, then take part, then look around: nothing that is decided can be missed."""
-        self._client = self._connected()
-        self._pubsub = self._client.pubsub()
         # `_go_adrift` has told those that waited for a subscription; nobody waits for these.
         mine, notices = f"{self._prefix}:to:{self._hub}", f"{self._prefix}:notices"
-        channels = [mine, notices, *self._subscriptions]
+        listened = [mine, notices, *self._subscriptions]
         async with asyncio.timeout(_TIMEOUT_SECONDS * 3):
-            await self._pubsub.subscribe(*channels)
-            for _ in channels:
-                while (await self._pubsub.get_message(timeout=_TIMEOUT_SECONDS)) is None:
-                    raise TimeoutError("Redis does not answer")
+            writer = await open_connection(self.url, _TIMEOUT_SECONDS)
+            self._commands = commands = Commands(self._answered, writer)
+            writer = await open_connection(self.url, _TIMEOUT_SECONDS)
+            self._channels = channels = RedisConnection(self._take, writer)
+            commands.resume()
+            self._unconfirmed = len(listened)
+            self._confirmed = asyncio.get_running_loop().create_future()
+            channels.write((SUBSCRIBE, *listened))
+            channels.resume()
+            await channels.wait_for(self._confirmed)
             for name in SCRIPTS:
-                self._shas[name] = await self._client.script_load(_script(name))
+                (self._shas[name],) = await commands.execute([("SCRIPT", "LOAD", _script(name))])
             lease = round(_LEASE_SECONDS * 1000)
             joined = self._command("join", self._hub, lease, self._seq)
-            (generation,) = await self._execute([joined])
+            (generation,) = await commands.execute([joined])
             self._generation = str(generation).encode()
             claims = [self._claim_command(*each) for each in self._listener.reclaims()]
-            *_, (seq, rooms, hubs, kept) = await self._execute([*claims, self._command("dump")])
+            dump = self._command("dump")
+            *_, (seq, rooms, hubs, kept) = await commands.execute([*claims, dump])
         self._seq = seq
         self._skipped.clear()
         self._queue.take_all()
+        self._steps.clear()
         self._is_up = True
         others = {hub.decode(errors="replace") for hub in hubs} - {self._hub}
+        self._before = {each for each in others if not reads_messages(each)}
         source, values = read_values(kept, self._skip)
         is_lost, self._source = source != self._source, source
         standings = read_standings(rooms, self._skip)
@@ -309,45 +343,60 @@ class RedisRegistry:
 
     def _go_adrift(self) -> None:
         self._is_up = False
-        queue = self._queue.take_all()
+        left = self._queue.take_all()
+        if self._commands is not None:
+            left[:0] = self._commands.awaited
+            self._commands.awaited.clear()
         self._claims.reset()
         self._listener.go_adrift()
-        for _, done in queue:
-            if done is not None:
-                done(_Adrift())
+        for command in left:
+            if command.done is not None:
+                command.done(_Adrift())
         self._subscriptions.reset()
 
     async def _hang_up(self) -> None:
-        client, pubsub = self._client, self._pubsub
-        self._client = self._pubsub = None
-        for each in (pubsub, client):
+        connections = (self._commands, self._channels)
+        self._commands = self._channels = None
+        for each in connections:
             if each is not None:
-                with contextlib.suppress(RedisError, OSError, TimeoutError):
-                    await each.aclose()
+                each.fail(ConnectionError("closed"))
+        await asyncio.sleep(0)  # in which their sockets are closed
 
     async def _write(self) -> None:
-        while True:
-            await self._queue.wake.wait()
-            self._queue.wake.clear()
-            while self._queue:
-                batch = self._queue.take_batch()
-                mine = [command for command, _ in batch if command[0] not in _SUBSCRIBING]
-                steps = [
-                    (verb, channel) for (verb, channel, *_), _ in batch if verb in _SUBSCRIBING
-                ]
-                joined, left = self._subscriptions.reduce(steps)
+        """Send what waits, until Redis is away."""
+        assert self._commands is not None
+        self._flush_soon()
+        await self._commands.until_ended()
+
+    def _flush_soon(self) -> None:
+        """Send what waits at the end of this turn of the loop: all that it brings together."""
+        if self._flush is None:
+            self._flush = asyncio.get_running_loop().call_soon(self._send_waiting)
+
+    def _send_waiting(self) -> None:
+        self._flush = None
+        commands, channels = self._commands, self._channels
+        if commands is None or channels is None or not self._is_up:
+            return
+        try:
+            if self._steps:
+                joined, left = self._subscriptions.reduce(self._steps)
+                self._steps.clear()
                 if joined:
-                    await self._pubsub.subscribe(*joined)
+                    channels.write((SUBSCRIBE, *joined))
                 if left:
-                    await self._pubsub.unsubscribe(*left)
-                results = iter(await self._execute(mine) if mine else [])
-                self._queue.answered()  # not before: else what waits ends unanswered
-                for command, done in batch:
-                    result = None if command[0] in _SUBSCRIBING else next(results)
-                    if done is not None:
-                        done(result)
-                # A turn of the loop: a full queue never lets others wait.
-                await asyncio.sleep(0)
+                    channels.write((UNSUBSCRIBE, *left))
+            batch = self._queue.take(len(commands.awaited), commands.bytes)
+            if batch:
+                commands.send(batch)
+        except Exception as exc:  # noqa: BLE001 - whatever it was, this hub joins again
+            commands.fail(exc)
+
+    def _answered(self, command: Command, reply: Any) -> None:
+        if command.done is not None:
+            command.done(reply)
+        if self._queue:
+            self._flush_soon()
 
     async def _beat(self) -> None:
         while True:
@@ -363,28 +412,38 @@ class RedisRegistry:
 
             lease = round(_LEASE_SECONDS * 1000)
             self._queue.put_first(self._command("beat", self._hub, self._generation, lease), done)
+            self._flush_soon()
             async with asyncio.timeout(_TIMEOUT_SECONDS * 2):
                 if await beaten != 1:
                     raise _Adrift("others took this hub for dead")
 
     async def _hear(self) -> None:
-        notices = f"{self._prefix}:notices".encode()
-        mine = f"{self._prefix}:to:{self._hub}".encode()
-        rooms = f"{self._prefix}:in:".encode()
-        async for message in self._pubsub.listen():
-            kind, channel, data = message["type"], message["channel"], message["data"]
-            if kind == "subscribe":
-                self._subscriptions.confirm(channel)
-            elif kind != "message":
-                pass
-            elif channel == mine:
-                self._listener.handle_frame(data)
-            elif channel == notices:
+        """Take what comes, until Redis is away."""
+        assert self._channels is not None
+        self._channels.resume()
+        await self._channels.until_ended()
+
+    def _take(self, message: list[Any]) -> None:
+        """Take what comes by a channel."""
+        kind, channel, data = message
+        if kind == b"message":
+            if channel == self._mine:
+                self._listener.handle_frames(data)
+            elif channel == self._notices:
                 self._follow(data)
             elif channel in self._subscriptions:
-                namespace, room = read_field(channel.removeprefix(rooms).decode())
-                self._listener.handle_announcement(namespace, room, data)
-        raise _Adrift("Redis ended the subscription")
+                namespace, room = read_field(channel.removeprefix(self._rooms).decode())
+                self._listener.handle_announcements(namespace, room, data)
+        elif kind == b"subscribe":
+            if not self._unconfirmed:
+                self._subscriptions.confirm(channel)
+                return
+            self._unconfirmed -= 1
+            if not self._unconfirmed:
+                assert self._channels is not None
+                self._channels.pause()  # until this hub has taken part
+                if not self._confirmed.done():
+                    self._confirmed.set_result(None)
 
     def _follow(self, data: bytes) -> None:
         """Do what was decided, in the order of the numbers."""
@@ -413,8 +472,11 @@ class RedisRegistry:
             if notice.is_gone:
                 raise _Adrift("others took this hub for dead")
         elif notice.is_gone:
+            self._before.discard(notice.hub)
             self._listener.hub_gone(notice.hub)
         else:
+            if not reads_messages(notice.hub):
+                self._before.add(notice.hub)
             self._listener.hub_came(notice.hub)
 
     def _count_up(self, seq: int) -> None:
@@ -438,10 +500,16 @@ class RedisRegistry:
     # Claims
 
     def _put_claim(self, waiting: OpenClaim) -> None:
+        def decide(pong: Any, seq: int, epoch: int) -> None:
+            if not isinstance(pong, Exception):
+                self._claims.decide(waiting, seq, epoch)
+                self._claims.finish(self._seq)
+
         def done(result: Any) -> None:
             if isinstance(result, list):
-                self._claims.decide(waiting, *result)
-                self._claims.finish(self._seq)
+                # When Redis answers once more it has told all hubs: who hears that a member masters
+                # a room may ask for that at another one.
+                self._put(("PING",), lambda pong: decide(pong, *result))
             elif not isinstance(result, Exception):
                 self._beat_now.set()  # refused: this hub may have been removed, the beat will say
 
@@ -462,14 +530,6 @@ class RedisRegistry:
 
     # Commands
 
-    def _connected(self) -> Any:
-        return redis.Redis.from_url(
-            self.url,
-            socket_timeout=_TIMEOUT_SECONDS,
-            socket_connect_timeout=_TIMEOUT_SECONDS,
-            retry=Retry(NoBackoff(), 0),  # a link that is gone means that something was missed
-        )
-
     def _command(self, name: str, *arguments: Any) -> tuple[Any, ...]:
         return ("EVALSHA", self._shas[name], 1, self._prefix, *arguments)
 
@@ -479,13 +539,7 @@ class RedisRegistry:
                 asyncio.get_running_loop().call_soon(done, _Adrift("Redis is out of reach"))
             return
         self._queue.put(command, done)
-
-    async def _execute(self, commands: list[tuple[Any, ...]]) -> list[Any]:
-        pipeline = self._client.pipeline(transaction=False)
-        for command in commands:
-            pipeline.execute_command(*command)
-        results: list[Any] = await pipeline.execute()
-        return results
+        self._flush_soon()
 
     def _channel(self, namespace: str, room: str) -> bytes:
         return f"{self._prefix}:in:{write_field(namespace, room)}".encode()

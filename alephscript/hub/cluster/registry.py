@@ -54,12 +54,12 @@ class RegistryListener(Protocol):
         """Take leave of another hub; its masters were removed."""
         ...
 
-    def handle_frame(self, data: bytes) -> None:
-        """Handle a frame of another hub."""
+    def handle_frames(self, data: bytes) -> None:
+        """Handle a message of another hub: one frame, or several."""
         ...
 
-    def handle_announcement(self, namespace: str, room: str, data: bytes) -> None:
-        """Handle what another hub says in a room that this hub subscribed to."""
+    def handle_announcements(self, namespace: str, room: str, data: bytes) -> None:
+        """Handle a message of another hub to a room that this hub subscribed to."""
         ...
 
     def reclaims(self) -> list[tuple[str, Claim]]:
@@ -142,17 +142,17 @@ class Registry(Protocol):
         ...
 
     def send(self, hub: str, data: bytes, undelivered: Callable[[], None] | None) -> None:
-        """Send a frame to another hub.
+        """Send a frame to another hub, maybe in one message with others.
 
         Args:
             hub: That hub's name.
-            data: The frame.
+            data: The frame, a JSON array without this hub's name.
             undelivered: Called if nobody was there to take the frame.
         """
         ...
 
     def say(self, namespace: str, room: str, data: bytes) -> None:
-        """Send something to all hubs that subscribed to a room."""
+        """Send an announcement, a JSON array, to all hubs that subscribed to a room."""
         ...
 
     def subscribe(self, namespace: str, room: str, done: Callable[[], None]) -> None:

@@ -23,16 +23,24 @@ from alephscript.protocol import events
 from alephscript.protocol.events import HubEvent
 from alephscript.protocol.json import MAX_DEPTH, is_shallow_utf8, parse_json, read_value
 
-__all__ = ["KEEP_ALIVE_SECONDS", "PARTS", "Question", "answer", "read_invocation", "read_question"]
+__all__ = [
+    "KEEP_ALIVE_SECONDS",
+    "Question",
+    "answer",
+    "put",
+    "read_invocation",
+    "read_question",
+]
 
 KEEP_ALIVE_SECONDS = 15.0
 """Seconds of silence after which a stream says that it is there."""
 
-PARTS = 16
+_PARTS = 16
 """Parts of an answer that may be under way; more are granted as the client takes them."""
 
 _NAMES = {HubEvent.REQUEST_PROGRESS: "progress", HubEvent.REQUEST_PART: "part"}
 _ANSWER = "answer"
+_NULL = b"null"
 
 _MOST_DIGITS = 15
 
@@ -50,6 +58,11 @@ class Question:
     event: str
     payload: msgspec.Raw
     meta: Mapping[str, Any]
+
+    @property
+    def is_null(self) -> bool:
+        """Whether the payload is null."""
+        return len(self.payload) == len(_NULL) and bytes(self.payload) == _NULL
 
 
 def read_question(room: str, capability: str, query: bytes, body: bytes) -> Question:
@@ -99,27 +112,42 @@ def read_invocation(room: str, body: bytes) -> Question:
     )
 
 
-async def answer(
-    visitor: Visitor, question: Question, responder: Responder, *, streams: bool
-) -> None:
-    """Put a question, and give its answer.
+def put(visitor: Visitor, question: Question, headers: Mapping[str, str], *, streams: bool) -> None:
+    """Put a question to the mesh.
 
     Args:
         visitor: The asker.
         question: The question.
-        responder: Where the answer goes.
+        headers: The request's headers, which may say of which trace it is.
         streams: Whether the client takes server-sent events.
     """
-    meta = {**question.meta, "parts": PARTS} if streams else question.meta
+    meta = {**question.meta, **events.parse_trace_context(headers)}
+    if streams:
+        meta["parts"] = _PARTS
     visitor.ask(question.event, question.payload, meta)
+
+
+async def answer(
+    visitor: Visitor, responder: Responder, *, streams: bool
+) -> tuple[int, bytes] | None:
+    """Wait for the answer to the question that was put.
+
+    Args:
+        visitor: The asker.
+        responder: Where a stream goes.
+        streams: Whether the client takes server-sent events.
+
+    Returns:
+        The status and the text of the answer; None if it was streamed.
+    """
     heard = await _hear_first(visitor, is_patient=not streams)
     if heard is not None and not heard.event:
         status, body = _status_of(heard), bytes(heard.data)
         if status != _OK or not streams:
-            await responder.give(status, body)
-            return
+            return status, body
     await responder.begin_stream()
     await _stream(visitor, heard, responder)
+    return None
 
 
 _OK = 200
@@ -150,7 +178,7 @@ async def _stream(visitor: Visitor, heard: Heard | None, responder: Responder) -
             await responder.write(write_event(_NAMES[HubEvent(heard.event)], heard.data))
             if heard.event == HubEvent.REQUEST_PART:
                 taken += 1
-                if 2 * taken >= PARTS:
+                if 2 * taken >= _PARTS:
                     visitor.grant(taken)
                     taken = 0
         heard = await visitor.hear(KEEP_ALIVE_SECONDS)

@@ -72,7 +72,8 @@ async def listen(
 async def _write(heard: Heard, history: str | None, responder: Responder) -> None:
     if heard.event in _NOT_SAID:
         return
-    number = heard.meta.get("number")
+    # A value that was retained comes each time, and is no place to go on from.
+    number = None if heard.meta.get("retained") is True else heard.meta.get("number")
     place = "" if history is None or number is None else f"{history}.{number}"
     await responder.write(write_event(heard.event, heard.data, place))
 

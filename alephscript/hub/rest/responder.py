@@ -5,12 +5,14 @@ May go in: how an answer is written. May not: what it says.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from typing import Any
 
 import msgspec
 
 from alephscript.errors import AlephScriptError, RequestError, http_status
+from alephscript.hub.rest.visitor import End, VisitEnded
 
 __all__ = ["NotTaken", "Responder", "Send", "write_event"]
 
@@ -53,15 +55,17 @@ class Responder:
         send: ASGI's.
         origin: The origin of the page that asks, if it may; None for none.
         closes: Whether the server can be told to close the socket behind the answer.
+        patience: Seconds that a client may take to read some of a stream.
 
     Attributes:
         is_begun: Whether something has been sent.
     """
 
-    def __init__(self, send: Send, origin: str | None, *, closes: bool) -> None:
+    def __init__(self, send: Send, origin: str | None, *, closes: bool, patience: float) -> None:
         self._send = send
         self.is_begun = False
         self._closes = closes
+        self._patience = patience
         self._shared = [(b"cache-control", b"no-store")]
         if origin is not None:
             self._shared += [
@@ -147,8 +151,16 @@ class Responder:
         await self.write(_COMMENT)  # what comes first makes servers and proxies send the head
 
     async def write(self, data: bytes) -> None:
-        """Write some of a stream; waits while the client does not read."""
-        await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        """Write some of a stream; waits while the client does not read.
+
+        Raises:
+            VisitEnded: The client has read nothing for too long.
+        """
+        try:
+            async with asyncio.timeout(self._patience):
+                await self._send({"type": "http.response.body", "body": data, "more_body": True})
+        except TimeoutError:
+            raise VisitEnded(End.SLOW) from None
 
     async def keep_alive(self) -> None:
         """Write what means nothing, so that nobody takes the stream for dead."""

@@ -33,7 +33,7 @@ from alephscript.hub.bearers import Bearers
 from alephscript.hub.bodies import Body, Receive
 from alephscript.hub.engine import Engine
 from alephscript.hub.rest import reading
-from alephscript.hub.rest.asking import Question, answer, read_invocation, read_question
+from alephscript.hub.rest.asking import Question, answer, put, read_invocation, read_question
 from alephscript.hub.rest.clients import Clients
 from alephscript.hub.rest.listening import listen
 from alephscript.hub.rest.openapi import make_document
@@ -52,7 +52,6 @@ logger = logging.getLogger("alephscript.hub")
 _OPTIONS = "OPTIONS"
 _UNAUTHORIZED = "this needs `Authorization: Bearer TOKEN` of one who may"
 _ASKS = (Page.INVOKE, Page.CAPABILITY)
-_NULL = b"null"
 _PAGE_SECONDS = 10.0
 """Seconds in which the hub, and others, have told about themselves."""
 
@@ -100,7 +99,9 @@ class Rest:
         """Answer a request."""
         origin = visit.headers.get("origin") if visit.refusal is None else None
         closes = visit.scope.get("http_version", "1.1") < "2"
-        responder = Responder(send, origin, closes=closes)
+        # As long as a client with a connection may not answer.
+        patience = self._engine.ping_interval + self._engine.ping_timeout
+        responder = Responder(send, origin, closes=closes, patience=patience)
         visit.arrival.pause()
         try:
             await self._answer(route, visit, responder)
@@ -195,27 +196,37 @@ class Rest:
                 _overload(f"this hub is {why_not}; ask again, or another hub"), 503
             )
             return
+        streams = _takes_streams(visit)
         with self._clients.open(visit.address):
             async with Visitor(self._engine, identity) as visitor:
                 body = await self._read_body(visit, responder)
                 if body is None:
                     return
-                if page is Page.INVOKE:
-                    question = read_invocation(route.room, body)
-                else:
-                    query = visit.scope["query_string"]
-                    question = read_question(route.room, route.capability, query, body)
-                if bytes(question.payload) == _NULL and self._wants_object(question):
-                    raise InvalidPayload(
-                        "payload: expected an object, got null",
-                        [{"path": "", "message": "expected an object, got null"}],
-                    )
-                del body  # the mesh has counted it, and nobody else keeps it
-                context = events.parse_trace_context(visit.headers)
-                question = attrs.evolve(question, meta={**question.meta, **context})
+                visitor.join()
+                put(
+                    visitor,
+                    self._read_question(page, route, visit, body),
+                    visit.headers,
+                    streams=streams,
+                )
+                del body  # the mesh has what it needs of it, and has counted that
                 async with _watch(visit.receive, visitor):
-                    visitor.join()
-                    await answer(visitor, question, responder, streams=_takes_streams(visit))
+                    reply = await answer(visitor, responder, streams=streams)
+        if reply is not None:
+            await responder.give(*reply)
+
+    def _read_question(self, page: Page, route: Route, visit: Visit, body: bytes) -> Question:
+        if page is Page.INVOKE:
+            question = read_invocation(route.room, body)
+        else:
+            query = visit.scope["query_string"]
+            question = read_question(route.room, route.capability, query, body)
+        if question.is_null and self._wants_object(question):
+            raise InvalidPayload(
+                "payload: expected an object, got null",
+                [{"path": "", "message": "expected an object, got null"}],
+            )
+        return question
 
     def _wants_object(self, question: Question) -> bool:
         """Whether masters that are asked declare that their payload is an object.
@@ -297,6 +308,7 @@ class Rest:
     async def _end(self, end: End, visit: Visit, responder: Responder) -> None:
         """Say why a visit has ended, if there is anybody, and a way, to hear it."""
         if end is End.SLOW:
+            self._engine.refusals["backlog_bytes"] += 1
             visit.arrival.end()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(1):

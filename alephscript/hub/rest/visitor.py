@@ -23,7 +23,7 @@ from typing import Any, NamedTuple, Self
 
 import msgspec
 
-from alephscript.errors import AlephScriptError, error_from_answer
+from alephscript.errors import AlephScriptError, UnknownCapability, error_from_answer
 from alephscript.hub.backlogs import FREE
 from alephscript.hub.engine import Engine
 from alephscript.mesh.access import Identity
@@ -124,7 +124,7 @@ class Visitor:
         self._began = time.monotonic()
 
     async def __aenter__(self) -> Self:
-        self._engine.visitors[self.sid] = lambda _: self.end(End.CLOSING)
+        self._engine.visitors[self.sid] = self._close
         await self._life.__aenter__()
         expires_at = None if self._identity is None else self._identity.expires_at
         if expires_at is not None:
@@ -154,6 +154,11 @@ class Visitor:
             self._leave()
             if not self._life.expired():
                 self._life.reschedule(asyncio.get_running_loop().time())
+
+    def _close(self, _: str) -> None:
+        """End the visit because the hub is closing, unless its answer is there."""
+        if all(kind is Kind.EVENT for kind, _ in self._inbox):
+            self.end(End.CLOSING)
 
     def _leave(self) -> None:
         if self._is_joined:
@@ -245,18 +250,23 @@ class Visitor:
         if not self._is_joined:
             return
         event, _ = packets.split_event(payload)
-        fields: dict[str, Any] = {}
-        if event != HubEvent.GET_MEMBER_PING:
-            name = (self._identity and self._identity.usuario) or _USUARIO
-            fields = {"usuario": name, "sesion": "", "capabilities": {}}
-        if event == HubEvent.GET_MEMBER_INFO:
-            fields |= {
-                "version": importlib.metadata.version("alephscript"),
-                "capabilities": [],
-                "summary": "Somebody who asks or listens by HTTP.",
-                "uptimeMs": round((time.monotonic() - self._began) * 1000),
-            }
-        self._carrier.acknowledged(self.sid, ack, write_json([events.make_success(fields)]))
+        name = (self._identity and self._identity.usuario) or _USUARIO
+        answer = events.make_success({"usuario": name, "sesion": ""})
+        match event:
+            case HubEvent.GET_MEMBER_PING:
+                answer = events.make_success()
+            case HubEvent.GET_MEMBER_STATS:
+                answer |= {"capabilities": {}}
+            case HubEvent.GET_MEMBER_INFO:
+                answer |= {
+                    "version": importlib.metadata.version("alephscript"),
+                    "capabilities": [],
+                    "summary": "Somebody who asks or listens by HTTP.",
+                    "uptimeMs": round((time.monotonic() - self._began) * 1000),
+                }
+            case _:
+                answer = UnknownCapability("who asks by HTTP is asked nothing").answer()
+        self._carrier.acknowledged(self.sid, ack, write_json([answer]))
 
     # Laggard
 
@@ -266,9 +276,7 @@ class Visitor:
 
     def cut_off(self) -> None:
         """End a visit whose client reads too slowly."""
-        if self._end is None:
-            self._engine.refusals["backlog_bytes"] += 1
-            self.end(End.SLOW)
+        self.end(End.SLOW)
 
     def _lag(self) -> None:
         """Bound what waits for the client, for itself and among all."""

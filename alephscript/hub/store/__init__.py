@@ -1,4 +1,4 @@
-"""The journal of tasks: what outlives a hub's process, behind one small interface.
+"""What outlives a hub's process: the journal of tasks, behind one small interface, and values.
 
 May go in: where records are kept, and how they are found again. May not: what becomes of a task
 (`alephscript.mesh.tasks`).

@@ -1,18 +1,34 @@
-"""The interface of a journal of tasks, and what goes wrong with one.
+"""The interfaces of a journal of tasks and of one of retained values, and what goes wrong with one.
 
 May go in: what each journal does. May not: how one of them does it (a file each, beside this one).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Protocol
+import time
+from collections.abc import Callable, Collection, Sequence
+from typing import Protocol, runtime_checkable
+
+import attrs
 
 from alephscript.errors import AlephScriptError, RequestError
 from alephscript.mesh.effects import Look
 from alephscript.mesh.records import Record
+from alephscript.mesh.retained import RetainedValue
 
-__all__ = ["KEEP_BYTES", "KEEP_SECONDS", "Found", "Kept", "Store", "StoreUnavailable"]
+__all__ = [
+    "KEEP_BYTES",
+    "KEEP_SECONDS",
+    "Entry",
+    "Found",
+    "Kept",
+    "KeptValue",
+    "Notice",
+    "SharedStore",
+    "Store",
+    "StoreUnavailable",
+    "Values",
+]
 
 KEEP_SECONDS = 24 * 3600.0
 """How long tasks that have ended are kept."""
@@ -25,6 +41,23 @@ Kept = Callable[[Record | None, RequestError | None], None]
 
 Found = Callable[[Sequence[Record], RequestError | None], None]
 """Told, on the event loop, which records were found, or why none could be looked for."""
+
+
+KeptValue = tuple[str, str, str, RetainedValue]
+"""Namespace, room, event and value."""
+
+Notice = Callable[[str, str, str], None]
+"""Told that a record was kept: its namespace, the task's id, and the hub that works on it."""
+
+
+@attrs.frozen(eq=False)
+class Entry:
+    """A record that is to be kept; see `Store.keep`."""
+
+    record: Record
+    done: Kept | None
+    is_new: bool
+    at: float = attrs.field(factory=time.monotonic)
 
 
 class StoreUnavailable(AlephScriptError, OSError):
@@ -70,4 +103,51 @@ class Store(Protocol):
 
     async def close(self) -> None:
         """Keep what is still to be kept, as far as that is possible, and close the journal."""
+        ...
+
+
+class Values(Protocol):
+    """A journal of retained values.
+
+    Attributes:
+        trouble: As in `Store`.
+    """
+
+    trouble: str | None
+
+    async def open(self) -> Sequence[KeptValue]:
+        """Open the journal, and return the values that are in it, the oldest first.
+
+        Raises:
+            StoreUnavailable: It cannot be opened.
+        """
+        ...
+
+    def keep(self, namespace: str, room: str, event: str, value: RetainedValue) -> None:
+        """Keep a value in place of the one before, soon; one without data is forgotten."""
+        ...
+
+    async def close(self) -> None:
+        """Keep what is still to be kept, as far as that is possible, and close the journal."""
+        ...
+
+
+@runtime_checkable
+class SharedStore(Store, Protocol):
+    """A journal that several hubs share, of which each works on tasks of its own.
+
+    Attributes:
+        hub: The name of this hub; set before `open`.
+        notice: Told of each record that any hub has kept; set before `open`.
+    """
+
+    hub: str
+    notice: Notice
+
+    def take_runs(self, runs: Sequence[str], done: Found) -> None:
+        """Take over the tasks of these runs, whoever works on them."""
+        ...
+
+    def take_lost(self, hubs: Collection[str], done: Found) -> None:
+        """Take over the tasks that none of these hubs works on."""
         ...

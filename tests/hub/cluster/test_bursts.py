@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
@@ -16,7 +16,7 @@ from redis import Redis
 from alephscript import AlephScriptClient
 from alephscript.hub import Hub
 from alephscript.hub.cluster import frames
-from alephscript.hub.cluster.commands import CommandQueue
+from alephscript.hub.cluster.commands import Command, CommandQueue
 from alephscript.hub.cluster.deciding import OpenClaims
 from alephscript.hub.cluster.pace import Pace
 from alephscript.hub.cluster.subscriptions import SUBSCRIBE, UNSUBSCRIBE, Subscriptions
@@ -102,34 +102,38 @@ async def test_where_no_other_hub_is_the_answer_comes_at_once() -> None:
     assert asked.finished == [(["a"], [])]
 
 
+def nothing() -> None:
+    """Nobody was there."""
+
+
 def test_a_sign_of_life_goes_before_all_that_waits() -> None:
     """Else a full queue would have a hub taken for dead."""
-    queue = CommandQueue()
+    queue = CommandQueue(nothing)
     for number in range(2000):
         queue.put(("CLAIM", number), None)
-    assert len(queue.take_batch()) == 500
+    assert len(queue.take()) == 500
     queue.put_first(("BEAT",), lambda _: None)
-    assert queue.take_batch()[0][0] == ("BEAT",)
-    assert len(queue.take_all()) == 1 + 500 + 1000
+    assert [each.words for each in queue.take(500)] == [("BEAT",)]
+    assert [each.words for each in queue.take(499)] == [("CLAIM", 500)]
+    assert len(queue.take_all()) == 1499
     assert not queue
 
 
 def test_large_commands_go_one_by_one() -> None:
     """Redis keeps what it passes on until the other hub has read it, up to a bound."""
-    queue = CommandQueue()
+    queue = CommandQueue(nothing)
     for number in range(5):
         queue.put(("PUBLISH", number, b"x" * 900_000), None)
-    sizes = []
-    while queue:
-        sizes.append(len(queue.take_batch()))
-        queue.answered()
-    assert sizes == [2, 2, 1]
+    assert len(queue.take()) == 2
+    assert queue.take(2, 1_800_000) == []
+    assert len(queue.take(1, 900_000)) == 1
+    assert len(queue.take()) == 2
     assert queue.take_all() == []
 
 
 def test_the_commands_that_wait_are_bounded_in_bytes() -> None:
     """Whatever their count; where some have gone, there is room again."""
-    queue = CommandQueue()
+    queue = CommandQueue(nothing)
     command = ("PUBLISH", "channel", b"x" * 900_000)
 
     def fill() -> int:
@@ -140,7 +144,7 @@ def test_the_commands_that_wait_are_bounded_in_bytes() -> None:
         return count
 
     assert fill() * 900_000 < 64_000_000
-    queue.take_batch()
+    queue.take()
     assert fill() == 2
     queue.take_all()
     assert fill() > 2
@@ -261,16 +265,17 @@ def sent(hub: Hub) -> Counter[str]:
     registry: Any = hub._cluster._registry
     scripts = {sha: name for name, sha in registry._shas.items()}
     counts: Counter[str] = Counter()
-    original = registry._execute
+    original = registry._commands.send
 
-    async def execute(commands: list[tuple[Any, ...]]) -> Any:
-        for verb, first, *rest in commands:
-            counts[scripts.get(first, verb)] += 1
-            if verb == "PUBLISH" and b'"survey"' in rest[0]:
-                counts["survey"] += 1
-        return await original(commands)
+    def send(commands: Sequence[Command]) -> None:
+        for each in commands:
+            verb, *rest = each.words
+            counts[scripts.get(rest[0], verb) if rest else verb] += 1
+            if verb == "PUBLISH":
+                counts["survey"] += rest[1].count(b'"survey"')
+        original(commands)
 
-    registry._execute = execute
+    registry._commands.send = send
     return counts
 
 

@@ -176,6 +176,27 @@ async def test_who_reads_too_slowly_is_cut_off() -> None:
         writer.close()
 
 
+async def test_who_reads_nothing_does_not_stay() -> None:
+    """Although nothing more is said: what is written has to be read within a heartbeat."""
+    limits = Limits(backlog_bytes=100_000_000)  # more than is said
+    async with (
+        Hub(port=0, ping_interval=0.5, ping_timeout=0.5, limits=limits) as hub,
+        raw_peer(hub) as speaker,
+    ):
+        host, port = hub.url.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, int(port), limit=1)
+        writer.write(f"GET {EVENTS} HTTP/1.1\r\nhost: {host}\r\n\r\n".encode())
+        await reader.read(1)
+        said = {"event": "E", "room": "R", "data": "x" * 900_000}
+        for _ in range(30):  # more than kernels keep
+            await speaker.ask("ROOM_MESSAGE", said)
+        async with asyncio.timeout(10):
+            while hub._engine.visitors:
+                await speaker.fence()
+                await speaker.send("3")
+        writer.close()
+
+
 async def test_a_hub_that_closes_ends_its_streams() -> None:
     """As streams end, so that their readers come again."""
     hub = Hub(port=0)

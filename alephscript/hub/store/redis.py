@@ -1,0 +1,340 @@
+"""The journal in a Redis that several hubs share: tasks outlive their hub, and go on at another.
+
+Theory of operation. Each task is one hub's work at a time: what that hub keeps counts, and what
+another one keeps that worked on it before is refused, and shows it what stands there. A hub takes
+tasks over when theirs is gone, or when a master comes to it with their runs. What is kept is
+published, for hubs at which somebody waits for it.
+
+All that is to be kept goes through one queue, many records a round trip. While Redis is out of
+reach new tasks are refused; all other records wait in order. Whether records outlive Redis itself
+is a matter of its persistence.
+
+May go in: what is particular to Redis. May not: what a journal is (`store`); the registry of
+masters (`alephscript.hub.cluster.redis`), which has a connection of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.resources
+import logging
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from typing import Any
+
+import msgspec
+import redis.asyncio as redis
+from redis.exceptions import RedisError
+
+from alephscript.errors import Internal, Overloaded, RequestError
+from alephscript.hub.store.store import (
+    KEEP_BYTES,
+    KEEP_SECONDS,
+    Entry,
+    Found,
+    Kept,
+    Notice,
+    StoreUnavailable,
+)
+from alephscript.mesh.effects import Look
+from alephscript.mesh.records import Record
+from alephscript.protocol.tasks import CANCELLED
+
+__all__ = ["RedisStore"]
+
+logger = logging.getLogger("alephscript.hub")
+
+_SCRIPTS = ("keep", "take", "forget")
+_MOST_IN_A_BATCH = 500
+_TIMEOUT_SECONDS = 5.0
+_AGAIN_SECONDS = 0.3
+_PATIENCE_SECONDS = 2.0
+"""How long a new task waits for Redis before it is refused."""
+
+_NOT_KEPT = {"error": "the task was not taken", "code": Overloaded.code, "details": []}
+_SWEEP_SECONDS = 60.0
+_SWEEP_TASKS = 1000
+_PAGE = 200
+"""Records that are read at once for a list."""
+
+_TROUBLE = (RedisError, OSError, TimeoutError)
+
+
+class RedisStore:
+    """Keeps records in Redis.
+
+    Args:
+        url: The address of the Redis.
+        keep_seconds: How long tasks that have ended are kept.
+        keep_bytes: How many bytes of them.
+        prefix: The text that keys and channels begin with.
+
+    Attributes:
+        outlives_hub: True.
+        trouble: What is wrong with the journal, None if nothing is.
+        hub: The name of this hub; set before `open`.
+        notice: Told of each record that any hub has kept; set before `open`.
+    """
+
+    outlives_hub = True
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        keep_seconds: float = KEEP_SECONDS,
+        keep_bytes: int = KEEP_BYTES,
+        prefix: str = "alephscript",
+    ) -> None:
+        self.trouble: str | None = None
+        self.hub = ""
+        self.notice: Notice = lambda _namespace, _id, _hub: None
+        self._url = url
+        database = redis.ConnectionPool.from_url(url).connection_kwargs.get("db", 0)
+        self._prefix = f"{prefix}:{database}"
+        self._keep_seconds = keep_seconds
+        self._keep_bytes = keep_bytes
+        self._client: Any = None
+        self._shas: dict[str, str] = {}
+        self._entries: deque[Entry] = deque()
+        self._wake = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_closing = False
+
+    async def open(self) -> Sequence[Record]:
+        """See `Store.open`; tasks are taken from hubs that are gone, once it is known which."""
+        self._is_closing = False
+        self._client = redis.Redis.from_url(
+            self._url,
+            socket_timeout=_TIMEOUT_SECONDS,
+            socket_connect_timeout=_TIMEOUT_SECONDS,
+        )
+        try:
+            await self._load_scripts()
+        except _TROUBLE as exc:
+            await self._client.aclose()
+            raise StoreUnavailable(
+                f"cannot keep tasks in Redis: {_say(exc)}; start one there"
+            ) from exc
+        for work in (self._write(), self._hear(), self._sweep()):
+            self._begin(work)
+        return []
+
+    def keep(self, record: Record, done: Kept | None, *, is_new: bool) -> None:
+        """See `Store.keep`."""
+        self._entries.append(Entry(record, done, is_new))
+        self._wake.set()
+
+    def look(self, namespace: str, query: Look, done: Found) -> None:
+        """See `Store.look`."""
+        self._begin(self._look(namespace, query, done))
+
+    def take_runs(self, runs: Sequence[str], done: Found) -> None:
+        """Take over the tasks of these runs, whoever works on them; see `take_lost`."""
+        self._begin(self._take(["runs", *runs], done))
+
+    def take_lost(self, hubs: Collection[str], done: Found) -> None:
+        """Take over the tasks that none of these hubs works on, to be this hub's from now on."""
+        self._begin(self._take(["lost", *hubs], done))
+
+    async def close(self) -> None:
+        """See `Store.close`."""
+        if self._client is None:
+            return
+        self._is_closing = True
+        self._wake.set()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_TIMEOUT_SECONDS):
+                while self._entries:  # noqa: ASYNC110 - once in a hub's life
+                    await asyncio.sleep(0.01)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        client, self._client = self._client, None
+        with contextlib.suppress(*_TROUBLE):
+            await client.aclose()
+
+    def _begin(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # What is kept
+
+    async def _write(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._entries:
+                batch = list(self._entries)[:_MOST_IN_A_BATCH]
+                try:
+                    results = await self._execute([self._command(each) for each in batch])
+                except _TROUBLE as exc:
+                    self._refuse_new(exc)
+                    await asyncio.sleep(_AGAIN_SECONDS)
+                    continue
+                if self.trouble is not None:
+                    logger.info("the journal of tasks takes records again", extra={"file": "redis"})
+                    self.trouble = None
+                for entry, result in zip(batch, results, strict=True):
+                    self._entries.popleft()
+                    if entry.done is not None:
+                        entry.done(None if not result else _decode(result), None)
+
+    def _command(self, entry: Entry) -> tuple[Any, ...]:
+        record = entry.record
+        mark = ""
+        if record.key is not None:
+            mark = f"{record.namespace}\n{record.owner}\n{record.key}"
+        return (
+            "keep",
+            record.id,
+            msgspec.json.encode(record),
+            self.hub,
+            int(entry.is_new),
+            mark,
+            record.namespace,
+            repr(record.created),
+            repr(record.updated),
+            int(record.has_ended),
+            record.run,
+        )
+
+    def _refuse_new(self, exc: BaseException) -> None:
+        why = _say(exc)
+        if self.trouble is None:
+            logger.error("the journal of tasks takes nothing: %s", why, extra={"error": why})
+        self.trouble = f"the journal of tasks takes nothing: {why}"
+        late = time.monotonic() - _PATIENCE_SECONDS
+        refused = [each for each in self._entries if each.is_new and each.at < late]
+        self._entries = deque(each for each in self._entries if each not in refused)
+        # Redis may have taken some, and have had no time to say so: nobody wants these now.
+        self._entries.extend(
+            Entry(
+                msgspec.structs.replace(each.record, state=CANCELLED, error=_NOT_KEPT),
+                None,
+                is_new=False,
+            )
+            for each in refused
+        )
+        error = Overloaded(
+            "the hub cannot keep tasks at the moment: Redis takes nothing", [{"delivered": False}]
+        )
+        for each in refused:
+            if each.done is not None:
+                each.done(None, error)
+
+    # What is found
+
+    async def _look(self, namespace: str, query: Look, done: Found) -> None:
+        records: Sequence[Record] = ()
+        error: RequestError | None = None
+        try:
+            if query.id is not None:
+                name = f"{self._prefix}:task:{query.id}"
+                text, hub = await self._client.hmget(name, "record", "hub")
+                if text:
+                    records = [msgspec.structs.replace(_decode(text), hub=hub.decode())]
+            else:
+                records = [each async for each in self._list(namespace, query)]
+        except (*_TROUBLE, msgspec.DecodeError) as exc:
+            logger.error("the journal of tasks cannot be read: %s", exc, extra={"error": str(exc)})
+            error = Internal("the hub cannot read its journal of tasks")
+        done(records, error)
+
+    async def _list(self, namespace: str, query: Look) -> AsyncIterator[Record]:
+        """List the records that a question means, the newest first."""
+        key, begin, found = f"{self._prefix}:tasks-of:{namespace}", 0, 0
+        most = "+inf" if query.before is None else repr(query.before[0])
+        while True:
+            ids = await self._client.zrange(
+                key, most, "-inf", desc=True, byscore=True, offset=begin, num=_PAGE
+            )
+            if not ids:
+                return
+            begin += len(ids)
+            async with self._client.pipeline(transaction=False) as pipe:
+                for each in ids:
+                    pipe.hget(f"{self._prefix}:task:{each.decode()}", "record")
+                texts = await pipe.execute()
+            for record in (_decode(each) for each in texts if each):
+                if (
+                    (query.room is None or record.room == query.room)
+                    and (query.state is None or record.state == query.state)
+                    and (query.before is None or (record.created, record.id) < query.before)
+                ):
+                    yield record
+                    found += 1
+                    if found >= query.most:
+                        return
+
+    async def _take(self, words: list[str], done: Found) -> None:
+        try:
+            (texts,) = await self._execute([("take", self.hub, *words)])
+            records = [_decode(each) for each in texts]
+        except (*_TROUBLE, msgspec.DecodeError) as exc:
+            logger.error("the journal of tasks cannot be read: %s", exc, extra={"error": str(exc)})
+            done([], Internal("the hub cannot read its journal of tasks"))
+        else:
+            done([msgspec.structs.replace(each, hub=self.hub) for each in records], None)
+
+    async def _hear(self) -> None:
+        """Hear what all hubs keep."""
+        while True:
+            try:
+                async with self._client.pubsub() as pubsub:
+                    await pubsub.subscribe(f"{self._prefix}:tasks")
+                    async for message in pubsub.listen():
+                        if message["type"] == "message":
+                            with contextlib.suppress(msgspec.DecodeError):
+                                self.notice(*_read_notice(message["data"]))
+            except _TROUBLE as exc:
+                logger.debug(
+                    "the journal of tasks is not heard: %s", exc, extra={"error": str(exc)}
+                )
+            await asyncio.sleep(_AGAIN_SECONDS)
+
+    async def _sweep(self) -> None:
+        """Forget tasks that ended long ago, and the oldest of those that take too much."""
+        while True:
+            count = 0
+            with contextlib.suppress(*_TROUBLE):
+                since = repr(time.time() - self._keep_seconds)
+                command = ("forget", since, self._keep_bytes, _SWEEP_TASKS)
+                (count,) = await self._execute([command])
+            await asyncio.sleep(0 if count == _SWEEP_TASKS else _SWEEP_SECONDS)
+
+    # Commands
+
+    async def _load_scripts(self) -> None:
+        folder = importlib.resources.files("alephscript.hub.store")
+        for name in _SCRIPTS:
+            text = folder.joinpath(f"{name}.lua").read_text(encoding="utf-8")
+            self._shas[name] = await self._client.script_load(text)
+
+    async def _execute(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        """Run scripts in one round trip."""
+        try:
+            return await self._evaluate(commands)
+        except redis.ResponseError as exc:
+            if not str(exc).startswith("NOSCRIPT"):
+                raise
+            await self._load_scripts()  # a Redis that was started again
+            return await self._evaluate(commands)
+
+    async def _evaluate(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        async with self._client.pipeline(transaction=False) as pipe:
+            for name, *arguments in commands:
+                pipe.evalsha(self._shas[name], 1, self._prefix, *arguments)
+            results: list[Any] = await pipe.execute()
+            return results
+
+
+def _say(exc: BaseException) -> str:
+    return str(exc) or type(exc).__name__
+
+
+_decode: Callable[[bytes], Record] = msgspec.json.Decoder(Record).decode
+_read_notice = msgspec.json.Decoder(tuple[str, str, str]).decode
