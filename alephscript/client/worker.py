@@ -56,8 +56,8 @@ class Worker:
     The state of the common task is in four attributes. `_common` is the task: None before the
     first job, and after a job kept it because its method waits. `_ready` are the jobs that it has
     still to run, as they came; when that takes long and they are of several callers, they stand in
-    `_turns` instead, which is None otherwise. Without a common task there are none. `_idle` is the future that it awaits while
-    there are none, else None.
+    `_turns` instead, which is None otherwise. Without a common task there are none. `_idle` is the
+    future that it awaits while there are none, else None.
 
     Args:
         owner: The object whose methods they are.
