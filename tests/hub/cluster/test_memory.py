@@ -173,7 +173,7 @@ async def test_two_authorities_at_once_end_with_one_value(shared_redis: Any, ope
                 await asyncio.sleep(0.001)
 
         async def is_decided() -> bool:
-            """Whether each hub has the value, and nothing is under way: all that was said is there."""
+            """Whether each hub has the value, and nothing of what was said is under way."""
             said = [await each.server_state() for each in authorities]
             meshes = [each._engine.meshes["/runtime"] for each in (one, two)]
             pending = [v.is_pending for mesh in meshes for *_, v in mesh.rooms.retained]
