@@ -21,7 +21,9 @@ A hub that comes back has the tasks that had not ended (`load`). Those that ran 
 their masters, who name their runs (`take_up`); then they count as lost.
 
 May go in: what becomes of a task. May not: what peers ask about tasks (`desk`), who hears of it
-(`audience`), where it is kept. Pure: no socket; `clock` is the shell's.
+(`audience`), where it is kept. Pure: no socket; `clock` is the shell's. Over 500 lines, because all
+steps of a task's life stand here: that each is kept before the next one is seen by reading them
+together.
 """
 
 from __future__ import annotations

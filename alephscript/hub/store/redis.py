@@ -28,7 +28,7 @@ import msgspec
 import redis.asyncio as redis
 from redis.exceptions import NoScriptError, RedisError
 
-from alephscript.errors import Internal, Overloaded, RequestError
+from alephscript.errors import Overloaded, RequestError
 from alephscript.hub.store.store import (
     KEEP_BYTES,
     KEEP_SECONDS,
@@ -37,6 +37,9 @@ from alephscript.hub.store.store import (
     Kept,
     Notice,
     StoreUnavailable,
+    report_recovery,
+    report_trouble,
+    report_unreadable,
 )
 from alephscript.mesh.effects import Look
 from alephscript.mesh.records import Record
@@ -177,7 +180,7 @@ class RedisStore:
                     await asyncio.sleep(_AGAIN_SECONDS)
                     continue
                 if self.trouble is not None:
-                    logger.info("the journal of tasks takes records again", extra={"file": "redis"})
+                    report_recovery("Redis")
                     self.trouble = None
                 for entry, result in zip(batch, results, strict=True):
                     self._entries.popleft()
@@ -206,8 +209,7 @@ class RedisStore:
     def _refuse_new(self, exc: BaseException) -> None:
         why = _say(exc)
         if self.trouble is None:
-            logger.error("the journal of tasks takes nothing: %s", why, extra={"error": why})
-        self.trouble = f"the journal of tasks takes nothing: {why}"
+            self.trouble = report_trouble(why)
         late = time.monotonic() - _PATIENCE_SECONDS
         refused = [each for each in self._entries if each.is_new and each.at < late]
         self._entries = deque(each for each in self._entries if each not in refused)
@@ -241,8 +243,7 @@ class RedisStore:
             else:
                 records = [each async for each in self._list(namespace, query)]
         except (*_TROUBLE, msgspec.DecodeError) as exc:
-            logger.error("the journal of tasks cannot be read: %s", exc, extra={"error": str(exc)})
-            error = Internal("the hub cannot read its journal of tasks")
+            error = report_unreadable(_say(exc))
         done(records, error)
 
     async def _list(self, namespace: str, query: Look) -> AsyncIterator[Record]:
@@ -276,8 +277,7 @@ class RedisStore:
             (texts,) = await self._execute([("take", self.hub, *words)])
             records = [_decode(each) for each in texts]
         except (*_TROUBLE, msgspec.DecodeError) as exc:
-            logger.error("the journal of tasks cannot be read: %s", exc, extra={"error": str(exc)})
-            done([], Internal("the hub cannot read its journal of tasks"))
+            done([], report_unreadable(_say(exc)))
         else:
             done([msgspec.structs.replace(each, hub=self.hub) for each in records], None)
 
