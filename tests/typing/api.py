@@ -6,7 +6,17 @@ from typing import Any, assert_type
 
 import attrs
 
-from alephscript import AlephScriptClient, Event, Request, RequestFor, capability, observe, on
+from alephscript import (
+    AlephScriptClient,
+    Event,
+    Request,
+    RequestFor,
+    Task,
+    TaskStatus,
+    capability,
+    observe,
+    on,
+)
 from alephscript.aaia import FIAStep, StepFIA, StepResult
 from alephscript.hub import Hub
 from alephscript.sync import AlephScriptClient as BlockingClient
@@ -48,6 +58,10 @@ async def use(mesh: InMemoryMesh) -> None:
         assert_type(await greeter.request(Greet(who="you"), timeout=1), Greeting)
         assert_type(await greeter.request(StepFIA(session_id="", fia_index=0)), StepResult)
         assert_type(await greeter.request("GREET", {"who": "you"}), dict[str, Any])
+        assert_type(await greeter.submit(Greet(who="you"), key="k"), Task[Greeting])
+        assert_type(await (await greeter.submit(Greet(who="you"))).result(), Greeting)
+        assert_type(await greeter.submit("GREET", {"who": "you"}), Task[dict[str, Any]])
+        assert_type(await greeter.tasks(state="done"), list[TaskStatus])
         assert_type(await greeter.request("GREET", reply=Greeting, timeout=None), Greeting)
         async for event in greeter.events("LOBBY", "GREETED"):
             assert_type(event, Event[Any])
