@@ -89,6 +89,9 @@ _MOST_STARTING = 256
 _MOST_AT_MASTER = 1024
 """Requests at one master beyond which tasks stay queued here, where they can wait for days."""
 
+_TASK_BYTES = 2000
+"""What a task that has not ended takes besides its record: itself, its peer, places in tables."""
+
 _ACK = 1
 """The number under which a task wants to be answered; it has one request at a time."""
 
@@ -360,7 +363,7 @@ class Tasks:
             Overloaded: The submitter has too many tasks that have not ended, or the hub has, or the
                 hub is closing.
         """
-        owner, size = record.owner, record.size
+        owner, size = record.owner, record.size + _TASK_BYTES
         if self._requests.closing or self.is_resting:
             raise Overloaded("the hub is closing", [{"delivered": False}])
         if self._owned[owner] >= self._most:
@@ -396,7 +399,7 @@ class Tasks:
         return task
 
     def _count(self, record: Record, change: int) -> None:
-        owner, size = record.owner, change * record.size
+        owner, size = record.owner, change * (record.size + _TASK_BYTES)
         self._owned[owner] += change
         self._owned_bytes[owner] += size
         self._bytes += size

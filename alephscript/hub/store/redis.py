@@ -53,6 +53,9 @@ _SCRIPTS = ("keep", "take", "forget")
 _MOST_IN_A_BATCH = 500
 _TIMEOUT_SECONDS = 5.0
 _AGAIN_SECONDS = 0.3
+_LAZY_SECONDS = 1.0
+"""How long a record may wait that nothing waits for."""
+
 _PATIENCE_SECONDS = 2.0
 """How long a new task waits for Redis before it is refused."""
 
@@ -102,6 +105,7 @@ class RedisStore:
         self._client: Any = None
         self._shas: dict[str, str] = {}
         self._entries: deque[Entry] = deque()
+        self._lazy: dict[str, Record] = {}
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_closing = False
@@ -127,7 +131,19 @@ class RedisStore:
 
     def keep(self, record: Record, done: Kept | None, *, is_new: bool) -> None:
         """See `Store.keep`."""
+        if done is None:
+            if not self._lazy:
+                asyncio.get_running_loop().call_later(_LAZY_SECONDS, self._ripen)
+            self._lazy[record.id] = record
+            return
+        self._lazy.pop(record.id, None)  # which this one is newer than
         self._entries.append(Entry(record, done, is_new))
+        self._wake.set()
+
+    def _ripen(self) -> None:
+        """Write what nothing waits for."""
+        self._entries.extend(Entry(each, None, is_new=False) for each in self._lazy.values())
+        self._lazy.clear()
         self._wake.set()
 
     def look(self, namespace: str, query: Look, done: Found) -> None:
@@ -146,8 +162,8 @@ class RedisStore:
         """See `Store.close`."""
         if self._client is None:
             return
+        self._ripen()
         self._is_closing = True
-        self._wake.set()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_TIMEOUT_SECONDS):
                 while self._entries:  # noqa: ASYNC110 - once in a hub's life
