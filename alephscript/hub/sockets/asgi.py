@@ -130,7 +130,6 @@ async def refuse_websocket(scope: Scope, send: Send, status: int, reason: str) -
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", b"%d" % len(body)),
-        (b"connection", b"close"),
     ]
     await send({"type": f"{_HTTP_RESPONSE}.start", "status": status, "headers": headers})
     await send({"type": f"{_HTTP_RESPONSE}.body", "body": body})
@@ -247,6 +246,8 @@ class AsgiWebSocket:
         finally:
             self._is_gone = True
             self._has_news.set()
+            # A server that does not end what it was sending for a peer that is gone is left alone.
+            _end_at(self._clock, asyncio.get_running_loop().time() + _CLOSE_SECONDS)
 
 
 def _end_at(clock: asyncio.Timeout, when: float) -> None:
