@@ -128,7 +128,9 @@ def advise(error: object, path: str = "") -> str:
     text = str(error)
     if path and re.search(r"\b40[04]\b", text):
         near = did_you_mean(find_near(path, NAMESPACES))
-        return near[2:] or f"no hub has the path {path}; a namespace is given as namespace="
+        return (
+            near[2:] or f"there is no hub under the path {path}; a namespace is given as namespace="
+        )
     if "CERTIFICATE_VERIFY_FAILED" in text:
         return "give the authority that signed its certificate as tls=ssl.create_default_context(…)"
     return "a hub without TLS is there: try http://" if "[SSL" in text else ""

@@ -138,7 +138,7 @@ async def test_a_namespace_that_a_hub_has_not_is_named(namespace: str, advice: s
     ("path", "advice"),
     [
         ("/runtim", "did you mean /runtime?"),
-        ("/admin", "no hub has the path /admin; a namespace is given as namespace="),
+        ("/admin", "there is no hub under the path /admin; a namespace is given as namespace="),
     ],
 )
 async def test_a_path_that_a_hub_has_not_is_no_question_whether_it_runs(

@@ -43,7 +43,9 @@ def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]
     return "asyncio", {"use_uvloop": request.param}
 
 
-@pytest.fixture(scope="module", params=["own port", "uvicorn"])
+@pytest.fixture(
+    scope="module", params=["own port", pytest.param("uvicorn", marks=pytest.mark.slow)]
+)
 async def hub(
     request: pytest.FixtureRequest, anyio_backend: tuple[str, dict[str, bool]]
 ) -> AsyncIterator[Hub]:
