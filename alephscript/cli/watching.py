@@ -68,7 +68,7 @@ async def _watch(options: argparse.Namespace) -> None:
 
 def _as_json(event: Event[Any]) -> dict[str, Any]:
     said = msgspec.structs.asdict(event)
-    del said["sent"]
+    del said["sent"], said["position"]
     if not event.retained:
         del said["retained"]
     return {"time": event.at.astimezone().isoformat(timespec="milliseconds"), **said}

@@ -36,7 +36,7 @@ class HubEvents(SphinxDirective):
 
 
 class MetaKeys(SphinxDirective):
-    """One row a key: name, which metas have it, what it says."""
+    """One row a key: name, with what it is found, what it says."""
 
     has_content: ClassVar[bool] = False
 
@@ -45,8 +45,22 @@ class MetaKeys(SphinxDirective):
         rows = []
         for key in MetaKey:
             places, text = _described(key)
-            rows.append((f"`{key}`", places, text))
-        return _table(self, ("key", "found in", "meaning"), rows)
+            unknown = set(places.split(", ")) - _PLACES.keys()
+            assert not unknown, f"{key} is in {unknown}"
+            where = ", ".join(_PLACES[each] for each in places.split(", "))
+            rows.append((f"`{key}`", where, text))
+        return _table(self, ("key", "with", "meaning"), rows)
+
+
+_PLACES = {
+    "question": "question to the hub",
+    "request": "request to a master",
+    "run": "run of a task",
+    "event": "event of a room",
+    "retained event": "retained event",
+    "broadcast": "event that is to be said",
+}
+"""Where a key of the meta is found, and the words of the table for that."""
 
 
 def _described(member: StrEnum) -> tuple[str, str]:

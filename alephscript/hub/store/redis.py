@@ -26,7 +26,7 @@ from typing import Any
 
 import msgspec
 import redis.asyncio as redis
-from redis.exceptions import RedisError
+from redis.exceptions import NoScriptError, RedisError
 
 from alephscript.errors import Internal, Overloaded, RequestError
 from alephscript.hub.store.store import (
@@ -149,6 +149,7 @@ class RedisStore:
             async with asyncio.timeout(_TIMEOUT_SECONDS):
                 while self._entries:  # noqa: ASYNC110 - once in a hub's life
                     await asyncio.sleep(0.01)
+        # redis-py may swallow a cancellation, hence the loops that look.
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -164,7 +165,7 @@ class RedisStore:
     # What is kept
 
     async def _write(self) -> None:
-        while True:
+        while not self._is_closing:
             await self._wake.wait()
             self._wake.clear()
             while self._entries:
@@ -282,7 +283,7 @@ class RedisStore:
 
     async def _hear(self) -> None:
         """Hear what all hubs keep."""
-        while True:
+        while not self._is_closing:
             try:
                 async with self._client.pubsub() as pubsub:
                     await pubsub.subscribe(f"{self._prefix}:tasks")
@@ -294,17 +295,19 @@ class RedisStore:
                 logger.debug(
                     "the journal of tasks is not heard: %s", exc, extra={"error": str(exc)}
                 )
-            await asyncio.sleep(_AGAIN_SECONDS)
+            if not self._is_closing:
+                await asyncio.sleep(_AGAIN_SECONDS)
 
     async def _sweep(self) -> None:
         """Forget tasks that ended long ago, and the oldest of those that take too much."""
-        while True:
+        while not self._is_closing:
             count = 0
             with contextlib.suppress(*_TROUBLE):
                 since = repr(time.time() - self._keep_seconds)
                 command = ("forget", since, self._keep_bytes, _SWEEP_TASKS)
                 (count,) = await self._execute([command])
-            await asyncio.sleep(0 if count == _SWEEP_TASKS else _SWEEP_SECONDS)
+            if not self._is_closing:
+                await asyncio.sleep(0 if count == _SWEEP_TASKS else _SWEEP_SECONDS)
 
     # Commands
 
@@ -318,9 +321,7 @@ class RedisStore:
         """Run scripts in one round trip."""
         try:
             return await self._evaluate(commands)
-        except redis.ResponseError as exc:
-            if not str(exc).startswith("NOSCRIPT"):
-                raise
+        except NoScriptError:
             await self._load_scripts()  # a Redis that was started again
             return await self._evaluate(commands)
 
