@@ -15,8 +15,10 @@ from alephscript import (
     DeadlineExceeded,
     InvalidPayload,
     MasterLost,
+    NoAnswerer,
     NoMaster,
     Progress,
+    Question,
     State,
     StateError,
     UnknownCapability,
@@ -156,6 +158,31 @@ async def test_a_request_crosses_with_all_that_belongs_to_it(
             await asker.request("WAIT", timeout=0.1)
         async with asyncio.timeout(10):
             await shop.stopped.wait()
+
+
+async def test_what_a_master_asks_back_crosses_and_so_does_the_answer(
+    a: MeshUnderTest, b: MeshUnderTest
+) -> None:
+    """To the asker alone; one that takes no questions, or refuses, is known by its code."""
+    await a.open(Shop)
+    asker = await b.open()
+
+    async def choose(question: Question[Any]) -> dict[str, Any]:
+        assert question.capability == "WHICH"
+        return {"chosen": question.payload["of"][0]}
+
+    async def refuse(question: Question[Any]) -> None:
+        raise CapabilityError("not_now", question.capability)
+
+    async with make_bridge(a, b, capabilities=CAPABILITIES):
+        await offered(asker, "ASK")
+        answer = await asker.request("ASK", [1, 2], room="R", on_ask=choose)
+        assert answer == {"answer": {"chosen": 1}}
+        with pytest.raises(CapabilityError, match="WHICH") as refused:
+            await asker.request("ASK", [1], room="R", on_ask=refuse)
+        assert refused.value.code == "not_now"
+        with pytest.raises(NoAnswerer):
+            await asker.request("ASK", [1], room="R")
 
 
 async def test_a_capability_comes_and_goes_with_its_master(

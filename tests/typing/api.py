@@ -12,6 +12,8 @@ from alephscript import (
     Question,
     Request,
     RequestFor,
+    Task,
+    TaskStatus,
     capability,
     observe,
     on,
@@ -69,6 +71,10 @@ async def use(mesh: InMemoryMesh) -> None:
         assert_type(await greeter.request(Greet(who="you"), timeout=1), Greeting)
         assert_type(await greeter.request(StepFIA(session_id="", fia_index=0)), StepResult)
         assert_type(await greeter.request("GREET", {"who": "you"}), dict[str, Any])
+        assert_type(await greeter.submit(Greet(who="you"), key="k"), Task[Greeting])
+        assert_type(await (await greeter.submit(Greet(who="you"))).result(), Greeting)
+        assert_type(await greeter.submit("GREET", {"who": "you"}), Task[dict[str, Any]])
+        assert_type(await greeter.tasks(state="done"), list[TaskStatus])
         assert_type(await greeter.request("GREET", reply=Greeting, timeout=None), Greeting)
         await greeter.request("SEND", on_ask=answer, idle_timeout=1, priority=-1)
         await greeter.request(Greet(who="you"), on_ask=lambda question: question["who"])

@@ -113,7 +113,7 @@ def read_invocation(room: str, body: bytes) -> Question:
 
 
 def put(visitor: Visitor, question: Question, headers: Mapping[str, str], *, streams: bool) -> None:
-    """Put a question to the mesh.
+    """Put a question to the mesh, of which its asker becomes a peer.
 
     Args:
         visitor: The asker.
@@ -124,6 +124,7 @@ def put(visitor: Visitor, question: Question, headers: Mapping[str, str], *, str
     meta = {**question.meta, **events.parse_trace_context(headers)}
     if streams:
         meta["parts"] = _PARTS
+    visitor.join()
     visitor.ask(question.event, question.payload, meta)
 
 

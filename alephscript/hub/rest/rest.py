@@ -213,14 +213,9 @@ class Rest:
                 body = await self._read_body(visit, responder)
                 if body is None:
                     return
-                visitor.join()
-                put(
-                    visitor,
-                    self._read_question(page, route, visit, body),
-                    visit.headers,
-                    streams=streams,
-                )
-                del body  # the mesh has what it needs of it, and has counted that
+                question = self._read_question(page, route, visit, body)
+                put(visitor, question, visit.headers, streams=streams)
+                del body, question  # the mesh has what it needs of it, and has counted that
                 async with _watch(visit.receive, visitor):
                     reply = await answer(visitor, responder, streams=streams)
         if reply is not None:

@@ -163,7 +163,7 @@ class Visitor:
     def _leave(self) -> None:
         if self._is_joined:
             self._is_joined = False
-            self._carrier.left(self.sid)
+            self._carrier.left(self.sid, "disconnected")
         self._inbox.clear()
         self._size = 0
 

@@ -98,8 +98,7 @@ class AsgiArrival(Arrival):
     def end(self) -> None:
         """End the answer at once."""
         self._lobby.forget(self)
-        with contextlib.suppress(RuntimeError):  # it has just ended
-            self._clock.reschedule(0)
+        _end_at(self._clock, 0)
 
     def _is_open(self) -> bool:
         return True
@@ -131,7 +130,6 @@ async def refuse_websocket(scope: Scope, send: Send, status: int, reason: str) -
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", b"%d" % len(body)),
-        (b"connection", b"close"),
     ]
     await send({"type": f"{_HTTP_RESPONSE}.start", "status": status, "headers": headers})
     await send({"type": f"{_HTTP_RESPONSE}.body", "body": body})
@@ -211,7 +209,7 @@ class AsgiWebSocket:
         self._has_news.set()
         is_stuck = self.backlog() > 0
         now = asyncio.get_running_loop().time()
-        self._clock.reschedule(now if is_stuck else now + _CLOSE_SECONDS)
+        _end_at(self._clock, now if is_stuck else now + _CLOSE_SECONDS)
 
     async def _write_all(self) -> None:
         while not self._is_gone:
@@ -248,6 +246,13 @@ class AsgiWebSocket:
         finally:
             self._is_gone = True
             self._has_news.set()
+            # A server that does not end what it was sending for a peer that is gone is left alone.
+            _end_at(self._clock, asyncio.get_running_loop().time() + _CLOSE_SECONDS)
+
+
+def _end_at(clock: asyncio.Timeout, when: float) -> None:
+    with contextlib.suppress(RuntimeError):  # it has just expired, or what it was around has ended
+        clock.reschedule(when)
 
 
 def _ignore(data: bytes) -> None:

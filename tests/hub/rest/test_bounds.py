@@ -6,10 +6,12 @@ import asyncio
 import itertools
 import time
 from collections.abc import AsyncIterator
+from random import Random
 from typing import Any
 
 import httpx2
 import jwt
+import msgspec
 import pytest
 
 from alephscript import AlephScriptClient, Request, capability
@@ -208,6 +210,59 @@ async def test_what_a_request_makes_the_hub_keep_is_bounded() -> None:
         response = await http.post("/mesh/rooms/R/WHO", json="x" * 30_000)
         assert (response.status_code, response.json()["code"]) == (429, "overloaded")
         assert hub._engine.meshes["/runtime"].budget.left == limits.kept_bytes_of_all
+
+
+PARTS = [
+    "mesh",
+    "rooms",
+    "invoke",
+    "events",
+    "R",
+    "WHO",
+    "%2F",
+    "%00",
+    "%FF",
+    "..",
+    "*",
+    "",
+    "x" * 300,
+]
+BODIES = [b"{}", b"null", b"[]", b'{"capability":"WHO"}', b"\xff", b"{", b"[" * 99, b"1e999", b"\0"]
+HEADERS: dict[str, list[str]] = {
+    "content-type": ["application/json", "application/json", "text/plain", ""],
+    "accept": ["text/event-stream", "*/*"],
+    "origin": ["http://localhost:1", "http://evil.example"],
+    "last-event-id": ["x.1", ""],
+    "traceparent": ["x", "00-" + "a" * 32 + "-" + "b" * 16 + "-01"],
+}
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_whatever_is_asked_has_a_status_and_a_sentence(seed: int) -> None:
+    """And the hub keeps nothing of it, and logs no error."""
+    random = Random(seed)
+    async with (
+        Hub(port=0, history=3) as hub,
+        Bot(hub.url),
+        httpx2.AsyncClient(base_url=hub.url) as http,
+    ):
+        for _ in range(100):
+            where = random.choice(["/mesh/rooms/R/", "/mesh/invoke/", "/mesh/rooms/", "/"])
+            path = where + "/".join(random.choices(PARTS, k=random.randint(0, 3)))
+            method = random.choice(["GET", "POST", "POST", "PUT", "OPTIONS", "DELETE"])
+            headers = {name: random.choice(each) for name, each in HEADERS.items()}
+            async with http.stream(
+                method, path, headers=headers, content=random.choice(BODIES)
+            ) as response:
+                assert response.status_code < 500
+                if response.headers.get("content-type") == "application/json":
+                    said = msgspec.json.decode(await response.aread())
+                    assert response.status_code < 400 or said["error"]
+        async with asyncio.timeout(5):
+            while hub._engine.visitors:
+                await http.get("/health")
+        assert hub._engine.in_flight == 0
+        assert hub._engine.meshes["/runtime"].clients == 1
 
 
 # Who may
