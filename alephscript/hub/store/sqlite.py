@@ -312,19 +312,21 @@ class SqliteStore:
     def _write_until_closed(self, database: sqlite3.Connection) -> None:
         backlog = _Backlog()
         swept = time.monotonic()
-        while not backlog.is_done:
-            for entry in self._take(backlog.patience()):
-                backlog.add(entry)
-            backlog.ripen()
-            if backlog.ready:
-                database = self._write(database, backlog)
-            if time.monotonic() >= swept + _SWEEP_SECONDS:
-                swept = time.monotonic()
-                self._sweep(database)
+        try:
+            while not backlog.is_done:
+                for entry in self._take(backlog.patience()):
+                    backlog.add(entry)
+                backlog.ripen()
+                if backlog.ready:
+                    database = self._write(database, backlog)
+                if time.monotonic() >= swept + _SWEEP_SECONDS:
+                    swept = time.monotonic()
+                    self._sweep(database)
+        finally:
+            database.close()
         if backlog.ready:
             count = len(backlog.ready)
             logger.error("%d changes of tasks could not be kept", count, extra={"count": count})
-        database.close()
 
     def _take(self, wait: float) -> list[_Entry | None]:
         """Take what is to be kept, all that has come, after having waited for the first."""
@@ -454,7 +456,11 @@ class SqliteStore:
 
 def _connect(path: Path) -> sqlite3.Connection:
     database = sqlite3.connect(path, timeout=10.0, isolation_level=None, check_same_thread=False)
-    database.execute("PRAGMA journal_mode = WAL")
+    try:
+        database.execute("PRAGMA journal_mode = WAL")
+    except BaseException:
+        database.close()
+        raise
     return database
 
 
