@@ -331,11 +331,19 @@ class AlephScriptClient:
         self._wait(lambda: client.unsubscribe(room))
 
     def broadcast(
-        self, event: str, data: Any = None, *, room: str | None = None, retain: bool = False
-    ) -> None:
+        self,
+        event: str,
+        data: Any = None,
+        *,
+        room: str | None = None,
+        retain: bool = False,
+        confirm: bool = False,
+    ) -> Position | None:
         """Say something in a room; see `alephscript.AlephScriptClient.broadcast`."""
         client = self._present()
-        self._wait(lambda: client.broadcast(event, data, room=room, retain=retain))
+        return self._wait(
+            lambda: client.broadcast(event, data, room=room, retain=retain, confirm=confirm)
+        )
 
     def register(self, usuario: str, sesion: str | None = None, **extras: Any) -> None:
         """Register under another name; see `alephscript.AlephScriptClient.register`."""

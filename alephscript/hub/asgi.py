@@ -249,7 +249,7 @@ class HubAsgi:
                 handover = Handover(serving.engine, audience.admit, serving.senders, arrival)
                 refusal = handover.check(_target(scope), _headers(scope), address)
                 if refusal is None:
-                    await AsgiWebSocket(handover, clock, receive, send).serve()
+                    await AsgiWebSocket(serving.engine, handover, clock, receive, send).serve()
                 else:
                     await refuse_websocket(scope, send, *refusal)
         except TimeoutError:

@@ -66,6 +66,17 @@ async def test_events_cross_as_they_were_said_once_and_in_order(
             assert [each.data for each in await member.heard("DONE")] == ["back"]
 
 
+async def test_what_a_room_remembers_is_not_said_again(a: MeshUnderTest, b: MeshUnderTest) -> None:
+    """A retained value was said when the bridge was not there, or has crossed it."""
+    here, there = await a.open(Member), await b.open(Member)
+    await here.broadcast("SAID", "old", retain=True)
+    await here.members("R")
+    async with make_bridge(a, b, events=["SAID", "DONE"]):
+        await here.broadcast("SAID", "new", retain=True)
+        await here.broadcast("DONE")
+        assert [each.data for each in await there.heard("DONE")] == ["new"]
+
+
 async def test_what_is_not_allowed_is_counted_by_direction_name_and_reason(
     a: MeshUnderTest, b: MeshUnderTest
 ) -> None:

@@ -9,6 +9,7 @@ import attrs
 from alephscript import (
     AlephScriptClient,
     Event,
+    Question,
     Request,
     RequestFor,
     Task,
@@ -46,9 +47,21 @@ class Greeter(AlephScriptClient):
         assert_type(request.time_remaining(), float)
         return 1
 
+    @capability("SEND")
+    async def send(self, request: Request[Greet]) -> bool:
+        assert_type(await request.ask(Greet(who="you"), timeout=1), Greeting)
+        assert_type(await request.ask("WHO", {"is": "it"}), dict[str, Any])
+        assert_type(await request.ask("WHO", reply=Greeting), Greeting)
+        return True
+
     @on("FIA_STEP", room="STREET")
     async def stepped(self, event: Event[FIAStep]) -> None:
         assert_type(event.data.fia_index, int)
+
+
+async def answer(question: Question[Greet]) -> Greeting:
+    assert_type(question.payload, Greet)
+    return Greeting(text=question.payload.who)
 
 
 async def use(mesh: InMemoryMesh) -> None:
@@ -63,6 +76,8 @@ async def use(mesh: InMemoryMesh) -> None:
         assert_type(await greeter.submit("GREET", {"who": "you"}), Task[dict[str, Any]])
         assert_type(await greeter.tasks(state="done"), list[TaskStatus])
         assert_type(await greeter.request("GREET", reply=Greeting, timeout=None), Greeting)
+        await greeter.request("SEND", on_ask=answer, idle_timeout=1, priority=-1)
+        await greeter.request(Greet(who="you"), on_ask=lambda question: question["who"])
         async for event in greeter.events("LOBBY", "GREETED"):
             assert_type(event, Event[Any])
 
@@ -71,6 +86,7 @@ def block(client: BlockingClient) -> None:
     assert_type(client.request(Greet(who="you"), timeout=1), Greeting)
     assert_type(client.request("GREET", {"who": "you"}), dict[str, Any])
     assert_type(client.request("GREET", reply=Greeting, timeout=None), Greeting)
+    client.request("SEND", on_ask=answer, idle_timeout=1, priority=-1)
     for part in client.stream(StepFIA(session_id="", fia_index=0), on_progress=print):
         assert_type(part, StepResult)
     assert_type(client.events("LOBBY").next(timeout=1), Event[Any] | None)

@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from alephscript.hub.backlogs import FREE
+from alephscript.hub.engine import Engine
 from alephscript.hub.sockets.handover import Handover
 from alephscript.hub.sockets.lobby import Arrival, Lobby
 from alephscript.hub.turns import AT_ONCE
@@ -140,6 +141,7 @@ class AsgiWebSocket:
     """One websocket of an ASGI server; an `OpenWebSocket` while it is open.
 
     Args:
+        engine: The engine that holds the connections.
         handover: The decisions about this websocket.
         clock: A timeout around `serve`, by which it is ended.
         receive: ASGI's.
@@ -150,9 +152,15 @@ class AsgiWebSocket:
     """
 
     def __init__(
-        self, handover: Handover, clock: asyncio.Timeout, receive: Receive, send: Send
+        self,
+        engine: Engine,
+        handover: Handover,
+        clock: asyncio.Timeout,
+        receive: Receive,
+        send: Send,
     ) -> None:
         self.take: Callable[[bytes], None] = _ignore
+        self._engine = engine
         self._handover = handover
         self._clock = clock
         self._receive = receive
@@ -219,14 +227,19 @@ class AsgiWebSocket:
 
     async def _read(self) -> None:
         """Hand over what comes, until the peer is gone."""
-        taken = 0
+        engine, taken = self._engine, 0
         try:
             while (event := await self._receive())["type"] == "websocket.receive":
                 text = event.get("text")
                 if text is None:
                     self._handover.spend(1, 1)
                 else:
-                    self.take(text.encode(errors="surrogatepass"))
+                    engine.is_reading = True  # what is to be sent needs no turn of its own
+                    try:
+                        self.take(text.encode(errors="surrogatepass"))
+                    finally:
+                        engine.is_reading = False
+                        engine.flush()
                 taken += 1
                 if taken % AT_ONCE == 0:  # a server may have many more at hand
                     await asyncio.sleep(0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -93,6 +94,13 @@ async def test_a_body_without_end_is_read_no_further() -> None:
         said = await answers(hub, head(10**12), *([b"x" * 50_000] * 5))
     assert said.startswith(b"HTTP/1.1 413 ")
     assert b"connection: close" in said.lower()
+
+
+async def test_who_asks_first_whether_its_body_is_taken_is_told_at_once() -> None:
+    """And sends nothing of it."""
+    expecting = head(10**9).replace(b"\r\n\r\n", b"\r\nexpect: 100-continue\r\n\r\n")
+    async with Hub(port=0) as hub:
+        assert (await answers(hub, expecting)).startswith(b"HTTP/1.1 413 ")
 
 
 async def test_a_body_that_does_not_come_is_not_waited_for() -> None:
@@ -290,23 +298,23 @@ async def test_a_rule_that_fails_is_an_error_of_the_hub(caplog: pytest.LogCaptur
 
 
 ORIGINS = ["http://evil.example", "null", "http://localhost.evil.example"]
+ASKED = [
+    ("POST", "/mesh/rooms/R/X"),
+    ("POST", "/mesh/invoke/R"),
+    ("OPTIONS", "/mesh/rooms/R/X"),
+    ("GET", "/mesh/rooms"),
+    ("GET", "/mesh/rooms/R/events"),
+    ("GET", "/openapi.json"),
+]
 
 
-@pytest.mark.parametrize("origin", ORIGINS)
-async def test_a_page_of_elsewhere_asks_and_reads_nothing(origin: str) -> None:
+async def test_a_page_of_elsewhere_asks_and_reads_nothing() -> None:
     """Whatever the method; its browser is not told that it may, either."""
     async with Hub(port=0) as hub, httpx2.AsyncClient(base_url=hub.url) as http:
-        for method, path in (
-            ("POST", "/mesh/rooms/R/X"),
-            ("POST", "/mesh/invoke/R"),
-            ("OPTIONS", "/mesh/rooms/R/X"),
-            ("GET", "/mesh/rooms"),
-            ("GET", "/mesh/rooms/R/events"),
-            ("GET", "/openapi.json"),
-        ):
+        for origin, (method, path) in itertools.product(ORIGINS, ASKED):
             headers = {"origin": origin, **JSON}
             response = await http.request(method, path, headers=headers)
-            assert response.status_code == 403
+            assert (path, response.status_code) == (path, 403)
             assert response.json()["error"]
             assert "access-control-allow-origin" not in response.headers
 
