@@ -46,7 +46,7 @@ from typing import Any
 import attrs
 import msgspec
 
-from alephscript.errors import InvalidPayload, NoMaster, RequestError
+from alephscript.errors import InvalidPayload, NoMaster, Overloaded, RequestError
 from alephscript.mesh.access import Identity
 from alephscript.mesh.census import Censuses, count_peers, take_census
 from alephscript.mesh.claims import Claims, make_claim
@@ -466,6 +466,10 @@ class Federation:
             return []
         if not request.room:
             return self._requests.end(request, NoMaster("that member is gone").answer())
+        if "task" in request.meta.extras:
+            # Which waits for the next master by itself, and whose run has not begun.
+            error = Overloaded("the master has gone before", [{"delivered": False}])
+            return self._requests.end(request, error.answer())
         is_decided = request.room not in request.master.peer.mastered
         self._requests.take_back(request)
         return self._requests.put_or_end(request) if is_decided else []

@@ -436,7 +436,9 @@ class Tasks:
 
     def _yield(self, task: Task) -> list[Effect]:
         """Leave a task to the hub that has taken it over meanwhile."""
-        effects = self._let_go(task, "moved")
+        # Its master offers the run to whichever hub it is at, which takes the task over then.
+        effects = [] if task.request is None else self._confirm(task, {})
+        effects += self._let_go(task, "moved")
         task.is_over = True
         if task.is_starting:
             self._starting -= 1

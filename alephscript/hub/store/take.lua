@@ -10,7 +10,9 @@ end
 if kind == 'lost' then
   local alive = redis.call('HGETALL', p .. ':tasks-alive')
   for i = 1, #alive, 2 do
-    if not named[alive[i + 1]] and alive[i + 1] ~= hub then ids[#ids + 1] = alive[i] end
+    local other = alive[i + 1]
+    local is_there = named[other] or redis.call('EXISTS', p .. ':hub:' .. other) == 1
+    if other ~= hub and not is_there then ids[#ids + 1] = alive[i] end
   end
 end
 local records = {}
