@@ -426,6 +426,35 @@ async def test_what_a_capability_asks_back_is_a_form(page: Page, plain: Hub) -> 
         assert await page.problems() == []
 
 
+async def test_a_task_is_submitted_answered_and_cancelled(page: Page, plain: Hub) -> None:
+    """From the form to its own view, where its question is one; and in the table of all."""
+    async with PersefonBot(plain.url), Asking(plain.url), Clock(plain.url) as client:
+        await opened(page, plain)
+        await choose(page, "SEND")
+        await page.do(["getByRole", "button", {"name": "Submit as a task"}], ["click"])
+        await page.see("#view .question", "APPROVE asks back")
+        await page.see("#view-facts", "asking")
+        await page.see("#view .question code", '{"theDeed":"<b>send</b> it"}')
+        await page.see("#tasks tbody", "asking")
+        await page.do(["getByLabel", "isGiven"], ["check"])
+        await page.do(["getByLabel", "howOften"], ["fill", "2"])
+        assert await page.violations() == []
+        await page.do(["getByLabel", "howOften"], ["press", "Enter"])
+        await page.see("#view-facts", "done")
+        await page.see("#view-task pre", '"times": 2')
+        assert await page.violations() == []
+        task = await client.submit("WIND", {}, room="CLOCK", timeout=3600)
+        await page.see("#tasks tbody", "50 %")
+        await page.do(["locator", "#tasks a", {"hasText": "WIND"}], ["click"])
+        await page.see("#view-facts", "50 % half way")
+        await page.do(["getByRole", "button", {"name": "Cancel the task"}], ["click"])
+        await page.see("#view-facts", "cancelled")
+        assert (await task.status()).state == "cancelled"
+        await page.do(["locator", "#find"], ["fill", "cancelled"])
+        await page.until("document.querySelectorAll('#tasks tbody tr').length === 1")
+        assert await page.problems() == []
+
+
 async def test_a_hub_that_is_started_again_is_found_again(page: Page, plain: Hub) -> None:
     """At the same port: the link, the masters and what is said come back."""
     port = int(plain.url.rsplit(":", 1)[1])

@@ -82,6 +82,29 @@ export function memberFacts({ name, member, about, health, live, offers, to }) {
   ];
 }
 
+/** How far a task is, as it has reported itself. */
+export function progressOf({ progress }) {
+  if (!progress) return "";
+  return `${Math.round(progress.fraction * 100)} % ${progress.message}`.trim();
+}
+
+/** What there is to say of a task, as TASK_GET has it. */
+export function taskFacts({ task, to }) {
+  const { capability, room, created, updated, error } = task;
+  return [
+    ["state", task.state],
+    ["progress", progressOf(task)],
+    ["failed with", error ? `${error.code}: ${error.error}` : ""],
+    links("capability", [capability], () => to({ capability, of: room }), named),
+    links("room", room ? [room] : [], (each) => to({ room: each }), named),
+    ["attempts", String(task.attempts)],
+    ["submitted", new Date(created).toLocaleString()],
+    ["changed", new Date(updated).toLocaleString()],
+    ["took so far", duration((Date.parse(updated) - Date.parse(created)) / 1000)],
+    ["id", task.id],
+  ];
+}
+
 /**
  * What there is to say of a capability; `offer` as GET_CAPABILITIES has it, `others` the further
  * rooms that have one of that name, `since` when the first of its masters came, if that is known.

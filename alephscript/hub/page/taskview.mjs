@@ -1,0 +1,72 @@
+// What belongs to a task's own view besides facts: its question, what it has come to, and its end.
+
+import { element, put, write } from "./dom.mjs";
+import { Questions } from "./questions.mjs";
+
+const ENDED = ["done", "failed", "cancelled"];
+
+export class TaskView {
+  #place;
+  #tasks;
+  #id = null;
+  #asked = "";
+  #questions;
+  #cancel;
+  #problem = element("p", { class: "problem", role: "alert" });
+  #outcome = element("div");
+
+  constructor(place, tasks) {
+    this.#place = place;
+    this.#tasks = tasks;
+    const asked = element("div");
+    this.#questions = new Questions(asked);
+    const cancel = () => this.#try(() => tasks.cancel(this.#id));
+    this.#cancel = element("button", { type: "button", onclick: cancel }, "Cancel the task");
+    place.append(asked, this.#outcome, this.#cancel, this.#problem);
+  }
+
+  /** Show a task as TASK_GET has it; null hides all. */
+  show(task) {
+    this.#place.hidden = task === null;
+    if ((task?.id ?? null) !== this.#id) {
+      this.#id = task?.id ?? null;
+      write(this.#problem, "");
+    }
+    const question = task?.question ?? null;
+    const asked = question === null ? "" : JSON.stringify([task.id, task.attempts, question]);
+    if (asked !== this.#asked) {
+      this.#asked = asked;
+      this.#questions.clear();
+      if (question) this.#ask(task.id, question);
+    }
+    if (task === null) return;
+    this.#cancel.hidden = ENDED.includes(task.state);
+    const result = task.result ?? task.error?.details;
+    const text = result === undefined ? "" : JSON.stringify(result, null, 2);
+    const label = task.error ? "Details of the error" : "Result";
+    put(this.#outcome, text, () =>
+      text ? [element("pre", { class: "answer", tabindex: "0", "aria-label": label }, text)] : [],
+    );
+  }
+
+  #ask(id, question) {
+    const answer = (value) =>
+      this.#try(async () => {
+        try {
+          await this.#tasks.answer(id, value);
+        } finally {
+          this.#asked = ""; // the same may be asked again
+        }
+      });
+    this.#questions.add(question, { answer });
+  }
+
+  async #try(act) {
+    write(this.#problem, "");
+    try {
+      await act();
+    } catch (error) {
+      write(this.#problem, `${error.code ?? "link_lost"}: ${error.message}`);
+    }
+  }
+}
