@@ -54,6 +54,8 @@ nitpick_ignore_regex = [
     ("py:.*", r"(attrs|msgspec|mcp|mcp_types|a2a|collections\.abc|datetime|pathlib|ssl)\..*"),
     # … or is a type variable, which says all that it is by its place …
     ("py:class", r"alephscript(\.\w+)+\.[A-Z]"),
+    # … or what a public method gives or takes, to be handed on only …
+    ("py:class", r"alephscript\.(hub\.asgi\.HubAsgi|mcp\.eliciting\.Call)"),
     # … or a folder or a file, or a module of the inside.
     ("py:obj", r".*/.*"),
     ("py:obj", r"(alephscript\.)?(client|contracts|diagnostics|links|mesh|protocol)(\.\w+)*"),

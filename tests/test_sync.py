@@ -21,6 +21,7 @@ from alephscript import (
     AlephScriptClient as AsyncClient,
     AlephScriptError,
     CapabilityError,
+    Conflict,
     ConnectionRefused,
     NoMaster,
     RequestFor,
@@ -167,6 +168,22 @@ def test_parts_come_one_by_one_and_leaving_the_loop_cancels(
         if part["number"] == 3:
             break
     assert mesh.bot.stopped.wait(10)
+
+
+def test_a_task_is_submitted_watched_and_found_again(client: AlephScriptClient) -> None:
+    """By the same names, without ``await``."""
+    task = client.submit(Add(a=1, b=2), key="k")
+    assert [each.state for each in task.updates()][-1] == "done"
+    assert task.result(timeout=5) == Sum(3)
+    assert client.task(task.id).status().result == {"total": 3}
+    assert client.submit(Add(a=1, b=2), key="k").id == task.id
+    waiting = client.submit("NOBODY_DOES", {})
+    with pytest.raises(TimeoutError):
+        waiting.result(timeout=0.01)
+    with pytest.raises(Conflict):
+        waiting.answer(1)
+    assert waiting.cancel().state == "cancelled"
+    assert [each.id for each in client.tasks()] == [waiting.id, task.id]
 
 
 def test_events_are_read_as_they_come(client: AlephScriptClient) -> None:

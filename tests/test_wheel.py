@@ -69,6 +69,9 @@ def test_it_holds_the_package_with_all_that_is_no_python_and_nothing_else(wheel:
     scripts = {each.name for each in (ROOT / "alephscript" / "hub" / "cluster").glob("*.lua")}
     assert {"common.lua", "claim.lua"} <= scripts
     files |= {f"alephscript/hub/cluster/{name}" for name in scripts}
+    journal = {each.name for each in (ROOT / "alephscript" / "hub" / "store").glob("*.lua")}
+    assert "keep.lua" in journal
+    files |= {f"alephscript/hub/store/{name}" for name in journal}
     assert files <= held
     rest = held - files
     suffixes = {Path(name).suffix for name in rest if name.startswith("alephscript/")}

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -140,7 +140,7 @@ class Agent(upstream.Upstream):
             ValueError: The agent says what is no A2A.
         """
         said: asyncio.Queue[StreamResponse | Exception] = asyncio.Queue(1)
-        pump = asyncio.create_task(self._pump(request, said))
+        pump = asyncio.create_task(self._pump(request, said, answer.shadow()))
         has_ended = False
         try:
             while not answer.is_over:
@@ -154,30 +154,34 @@ class Agent(upstream.Upstream):
             if has_ended or answer.is_over or self.gone.is_set():
                 pump.cancel()
             else:
-                ending = asyncio.create_task(self._abandon(pump, said, answer))
-                self._ending.add(ending)
-                ending.add_done_callback(self._ending.discard)
+                self._end(self._abandon(pump, said, answer))
 
     async def _pump(
-        self, request: SendMessageRequest, said: asyncio.Queue[StreamResponse | Exception]
+        self,
+        request: SendMessageRequest,
+        said: asyncio.Queue[StreamResponse | Exception],
+        seen: Answer,
     ) -> None:
         """Put what the agent says into a queue, and last an exception if it did not answer."""
         try:
-            await said.put(await self._hear(request, said))
+            await said.put(await self._hear(request, said, seen))
         except asyncio.CancelledError:
             raise
         except Exception as error:  # noqa: BLE001 - of whatever a stranger has answered
             await said.put(error)
 
     async def _hear(
-        self, request: SendMessageRequest, said: asyncio.Queue[StreamResponse | Exception]
+        self,
+        request: SendMessageRequest,
+        said: asyncio.Queue[StreamResponse | Exception],
+        seen: Answer,
     ) -> Exception:
         """Put what the agent says into a queue, by its stream or by looking again and again.
 
         Returns:
             The reason why the agent says no more.
         """
-        client, seen = self._client, Answer()
+        client = self._client
         assert client is not None
         try:
             stream = client.send_message(request)
@@ -215,7 +219,7 @@ class Agent(upstream.Upstream):
 
     async def _abandon(
         self,
-        pump: asyncio.Task[None],
+        pump: asyncio.Task[None] | None,
         said: asyncio.Queue[StreamResponse | Exception],
         answer: Answer,
     ) -> None:
@@ -228,12 +232,23 @@ class Agent(upstream.Upstream):
                     if isinstance(event, Exception):
                         return
                     answer.note(event)
-                if not answer.is_over:
+                if not answer.is_over or answer.question() is not None:
                     await self._client.cancel_task(CancelTaskRequest(id=answer.task_id))
         except Exception:  # noqa: BLE001, S110 - nobody waits for it any more
             pass
         finally:
-            pump.cancel()
+            if pump is not None:
+                pump.cancel()
+
+    def give_up(self, answer: Answer) -> None:
+        """Cancel the agent's task, which waits for an answer."""
+        nothing: asyncio.Queue[StreamResponse | Exception] = asyncio.Queue()
+        self._end(self._abandon(None, nothing, answer))
+
+    def _end(self, work: Coroutine[Any, Any, None]) -> None:
+        ending = asyncio.create_task(work)
+        self._ending.add(ending)
+        ending.add_done_callback(self._ending.discard)
 
     async def close(self) -> None:
         """Wait until what was left is cancelled at the agent."""

@@ -30,7 +30,7 @@ from alephscript.errors import RequestError
 from alephscript.protocol.json import parse_json
 from alephscript.protocol.text import printable
 
-__all__ = ["read_message", "takes_data"]
+__all__ = ["read_message", "read_value", "takes_data"]
 
 _NAMES = ("skill", "skillId", "capability")
 """Keys under which a message names a skill."""
@@ -55,7 +55,7 @@ def read_message(params: SendMessageRequest, skills: Skills) -> tuple[Skill, Any
         if len(skills.by_id) != 1:
             raise InvalidParamsError(f"The message names no skill. {skills.advice()}")
         skill = next(iter(skills.by_id.values()))
-    return skill, _payload(message, skill)
+    return skill, read_value(message, skill.offer.request, skill.id)
 
 
 def takes_data(params: SendMessageRequest) -> bool:
@@ -117,7 +117,8 @@ def _name_in(message: Message, skills: Skills) -> tuple[Skill | None, Any]:
         name, _, rest = part.text.strip().partition(" ")
         skill = skills.find(name.rstrip(":")) if name else None
         if skill is not None:
-            return skill, _read_text(rest.strip(), skill) if rest.strip() else None
+            schema = skill.offer.request
+            return skill, _read_text(rest.strip(), schema, skill.id) if rest.strip() else None
     value = _value(part) if part.WhichOneof("content") in ("text", "data") else None
     if isinstance(value, str):
         value = _read_json(value)
@@ -128,11 +129,20 @@ def _name_in(message: Message, skills: Skills) -> tuple[Skill | None, Any]:
     return None, None
 
 
-def _payload(message: Message, skill: Skill) -> Any:
-    """Return the payload that a message has for a skill.
+def read_value(message: Message, schema: Mapping[str, Any] | None, name: str) -> Any:
+    """Read the value that a message has for a skill, or as an answer.
 
-    Data is the payload where there is some, and texts beside it are words about it. A message of
-    another kind is passed on as A2A writes its parts, to a skill that takes any JSON.
+    Data is the value where there is some, and texts beside it are words about it. A message of
+    another kind is passed on as A2A writes its parts, where any JSON is taken.
+
+    Args:
+        message: The message.
+        schema: The value's JSON Schema, None where any JSON is taken.
+        name: The name of the skill, or of the question.
+
+    Raises:
+        InvalidParamsError: The message says no value; the text says what to write.
+        ContentTypeNotSupportedError: The message has parts that are not taken.
     """
     data = [each for each in message.parts if each.WhichOneof("content") == "data"]
     texts = [each for each in message.parts if each.WhichOneof("content") == "text"]
@@ -141,14 +151,14 @@ def _payload(message: Message, skill: Skill) -> Any:
             return _value(data[0])
         if not data and len(texts) == 1:
             value = _value(texts[0])
-            return _read_text(value, skill) if isinstance(value, str) else value
-    if skill.offer.request is None:
+            return _read_text(value, schema, name) if isinstance(value, str) else value
+    if schema is None:
         try:
             return {"parts": [as_dict(each) for each in message.parts]}
         except ValueError as error:
             raise InvalidParamsError(f"The parts are no JSON: {error}.") from None
     raise ContentTypeNotSupportedError(
-        f"{skill.id} takes one data part, or one text part that holds JSON; no files."
+        f"{name} takes one data part, or one text part that holds JSON; no files."
     )
 
 
@@ -159,19 +169,19 @@ def _value(part: Part) -> Any:
         raise InvalidParamsError(f"A part holds no JSON: {error}.") from None
 
 
-def _read_text(text: str, skill: Skill) -> Any:
-    """Read a text as the payload of a skill: as JSON, unless the skill takes a text."""
-    kind = (skill.offer.request or {}).get("type")
+def _read_text(text: str, schema: Mapping[str, Any] | None, name: str) -> Any:
+    """Read a text as a value: as JSON, unless a text is taken."""
+    kind = (schema or {}).get("type")
     if kind == "string":
         return text
     value = _read_json(text)
     if value is not None or text.strip() == "null":
         return value
-    if skill.offer.request is None or kind is None or (isinstance(kind, list) and "string" in kind):
+    if kind is None or (isinstance(kind, list) and "string" in kind):
         return text
     raise InvalidParamsError(
-        f'{skill.id} takes JSON ({printable(str(kind))}), and the text is none: write {{"skill": '
-        f'"{skill.id}", "payload": …}} into a data part, or {skill.id} and JSON into a text part.'
+        f"{name} takes JSON ({printable(str(kind))}), and the text is none: write it into a data "
+        f"part, or into a text part after {name}."
     )
 
 

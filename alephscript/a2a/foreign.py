@@ -32,21 +32,25 @@ from alephscript.a2a.cards import SKILLS
 from alephscript.a2a.parts import (
     JSON,
     PROGRESS,
+    QUESTION,
+    REFUSED,
     item_of_parts,
     part_of,
+    read_failure,
     read_parts,
     result_of_artifacts,
     result_of_parts,
     struct_of,
     text_of,
     value_of,
+    write_failure,
 )
 from alephscript.client.messages import Progress
+from alephscript.doors.names import is_name
 from alephscript.doors.texts import as_json, shown
-from alephscript.errors import Cancelled, CapabilityError
-from alephscript.protocol.events import MAX_NAME
+from alephscript.errors import Cancelled, CapabilityError, RequestError
 
-__all__ = ["Answer", "ForeignSkill", "make_message", "read_skills"]
+__all__ = ["INPUT", "Answer", "ForeignSkill", "make_answer", "make_message", "read_skills"]
 
 _MOST_SKILLS = 500
 _MOST_CHARACTERS = 400_000
@@ -65,6 +69,10 @@ _KINDS: Mapping[str, type] = {
 }
 """Fields that the extension of a card may describe a skill by, and their types."""
 _MOST_ARTIFACTS = 1000
+
+INPUT = "A2A_INPUT"
+"""Name of what an agent asks back that gives it no name: ``{"text"}``."""
+
 _MESSAGE_KEYS = {"parts", "taskId", "contextId"}
 """Keys of a payload that is a message of A2A."""
 
@@ -170,6 +178,20 @@ def make_message(payload: Any, skill: ForeignSkill) -> SendMessageRequest:
     return SendMessageRequest(message=message)
 
 
+def make_answer(value: Any, skill: ForeignSkill, answer: Answer) -> SendMessageRequest:
+    """Make the message that answers what an agent asks: by a value, or by an error that refuses."""
+    if isinstance(value, RequestError):
+        request = make_message({}, skill)
+        del request.message.parts[:]
+        request.message.parts.append(write_failure(value))
+        request.message.metadata.update({REFUSED: True})
+    else:
+        request = make_message(value, skill)
+    ids = answer.ids()
+    request.message.task_id, request.message.context_id = ids["taskId"], ids["contextId"]
+    return request
+
+
 class Answer:
     """What an agent has answered up to now.
 
@@ -185,6 +207,7 @@ class Answer:
     def __init__(self, *, in_parts: bool = False) -> None:
         self.task_id = ""
         self.status = TaskStatus()
+        self._answered = TaskStatus()
         self.is_message = False
         self._in_parts = in_parts
         self._context_id = ""
@@ -232,6 +255,30 @@ class Answer:
         else:
             self._artifacts[name] = artifact
 
+    def ids(self) -> dict[str, str]:
+        """Return the names by which a message goes on with the task."""
+        return {"taskId": self.task_id, "contextId": self._context_id}
+
+    def question(self) -> tuple[str, Any] | None:
+        """Return what the agent asks, and what of it; None if it asks nothing."""
+        if self.is_message or self.status.state != TaskState.TASK_STATE_INPUT_REQUIRED:
+            return None
+        parts = self.status.message.parts
+        for value in _objects(parts):
+            if is_name(value.get(QUESTION)) and "payload" in value:
+                return value[QUESTION], value["payload"]
+        return INPUT, {"text": shown(text_of(parts))}
+
+    def go_on(self) -> None:
+        """Wait for what comes after an answer to the question."""
+        self._answered, self.status = self.status, TaskStatus(state=TaskState.TASK_STATE_WORKING)
+
+    def shadow(self) -> Answer:
+        """Make an answer that knows of the same task, and nothing that was said."""
+        made = Answer()
+        made.task_id, made.status, made._answered = self.task_id, self.status, self._answered
+        return made
+
     def note(self, event: StreamResponse) -> None:
         """Note the task and its status, and nothing of the answer."""
         kind = event.WhichOneof("payload")
@@ -241,7 +288,7 @@ class Answer:
             said = getattr(event, kind)
             self.task_id = (said.id if kind == "task" else said.task_id) or self.task_id
             self._context_id = said.context_id or self._context_id
-            if kind != "artifact_update":
+            if kind != "artifact_update" and said.status != self._answered:
                 self.status = said.status
 
     @property
@@ -296,13 +343,11 @@ class Answer:
         text = shown(text_of(parts))
         if state in _QUESTIONS:
             code, default = _QUESTIONS[state]
-            about = {"taskId": self.task_id, "contextId": self._context_id}
-            raise CapabilityError(code, text or default, [about])
+            raise CapabilityError(code, text or default, [self.ids()])
         for value in _objects(parts):
-            said, message, details = map(value.get, ("code", "message", "details"))
-            if isinstance(said, str) and isinstance(message, str):
-                given = details if isinstance(details, list) else ()
-                raise CapabilityError(said[:MAX_NAME] or "agent_failed", message, given)
+            failure = read_failure(value, "agent_failed")
+            if failure is not None:
+                raise failure
         if state == TaskState.TASK_STATE_CANCELED:
             raise CapabilityError(Cancelled.code, text or "the agent cancelled its task")
         words = "rejected" if state == TaskState.TASK_STATE_REJECTED else "failed"

@@ -41,18 +41,37 @@ from a2a.types import (
     TaskState,
     UnsupportedOperationError,
 )
+from a2a.utils.errors import A2AError
 from a2a.utils.task import apply_history_length, validate_history_length
+from google.protobuf.struct_pb2 import Value
 
-from alephscript.a2a.asking import read_message, takes_data
+from alephscript.a2a.asking import read_message, read_value, takes_data
 from alephscript.a2a.cards import Skill
 from alephscript.a2a.members import Agent
-from alephscript.a2a.parts import PROGRESS, RESULT, artifacts_of, part_of, parts_of
+from alephscript.a2a.parts import (
+    PROGRESS,
+    QUESTION,
+    REFUSED,
+    RESULT,
+    artifacts_of,
+    part_of,
+    parts_of,
+    read_failure,
+    write_failure,
+)
 from alephscript.a2a.tasks import Event, KnownTask, Owner, Tasks
 from alephscript.client.client import AlephScriptClient
 from alephscript.client.lifecycle import State
-from alephscript.client.messages import Progress
+from alephscript.client.messages import Progress, Question
 from alephscript.doors.texts import as_json, shown
-from alephscript.errors import Cancelled, ContractError, InvalidPayload, Overloaded, RequestError
+from alephscript.errors import (
+    Cancelled,
+    CapabilityError,
+    ContractError,
+    InvalidPayload,
+    Overloaded,
+    RequestError,
+)
 
 __all__ = ["AGENT", "MeshHandler"]
 
@@ -81,7 +100,7 @@ class MeshHandler(RequestHandler):
         """Ask, and answer with the task when it is over, or at once if that is wanted."""
         task = await self._begin(params, context)
         if not params.configuration.return_immediately:
-            await task.ended()
+            await task.settled()
         return apply_history_length(task.write(), params.configuration)
 
     @validate_request_params
@@ -110,7 +129,7 @@ class MeshHandler(RequestHandler):
         if max(map(len, (message.message_id, message.context_id, message.task_id))) > _LONGEST_ID:
             raise InvalidParamsError(f"An id has at most {_LONGEST_ID} characters.")
         if message.task_id:
-            self._refuse_more(message, agent)
+            return self._go_on(message, agent)
         await agent.first_look()
         if agent.client.state is not State.READY:
             raise InternalError(
@@ -134,15 +153,25 @@ class MeshHandler(RequestHandler):
         task.runner.add_done_callback(lambda _: task.become(TaskState.TASK_STATE_CANCELED))
         return task
 
-    def _refuse_more(self, message: Message, agent: Agent) -> NoReturn:
+    def _go_on(self, message: Message, agent: Agent) -> KnownTask:
+        """Take an answer to what a task asks.
+
+        Raises:
+            A2AError: The task does not ask, or there is none.
+        """
         task = self.tasks.get(message.task_id, _owner(agent))
         if message.context_id and message.context_id != task.context_id:
             raise InvalidParamsError("The task belongs to another context.")
-        state = TaskState.Name(task.status.state)
-        raise UnsupportedOperationError(
-            f"The task is in state {state} and takes no further message; leave taskId out to ask "
-            "anew."
-        )
+        if not task.is_asking:
+            state = TaskState.Name(task.status.state)
+            raise UnsupportedOperationError(
+                f"The task is in state {state} and takes no message; leave taskId out to ask anew."
+            )
+        answer = Message()
+        answer.CopyFrom(message)
+        answer.context_id = task.context_id
+        task.go_on(answer)
+        return task
 
     # Tasks
 
@@ -173,7 +202,6 @@ class MeshHandler(RequestHandler):
             raise TaskNotCancelableError(f"The task is over: {TaskState.Name(task.status.state)}.")
         task.runner.cancel()
         await asyncio.wait({task.runner})
-        await task.ended()
         return task.write()
 
     @validate_request_params
@@ -258,6 +286,7 @@ async def _run(
 
     task.become(TaskState.TASK_STATE_WORKING)
     options: dict[str, Any] = {"room": offer.room, "on_progress": report}
+    options["on_ask"] = lambda question: _ask_back(task, question)
     if offer.timeout_ms is not None:
         options["timeout"] = offer.timeout_ms / 1000
     try:
@@ -286,12 +315,33 @@ async def _run(
         task.become(TaskState.TASK_STATE_FAILED, [Part(text="internal: the door failed")])
 
 
+async def _ask_back(task: KnownTask, question: Question[Any]) -> Any:
+    """Have the asker of a task answer a question; see `AlephScriptClient.request`.
+
+    Raises:
+        CapabilityError: The asker refuses.
+    """
+    schemas = {"request": question.request, "reply": question.reply}
+    known = {key: dict(each) for key, each in schemas.items() if each is not None}
+    about = part_of({QUESTION: question.capability, "payload": question.payload, **known})
+    words = f"{question.capability}: {question.summary} {as_json(question.payload)}"
+    while True:
+        answer = await task.ask([Part(text=shown(words)), about])
+        try:
+            value = read_value(answer, question.reply, question.capability)
+        except A2AError as error:
+            words = str(error)  # and once more
+            continue
+        if answer.metadata.fields.get(REFUSED, Value()).bool_value:
+            raise read_failure(value, "refused") or CapabilityError("refused", shown(str(value)))
+        return value
+
+
 def _fail(task: KnownTask, error: RequestError) -> None:
     """Have a task fail, in words and with the error's code."""
     text = f"{shown(error.code)}: {shown(error.message)}"
     if error.details:
         text += f" {shown(as_json(error.details))}"
-    about = {"code": error.code, "message": error.message, "details": error.details}
     is_cancelled = isinstance(error, Cancelled)
     state = TaskState.TASK_STATE_CANCELED if is_cancelled else TaskState.TASK_STATE_FAILED
-    task.become(state, [Part(text=text), part_of(about)])
+    task.become(state, [Part(text=text), write_failure(error)])

@@ -15,13 +15,26 @@ from a2a.types import InvalidParamsError
 from a2a.utils.errors import A2AError
 
 from alephscript.a2a.agent import Agent, AgentUnreachable, connect, describe_failure
-from alephscript.a2a.foreign import Answer, ForeignSkill, make_message, read_skills
+from alephscript.a2a.foreign import (
+    INPUT,
+    Answer,
+    ForeignSkill,
+    make_answer,
+    make_message,
+    read_skills,
+)
 from alephscript.client.declaring import Capability
 from alephscript.client.jobs import Job, current_job
 from alephscript.client.messages import Request
 from alephscript.doors.master import ForeignMaster
 from alephscript.doors.upstream import without_password
-from alephscript.errors import CapabilityError, ConnectionRefused, InvalidPayload
+from alephscript.errors import (
+    CapabilityError,
+    ConnectionRefused,
+    InvalidPayload,
+    NoAnswerer,
+    RequestError,
+)
 from alephscript.links.transport import Transport
 from alephscript.protocol import events
 
@@ -78,12 +91,11 @@ class A2aMaster(ForeignMaster[Agent]):
         agent, skill = self._present(), self._skills.get(request.capability)
         if skill is None:
             raise CapabilityError("unknown_capability", f"{request.capability} has gone")
-        parts = self._ask(agent, skill, request)
         job = current_job.get()
         if isinstance(job, Job) and job.request.meta.parts > 0:
-            return parts
+            return self._ask(agent, skill, request)
         if skill.streams:
-            async with contextlib.aclosing(parts):
+            async with contextlib.aclosing(self._ask(agent, skill, request)) as parts:
                 return [each async for each in parts]
         answer = Answer()
         async with contextlib.aclosing(self._follow(agent, skill, request, answer)) as changes:
@@ -122,18 +134,25 @@ class A2aMaster(ForeignMaster[Agent]):
         """
         said = None
         try:
-            asking = agent.ask(make_message(request.payload, skill), answer)
-            async with contextlib.aclosing(asking) as changes:
-                async for _ in changes:
-                    progress = answer.progress()
-                    if progress is not None and progress != said:
-                        said = progress
-                        request.progress(progress.fraction, progress.message)
-                    yield
+            message = make_message(request.payload, skill)
+            while True:
+                async with contextlib.aclosing(agent.ask(message, answer)) as changes:
+                    async for _ in changes:
+                        progress = answer.progress()
+                        if progress is not None and progress != said:
+                            said = progress
+                            request.progress(progress.fraction, progress.message)
+                        yield
+                question = answer.question()
+                if question is None:
+                    break
+                reply = await _ask_back(agent, answer, request, *question)
+                message = make_answer(reply, skill, answer)
+                answer.go_on()
+        except RequestError:
+            raise  # some are a ConnectionError, too: of the asker's link, and not of the agent
         except ConnectionError as error:
             raise self._gone(delivered=not isinstance(error, ConnectionRefusedError)) from None
-        except CapabilityError:
-            raise
         except Exception as error:  # noqa: BLE001 - of whatever a stranger has answered
             words, details = describe_failure(error)
             refused = isinstance(error, InvalidParamsError)
@@ -156,6 +175,33 @@ class A2aMaster(ForeignMaster[Agent]):
         found, names = self._name_all(described, "ask_skill")
         self._skills = {name: skills[each] for name, each in names.items()}
         return found
+
+
+async def _ask_back(
+    agent: Agent, answer: Answer, request: Request[Any], name: str, payload: Any
+) -> Any:
+    """Have the asker answer what the agent asks.
+
+    Returns:
+        The answer, or the error by which the asker refuses the question of another mesh.
+
+    Raises:
+        CapabilityError: The asker takes no questions, or refuses an agent's; ``details`` name the
+            task, which can be gone on with.
+    """
+    try:
+        reply = await request.ask(name, payload)
+    except (NoAnswerer, CapabilityError) as error:
+        if name != INPUT:
+            return error
+        if isinstance(error, NoAnswerer):
+            answer.check()
+        agent.give_up(answer)
+        raise
+    except BaseException:
+        agent.give_up(answer)
+        raise
+    return reply["result"] if reply.keys() == {"result"} else reply
 
 
 @contextlib.contextmanager

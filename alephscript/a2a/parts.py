@@ -20,12 +20,15 @@ from google.protobuf.message import Message as ProtoMessage
 from google.protobuf.struct_pb2 import Struct, Value
 
 from alephscript.doors.texts import as_json
-from alephscript.errors import RequestError
+from alephscript.errors import CapabilityError, RequestError
+from alephscript.protocol.events import MAX_NAME
 from alephscript.protocol.json import is_plain, parse_json, write_plain_json
 
 __all__ = [
     "JSON",
     "PROGRESS",
+    "QUESTION",
+    "REFUSED",
     "RESULT",
     "artifacts_of",
     "as_dict",
@@ -34,12 +37,14 @@ __all__ = [
     "item_of_parts",
     "part_of",
     "parts_of",
+    "read_failure",
     "read_parts",
     "result_of_artifacts",
     "result_of_parts",
     "struct_of",
     "text_of",
     "value_of",
+    "write_failure",
 ]
 
 JSON = "application/json"
@@ -55,6 +60,13 @@ RESULT = "result"
 
 PROGRESS = "progress"
 """Key of data in a working task's status: the share that is done, 0 to 1."""
+
+QUESTION = "question"
+"""Key of data in the status of a task that asks: the name of what is asked, its payload and its
+schemas beside it."""
+
+REFUSED = "refused"
+"""Key of a message's metadata: its data is the error of somebody who does not answer a question."""
 
 ARTIFACT = "_artifact"
 """Key of an answer beside its fields: what an agent's artifact says beside its data."""
@@ -299,6 +311,27 @@ def _read_artifacts(listed: Any) -> list[Artifact] | None:
     found = [_read(Artifact(), each, [each]) for each in listed]
     artifacts = [each for each in found if each is not None and each.artifact_id and each.parts]
     return artifacts if artifacts and len(artifacts) == len(listed) else None
+
+
+def write_failure(error: RequestError) -> Part:
+    """Write an error as data: its code, its message, its details."""
+    return part_of({"code": error.code, "message": error.message, "details": error.details})
+
+
+def read_failure(value: Any, default: str) -> CapabilityError | None:
+    """Read an error that stands as data, None if it is none.
+
+    Args:
+        value: The data.
+        default: The code of an error that has an empty one.
+    """
+    if not isinstance(value, dict):
+        return None
+    code, message, details = map(value.get, ("code", "message", "details"))
+    if not (isinstance(code, str) and isinstance(message, str)):
+        return None
+    given = details if isinstance(details, list) else ()
+    return CapabilityError(code[:MAX_NAME] or default, message, given)
 
 
 def _read(message: Any, written: Any, listed: Any) -> Any:

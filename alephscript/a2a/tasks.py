@@ -97,7 +97,9 @@ class KnownTask:
         self.id = asked.task_id
         self.size = 0
         self.runner: asyncio.Task[None] | None = None
-        self._asked = asked
+        self._history = [asked]
+        self._answer: asyncio.Future[Message] | None = None
+        self._asking = asyncio.Lock()
         self._chunks: list[tuple[int, TaskArtifactUpdateEvent]] = []
         self._number = 0
         self._statuses: deque[tuple[int, TaskStatusUpdateEvent]] = deque(maxlen=_MOST_STATUSES)
@@ -108,12 +110,36 @@ class KnownTask:
     @property
     def context_id(self) -> str:
         """The conversation that the task belongs to."""
-        return self._asked.context_id
+        return self._history[0].context_id
 
     @property
     def is_over(self) -> bool:
         """Whether the task has ended."""
         return is_over(self.status.state)
+
+    @property
+    def is_asking(self) -> bool:
+        """Whether the task waits for an answer of its asker."""
+        return self.status.state == TaskState.TASK_STATE_INPUT_REQUIRED
+
+    async def ask(self, question: Iterable[Part]) -> Message:
+        """Ask the asker, one question after the other, and wait for the answer."""
+        async with self._asking:
+            self._answer = asyncio.get_running_loop().create_future()
+            self.become(TaskState.TASK_STATE_INPUT_REQUIRED, question)
+            try:
+                return await self._answer
+            finally:
+                self._answer = None
+                if self.is_asking:  # nobody wants to know any more
+                    self.become(TaskState.TASK_STATE_WORKING)
+
+    def go_on(self, answer: Message) -> None:
+        """Take the answer to what the task asks."""
+        assert self._answer is not None
+        self._history.append(answer)
+        self.become(TaskState.TASK_STATE_WORKING)
+        self._answer.set_result(answer)
 
     def become(self, state: TaskState, parts: Iterable[Part] = ()) -> None:
         """Have another status, with words about it; a task that is over keeps its own."""
@@ -163,7 +189,7 @@ class KnownTask:
     def write(self, *, with_artifacts: bool = True) -> Task:
         """Write the task as it is now."""
         task = Task(id=self.id, context_id=self.context_id, status=self.status)
-        task.history.append(self._asked)
+        task.history.extend(self._history)
         by_id: dict[str, Artifact] = {}
         for _, update in self._chunks if with_artifacts else ():
             known = by_id.get(update.artifact.artifact_id)
@@ -174,17 +200,17 @@ class KnownTask:
             by_id[update.artifact.artifact_id] = task.artifacts[-1]
         return task
 
-    async def ended(self) -> None:
-        """Wait until the task is over."""
-        while not self.is_over:
+    async def settled(self) -> None:
+        """Wait until the task is over, or asks."""
+        while not (self.is_over or self.is_asking):
             await self._changed.wait()
 
     async def follow(self) -> AsyncGenerator[Event, None]:
-        """Iterate over the task as it is now, and over what becomes of it, until it is over."""
+        """Iterate over the task as it is now, and what becomes of it, until it is over or asks."""
         read, told = len(self._chunks), self._number
         yield self.write()
         while True:
-            changed, is_last = self._changed, self.is_over
+            changed, is_last = self._changed, self.is_over or self.is_asking
             new = self._chunks[read:]
             read += len(new)
             said: list[tuple[int, Event]] = [each for each in self._statuses if each[0] > told]

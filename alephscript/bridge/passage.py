@@ -94,7 +94,7 @@ class Passage:
 
     def _take(self, event: Event[object]) -> None:
         origin = self._source.origin(event)
-        if origin == "itself":
+        if origin == "itself" or event.retained:  # said before: passed on then, if it was to be
             return
         if origin == "bridge":
             self._count(event.name, "passed_before")

@@ -29,7 +29,7 @@ from alephscript.client.described import describe_capability
 from alephscript.client.dialects import Core, Native
 from alephscript.client.discovery import Offer
 from alephscript.client.jobs import current_job
-from alephscript.client.messages import Event, Progress, Request
+from alephscript.client.messages import Event, Progress, Question, Request
 from alephscript.client.session import HubSession
 from alephscript.errors import (
     AlephScriptError,
@@ -414,12 +414,24 @@ class Side(AlephScriptClient):
         def report(progress: Progress) -> None:
             request.progress(progress.fraction, progress.message)
 
+        async def answer(question: Question[Any]) -> dict[str, Any]:
+            try:
+                answer = await request.ask(question.capability, question.payload)
+            except RequestError as error:
+                raise _as_answered(error) from None
+            return {"success": True, **answer}
+
         # What led to the request is known by numbers of this side's hub, which mean others there.
         current_job.set(None)
         remaining = request.time_remaining()
         timeout = None if math.isinf(remaining) else remaining
         try:
-            yield {"room": self.room, "timeout": timeout, "on_progress": report}
+            yield {
+                "room": self.room,
+                "timeout": timeout,
+                "on_progress": report,
+                "on_ask": answer,
+            }
         except RequestError as error:
             if isinstance(error, NotConnected | PayloadTooLarge):
                 self._counts.count(self._direction, request.capability, error.code)

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from alephscript.cli.options import EXIT_CODES, Add, CliError, client
+from alephscript.cli.options import EXIT_CODES, Add, CliError, client, which_room
 from alephscript.cli.printing import complain, put, put_line, waiting
 from alephscript.cli.questions import can_ask, make_on_ask
 from alephscript.client.client import AlephScriptClient
@@ -109,10 +109,13 @@ async def _say(options: argparse.Namespace) -> None:
     data = read_payload(options.data)
     async with client(options, _Speaker) as speaker:
         heard = await speaker.say(options.room, options.event, data)
+        near = await which_room(speaker, options.room) if heard == 0 else ""
     if heard is None:
         complain("said; this hub does not tell how many heard it")
     else:
         put_line(f"{heard} heard it")
+        if near:
+            complain(f"there is no room {options.room}{near}")
 
 
 def read_payload(text: str) -> Any:

@@ -11,9 +11,10 @@ from typing import Any, Protocol, TypeVar, overload
 
 from alephscript.cli.parsing import CommandParser
 from alephscript.client.client import AlephScriptClient
-from alephscript.errors import ContractError
+from alephscript.errors import AlephScriptError, ContractError
+from alephscript.protocol.names import did_you_mean, find_near
 
-__all__ = ["EXIT_CODES", "NO_HUB", "Add", "CliError", "Run", "auth_of", "client"]
+__all__ = ["EXIT_CODES", "NO_HUB", "Add", "CliError", "Run", "auth_of", "client", "which_room"]
 
 EXIT_CODES = {
     "invalid_payload": 3,
@@ -69,6 +70,16 @@ class CliError(Exception):
 def auth_of(options: argparse.Namespace) -> dict[str, str] | None:
     """Return the handshake's ``auth`` with the token that the options have, if any."""
     return None if options.token is None else {"token": options.token}
+
+
+async def which_room(asker: AlephScriptClient, room: str) -> str:
+    """Return the question which room was meant; empty if that one is there, or none is near."""
+    try:
+        state = await asker.server_state()
+    except AlephScriptError:  # of a hub that does not tell
+        return ""
+    known = [each["roomId"] for each in state["rooms"]]
+    return "" if room in known else did_you_mean(find_near(room, known))
 
 
 T = TypeVar("T", bound=AlephScriptClient)

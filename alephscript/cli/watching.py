@@ -14,7 +14,7 @@ from typing import Any
 
 import msgspec
 
-from alephscript.cli.options import Add, client
+from alephscript.cli.options import Add, client, which_room
 from alephscript.cli.printing import Style, complain, put, put_parts
 from alephscript.client.client import AlephScriptClient
 from alephscript.client.messages import Event
@@ -47,12 +47,14 @@ async def _watch(options: argparse.Namespace) -> None:
     everywhere = options.room == events.EVERY_ROOM
     async with client(options) as watcher, contextlib.AsyncExitStack() as stack:
         stream = stack.enter_context(contextlib.closing(watcher.events(None, *options.events)))
+        shown = "all rooms" if everywhere else options.room
+        near = "" if everywhere else await which_room(watcher, options.room)
         if everywhere:
             await stack.enter_async_context(_in_all_rooms(watcher))
         else:
             presence = not _PRESENCE.isdisjoint(options.events)
             await watcher.subscribe(options.room, presence=presence)
-        complain(f"watching {'all rooms' if everywhere else options.room} on {options.url}")
+        complain(f"watching {shown} on {options.url}{near}")
         seen = 0
         async for event in stream:
             if options.json:
@@ -66,7 +68,7 @@ async def _watch(options: argparse.Namespace) -> None:
 
 def _as_json(event: Event[Any]) -> dict[str, Any]:
     said = msgspec.structs.asdict(event)
-    del said["sent"]
+    del said["sent"], said["position"]
     if not event.retained:
         del said["retained"]
     return {"time": event.at.astimezone().isoformat(timespec="milliseconds"), **said}

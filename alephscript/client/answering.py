@@ -30,6 +30,7 @@ from alephscript.errors import (
     DeclarationError,
     Internal,
     InvalidPayload,
+    Overloaded,
     RequestError,
 )
 from alephscript.protocol.json import read_value, write_json
@@ -37,6 +38,10 @@ from alephscript.protocol.json import read_value, write_json
 __all__ = ["Answerer"]
 
 logger = logging.getLogger("alephscript.client")
+
+
+_MOST = 16
+"""Questions about one call that are answered at once; no hub of this package passes on more."""
 
 
 class Answerer:
@@ -59,7 +64,7 @@ class Answerer:
         self._capability = capability
         self._redact = redact
         self._context = contextvars.copy_context()
-        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._tasks: dict[str, asyncio.Task[bytes]] = {}
 
     def take(self, question: Delivery, send: Callable[[bytes | None], None]) -> None:
         """Answer a question.
@@ -68,11 +73,19 @@ class Answerer:
             question: The question.
             send: Called once with the JSON text of the answer; None if it was cancelled.
         """
+        if question.id in self._tasks or len(self._tasks) >= _MOST:
+            send(write_json(Overloaded("too many questions about one request").answer()))
+            return
+
+        def finish(task: asyncio.Task[bytes]) -> None:
+            # Not at the end of the coroutine: a task may be cancelled before its first step.
+            del self._tasks[question.id]
+            send(None if task.cancelled() or task.exception() else task.result())
+
         loop = asyncio.get_running_loop()
-        task = loop.create_task(self._answer(question, send), context=self._context.copy())
+        task = loop.create_task(self._answer(question), context=self._context.copy())
         self._tasks[question.id] = task
-        # A task that is cancelled before its first step never comes to an end of its own.
-        task.add_done_callback(lambda _: self._tasks.pop(question.id, None))
+        task.add_done_callback(finish)
 
     def cancel(self, id: str) -> bool:
         """Stop answering a question; return whether it was one of these."""
@@ -84,14 +97,8 @@ class Answerer:
         for task in self._tasks.values():
             task.cancel()
 
-    async def _answer(self, question: Delivery, send: Callable[[bytes | None], None]) -> None:
-        text = None
-        try:
-            text = await self._answer_text(question)
-        finally:
-            send(text)
-
-    async def _answer_text(self, question: Delivery) -> bytes:
+    async def _answer(self, question: Delivery) -> bytes:
+        """Run the callable, and write what comes of it as JSON text."""
         loop, above = asyncio.get_running_loop(), current_job.get()
         seconds = question.meta.timeout_ms
         ends = float("inf") if seconds is None else loop.time() + seconds / 1000

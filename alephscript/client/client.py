@@ -26,6 +26,7 @@ from alephscript import contracts
 from alephscript.client import environment, loops, surveying, threads
 from alephscript.client.arguments import check_count, check_seconds, check_text, names_of, unfit
 from alephscript.client.asking import USE_CLIENT_TIMEOUT, UseClientTimeout
+from alephscript.client.calls import Call
 from alephscript.client.connecting import Connector
 from alephscript.client.credentials import Auth
 from alephscript.client.declaring import Declarations, Group, RoomRole, collect, summary
@@ -701,8 +702,14 @@ class AlephScriptClient(Tasks):
     # Saying and hearing
 
     async def broadcast(
-        self, event: str, data: Any = None, *, room: str | None = None, retain: bool = False
-    ) -> None:
+        self,
+        event: str,
+        data: Any = None,
+        *,
+        room: str | None = None,
+        retain: bool = False,
+        confirm: bool = False,
+    ) -> Position | None:
         """Tell a room what happened; all its members hear it, this client included if it is in it.
 
         Args:
@@ -713,6 +720,12 @@ class AlephScriptClient(Tasks):
                 tells it to whoever subscribes later, as an event that is ``retained``; None as data
                 has the hub forget it. What exceeds the hub's bounds is not said at all. Stock hubs
                 tell the event to those who are there.
+            confirm: Whether to return only when the hub has the event, and to hear of it if the
+                hub refuses the event.
+
+        Returns:
+            Where the event stands in the history of the room, if it is confirmed and the hub keeps
+            one.
 
         Raises:
             StateError: No room is given and the client is in none, or the client is not open.
@@ -722,12 +735,15 @@ class AlephScriptClient(Tasks):
             NotConnected: There is no link, and broadcasts do not wait for one; nothing was sent.
             Overloaded: There is no link, and the buffer of broadcasts that wait for it is full.
             Closed: The client is closed.
+            RequestError: The event is to be confirmed, and was refused, or not confirmed in time.
         """
         if room is None:
             room = next(iter(self._alephscript_rooms), None)
             if room is None:
                 raise StateError("this client is in no room; say which one: broadcast(…, room=…)")
         message = (events.check_room_name(room), events.check_event(event), contracts.write(data))
+        if confirm:
+            return await self._alephscript_say(*message, retain=retain)
         try:
             dialect = self._alephscript_life.present_session().dialect
             dialect.broadcast(*message, retain=retain)
@@ -735,8 +751,9 @@ class AlephScriptClient(Tasks):
             if self._alephscript_when_offline == "fail":
                 raise
         else:
-            return
+            return None
         self._alephscript_offline.keep(*message, retain=retain)
+        return None
 
     def events(self, room: str | None = None, *names: str, buffer: int = 1024) -> EventStream:
         """Return an async iterator over what is said from now on, also across reconnections.
@@ -755,6 +772,20 @@ class AlephScriptClient(Tasks):
         return self._alephscript_streams.open(room, frozenset(names), buffer)
 
     # Inside
+
+    async def _alephscript_say(
+        self, room: str, event: str, data: bytes, *, retain: bool
+    ) -> Position | None:
+        """Say something, and wait for the hub's word that it has it, and for a link if need be."""
+        timeout = self._alephscript_timeout or events.DEFAULT_TIMEOUT
+        session, call = await self._alephscript_session_for(Call(event, data, room, timeout))
+        answer = await session.dialect.say(
+            room, event, data, retain=retain, timeout=call.timeout or timeout
+        )
+        history, number = answer.get("history"), answer.get("number")
+        if isinstance(history, str) and isinstance(number, int):
+            return Position(history, number)
+        return None
 
     def _alephscript_declare(self, declarations: Declarations) -> None:
         """Serve what these declare from now on; hubs hear of that by `make_master`."""

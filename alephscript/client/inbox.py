@@ -81,6 +81,7 @@ class Inbox:
             data.pop("sender", None)
         meta = delivery.meta
         sent = time() if meta.at is None else meta.at / 1000
-        event = Event(delivery.room, name, data, delivery.sender, meta.retained, sent)
+        position = None if meta.number is None else session.position(delivery.room, meta.number)
+        event = Event(delivery.room, name, data, delivery.sender, meta.retained, sent, position)
         for stream in streams:
             stream.offer(event)

@@ -19,6 +19,7 @@ from alephscript import contracts
 from alephscript.client.arguments import is_number, unfit
 from alephscript.contracts import RequestFor
 from alephscript.errors import NoAnswerer
+from alephscript.protocol.events import Position
 
 __all__ = ["GAP", "Event", "Gap", "Progress", "Question", "Request"]
 
@@ -221,6 +222,8 @@ class Event(msgspec.Struct, Generic[P], frozen=True, eq=False):
         retained: Whether it was said before the client came, and is the last of its name; see
             `AlephScriptClient.broadcast`.
         sent: When it was said, as `at`, in seconds since 1970.
+        position: Where it stands in the history of its room, if the hub keeps one; see
+            `AlephScriptClient.subscribe`.
     """
 
     room: str
@@ -229,6 +232,7 @@ class Event(msgspec.Struct, Generic[P], frozen=True, eq=False):
     sender: str = ""
     retained: bool = False
     sent: float = 0.0
+    position: Position | None = None
 
     @property
     def at(self) -> dt.datetime:

@@ -178,6 +178,11 @@ class HubSession:
             gap = Gap(missed if isinstance(missed, int) else None)
             self._hand_on(Delivery(GAP, gap, None, NO_META, room, "", ""))
 
+    def position(self, room: str, number: int) -> Position | None:
+        """Return the position of an event of a room by its number, if the history is known."""
+        known = self._channel.positions.get(room)
+        return None if known is None else Position(known.history, number)
+
     async def unsubscribe(self, room: str) -> None:
         """Leave a room; raises as `subscribe`."""
         self._channel.rooms.pop(room, None)

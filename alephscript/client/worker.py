@@ -55,9 +55,9 @@ class Worker:
 
     The state of the common task is in four attributes. `_common` is the task: None before the
     first job, and after a job kept it because its method waits. `_ready` are the jobs that it has
-    still to run, as they came; when that takes long, they stand in `_turns` instead, which is None
-    otherwise. Without a common task there are none. `_idle` is the future that it awaits while
-    there are none, else None.
+    still to run, as they came; when that takes long and they are of several callers, they stand in
+    `_turns` instead, which is None otherwise. Without a common task there are none. `_idle` is the
+    future that it awaits while there are none, else None.
 
     Args:
         owner: The object whose methods they are.
@@ -141,12 +141,17 @@ class Worker:
             self._spawn(self._run_alone(self._take_in_turn()))
 
     def _take_turns(self, served: str) -> None:
-        """Serve the callers of what is ready in turn from now on, until nothing is."""
-        if self._turns is None and self._ready:
+        """Serve the callers of what is ready in turn until nothing is, if there are several.
+
+        Args:
+            served: The caller that was served last.
+        """
+        ready = self._ready
+        if self._turns is None and _are_of_several(ready):
             self._turns = FairQueue()
             self._turns.served = served
-            while self._ready:
-                self._turns.add(self._ready.popleft())
+            while ready:
+                self._turns.add(ready.popleft())
 
     def _take_in_turn(self) -> Job:
         assert self._turns is not None
@@ -315,6 +320,18 @@ class Worker:
             functools.partial(self._runs.keep, job),
             None if about is None else parse_json(about.checkpoint),
         )
+
+
+def _are_of_several(jobs: deque[Job]) -> bool:
+    """Return whether jobs are of several callers or priorities."""
+    if not jobs:
+        return False
+    first = jobs[0].request
+    for job in jobs:  # no `any`, which is a call for each
+        request = job.request
+        if request.sender != first.sender or request.meta.priority != first.meta.priority:
+            return True
+    return False
 
 
 async def _call(job: Job, method: Callable[..., Any], arguments: tuple[Any, ...]) -> Outcome:

@@ -76,10 +76,11 @@ def topics() -> frozenset[str]:
     names = frozenset(filter(None, map(str.strip, os.environ.get(VARIABLE, "").split(","))))
     if unknown := names.difference(TOPICS):
         raise UnknownTopic(
-            f"{VARIABLE} knows no {', '.join(sorted(unknown))}; topics are {', '.join(TOPICS)}"
+            f"there is nothing to debug named {', '.join(sorted(unknown))}; "
+            f"topics are {', '.join(TOPICS)}"
         )
     if names == {"payloads"}:
-        raise UnknownTopic(f"{VARIABLE}: payloads of what? name wire or routing, too")
+        raise UnknownTopic("payloads of what are to be shown? name wire or routing, too")
     return names
 
 

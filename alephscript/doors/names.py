@@ -11,12 +11,13 @@ import hashlib
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable
+from typing import Any
 
 from alephscript.client.discovery import Offer
 from alephscript.errors import RequestError
 from alephscript.protocol import events
 
-__all__ = ["free_names", "name_offers"]
+__all__ = ["free_names", "is_name", "name_offers"]
 
 _LONGEST_NAME = 64
 """Models' clients take no more, although MCP allows 128 characters."""
@@ -73,9 +74,17 @@ def free_names(name: str, taken: Collection[str]) -> list[str]:
 
 
 def _is_free(name: str, taken: Collection[str]) -> bool:
+    if not is_name(name):
+        return False
+    return (
+        events.request_event(name) not in events.ANSWERED_BY_HUB
+        and events.capability_name(name) not in taken
+    )
+
+
+def is_name(name: Any) -> bool:
+    """Whether something can be asked by a name."""
     try:
-        event = events.request_event(name)
+        return isinstance(name, str) and bool(events.capability_name(events.request_event(name)))
     except RequestError:
         return False
-    found = events.capability_name(name)
-    return event not in events.ANSWERED_BY_HUB and bool(found) and found not in taken

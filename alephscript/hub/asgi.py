@@ -238,7 +238,8 @@ class HubAsgi:
         audience = serving.near if _is_near(address, scope) else serving.far
         clock = asyncio.timeout(None)
         arrival = AsgiArrival(serving.lobby, address, clock)
-        scope = {**scope, "path": find_path(scope)}
+        query = scope.get("query_string", b"")
+        scope = {**scope, "path": find_path(scope), "query_string": query}
         serving.clocks.add(clock)
         serving.lobby.wait(arrival)
         try:
@@ -249,7 +250,7 @@ class HubAsgi:
                 handover = Handover(serving.engine, audience.admit, serving.senders, arrival)
                 refusal = handover.check(_target(scope), _headers(scope), address)
                 if refusal is None:
-                    await AsgiWebSocket(handover, clock, receive, send).serve()
+                    await AsgiWebSocket(serving.engine, handover, clock, receive, send).serve()
                 else:
                     await refuse_websocket(scope, send, *refusal)
         except TimeoutError:
@@ -301,6 +302,8 @@ async def _refuse(scope: Scope, send: Send, status: int, reason: str) -> None:
     ]
     if status == _UNAVAILABLE:
         headers.append((b"retry-after", b"1"))
+    elif scope.get("http_version", "1.1") < "2":
+        headers.append((b"connection", b"close"))  # the rest of the request is not waited for
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 

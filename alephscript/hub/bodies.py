@@ -42,10 +42,10 @@ class Body:
 
         Args:
             receive: ASGI's.
-            headers: The request's headers, if a length that they announce is to count.
+            headers: The request's headers, whose length is believed if it is too large.
 
         Raises:
-            PayloadTooLarge: It has more bytes than a message may have.
+            PayloadTooLarge: The body has more bytes than a message may have.
             ProtocolError: Its sender has hung up.
         """
         body, most = bytearray(), self._engine.limits.message_bytes

@@ -1,4 +1,5 @@
-"""The mesh page: which file of the package answers which path, and under which headers.
+"""The mesh page: which file of the package answers which path, under which headers; and where the
+pages of an installed Admin UI are.
 
 May go in: files of `page/` and headers. May not: what the page shows, which the page asks for over
 a websocket as a member does, and under `/mesh` (decision 0028).
@@ -10,7 +11,7 @@ import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["Headers", "MeshPage"]
+__all__ = ["Headers", "MeshPage", "find_admin_ui"]
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -70,3 +71,15 @@ def _file(path: Path) -> _File:
     tag = f'"{hashlib.sha256(body).hexdigest()[:16]}"'
     kind = (b"content-type", _KINDS[path.suffix])
     return _File([kind, (b"etag", tag.encode()), *_HEADERS], body, tag)
+
+
+def find_admin_ui(folder: Path) -> Path | None:
+    """Find the pages of an installed Admin UI in a folder; None if there are none."""
+    for pages in (
+        folder,
+        folder / "ui" / "dist",
+        folder / "@socket.io" / "admin-ui" / "ui" / "dist",
+    ):
+        if (pages / "index.html").is_file():
+            return pages.resolve()
+    return None

@@ -1,7 +1,8 @@
 """`Hub`: the life of a hub, from a bound port to the last closed connection.
 
 May go in: what users set, what listens, and the order of opening and closing. May not: connections
-(`engine`), requests by HTTP (`http`), or rules (`mesh`).
+(`engine`), requests by HTTP (`http`), or rules (`mesh`). Over 500 lines, because all that users may
+set is described in one place.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ from alephscript.hub.asgi import HubAsgi, Serving, make_serving
 from alephscript.hub.debugging import watch_connections
 from alephscript.hub.engine import Engine
 from alephscript.hub.http import HubApp
-from alephscript.hub.pages import MeshPage
+from alephscript.hub.pages import MeshPage, find_admin_ui
 from alephscript.hub.senders import Senders
-from alephscript.hub.sockets.listening import Listener, counted, raise_descriptor_limit
+from alephscript.hub.sockets.listening import Listener, raise_descriptor_limit
 from alephscript.hub.sockets.lobby import Arrival, Lobby
 from alephscript.hub.store.memory import MemoryStore
 from alephscript.hub.store.store import KEEP_SECONDS, Store, StoreUnavailable
@@ -149,7 +150,12 @@ class Hub:
         self._history = history
         self._ping_interval = ping_interval
         self._ping_timeout = ping_timeout
-        self._admin_ui = None if admin_ui is None else _pages_of(Path(admin_ui))
+        self._admin_ui = None if admin_ui is None else find_admin_ui(Path(admin_ui))
+        if admin_ui is not None and self._admin_ui is None:
+            raise HubError(
+                f"{admin_ui} holds no Admin UI; `npm install @socket.io/admin-ui` makes "
+                "node_modules/@socket.io/admin-ui"
+            )
         self._polling = polling
         self._reuse_port = reuse_port
         self._redis = redis
@@ -397,12 +403,14 @@ class Hub:
                 "this hub serves in another event loop, to which its connections belong; make a "
                 "Hub for each loop"
             )
-        before = self._loop or self._ended_in
+        before, left = self._loop or self._ended_in, self._engine.store
         if before is not None and before is not loop:
             self._make()
         async with self._starting:
             if self._loop is loop:
                 return
+            if left is not self._engine.store and self._redis is None:
+                await left.close()  # of a loop that ended without a word: it has the folder still
             await self._open_store()
             self._engine.take_requests(take=True)
             self._closed.clear()
@@ -463,47 +471,19 @@ class Hub:
         """Make the factory of each socket's protocol, and uvicorn's list of what is open."""
         # Imported here: only a program that starts a hub needs what serving needs.
         try:
-            import uvicorn
-            from uvicorn.server import ServerState
-
-            from alephscript.hub.sockets.websocket import websocket_protocol
+            from alephscript.hub.sockets.protocol import make_factory
         except ModuleNotFoundError as exc:
             raise HubError(
                 f"a hub needs {exc.name}; install it with `pip install 'alephscript[hub]'`"
             ) from exc
         senders = Senders()
-        config = uvicorn.Config(
-            self._app(
-                self._admit,
-                senders,
-                is_private=self._is_private,
-                is_shown=self._access is not None or is_loopback(self._host),
-            ),
-            ws=websocket_protocol(self._engine, self._admit, senders),
-            # Later than the lobby, which knows how long an idle socket may stay.
-            timeout_keep_alive=round(self._engine.ping_interval + self._engine.ping_timeout) + 1,
-            log_config=None,
-            log_level="warning",
-            access_log=False,
-            date_header=False,
-            server_header=False,
+        app = self._app(
+            self._admit,
+            senders,
+            is_private=self._is_private,
+            is_shown=self._access is not None or is_loopback(self._host),
         )
-        config.load()
-        senders.trusted = config.loaded_app.trusted_hosts  # of uvicorn's own middleware
-        # Of uvicorn, its HTTP protocol is what serves; its server owns signals, wakes ten times a
-        # second and takes a tenth of a second to stop.
-        state = ServerState()
-        state.default_headers = config.encoded_headers
-
-        protocol_class = counted(config.http_protocol_class, self._engine.turns)
-
-        def make_protocol(arrival: Arrival) -> asyncio.BaseProtocol:
-            protocol: asyncio.BaseProtocol = protocol_class(
-                config=config, server_state=state, app_state={"arrival": arrival}
-            )
-            return protocol
-
-        return make_protocol, state
+        return make_factory(app, self._engine, self._admit, senders)
 
     async def _join(self, url: str) -> None:
         """Join the hubs that share a Redis."""
@@ -568,22 +548,3 @@ def _make_store(data: Path | str | None, keep_seconds: float) -> Store:
     from alephscript.hub.store.sqlite import SqliteStore
 
     return SqliteStore(Path(data), keep_seconds=keep_seconds)
-
-
-def _pages_of(folder: Path) -> Path:
-    """Find the pages of an installed Admin UI.
-
-    Raises:
-        HubError: The folder holds no Admin UI.
-    """
-    for pages in (
-        folder,
-        folder / "ui" / "dist",
-        folder / "@socket.io" / "admin-ui" / "ui" / "dist",
-    ):
-        if (pages / "index.html").is_file():
-            return pages.resolve()
-    raise HubError(
-        f"{folder} holds no Admin UI; `npm install @socket.io/admin-ui` makes "
-        "node_modules/@socket.io/admin-ui"
-    )

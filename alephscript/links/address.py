@@ -1,9 +1,11 @@
 """A hub's address, as people write it: one reading of it for every kind of link.
 
 ``http://127.0.0.1:3010``, without a scheme, with the namespace at its end as the hub prints it,
-with a path that a proxy wants (``https://example.org/mesh``), with a query. What cannot be meant
-for a hub is refused here, before anything is looked up or sent, and no refusal quotes what it
-refuses: an address may hold a password.
+with the prefix under which a proxy or an application has the hub (``https://example.org/mesh``),
+with a query. The namespace is the last part, where it stands: ``/runtime`` is no prefix,
+``/mesh/runtime`` is the prefix ``/mesh``. What ends in ``/socket.io`` is that place itself, and all
+before is the prefix. What cannot be meant for a hub is refused here, before anything is looked up
+or sent, and no refusal quotes what it refuses: an address may hold a password.
 
 May go in: reading addresses and namespaces. May not: opening anything.
 
@@ -38,7 +40,7 @@ class HubAddress(msgspec.Struct, frozen=True):
     Attributes:
         secure: Whether the connection is encrypted.
         netloc: Host, and port if one is given, in ASCII.
-        path: The path in front of ``/socket.io/``, empty or ``/mesh``.
+        path: The prefix in front of ``/socket.io/``, empty or ``/mesh``.
         query: The query, without its question mark; it may hold secrets.
     """
 

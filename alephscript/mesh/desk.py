@@ -10,6 +10,7 @@ May go in: what each TASK_ event means, and who may send it. May not: what becom
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -55,6 +56,10 @@ _MOST_PAGES = 10
 _MOST_LISTED_BYTES = 500_000
 """Bytes of a list beyond which results are left out."""
 
+_MOST_LOOKS = 256
+_LIST_LOOKS = 32
+"""Tasks that one peer may have looked up at once, and what a list counts for."""
+
 Handler = Callable[[Peer, Sequence[Any], int | None], list[Effect]]
 
 
@@ -69,6 +74,7 @@ class TaskDesk:
     def __init__(self, tasks: Tasks, rooms: Rooms) -> None:
         self._tasks = tasks
         self._rooms = rooms
+        self._looks: Counter[str] = Counter()
         self.handlers: dict[str, Handler] = {
             HubEvent.TASK_SUBMIT: self._submit,
             HubEvent.TASK_GET: self._get,
@@ -214,8 +220,10 @@ class TaskDesk:
         if not id:
             raise _unknown()
         sid = peer.sid
+        self._begin_look(sid, 1)
 
         def found(records: Sequence[Record], error: RequestError | None) -> list[Effect]:
+            self._end_look(sid, 1)
             present = self._rooms.peers.get(sid)
             if error is not None or present is None:
                 return self._refuse(present, ack, error or _unknown())
@@ -255,7 +263,9 @@ class TaskDesk:
     # Asking about many
 
     def _list(self, peer: Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:
-        return self._look_on(peer.sid, parse_lookup(_first(args)), ack, [], None, _MOST_PAGES)
+        lookup = parse_lookup(_first(args))
+        self._begin_look(peer.sid, _LIST_LOOKS)
+        return self._look_on(peer.sid, lookup, ack, [], None, _MOST_PAGES)
 
     def _look_on(
         self,
@@ -271,11 +281,13 @@ class TaskDesk:
         def found(records: Sequence[Record], error: RequestError | None) -> list[Effect]:
             present = self._rooms.peers.get(sid)
             if error is not None or present is None:
+                self._end_look(sid, _LIST_LOOKS)
                 return self._refuse(present, ack, error or _unknown())
             listed.extend(each for each in records if self._may_use(present, each))
             if len(records) == _PAGE and len(listed) < _MOST_LISTED and pages > 1:
                 last = records[-1]
                 return self._look_on(sid, lookup, ack, listed, (last.created, last.id), pages - 1)
+            self._end_look(sid, _LIST_LOOKS)
             return acknowledge(present, ack, {"tasks": self._views(listed[:_MOST_LISTED])})
 
         return self._tasks.look(
@@ -295,6 +307,21 @@ class TaskDesk:
             left -= min(size, left)
             views.append(fields)
         return views
+
+    def _begin_look(self, sid: str, count: int) -> None:
+        """Count what a peer has the journal look up, which is dear beside the asking.
+
+        Raises:
+            Overloaded: The peer waits for too much of that already.
+        """
+        if self._looks[sid] + count > _MOST_LOOKS:
+            raise Overloaded("this client waits for much from the journal already; ask later")
+        self._looks[sid] += count
+
+    def _end_look(self, sid: str, count: int) -> None:
+        self._looks[sid] -= count
+        if self._looks[sid] <= 0:
+            del self._looks[sid]
 
     # Masters that come back
 

@@ -380,9 +380,12 @@ class Federation:
         """
         kind, *fields = frame
         kind = read_text(kind)
-        values = read_fields(kind, fields)
+        return self.take(hub, kind, read_fields(kind, fields))
+
+    def take(self, hub: str, kind: str, fields: Sequence[Any]) -> list[Effect]:
+        """Take a frame for this hub that was read; see `received`."""
         handle = self._handlers.get(kind)
-        return [] if handle is None else handle(hub, *values)
+        return [] if handle is None else handle(hub, *fields)
 
     def heard(self, name: str, event: Any, data: Any, sender: Any, at: Any = 0) -> list[Effect]:
         """Tell the members here what was said in a room at another hub."""

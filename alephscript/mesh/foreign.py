@@ -10,7 +10,9 @@ about (`federation`), how it travels. Pure: no socket, no clock.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
+
+import msgspec
 
 from alephscript.errors import InvalidPayload
 from alephscript.mesh.census import read_census
@@ -19,7 +21,45 @@ from alephscript.protocol.events import HubEvent
 from alephscript.protocol.json import read_value
 from alephscript.protocol.tasks import LONGEST_TASK
 
-__all__ = ["read_count", "read_fields", "read_flag", "read_number", "read_said", "read_text"]
+__all__ = [
+    "read_announcement",
+    "read_count",
+    "read_fields",
+    "read_flag",
+    "read_frame",
+    "read_number",
+    "read_said",
+    "read_text",
+]
+
+
+def read_frame(text: bytes | msgspec.Raw) -> tuple[str, str, Sequence[Any]]:
+    """Read a frame as it came: its namespace, its kind and its fields.
+
+    The kinds that requests are made of are read in one go; `read_fields` says the same of them.
+
+    Raises:
+        RequestError: As `read_fields`.
+        DecodeError: Of msgspec: the text is no JSON, or a field is not valid.
+    """
+    head = _read_head(text)
+    read = _READERS.get(head.kind)
+    if read is None:
+        _, _, *fields = _split(text)
+        return head.namespace, head.kind, read_fields(head.kind, fields)
+    return head.namespace, head.kind, read(text)
+
+
+def read_announcement(text: bytes | msgspec.Raw) -> tuple[str, msgspec.Raw, str, int]:
+    """Read what was said in a room: event, data, the sender's name, and when (0: not told).
+
+    `read_said` says whether the event may be said.
+
+    Raises:
+        DecodeError: Of msgspec: the text is no JSON, or a field is not valid.
+    """
+    said = _read_announcement(text)
+    return said.event, said.data, said.sender, said.at
 
 
 def read_fields(kind: str, fields: Sequence[Any]) -> list[Any]:
@@ -150,43 +190,33 @@ _NOTES = (HubEvent.REQUEST_PART, HubEvent.REQUEST_PROGRESS, HubEvent.REQUEST_CHE
 
 def _read_about(value: Any) -> dict[str, Any]:
     """Read what an asker's hub says of the asker and the request."""
-    about = read_value(value)
-    if not (
-        isinstance(about, dict)
-        and all(isinstance(about.get(key), kind) for key, kind in _ABOUT.items())
-        and type(about["seconds"]) is not bool
-        and about["seconds"] <= LONGEST_TASK
-        and _is_names(about["extras"].get("chain", []))
-        and type(about["extras"].get("priority", 0)) is int
-        and type(about["extras"].get("request", 0)) is int
-        and _is_identity(about.get("identity"))
-    ):
-        raise InvalidPayload("not the description of an asker")
+    about: dict[str, Any] = read_value(value)
+    try:
+        msgspec.convert(about, _About)
+    except msgspec.ValidationError:
+        raise InvalidPayload("not the description of an asker") from None
     return about
 
 
-_ABOUT = {
-    "sid": str,
-    "name": str,
-    "meta": bool,
-    "seconds": int | float,
-    "extras": dict,
-    "envelope": dict,
-}
+class _Identity(msgspec.Struct):
+    usuario: str | None
+    rooms: list[str] | None
 
 
-def _is_identity(value: Any) -> bool:
-    if value is None:
-        return True
-    if not isinstance(value, dict) or not {"usuario", "rooms"} <= value.keys():
-        return False
-    return isinstance(value["usuario"], str | None) and (
-        value["rooms"] is None or _is_names(value["rooms"])
-    )
+class _Extras(msgspec.Struct):
+    chain: list[str] = []
+    priority: int = 0
+    request: int = 0
 
 
-def _is_names(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(each, str) for each in value)
+class _About(msgspec.Struct):
+    sid: str
+    name: str
+    meta: bool
+    seconds: Annotated[float, msgspec.Meta(le=LONGEST_TASK)]
+    extras: _Extras
+    envelope: dict[str, Any]
+    identity: _Identity | None = None
 
 
 _FRAMES: Mapping[str, Sequence[Callable[[Any], Any]]] = {
@@ -211,3 +241,90 @@ _FRAMES: Mapping[str, Sequence[Callable[[Any], Any]]] = {
     "census": (read_number, read_census),
 }
 """How each field of each kind of frame is read; see `alephscript.mesh.federation`."""
+
+
+# The same, for the kinds of which there are many: a frame is read by msgspec alone.
+
+_Number = Annotated[int, msgspec.Meta(gt=0, le=_LARGEST)]
+
+
+class _Head(msgspec.Struct, array_like=True, gc=False):
+    namespace: str
+    kind: str
+
+
+class _Frame(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False):
+    namespace: str
+    kind: str
+    number: _Number
+    sid: str
+
+
+class _Ask(_Frame):
+    room: str | None
+    event: str
+    data: msgspec.Raw
+    about: msgspec.Raw
+
+
+class _Answer(_Frame):
+    answer: msgspec.Raw
+    room: str
+
+
+class _Note(_Frame):
+    event: str
+    data: msgspec.Raw
+
+
+class _More(_Frame):
+    parts: _Number
+
+
+class _Said(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False):
+    event: str
+    data: msgspec.Raw
+    sender: str
+    at: Annotated[int, msgspec.Meta(ge=0, le=_LARGEST)] = 0
+
+
+_split = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_read_head = msgspec.json.Decoder(_Head).decode
+_read_announcement = msgspec.json.Decoder(_Said).decode
+_decode_ask = msgspec.json.Decoder(_Ask).decode
+_decode_answer = msgspec.json.Decoder(_Answer).decode
+_decode_note = msgspec.json.Decoder(_Note).decode
+_decode_more = msgspec.json.Decoder(_More).decode
+
+
+def _ask(text: bytes | msgspec.Raw) -> Sequence[Any]:
+    ask = _decode_ask(text)
+    room, event = ask.room, events.check_event(ask.event)
+    if room is not None:
+        events.check_room_name(room)
+    if not event.startswith("GET_"):
+        raise InvalidPayload("not a question")
+    return ask.number, ask.sid, room, event, ask.data, _read_about(ask.about)
+
+
+def _answer(text: bytes | msgspec.Raw) -> Sequence[Any]:
+    answer = _decode_answer(text)
+    return answer.number, answer.sid, answer.answer, answer.room
+
+
+def _note(text: bytes | msgspec.Raw) -> Sequence[Any]:
+    note = _decode_note(text)
+    return note.number, note.sid, _read_note(note.event), note.data
+
+
+def _more(text: bytes | msgspec.Raw) -> Sequence[Any]:
+    more = _decode_more(text)
+    return more.number, more.sid, more.parts
+
+
+_READERS: Mapping[str, Callable[[bytes | msgspec.Raw], Sequence[Any]]] = {
+    "ask": _ask,
+    "answer": _answer,
+    "note": _note,
+    "more": _more,
+}

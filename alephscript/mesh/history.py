@@ -33,13 +33,14 @@ _Key = tuple[int, int]
 
 
 class PastEvent(NamedTuple):
-    """An event that was said in a room; ``size`` is in bytes of JSON."""
+    """An event that was said in a room; ``size`` is in bytes of JSON, ``at`` as in `Rooms.tell`."""
 
     number: int
     event: str
     data: Any
     sender: str
     size: int
+    at: int = 0
 
 
 class Archive:
@@ -125,7 +126,7 @@ class History:
         self._kept: deque[PastEvent] = deque()
         self._kept_bytes = 0
 
-    def add(self, event: str, data: Any, sender: str, speaker: Hashable = None) -> int:
+    def add(self, event: str, data: Any, sender: str, speaker: Hashable = None, at: int = 0) -> int:
         """Keep an event, and return the number that it gets.
 
         Args:
@@ -133,6 +134,7 @@ class History:
             data: Its data, read or unread.
             sender: Name of the member that says it.
             speaker: Whose share of what is kept it takes; None for the hub itself.
+            at: When it was said, in milliseconds since 1970; 0 if that is not known.
         """
         self.last += 1
         if isinstance(data, msgspec.Raw):
@@ -140,7 +142,7 @@ class History:
             size = len(data)
         else:
             size = len(write_json(data))
-        self._kept.append(PastEvent(self.last, event, data, sender, size))
+        self._kept.append(PastEvent(self.last, event, data, sender, size, at))
         self._kept_bytes += size
         archive = self._archive
         archive.note_kept(self, self.last, speaker, weigh(data) + _EVENT_BYTES)

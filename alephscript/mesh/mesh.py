@@ -375,14 +375,13 @@ class Mesh:
         self, peer: Peer, room: Room, history: History, since: events.Position
     ) -> list[Effect]:
         """Repeat to a member the events after a position, as far as they are kept."""
-        return [
-            Emit(
-                (peer.sid,),
-                past.event,
-                (past.data, {"room": room.name, "sender": past.sender, "number": past.number}),
-            )
-            for past in history.since(since.number)
-        ]
+        effects: list[Effect] = []
+        for past in history.since(since.number):
+            meta: dict[str, Any] = {"room": room.name, "sender": past.sender, "number": past.number}
+            if past.at:
+                meta["at"] = past.at
+            effects.append(Emit((peer.sid,), past.event, (past.data, meta)))
+        return effects
 
     def _name_of(self, history: History) -> str:
         return f"{self._incarnation}.{history.number}"
@@ -482,7 +481,15 @@ class Mesh:
         effects += say(members, message, message.data, peer.name, peer.account)
         if ack is None:  # as with most events: no call to add nothing
             return effects
-        return effects + acknowledge(peer, ack, {"room": message.room, "members": len(members)})
+        return effects + acknowledge(peer, ack, self._describe_said(message.room, len(members)))
+
+    def _describe_said(self, room: str, members: int) -> dict[str, Any]:
+        """Describe an event that was said just now to the peer that said it."""
+        history = self.rooms.history_of(room)
+        if history is None:
+            return {"room": room, "members": members}
+        place = {"history": self._name_of(history), "number": history.last}
+        return {"room": room, "members": members, **place}
 
     def _choose_saying(self, message: events.RoomMessage) -> _Saying:
         """Choose whether an event is only said, or retained as well."""
@@ -522,7 +529,7 @@ class Mesh:
             effects += request.dialect.echo(request, message, payload, peer.name)
             if request.master.dialect.is_answered_by_event(is_certain=match.is_certain):
                 effects += self.requests.end(request, events.normalise([value]))
-        return effects + acknowledge(peer, ack, {"room": message.room, "members": len(others)})
+        return effects + acknowledge(peer, ack, self._describe_said(message.room, len(others)))
 
     # What is said about a request
 

@@ -65,6 +65,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
         updated: When it last changed, seconds since 1970.
         attempts: How many masters have been asked.
         idempotent: Whether the master that runs it says that running twice does no harm.
+        master: The usuario of the master that was asked last.
         run: Names the present run to its master alone; empty between runs.
         progress: ``{fraction, message}`` as last reported.
         question: What its method asks, as GET_ASKER_ANSWER has it; None if it asks nothing.
@@ -91,6 +92,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     updated: float = 0.0
     attempts: int = 0
     idempotent: bool = False
+    master: str = ""
     run: str = ""
     progress: dict[str, Any] | None = None
     question: dict[str, Any] | None = None

@@ -1,12 +1,12 @@
 """Retained values where there are several hubs: which one is the last, on all of them.
 
 Theory of operation. Each hub has all values of all rooms, so that whoever enters a room gets them
-from its own hub at once. A hub that takes a value tells its own members, and puts the value to the
-registry (`Retain`); the registry decides in which order the values of all hubs came, as it does
-with masters, and tells every hub (`decided`). Until then the value is pending, and stands above
-what other hubs are heard to say: that will have been before. Members here who have heard such a
-value after the pending one are told that again, so that the last value that anybody hears is the
-last one.
+from its own hub at once (decision 0049). A hub that takes a value tells its own members, and puts
+the value to the registry (`Retain`); the registry decides in which order the values of all hubs
+came, as it does with masters, and tells every hub (`decided`). Until then the value is pending, and
+stands above what other hubs are heard to say: that will have been before. Members here who have
+heard such a value after the pending one are told that again, so that the last value that anybody
+hears is the last one.
 
 A hub that was cut off compares its values with the registry's (`resynchronise`): a pending one is
 put forward again unless another hub has decided meanwhile, any other gives way to the registry's.

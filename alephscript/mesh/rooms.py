@@ -537,7 +537,7 @@ class Rooms:
 
     def note_place(self, room: str, value: RetainedValue) -> None:
         """Note where the history of a room has the event of a value, which was said just now."""
-        history = self._history_of(room)
+        history = self.history_of(room)
         if history is not None:
             value.place = (history.number, history.last)
 
@@ -614,7 +614,8 @@ class Rooms:
             (with_meta if peers[sid].reads_meta else plain).append(sid)
         keeps = self._archive.events and not is_echo  # no call where no history is kept
         if keeps:
-            number = self._remember(message, data, sender, speaker)
+            at = at or self.milliseconds()
+            number = self._remember(message, data, sender, speaker, at)
         effects: list[Effect] = []
         if plain:
             effects.append(Emit(tuple(plain), message.event, (data,)))
@@ -632,13 +633,14 @@ class Rooms:
         return effects
 
     def _remember(
-        self, message: events.RoomMessage, data: Any, sender: str, speaker: Hashable
+        self, message: events.RoomMessage, data: Any, sender: str, speaker: Hashable, at: int
     ) -> int | None:
         """Keep an event in the history of its room, if there is one, and return its number."""
-        history = self._history_of(message.room)
-        return None if history is None else history.add(message.event, data, sender, speaker)
+        history = self.history_of(message.room)
+        return None if history is None else history.add(message.event, data, sender, speaker, at)
 
-    def _history_of(self, name: str) -> History | None:
+    def history_of(self, name: str) -> History | None:
+        """Find the history of a room, if one is kept."""
         room = self._rooms.get(name)
         # A client that left an empty room for a moment is to hear what was said there, too.
         return self._forgotten.get(name) if room is None else room.history

@@ -21,7 +21,9 @@ A hub that comes back has the tasks that had not ended (`load`). Those that ran 
 their masters, who name their runs (`take_up`); then they count as lost.
 
 May go in: what becomes of a task. May not: what peers ask about tasks (`desk`), who hears of it
-(`audience`), where it is kept. Pure: no socket; `clock` is the shell's.
+(`audience`), where it is kept. Pure: no socket; `clock` is the shell's. Over 500 lines, because all
+steps of a task's life stand here: that each is kept before the next one is seen by reading them
+together.
 """
 
 from __future__ import annotations
@@ -71,6 +73,9 @@ __all__ = ["MOST_ATTEMPTS", "Task", "Tasks"]
 MOST_ATTEMPTS = 5
 """Masters that an idempotent task may lose before it ends as lost."""
 
+_SUCCESSOR_SECONDS = 3.0
+"""The same where another master of that name has come, which seems to be that one, started anew."""
+
 RETURN_SECONDS = 22.0
 """The time in which a master of a lost hub has to be back with its runs; clients try at least each
 20 s."""
@@ -83,6 +88,9 @@ _MOST_STARTING = 256
 
 _MOST_AT_MASTER = 1024
 """Requests at one master beyond which tasks stay queued here, where they can wait for days."""
+
+_TASK_BYTES = 2000
+"""What a task that has not ended takes besides its record: itself, its peer, places in tables."""
 
 _ACK = 1
 """The number under which a task wants to be answered; it has one request at a time."""
@@ -181,6 +189,7 @@ class Tasks:
         self._dialect = TaskDialect(self)
         self._tasks: dict[str, Task] = {}
         self._runs: dict[str, Task] = {}
+        self._awaited: dict[str, Task] = {}  # by id: at work at masters that are to come back
         self._queued: dict[_Place, dict[str, Task]] = {}
         self._ready: dict[_Place, None] = {}
         self._starting = 0
@@ -264,7 +273,7 @@ class Tasks:
                 self._enqueue(task)
             else:
                 self._note_run(task, record.run)
-                effects.append(Wake(("return", record.id), RETURN_SECONDS))
+                effects += self._await_master(task)
         return effects + self._pump()
 
     def suspend(self) -> list[Effect]:
@@ -354,7 +363,7 @@ class Tasks:
             Overloaded: The submitter has too many tasks that have not ended, or the hub has, or the
                 hub is closing.
         """
-        owner, size = record.owner, record.size
+        owner, size = record.owner, record.size + _TASK_BYTES
         if self._requests.closing or self.is_resting:
             raise Overloaded("the hub is closing", [{"delivered": False}])
         if self._owned[owner] >= self._most:
@@ -390,7 +399,7 @@ class Tasks:
         return task
 
     def _count(self, record: Record, change: int) -> None:
-        owner, size = record.owner, change * record.size
+        owner, size = record.owner, change * (record.size + _TASK_BYTES)
         self._owned[owner] += change
         self._owned_bytes[owner] += size
         self._bytes += size
@@ -455,11 +464,29 @@ class Tasks:
 
     def _masters_changed(self, room: Room) -> list[Effect]:
         """Start what waits for the masters that a room has now."""
+        effects = self._note_successor(room) if self._awaited else []
         if not self._queued:
-            return []
+            return effects
         places: list[_Place] = [("room", room.name)]
         places += [("capability", each) for each in room.masters.offers]
-        return self._fill(*places)
+        return effects + self._fill(*places)
+
+    def _await_master(self, task: Task) -> list[Effect]:
+        """Wait for the master of a lost hub, who may come back with its run."""
+        self._awaited[task.record.id] = task
+        return [Wake(("return", task.record.id), RETURN_SECONDS)]
+
+    def _note_successor(self, room: Room) -> list[Effect]:
+        """Wait no longer than for a moment if a master was started anew, without its runs."""
+        serving = room.masters.serving[0] if room.masters.serving else None
+        if serving is None or serving.declared.group != "single" or serving.declared.yields:
+            return []
+        usuario = _usuario_of(serving.peer)
+        return [
+            Wake(("return", each.record.id), _SUCCESSOR_SECONDS)
+            for each in self._awaited.values()
+            if each.record.room == room.name and each.record.master == usuario != ""
+        ]
 
     def _fill(self, *places: _Place) -> list[Effect]:
         for place in places:
@@ -510,6 +537,7 @@ class Tasks:
             room=room.name,
             attempts=record.attempts + 1,
             idempotent=master.is_idempotent(record.capability),
+            master=_usuario_of(master.peer),
             run=self.make_id(),
         )
 
@@ -589,6 +617,7 @@ class Tasks:
         master = Master(peer, events.Declaration(record.room, (record.capability,)), is_core=False)
         meta = RequestMeta(record.room, left, extras={"answers": True})
         effects += self._requests.take_up(task.peer, self._question(record), master, _ACK, meta)
+        self._awaited.pop(record.id, None)
         effects.append(Wake(("return", record.id), None))
         self._hold(task, master)
         assert task.request is not None
@@ -663,7 +692,7 @@ class Tasks:
         hub = request.master.peer.hub
         if hub and hub not in self.hubs and not task.is_over:
             # Its hub is gone, and the master may come to another one, with the run.
-            return [Wake(("return", task.record.id), RETURN_SECONDS)]
+            return self._await_master(task)
         return self._lose(task)
 
     def noted(self, request: OpenRequest, event: str, data: Any) -> list[Effect]:
@@ -802,6 +831,7 @@ class Tasks:
         return self._lose(task)
 
     def _lose(self, task: Task) -> list[Effect]:
+        self._awaited.pop(task.record.id, None)
         if task.is_over or self.is_resting:
             return [Wake(("return", task.record.id), None)]
         record = task.record
@@ -852,9 +882,15 @@ class Tasks:
 
     def _remove(self, task: Task) -> None:
         del self._tasks[task.record.id]
+        self._awaited.pop(task.record.id, None)
         self._dequeue(task)
         self._note_run(task, "")
         self._count(task.record, -1)
+
+
+def _usuario_of(peer: Peer) -> str:
+    """Name a master as its next process will be named, too; empty if that is not known."""
+    return "" if peer.registration is None else peer.registration.usuario
 
 
 def _answer_of(reply: msgspec.Raw) -> Answer:

@@ -55,7 +55,7 @@ MAX_CHECKPOINT = 262_144
 """Bytes of a checkpoint as JSON: one is written at each step, and repeated in an error."""
 
 _ID = re.compile(r"[0-9a-zA-Z_-]{1,64}")
-_MOST_RUNS = 100_000
+_MOST_RUNS = 10_000
 """Runs that one master may take up again at once."""
 
 

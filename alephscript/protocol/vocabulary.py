@@ -44,7 +44,8 @@ class HubEvent(StrEnum):
     ROOM_MESSAGE = "ROOM_MESSAGE"
     """client → hub: ``{event, room, data, retain?}`` The room gets the inner event; with
     ``retain: true`` the hub keeps its data for those who subscribe later, or forgets it where
-    ``data`` is null. The answer has ``room`` and ``members``, a count, or is the inner event's own.
+    ``data`` is null. The answer has ``room`` and ``members``, a count, and on a hub with a history
+    ``history`` and the event's ``number`` in it; or the answer is the inner event's own.
     A request to a core master comes in it, too. Native clients say most events without this
     envelope."""
 

@@ -36,7 +36,7 @@ class HubEvents(SphinxDirective):
 
 
 class MetaKeys(SphinxDirective):
-    """One row a key: name, which of the three metas have it, what it says."""
+    """One row a key: name, with what it is found, what it says."""
 
     has_content: ClassVar[bool] = False
 
@@ -45,12 +45,22 @@ class MetaKeys(SphinxDirective):
         rows = []
         for key in MetaKey:
             places, text = _described(key)
-            found = set(places.split(", "))
-            columns = ("question", "request", "event")
-            assert found <= set(columns), f"{key} is in {found}"
-            rows.append((f"`{key}`", *("yes" if each in found else "" for each in columns), text))
-        head = ("key", "question to the hub", "request to a master", "event of a room", "meaning")
-        return _table(self, head, rows)
+            unknown = set(places.split(", ")) - _PLACES.keys()
+            assert not unknown, f"{key} is in {unknown}"
+            where = ", ".join(_PLACES[each] for each in places.split(", "))
+            rows.append((f"`{key}`", where, text))
+        return _table(self, ("key", "with", "meaning"), rows)
+
+
+_PLACES = {
+    "question": "question to the hub",
+    "request": "request to a master",
+    "run": "run of a task",
+    "event": "event of a room",
+    "retained event": "retained event",
+    "broadcast": "event that is to be said",
+}
+"""Where a key of the meta is found, and the words of the table for that."""
 
 
 def _described(member: StrEnum) -> tuple[str, str]:

@@ -37,7 +37,7 @@ export class AAIAClient {
   #lastError; // of the connection; tells why a wait was in vain
 
   /**
-   * @param {string} url the hub's address
+   * @param {string} url the hub's address, with the prefix under which it is mounted, if there is one
    * @param {object} options `namespace`, `usuario`, `sesion`, `timeoutMs` (what a request may
    *   take if it does not say); anything else goes to socket.io-client's `io()`
    */
@@ -53,7 +53,9 @@ export class AAIAClient {
     this.#url = url.replace(/\/+$/, "") + namespace;
     this.#identity = { usuario, sesion };
 
-    this.socket = io(this.#url, socketOptions);
+    // socket.io-client takes a path in an address for a namespace, and the prefix as an option.
+    const [, host, prefix] = /^((?:[a-z]+:)?(?:\/\/)?[^/]*)(.*?)\/*$/i.exec(url);
+    this.socket = io(host + namespace, { path: `${prefix}/socket.io`, ...socketOptions });
     // A socket never emits "reconnect"; "connect" comes after each reconnection as well.
     this.socket.on("connect", () => this.#subscribe());
     this.socket.on("disconnect", (reason) => this.#onDisconnect(reason));

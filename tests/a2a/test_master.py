@@ -21,7 +21,14 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from alephscript import AlephScriptClient, CapabilityError, InvalidPayload, MasterLost, Progress
+from alephscript import (
+    AlephScriptClient,
+    CapabilityError,
+    InvalidPayload,
+    MasterLost,
+    Progress,
+    Question,
+)
 from alephscript.a2a import A2aMaster, AgentUnreachable, MeshServer
 from alephscript.testing import InMemoryMesh
 from tests.a2a.test_server import Odd
@@ -125,6 +132,29 @@ async def test_failures_have_codes(
         assert {*asked.value.details[0]} == {"taskId", "contextId"}
         with pytest.raises(CapabilityError):
             [part async for part in client.stream("FAIL")]
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+async def test_an_agent_that_asks_back_asks_the_asker(
+    mesh: InMemoryMesh, client: AlephScriptClient, *, streaming: bool
+) -> None:
+    """Whose answer goes on with the task; whoever refuses cancels it."""
+    waits = Waits()
+
+    def answer(question: Question[dict[str, str]]) -> str:
+        assert (question.capability, question["text"]) == ("A2A_INPUT", "which one?")
+        return "this one"
+
+    def refuse(_: Question[Any]) -> None:
+        raise CapabilityError("not_today", "ask again tomorrow")
+
+    async with mastered(mesh, waits, streaming=streaming):
+        assert await client.request("ASK", on_ask=answer) == {"result": "then this one"}
+        parts = [part async for part in client.stream("ASK", on_ask=answer)]
+        assert parts == ["then this one"]
+        with pytest.raises(CapabilityError, match="ask again tomorrow"):
+            await client.request("ASK", on_ask=refuse)
+        await waits.cancelled.wait()
 
 
 @pytest.mark.parametrize("streaming", [True, False])

@@ -9,10 +9,10 @@ import pytest
 from a2a.types import Part
 from google.protobuf.json_format import MessageToDict
 
-from alephscript import AlephScriptClient, CapabilityError
+from alephscript import AlephScriptClient, CapabilityError, NoAnswerer, Question
 from alephscript.a2a import A2aMaster
 from alephscript.testing import InMemoryMesh
-from tests.a2a.test_server import Odd
+from tests.a2a.test_server import Odd, Postman
 from tests.support.a2a_agent import make_agent
 from tests.support.a2a_peers import agents_of, client_of, heard, message, serving
 
@@ -101,3 +101,30 @@ async def test_a_capability_gives_the_same_behind_a2a(mesh: InMemoryMesh) -> Non
                 "there is nothing",
                 [{"asked": {"a": 1}}],
             )
+
+
+async def test_a_question_and_its_answer_go_through_both(mesh: InMemoryMesh) -> None:
+    """And so does the word of whoever refuses."""
+    told: list[Any] = []
+
+    def answer(question: Question[dict[str, Any]]) -> bool:
+        told.append((question.capability, question.payload))
+        if question["what"] == "Eva":
+            raise CapabilityError("not_today", "ask again tomorrow")
+        return True
+
+    async with (
+        asyncio.timeout(30),
+        Postman(mesh),
+        agents_of(mesh) as url,
+        A2aMaster(f"{url}/rooms/POST", room="R", hub=mesh),
+        AlephScriptClient(mesh) as client,
+    ):
+        for room in ("POST", "R"):
+            sent = await client.request("SEND", {"to": "Ana"}, room=room, on_ask=answer)
+            assert sent == {"sent": True}
+            sent = await client.request("SEND", {"to": "Eva"}, room=room, on_ask=answer)
+            assert sent == {"refused": "not_today"}
+            with pytest.raises(NoAnswerer):
+                await client.request("SEND", {"to": "Ana"}, room=room)
+        assert told == [("APPROVE", {"what": "Ana"}), ("APPROVE", {"what": "Eva"})] * 2

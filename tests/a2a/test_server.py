@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import urlsplit
 
 import attrs
 import httpx
@@ -30,7 +31,8 @@ from a2a.types import (
 )
 from a2a.utils.errors import A2AError
 
-from alephscript import AlephScriptClient, CapabilityError, capability
+from alephscript import AlephScriptClient, CapabilityError, Request, RequestFor, capability
+from alephscript.a2a import guard
 from alephscript.a2a.parts import PROGRESS, value_of
 from alephscript.hub import Access, Handshake, Hub, Identity, Refusal
 from alephscript.testing import InMemoryMesh
@@ -94,6 +96,27 @@ class Odd(AlephScriptClient):
     async def big(self) -> dict[str, int]:
         """Give a number that no double holds."""
         return {"big": 2**60 + 1}
+
+
+@attrs.frozen
+class Approve(RequestFor[bool], capability="APPROVE"):
+    """May it be done?"""
+
+    what: str
+
+
+class Postman(AlephScriptClient):
+    """Asks back."""
+
+    rooms = ("POST",)
+
+    @capability("SEND")
+    async def send(self, request: Request[dict[str, str]]) -> dict[str, Any]:
+        """Send something, if that may be done."""
+        try:
+            return {"sent": await request.ask(Approve(request.payload["to"]))}
+        except CapabilityError as error:
+            return {"refused": error.code}
 
 
 class Other(AlephScriptClient):
@@ -318,6 +341,38 @@ async def test_tasks_can_be_got_listed_and_subscribed_to(mesh: InMemoryMesh, bin
             await heard(client, more)
 
 
+@pytest.mark.parametrize("streaming", [True, False])
+async def test_a_task_that_asks_back_goes_on_with_the_answer(
+    mesh: InMemoryMesh, *, streaming: bool
+) -> None:
+    """In a message that names the task; an answer that is none is asked for again."""
+    async with Postman(mesh), agents_of(mesh) as url, client_of(url, streaming=streaming) as client:
+        last = (await heard(client, message({"to": "Ana"}, skill="SEND")))[-1]
+        task_id = last.task.id or last.status_update.task_id
+        status = last.task.status if last.task.id else last.status_update.status
+        for told in ("May it be done?", "APPROVE takes JSON"):
+            assert status.state == TaskState.TASK_STATE_INPUT_REQUIRED
+            text, about = status.message.parts
+            assert told in text.text
+            asked = value_of(about)
+            assert (asked["question"], asked["payload"]) == ("APPROVE", {"what": "Ana"})
+            assert asked["reply"] == {"type": "boolean"}
+            answer = message("maybe" if told.startswith("May") else True)
+            answer.message.task_id = task_id
+            last = (await heard(client, answer))[-1]
+            status = last.task.status if last.task.id else last.status_update.status
+        task = await client.get_task(GetTaskRequest(id=task_id))
+        assert results_of(task) == [{"sent": True}]
+        assert len(task.history) == 3
+        refusal = message({"code": "not_today", "message": "ask again tomorrow"})
+        refusal.message.metadata.update({"refused": True})
+        last = (await heard(client, message({"to": "Eva"}, skill="SEND")))[-1]
+        refusal.message.task_id = last.task.id or last.status_update.task_id
+        await heard(client, refusal)
+        task = await client.get_task(GetTaskRequest(id=refusal.message.task_id))
+        assert results_of(task) == [{"refused": "not_today"}]
+
+
 async def test_a_task_belongs_to_the_agent_of_its_room(mesh: InMemoryMesh) -> None:
     """And to that of the whole mesh."""
     async with Odd(mesh), Other(mesh), agents_of(mesh) as url:
@@ -359,6 +414,46 @@ async def test_cards_change_when_masters_come_and_go(mesh: InMemoryMesh) -> None
         await until(url, "TYPED", is_there=False)
         with pytest.raises(InvalidParamsError, match="no skills at the moment"):
             await heard(client, message({"numbers": []}, skill="TYPED"))
+
+
+async def test_a_body_that_does_not_come_is_not_waited_for(
+    mesh: InMemoryMesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor one that breaks off; others are served meanwhile."""
+    monkeypatch.setattr(guard, "_MOST_SECONDS", 0.3)
+    async with Odd(mesh), agents_of(mesh) as url, httpx.AsyncClient() as http:
+        where = urlsplit(url)
+        head = (
+            f"POST /message:send HTTP/1.1\r\nHost: {where.netloc}\r\n"
+            "Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+        )
+        slow = [await asyncio.open_connection(where.hostname, where.port) for _ in range(2)]
+        for _, writer in slow:
+            writer.write(head.encode())
+        slow[1][1].close()
+        assert (await http.post(f"{url}/message:send", json=BODY)).status_code == 200
+        assert b"408" in await slow[0][0].readline()
+        for _, writer in slow:
+            writer.close()
+
+
+async def test_a_task_whose_hub_dies_has_failed(mesh: InMemoryMesh) -> None:
+    """With a code; and the next one is asked when there is a hub again."""
+    async with (
+        Odd(mesh, backoff=at_once),
+        Slow(mesh, backoff=at_once) as slow,
+        agents_of(mesh) as url,
+        client_of(url, streaming=False) as client,
+    ):
+        await until(url, "WAIT_LONG")
+        asking = asyncio.ensure_future(task_of(client, message({}, skill="WAIT_LONG")))
+        await slow.running.wait()
+        await mesh.kill()
+        code, _ = failure_of(await asking)
+        assert code == "link_lost"
+        await mesh.restart()
+        await until(url, "ADD")
+        assert results_of(await task_of(client, message([1, 2], skill="ADD"))) == [3]
 
 
 async def test_a_card_that_is_known_is_not_sent_again(mesh: InMemoryMesh) -> None:

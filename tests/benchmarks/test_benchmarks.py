@@ -130,6 +130,15 @@ def test_calls_are_counted_by_role_and_function() -> None:
     assert sorted(first) == sorted(second)
 
 
+def test_a_mounted_hub_is_held_against_one_with_a_port_of_its_own() -> None:
+    """In each server, as a share."""
+    ran = python("-m", "tests.benchmarks.mounted", "--rounds", "1", "--seconds", "0.05")
+    rows = [line.strip("| ").split(" | ") for line in ran.stdout.splitlines()[2:]]
+    assert [row[0] for row in rows] == ["own port", "uvicorn", "hypercorn", "granian"]
+    assert rows[0][2::2] == ["1.00"] * 3
+    assert all(float(cell) > 0 for row in rows for cell in row[2::2])
+
+
 def test_an_answer_to_another_question_ends_the_measurement() -> None:
     """What is measured are right answers only."""
     ran = python(

@@ -15,8 +15,10 @@ from alephscript import (
     DeadlineExceeded,
     InvalidPayload,
     MasterLost,
+    NoAnswerer,
     NoMaster,
     Progress,
+    Question,
     State,
     StateError,
     UnknownCapability,
@@ -64,6 +66,17 @@ async def test_events_cross_as_they_were_said_once_and_in_order(
         await there.broadcast("DONE")
         for member in (here, there):
             assert [each.data for each in await member.heard("DONE")] == ["back"]
+
+
+async def test_what_a_room_remembers_is_not_said_again(a: MeshUnderTest, b: MeshUnderTest) -> None:
+    """A retained value was said when the bridge was not there, or has crossed it."""
+    here, there = await a.open(Member), await b.open(Member)
+    await here.broadcast("SAID", "old", retain=True)
+    await here.members("R")
+    async with make_bridge(a, b, events=["SAID", "DONE"]):
+        await here.broadcast("SAID", "new", retain=True)
+        await here.broadcast("DONE")
+        assert [each.data for each in await there.heard("DONE")] == ["new"]
 
 
 async def test_what_is_not_allowed_is_counted_by_direction_name_and_reason(
@@ -145,6 +158,31 @@ async def test_a_request_crosses_with_all_that_belongs_to_it(
             await asker.request("WAIT", timeout=0.1)
         async with asyncio.timeout(10):
             await shop.stopped.wait()
+
+
+async def test_what_a_master_asks_back_crosses_and_so_does_the_answer(
+    a: MeshUnderTest, b: MeshUnderTest
+) -> None:
+    """To the asker alone; one that takes no questions, or refuses, is known by its code."""
+    await a.open(Shop)
+    asker = await b.open()
+
+    async def choose(question: Question[Any]) -> dict[str, Any]:
+        assert question.capability == "WHICH"
+        return {"chosen": question.payload["of"][0]}
+
+    async def refuse(question: Question[Any]) -> None:
+        raise CapabilityError("not_now", question.capability)
+
+    async with make_bridge(a, b, capabilities=CAPABILITIES):
+        await offered(asker, "ASK")
+        answer = await asker.request("ASK", [1, 2], room="R", on_ask=choose)
+        assert answer == {"answer": {"chosen": 1}}
+        with pytest.raises(CapabilityError, match="WHICH") as refused:
+            await asker.request("ASK", [1], room="R", on_ask=refuse)
+        assert refused.value.code == "not_now"
+        with pytest.raises(NoAnswerer):
+            await asker.request("ASK", [1], room="R")
 
 
 async def test_a_capability_comes_and_goes_with_its_master(

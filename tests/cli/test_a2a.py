@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import subprocess
 import sys
 from pathlib import Path
 
@@ -81,6 +82,16 @@ async def test_a_token_that_the_hub_refuses_ends_the_command(free_port: int) -> 
     assert process.returncode == 9
     assert b"unauthorized" in told
     assert b"Traceback" not in told
+
+
+def test_the_command_line_loads_no_sdk_that_it_does_not_need() -> None:
+    """Which takes longer than all else."""
+    heavy = {"a2a", "mcp", "starlette", "google.protobuf"}
+    program = f"import sys, alephscript.cli; print({heavy!r} & set(sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30
+    )
+    assert done.stdout.strip() == "set()"
 
 
 def test_an_address_that_is_none_says_what_to_write(capsys: pytest.CaptureFixture[str]) -> None:

@@ -277,6 +277,27 @@ async def test_limits_are_options() -> None:
             assert not await let_in(url, None)
 
 
+@pytest.mark.anyio
+async def test_events_to_be_retained_are_options() -> None:
+    """As many as there are authorities that know nothing of that."""
+    rules = ("--retain", "AAIA_ROOM:MUNDO_STATE", "--retain", "LOBBY:*")
+    async with command("hub", "--port", "0", *rules) as process:
+        url = await until_listening(process)
+        async with AlephScriptClient(url) as client:
+            for room in ("AAIA_ROOM", "LOBBY"):
+                for event in ("MUNDO_STATE", "FIA_STEP"):
+                    await client.broadcast(event, 1, room=room, confirm=True)
+            stream = client.events()
+            for room in ("AAIA_ROOM", "LOBBY"):
+                await client.subscribe(room)
+            heard = [each for _ in range(len(stream)) if (each := stream.take())]
+    assert [(each.room, each.name) for each in heard] == [
+        ("AAIA_ROOM", "MUNDO_STATE"),
+        ("LOBBY", "MUNDO_STATE"),
+        ("LOBBY", "FIA_STEP"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
@@ -290,6 +311,7 @@ async def test_limits_are_options() -> None:
         (["--limit", "connections=0"], 2, "N more than 0"),
         (["--limit", "connections"], 2, "N more than 0"),
         (["--host", "0.0.0.0"], 1, "--token"),
+        (["--retain", "AAIA_ROOM"], 1, "(--retain): 'AAIA_ROOM' is not ROOM:EVENT"),
     ],
 )
 def test_options_that_make_no_sense_are_said_in_a_sentence(

@@ -159,6 +159,14 @@ async def test_what_is_said_is_heard_and_counted(url: str) -> None:
         assert (ended.code, ended.out, ended.err) == (0, "1 heard it\n", "")
         event = await anext(stream)
         assert (event.name, event.data) == ("HELLO", {"n": 1})
+        await listener.subscribe("LOBBY")
+        ended = await run("say", "LOBY", "HELLO", url=url)
+        assert ended.out == "0 heard it\n"
+        assert ended.err == "there is no room LOBY; did you mean LOBBY?\n"
+        async with started("watch", "Lobby", url=url) as watching, asyncio.timeout(20):
+            assert watching.stderr is not None
+            said = (await watching.stderr.readline()).decode()
+        assert said == f"watching Lobby on {url}; did you mean LOBBY?\n"
     assert (await run("say", "R", "HELLO", url=url)).out == "0 heard it\n"
 
 

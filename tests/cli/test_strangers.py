@@ -83,7 +83,7 @@ class Stranger:
         """Say that nobody has heard it."""
         return 0
 
-    async def subscribe(self, room: str) -> None:
+    async def subscribe(self, room: str, **_: Any) -> None:
         """Be in a room."""
 
     def events(self, *_: Any) -> Any:

@@ -10,7 +10,19 @@ from typing import Any
 import attrs
 import pytest
 
-from alephscript import AlephScriptClient, Event, EventStream, State, StateError, observe, on
+from alephscript import (
+    AlephScriptClient,
+    DeadlineExceeded,
+    Event,
+    EventStream,
+    LimitExceeded,
+    NotConnected,
+    Position,
+    State,
+    StateError,
+    observe,
+    on,
+)
 from alephscript.hub import Hub, HubError
 from alephscript.sync import AlephScriptClient as Blocking
 from alephscript.testing import InMemoryMesh
@@ -203,6 +215,67 @@ async def test_a_broadcast_that_waits_for_the_link_is_retained_then() -> None:
             assert unread(stream) == [("MUNDO_STATE", 1, True)]
 
 
+async def test_a_confirmed_broadcast_is_at_the_hub(mesh: MeshUnderTest) -> None:
+    """Whoever subscribes at that hub then is told it; without a history there is no position."""
+    authority = await mesh.open(usuario="authority")
+    said_at = await authority.broadcast("MUNDO_STATE", 1, room=ROOM, retain=True, confirm=True)
+    assert said_at is None
+    await mesh.open()  # at the other hub, where there are two
+    late = await mesh.open()
+    stream = late.events(ROOM)
+    await late.subscribe(ROOM)
+    assert unread(stream) == [("MUNDO_STATE", 1, True)]
+
+
+async def test_a_refusal_is_told_to_whoever_wants_a_confirmation(mesh: MeshUnderTest) -> None:
+    """With a sentence that says what to do; without that wish it is counted at the hub."""
+    authority = await mesh.open(usuario="authority")
+    big = "x" * 600_000
+    await authority.broadcast("A", big, room=ROOM, retain=True, confirm=True)
+    with pytest.raises(LimitExceeded, match="forget some"):
+        await authority.broadcast("B", big, room=ROOM, retain=True, confirm=True)
+    await authority.broadcast("B", big, room=ROOM, retain=True)
+    await authority.broadcast("B", big, room=ROOM, confirm=True)
+
+
+@pytest.mark.parametrize("real", [False, True], ids=["memory", "hub"])
+async def test_a_confirmed_broadcast_has_the_position_that_its_event_has(real: bool) -> None:
+    """Where the hub keeps a history: a client that comes there goes on from it."""
+    async with AsyncExitStack() as stack:
+        opened: Any = Hub(port=0, history=9) if real else InMemoryMesh(history=9)
+        hub = await stack.enter_async_context(opened)
+        where = hub.url if real else hub
+        speaker = await stack.enter_async_context(AlephScriptClient(where))
+        late = await stack.enter_async_context(AlephScriptClient(where))
+        await speaker.subscribe(ROOM)
+        stream = speaker.events(ROOM)
+        for number in range(3):
+            position = await speaker.broadcast("SAID", number, room=ROOM, confirm=True)
+            event = await anext(stream)
+            assert (event.data, event.position) == (number, position)
+            assert isinstance(position, Position)
+            assert position.number == number + 1
+        stream = late.events(ROOM)
+        assert position is not None
+        await late.subscribe(ROOM, since=attrs.evolve(position, number=1))
+        assert unread(stream) == [("SAID", 1, False), ("SAID", 2, False)]
+
+
+async def test_a_confirmation_waits_for_the_link_no_longer_than_a_request() -> None:
+    """Or fails at once, as a request does."""
+    async with InMemoryMesh() as mesh:
+        for when, error in (("fail", NotConnected), ("wait", DeadlineExceeded)):
+            options: Any = {"when_offline": when, "timeout": 0.05}
+            async with AlephScriptClient(mesh, **options) as client:
+                states = client.states()
+                await anext(states)
+                await mesh.kill()
+                assert await anext(states) is State.RECONNECTING
+                with pytest.raises(error):
+                    await client.broadcast("SAID", 1, room=ROOM, confirm=True)
+            await mesh.restart()
+
+
 async def test_a_mesh_that_died_has_forgotten() -> None:
     """Its memory is the hub's."""
     async with InMemoryMesh(retain=[f"{ROOM}:*"]) as mesh:
@@ -255,7 +328,7 @@ async def test_a_blocking_client_retains() -> None:
 
     def block(url: str) -> list[Any]:
         with Blocking(url, usuario="me", sesion="1") as client:
-            client.broadcast("MUNDO_STATE", 1, room=ROOM, retain=True)
+            assert client.broadcast("MUNDO_STATE", 1, room=ROOM, retain=True, confirm=True) is None
             events = client.events(ROOM)
             client.subscribe(ROOM, presence=True)
             event = events.next(timeout=5)

@@ -233,7 +233,10 @@ def test_a_command_shows_what_its_option_asks_for() -> None:
     refused = run("--debug", "wires", *state)
     assert refused.returncode == 1
     known = ", ".join(TOPICS)
-    assert refused.stderr == f"alephscript: {VARIABLE} knows no wires; topics are {known}\n"
+    assert (
+        refused.stderr
+        == f"alephscript: there is nothing to debug named wires; topics are {known}\n"
+    )
 
 
 @pytest.fixture

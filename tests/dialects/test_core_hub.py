@@ -28,9 +28,9 @@ from alephscript import (
     on,
 )
 from alephscript.client import mastering
-from alephscript.hub import Hub
 from examples.persefon_bot import PersefonBot
 from tests.support.node import json_of, line_of, node_process
+from tests.support.servers import DOORS, hub_behind
 
 pytestmark = pytest.mark.anyio
 
@@ -191,11 +191,12 @@ async def test_persefon_bot_serves_on_a_stock_hub(stock_hub: str) -> None:
 
 @pytest.mark.parametrize("dialect", ["doc", "core"])
 @pytest.mark.parametrize("transport", ["websocket", "polling", "default"])
+@pytest.mark.parametrize("door", DOORS)
 async def test_stock_masters_are_asked_through_our_hub(
-    node: str, dialect: str, transport: str
+    node: str, door: str, dialect: str, transport: str
 ) -> None:
-    """Unmodified socket.io-client, both dialects, every transport."""
-    async with Hub(port=0) as hub, AlephScriptClient(hub.url) as asker:
+    """Unmodified socket.io-client, both dialects, every transport, wherever the hub is."""
+    async with hub_behind(door) as hub, AlephScriptClient(hub.url) as asker:
         arguments = ("--url", hub.url, "--dialect", dialect, "--transport", transport)
         async with node_process(node, "master.mjs", *arguments) as master:
             await json_of(master, until=lambda line: line.get("ready") is True)
@@ -207,10 +208,11 @@ async def test_stock_masters_are_asked_through_our_hub(
                 await asker.request("ECHO", {"silent": True}, room="AAIA_ROOM", timeout=0.2)
 
 
-async def test_stock_observers_hear_our_masters_through_our_hub(node: str) -> None:
+@pytest.mark.parametrize("door", DOORS)
+async def test_stock_observers_hear_our_masters_through_our_hub(node: str, door: str) -> None:
     """An event reaches a Node observer as one plain argument."""
     async with (
-        Hub(port=0) as hub,
+        hub_behind(door) as hub,
         Doubler(hub.url),
         AlephScriptClient(hub.url) as asker,
         node_process(node, "observer.mjs", "--url", hub.url, "--room", "R") as observer,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any, NamedTuple
@@ -370,6 +371,33 @@ async def test_the_server_state_is_told_by_core_and_kept_by_zeus(
     else:
         with pytest.raises(DeadlineExceeded):
             await client.server_state()
+
+
+async def test_what_stock_hubs_cannot_do_is_absent_and_harms_nothing(
+    hub: StockHub, stack: AsyncExitStack
+) -> None:
+    """An event to be retained is heard by those who are there; members are in core's state."""
+    one = await client_of(stack, hub, InR, usuario="one", sesion="1", timeout=0.3)
+    two = await client_of(stack, hub, InR, usuario="two", sesion="2", timeout=0.3)
+    stream = one.events("R")
+    await two.subscribe("R", presence=True)
+    if hub.dialect == "core":
+        assert sorted(each.usuario for each in await two.members("R")) == ["one", "two"]
+        assert await two.members("NOWHERE") == []
+    else:
+        with pytest.raises(DeadlineExceeded):
+            await two.members("R")
+    assert await two.broadcast("SAID", 7, room="R", retain=True, confirm=True) is None
+    async with asyncio.timeout(5):
+        event = await anext(stream)
+    assert (event.name, event.data, event.retained, event.position) == ("SAID", 7, False, None)
+    assert abs(dt.datetime.now(dt.UTC) - event.at) < dt.timedelta(minutes=1)
+    late = await client_of(stack, hub, InR, usuario="late", timeout=0.3)
+    heard = late.events("R")
+    await late.subscribe("R")
+    await late.broadcast("SAID", 8, room="R", confirm=True)
+    async with asyncio.timeout(5):
+        assert (await anext(heard)).data == 8
 
 
 async def test_a_listener_to_one_room_hears_what_may_be_from_there(

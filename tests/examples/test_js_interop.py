@@ -10,6 +10,7 @@ import pytest
 from alephscript.aaia import AAIA_ROOM
 from alephscript.testing import HubMesh
 from examples.persefon_bot import PersefonBot
+from tests.support.servers import mounted
 from tests.support.tools import ROOT
 
 pytestmark = pytest.mark.anyio
@@ -50,6 +51,16 @@ async def test_the_seeds_script_sees_its_flow(
     assert told.data["eferencia"] == step["eferencia"]
     events = {line["event"] for line in lines if "event" in line}
     assert {"SESSION_CREATED", "PERCEPTO", "FIA_STEP", "EFERENCIA", "MUNDO_STATE"} <= events
+    assert lines[-1] == {"done": True}
+
+
+async def test_the_seeds_flow_is_seen_through_a_mounted_hub(node: str) -> None:
+    """By its prefix; the socket.io-client is unmodified."""
+    async with mounted() as hub, PersefonBot(hub.url):
+        code, out, err = await run_script(node, "--url", hub.url, "--json")
+    assert code == 0, err
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert all(line["response"]["success"] is True for line in lines if "request" in line)
     assert lines[-1] == {"done": True}
 
 

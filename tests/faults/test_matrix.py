@@ -80,6 +80,16 @@ MATRIX = {
     "test_a_hub_that_is_stopped_in_peace_leaves_its_tasks_as_they_are",
     "hub, master and submitter of 200 tasks are killed 20 times": "faults/test_task_storm.py::"
     "test_two_hundred_tasks_under_twenty_kills_all_end_and_none_that_must_not_ran_twice",
+    "a hub of several dies with tasks": "faults/test_task_hubs.py::"
+    "test_a_task_whose_hub_is_killed_goes_on_at_another_one",
+    "the hub of a task's master dies": "faults/test_task_hubs.py::"
+    "test_a_run_whose_masters_hub_is_killed_is_taken_when_the_master_is_back",
+    "a hub is stopped until another has its tasks": "faults/test_task_hubs.py::"
+    "test_a_stalled_hub_that_comes_back_finds_its_tasks_with_another",
+    "the Redis of tasks dies": "faults/test_task_hubs.py::"
+    "test_a_redis_that_is_killed_loses_no_task_if_it_writes_them_down",
+    "hubs that share a Redis are killed 20 times under 200 tasks": "faults/test_task_storm.py::"
+    "test_two_hundred_tasks_under_twenty_kills_all_end_on_two_hubs_that_share_a_redis",
     "the journal of tasks is damaged": "hub/store/test_stores.py::"
     "test_a_damaged_file_is_put_aside_and_a_fresh_one_begun",
     "the disk of the journal is full": "hub/store/test_stores.py::"

@@ -7,6 +7,7 @@ import contextlib
 import ssl
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import aiohttp
@@ -15,6 +16,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.applications import Starlette
 from starlette.routing import Mount
+from starlette.testclient import TestClient
 
 from alephscript import (
     AlephScriptClient,
@@ -639,6 +641,41 @@ def test_where_its_event_loop_has_ended_it_begins_anew_in_the_next() -> None:
     (one, clients), (two, as_many) = in_a_loop_of_its_own(open_session, open_session)
     assert one != two
     assert clients == as_many == 1
+
+
+def test_its_journal_goes_with_it_to_the_next_event_loop(tmp_path: Path) -> None:
+    """Nobody else has the folder meanwhile; several requests may be the first there."""
+    hub = Hub(data=tmp_path)
+    app = hub.asgi()
+
+    async def look() -> set[int]:
+        return {
+            each.status for each in await asyncio.gather(*[ask(app, "/readyz") for _ in range(5)])
+        }
+
+    async def end() -> set[int]:
+        statuses = await look()
+        await hub.close()
+        return statuses
+
+    assert in_a_loop_of_its_own(look, look, end) == [{200}] * 3
+
+
+def test_a_test_client_reaches_it_on_both_transports() -> None:
+    """By a name that is allowed and an address of this machine, as the documentation says."""
+    hub = Hub(allowed_hosts=["testserver"])
+    app = Starlette(routes=[Mount("/mesh", app=hub.asgi())])
+    for client in (
+        TestClient(app, client=("127.0.0.1", 50_000)),
+        TestClient(app, client=("127.0.0.1", 50_000)),
+    ):
+        with client:
+            path = "/mesh/socket.io/?EIO=4&transport=websocket"
+            with client.websocket_connect(path) as websocket:
+                assert websocket.receive_text().startswith('0{"sid":')
+                websocket.send_text("40/runtime,")
+                assert websocket.receive_text().startswith('40/runtime,{"sid":')
+                assert client.get("/mesh/mesh").json()["hub"]["clients"] == 1
 
 
 async def test_a_second_event_loop_beside_the_first_is_refused() -> None:

@@ -105,6 +105,7 @@ async def test_a_body_that_does_not_come_ends_its_request(hub: MountedHub, sent:
         writer.write(f"{head}\r\nHost: 127.0.0.1\r\nContent-Length: 9999\r\n\r\n".encode())
         writer.write(b"x" * sent)
         assert (await reader.readline()).split()[1] == b"408"
+        await reader.read()  # until the server hangs up
         writer.close()
         await until(lambda: is_idle(hub))
 

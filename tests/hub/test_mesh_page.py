@@ -27,6 +27,7 @@ from examples.persefon_bot import PersefonBot
 from tests.support.browser import Page, browsing
 from tests.support.crowd import MEMBERS, ROOMS, crowd
 from tests.support.peers import raw_peer
+from tests.support.servers import mounted
 
 pytestmark = pytest.mark.anyio
 
@@ -669,6 +670,17 @@ async def test_a_mesh_without_anybody_says_how_to_begin(page: Page, plain: Hub) 
         await page.see("#masters", "PersefonBot")
         await page.until("document.getElementById('welcome').hidden")
     assert await page.problems() == []
+
+
+async def test_it_works_where_the_hub_is_mounted(page: Page) -> None:
+    """All that it asks is below its own address, and so is what it says to begin with."""
+    async with mounted(prefix="/deep/mesh") as hub:
+        await page.do(["goto", f"{hub.url}/"])
+        await page.see("#welcome", f"ALEPHSCRIPT_URL={hub.url} ")
+        async with PersefonBot(hub.url):
+            await page.see("#masters", "PersefonBot")
+            await page.see("#hub", "2 clients")
+        assert await page.problems() == []
 
 
 async def test_of_a_hundred_members_each_is_found(page: Page, plain: Hub) -> None:

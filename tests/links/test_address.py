@@ -38,6 +38,14 @@ UNDERSTOOD = {
     "https://example.org/mesh/socket.io": HubAddress(
         secure=True, netloc="example.org", path="/mesh"
     ),
+    "http://h/mesh": HubAddress(secure=False, netloc="h", path="/mesh"),
+    "http://h/mesh/": HubAddress(secure=False, netloc="h", path="/mesh"),
+    "http://h/deep/er/runtime": HubAddress(secure=False, netloc="h", path="/deep/er"),
+    "http://h/mesh/socket.io/": HubAddress(secure=False, netloc="h", path="/mesh"),
+    "http://h/mesh/socket.io/runtime": HubAddress(secure=False, netloc="h", path="/mesh"),
+    "http://h/runtime/socket.io": HubAddress(secure=False, netloc="h", path="/runtime"),
+    "http://h/runtime/runtime": HubAddress(secure=False, netloc="h", path="/runtime"),
+    "http://h/myruntime": HubAddress(secure=False, netloc="h", path="/myruntime"),
     "http://h/base?key=1": HubAddress(secure=False, netloc="h", path="/base", query="key=1"),
     "http://h/runtime?key=1": HubAddress(secure=False, netloc="h", query="key=1"),
     "http://[::1]:3010/runtime": HubAddress(secure=False, netloc="[::1]:3010"),

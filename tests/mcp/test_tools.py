@@ -3,75 +3,22 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, settings
 from jsonschema import Draft202012Validator
 
 from alephscript import Offer, RequestError
-from alephscript.doors.names import name_offers
 from alephscript.doors.texts import as_json, shown
 from alephscript.mcp.tools import make_tool, write_failure
 from tests.support.properties import examples
 from tests.support.strangers import OBEYED, ODD_SCHEMAS, SCHEMAS, TEXTS
 
-OWN = ("recent_events", "R_X")
-
 
 def offer(room: str, capability: str, **about: Any) -> Offer:
     """An offer of a single master."""
     return Offer(room, capability, (), "single", 1, **about)
-
-
-def named(*offers: tuple[str, str]) -> dict[tuple[str, str], str]:
-    """Names of the tools of these rooms and capabilities."""
-    return name_offers([offer(*each) for each in offers], OWN, lambda each: each.capability)
-
-
-def test_a_tool_is_called_as_its_capability() -> None:
-    """And only where two rooms offer one, by its room as well."""
-    assert named(("A", "GREET"), ("A", "Q"), ("B", "Q")) == {
-        ("A", "GREET"): "GREET",
-        ("A", "Q"): "A_Q",
-        ("B", "Q"): "B_Q",
-    }
-
-
-def test_no_capability_takes_the_name_of_another_tool() -> None:
-    """Neither of the server's own, nor one that another has by its room."""
-    names = named(("A", "recent_events"), ("A", "B_C"), ("A_B", "C"), ("A", "C"), ("R", "X"))
-    assert names["A", "recent_events"] == "A_recent_events"
-    assert len({*names.values()}) == len(names)
-    assert not {*names.values()} & {*OWN, "A_B_C"}
-
-
-@given(
-    st.lists(st.tuples(TEXTS, TEXTS | st.sampled_from((*OWN, "A_B", "A", "B"))), max_size=20),
-    st.randoms(),
-)
-@settings(max_examples=examples(100))
-def test_every_tool_has_a_name_of_its_own(offers: list[tuple[str, str]], random: Any) -> None:
-    """As MCP clients take it, whatever strangers call their rooms, in whatever order they come."""
-    names = named(*offers)
-    for name in names.values():
-        assert re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name)
-    assert len({*names.values()} | {*OWN}) == len({*offers}) + len(OWN)
-    random.shuffle(offers)
-    assert named(*offers) == names
-
-
-@given(st.lists(st.tuples(TEXTS, TEXTS), min_size=1, max_size=8), st.tuples(TEXTS, TEXTS))
-@settings(max_examples=examples(100))
-def test_a_name_never_becomes_that_of_another(
-    offers: list[tuple[str, str]], stranger: tuple[str, str]
-) -> None:
-    """A stranger that comes may cost a tool its short name, and does not get it."""
-    before = named(*offers)
-    after = named(*offers, stranger)
-    if stranger not in before:
-        assert after[stranger] not in before.values()
 
 
 @pytest.mark.parametrize("name", SCHEMAS)

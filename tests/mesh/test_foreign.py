@@ -12,6 +12,7 @@ from alephscript.errors import RequestError
 from alephscript.mesh.census import read_census
 from alephscript.mesh.effects import Acknowledge, Claim
 from alephscript.mesh.federation import Entry, Federation
+from alephscript.mesh.foreign import read_announcement, read_fields, read_frame, read_said
 from alephscript.mesh.mesh import Mesh
 from alephscript.protocol import events
 from alephscript.protocol.json import read_value
@@ -197,3 +198,58 @@ def test_a_room_cannot_be_called_as_a_socket_of_another_hub() -> None:
     declared = events.Declaration("here~A", ("X",))
     entry = Entry("there", "there~M", "M", declared, is_core=False)
     assert federation.apply_decision("here~A", 2, [entry]) == []
+
+
+ANY_JSON = st.recursive(
+    st.sampled_from([None, True, 0, 1, 2, -1, 1.0, 5.5, 2**53, 2**53 + 1, "", "R", "GET_X", "E"])
+    | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner),
+    max_leaves=6,
+)
+
+
+def outcome(read: Any, *args: Any) -> Any:
+    """What is read, as plain values; None if that makes no sense."""
+    try:
+        return [read_value(each) if isinstance(each, msgspec.Raw) else each for each in read(*args)]
+    except (RequestError, msgspec.DecodeError, UnicodeError):
+        return None
+
+
+def texts(values: Any) -> list[msgspec.Raw]:
+    """Values, unread."""
+    return [msgspec.Raw(msgspec.json.encode(each)) for each in values]
+
+
+@given(st.data())
+def test_a_frame_that_is_read_in_one_go_says_what_its_fields_say(data: st.DataObject) -> None:
+    """Of any kind, with any of its fields, or keys of the description of its asker, exchanged."""
+    kind = data.draw(st.sampled_from(sorted(FRAMES)))
+    fields = list(FRAMES[kind])
+    for _ in range(data.draw(st.integers(0, 2))):
+        at = data.draw(st.integers(0, len(fields)))
+        value = data.draw(ANY_JSON)
+        if at == len(fields):
+            fields = data.draw(st.sampled_from([fields[:-1], [*fields, value]]))
+        elif isinstance(fields[at], dict) and kind == "ask" and at == len(fields) - 1:
+            key = data.draw(st.sampled_from([*ABOUT, "more"]))
+            fields[at] = {**fields[at], key: value}
+        else:
+            fields[at] = value
+    text = msgspec.json.encode(["/runtime", kind, *fields])
+    whole = outcome(lambda: read_frame(text)[2])
+    assert whole == outcome(read_fields, kind, texts(fields))
+    if whole is not None:
+        assert read_frame(text)[:2] == ("/runtime", kind)
+
+
+@given(st.lists(ANY_JSON, min_size=3, max_size=4))
+def test_an_announcement_that_is_read_in_one_go_says_the_same(said: list[Any]) -> None:
+    """As its fields one by one."""
+
+    def one_by_one(event: Any, data: Any, sender: Any, at: Any = 0) -> Any:
+        event, sender, at = read_said(event, sender, at)
+        return event, data, sender, at
+
+    whole = outcome(lambda: one_by_one(*read_announcement(msgspec.json.encode(said))))
+    assert whole == outcome(one_by_one, *texts(said))

@@ -198,6 +198,21 @@ def test_what_a_history_repeats_is_not_told_twice() -> None:
     ]
 
 
+def test_what_is_told_later_has_the_time_at_which_it_was_said() -> None:
+    """A value, and what a history repeats; the hub's clock is the only one."""
+    mesh = Mesh(history=9, incarnation="h")
+    mesh.rooms.now = 1.5
+    connect(mesh, "authority", ROOM)
+    assert told(retain(mesh, "authority", "STATE", 1), "authority")[0][2]["at"] == 1500
+    mesh.received("authority", "NEWS", [2, {"room": ROOM}])
+    mesh.rooms.now = 9.0
+    connect(mesh, "late")
+    assert told(enter(mesh, "late"), "late")[0][2]["at"] == 1500
+    connect(mesh, "back")
+    heard = told(enter(mesh, "back", since={"history": "h.0", "number": 0}), "back")
+    assert [(event, meta["at"]) for event, _, meta in heard] == [("STATE", 1500), ("NEWS", 1500)]
+
+
 # Bounds
 
 

@@ -20,9 +20,16 @@ export function print(line) {
   process.stdout.write(`${JSON.stringify(line)}\n`);
 }
 
+/** Where a stock client connects: its address is host and namespace, the hub's prefix is an option. */
+function place(url, namespace) {
+  const { origin, pathname } = new URL(url);
+  return [origin + namespace, { path: `${pathname.replace(/\/$/, "")}/socket.io` }];
+}
+
 /** A stock socket that ends the process cleanly on SIGTERM, and with 1 if the hub refuses it. */
 export function connect({ url, transport }, namespace) {
-  const socket = io(url.replace(/\/$/, "") + namespace, { transports: TRANSPORTS[transport] });
+  const [address, options] = place(url, namespace);
+  const socket = io(address, { ...options, transports: TRANSPORTS[transport] });
   socket.on("connect_error", (error) => {
     console.error(`connect_error: ${error.message}`);
     if (!socket.active) end(1); // the hub said no; otherwise the client tries again

@@ -84,13 +84,16 @@ class Trial(AgentExecutor):
             return
         if skill == "refuse":
             raise InvalidParamsError("out of ink")
-        status = TaskStatus(state=TaskState.TASK_STATE_SUBMITTED)
-        task = Task(id=context.task_id, context_id=context.context_id, status=status)
-        await event_queue.enqueue_event(task)
+        if context.current_task is None:
+            status = TaskStatus(state=TaskState.TASK_STATE_SUBMITTED)
+            task = Task(id=context.task_id, context_id=context.context_id, status=status)
+            await event_queue.enqueue_event(task)
         updater = TaskUpdater(event_queue, context.task_id, context.context_id)
-        await self._work(skill, part, updater)
+        await self._work(skill, part, updater, goes_on=context.current_task is not None)
 
-    async def _work(self, skill: str, part: Part, updater: TaskUpdater) -> None:
+    async def _work(  # noqa: C901 - a branch for each skill
+        self, skill: str, part: Part, updater: TaskUpdater, *, goes_on: bool
+    ) -> None:
         if skill == "add":
             fields = part.data.struct_value.fields
             added = fields["a"].number_value + fields["b"].number_value
@@ -111,6 +114,8 @@ class Trial(AgentExecutor):
             await updater.start_work(updater.new_agent_message([Part(text="half way")]))
             self._waits.running.set()
             await asyncio.Event().wait()
+        elif skill == "ask" and goes_on:
+            await updater.add_artifact([Part(text=f"then {part.text}")])
         elif skill == "ask":
             await updater.requires_input(updater.new_agent_message([Part(text="which one?")]))
             return

@@ -53,6 +53,11 @@ class Shop(AlephScriptClient):
         """Fail in its own words."""
         raise CapabilityError("sold_out", "there is none", [{"left": 0}], retryable=True)
 
+    @capability("ASK")
+    async def ask(self, request: Request[Any]) -> dict[str, Any]:
+        """Ask back, and say what the answer was."""
+        return {"answer": await request.ask("WHICH", {"of": request.payload})}
+
     @capability("WAIT")
     async def wait(self, request: Request[Any]) -> None:
         """Wait until cancelled."""
@@ -64,7 +69,7 @@ class Shop(AlephScriptClient):
             self.stopped.set()
 
 
-CAPABILITIES = ("ORDER", "ECHO", "COUNT", "FAIL", "WAIT")
+CAPABILITIES = ("ORDER", "ECHO", "COUNT", "FAIL", "WAIT", "ASK")
 
 
 class Member(AlephScriptClient):

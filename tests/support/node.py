@@ -19,7 +19,11 @@ PEERS = ROOT / "tests" / "node"
 async def node_process(node: str, script: str, *arguments: str) -> AsyncIterator[Any]:
     """Run a script of tests/node until the block ends."""
     process = await asyncio.create_subprocess_exec(
-        node, str(PEERS / script), *arguments, stdout=asyncio.subprocess.PIPE
+        node,
+        str(PEERS / script),
+        *arguments,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
     )
     try:
         yield process

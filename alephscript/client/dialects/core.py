@@ -64,6 +64,15 @@ class Core(Dialect):
         with contextlib.suppress(DeadlineExceeded):
             await self.server_state(_SETTLE_SECONDS)
 
+    async def say(
+        self, room: str, event: str, data: bytes, *, retain: bool, timeout: float
+    ) -> Answer:
+        """See `Dialect.say`; the hub's answer to a question says it, as far as it answers."""
+        self.broadcast(room, event, data, retain=retain)
+        with contextlib.suppress(DeadlineExceeded):
+            await self.server_state(min(timeout, _SETTLE_SECONDS))
+        return {}
+
     async def ask(self, call: Call) -> bytes:
         """See `Dialect.ask`."""
         own_id = uuid.uuid4().hex

@@ -90,11 +90,24 @@ class Dialect(ABC):
             data: Its data.
             retain: Whether the hub is to keep that, if it knows such a thing.
         """
-        message = b'{"event":%b,"room":%b,"data":%b%b}' % (
-            *(json_text(event), json_text(room), data),
-            b',"retain":true' if retain else b"",
-        )
-        self._channel.send(_ROOM_MESSAGE, message)
+        self._channel.send(_ROOM_MESSAGE, _write_envelope(room, event, data, retain=retain))
+
+    async def say(
+        self, room: str, event: str, data: bytes, *, retain: bool, timeout: float
+    ) -> Answer:
+        """Say something as `broadcast` does, and wait until the hub has it.
+
+        Returns:
+            The hub's answer, empty where hubs give none.
+
+        Raises:
+            RequestError: The hub refused, or there was no answer in ``timeout`` seconds.
+        """
+        message = _write_envelope(room, event, data, retain=retain)
+        answer = read_answer(await self.ask(Call(_ROOM_MESSAGE, message, timeout=timeout)))
+        if events.is_failure(answer):
+            raise error_from_answer(answer)
+        return answer
 
     async def settle(self) -> None:  # noqa: B027 - one dialect needs this
         """Wait until the hub has taken the declarations of masters, as far as that can be known."""
@@ -219,6 +232,13 @@ class Dialect(ABC):
         if event in CONTROLS:
             return None  # a native hub's word alone
         return Delivery(event, read_value(args[0]) if args else None, ack, NO_META, "", "", "")
+
+
+def _write_envelope(room: str, event: str, data: bytes, *, retain: bool) -> bytes:
+    return b'{"event":%b,"room":%b,"data":%b%b}' % (
+        *(json_text(event), json_text(room), data),
+        b',"retain":true' if retain else b"",
+    )
 
 
 def _is_member(value: Any) -> bool:

@@ -310,7 +310,7 @@ class _Watch:
         parts: The parts of its answer, if it is streamed.
     """
 
-    __slots__ = ("_answers", "_parts", "_patience")
+    __slots__ = ("_answers", "_patience")
 
     def __init__(
         self, call: Call, future: asyncio.Future[bytes | None], parts: _Parts | None = None

@@ -34,7 +34,7 @@ from alephscript.mesh.effects import (
     UnsubscribeRoom,
 )
 from alephscript.mesh.federation import Entry
-from alephscript.mesh.foreign import read_fields, read_text
+from alephscript.mesh.foreign import read_announcement, read_frame
 from alephscript.mesh.peers import Peer
 from alephscript.mesh.retained import RetainedValue
 
@@ -253,18 +253,17 @@ class Cluster:
                 self._skip_frame(exc)
 
     def _handle_frame(self, hub: str, frame: Item) -> None:
-        unread_namespace, unread_kind, *fields = frame
-        namespace, kind = read_text(unread_namespace), read_text(unread_kind)
+        namespace, kind, fields = read_frame(frame)
         federation = self.federations[namespace]
         if kind == "survey":
-            (number,) = read_fields(kind, fields)
+            (number,) = fields
             answer = (namespace, "census", number, federation.census())
             self._registry.send(hub, write_item(answer), None)
         elif kind == "census":
-            number, census = read_fields(kind, fields)
+            number, census = fields
             self._surveys[namespace].answer(number, hub, census)
         else:
-            self._carrier(namespace).carry(federation.received(hub, (kind, *fields)))
+            self._carrier(namespace).carry(federation.take(hub, kind, fields))
 
     def _skip_frame(self, exc: Exception) -> None:
         if self._frames_told.is_due():
@@ -285,10 +284,8 @@ class Cluster:
             return
         for announcement in announcements:
             try:
-                event, payload, sender, *at = announcement
-                said_at = at[0] if at else 0
-                federation = self.federations[namespace]
-                effects = federation.heard(room, event, payload, sender, said_at)
+                said = read_announcement(announcement)
+                effects = self.federations[namespace].heard(room, *said)
                 self._engine.carriers[namespace].carry(effects)
             except Exception as exc:  # noqa: BLE001 - the next one may make sense
                 self._skip_announcement(namespace, room, exc)
@@ -323,7 +320,7 @@ class Cluster:
         """See `RegistryListener`."""
         for namespace, federation in self.federations.items():
             here = {room: each for (name, room), each in standings.items() if name == namespace}
-            carrier = self._engine.carriers[namespace]
+            carrier = self._carrier(namespace)
             carrier.mesh.rooms.forget_histories()
             carrier.carry(federation.resynchronise(hubs, here))
             kept = {

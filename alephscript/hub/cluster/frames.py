@@ -68,8 +68,8 @@ MALFORMED = (
 """What reading something can raise that is none of ours, or of another version of a hub."""
 
 
-Item = list[msgspec.Raw]
-"""A frame or an announcement, its fields unread."""
+Item = msgspec.Raw | bytes
+"""The JSON text of a frame or an announcement."""
 
 _READS_MESSAGES = "m"
 """What the names of such hubs begin with: those before them had hexadecimal digits alone."""
@@ -136,18 +136,18 @@ def write_single(hub: str, item: bytes) -> bytes:
     return b"[%b,%b" % (_encode(hub), item[1:])
 
 
-def read_message(data: bytes) -> tuple[str, list[Item]]:
+def read_message(data: bytes) -> tuple[str, Sequence[Item]]:
     """Read the sender's name, and what it has sent; raises one of `MALFORMED`."""
     if data[data.find(b",") + 1 : data.find(b",") + 2] == b"[":
         message = _read_message(data)
         return message.hub, message.items
-    hub, *fields = _split(data)
-    return read_text(hub), [fields]
+    hub, comma, fields = data.partition(b",")
+    return msgspec.json.decode(hub[1:], type=str), [b"[" + fields] if comma else []
 
 
 class _Message(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False):
     hub: str
-    items: list[list[msgspec.Raw]]
+    items: list[msgspec.Raw]
 
 
 _read_message = msgspec.json.Decoder(_Message).decode

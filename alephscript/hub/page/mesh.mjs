@@ -254,7 +254,8 @@ export class Mesh {
     } else if (event === "REQUEST_PROGRESS" && hooks) {
       hooks.progress(data);
     } else if (meta?.room) {
-      this.#told({ at: new Date(), room: meta.room, event, sender: meta.sender, data });
+      const at = new Date(meta.at ?? Date.now()); // of a retained value, when it was said
+      this.#told({ at, room: meta.room, event, sender: meta.sender, data });
       if (event === "MASTER_CHANGED") this.refresh();
     }
   }

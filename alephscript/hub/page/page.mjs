@@ -100,8 +100,9 @@ for (const button of document.querySelectorAll("[data-copy]")) {
     write(button, "Copied");
   });
 }
-if (!DEFAULT_HUBS.includes(location.origin)) {
-  write($("run-command"), `ALEPHSCRIPT_URL=${location.origin} python -m my_bot`);
+const hub = new URL(".", location.href).href.replace(/\/$/, ""); // it may be mounted somewhere
+if (!DEFAULT_HUBS.includes(hub)) {
+  write($("run-command"), `ALEPHSCRIPT_URL=${hub} python -m my_bot`);
 }
 
 /** Tell the lists what is looked at. */

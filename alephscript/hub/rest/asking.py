@@ -30,6 +30,7 @@ __all__ = [
     "put",
     "read_invocation",
     "read_question",
+    "write_answer",
 ]
 
 KEEP_ALIVE_SECONDS = 15.0
@@ -39,7 +40,6 @@ _PARTS = 16
 """Parts of an answer that may be under way; more are granted as the client takes them."""
 
 _NAMES = {HubEvent.REQUEST_PROGRESS: "progress", HubEvent.REQUEST_PART: "part"}
-_ANSWER = "answer"
 _NULL = b"null"
 
 _MOST_DIGITS = 15
@@ -113,7 +113,7 @@ def read_invocation(room: str, body: bytes) -> Question:
 
 
 def put(visitor: Visitor, question: Question, headers: Mapping[str, str], *, streams: bool) -> None:
-    """Put a question to the mesh.
+    """Put a question to the mesh, of which its asker becomes a peer.
 
     Args:
         visitor: The asker.
@@ -124,6 +124,7 @@ def put(visitor: Visitor, question: Question, headers: Mapping[str, str], *, str
     meta = {**question.meta, **events.parse_trace_context(headers)}
     if streams:
         meta["parts"] = _PARTS
+    visitor.join()
     visitor.ask(question.event, question.payload, meta)
 
 
@@ -150,6 +151,11 @@ async def answer(
     return None
 
 
+def write_answer(answer: bytes | msgspec.Raw) -> bytes:
+    """Write an answer as the last event of a stream."""
+    return write_event("answer", answer)
+
+
 _OK = 200
 
 
@@ -171,7 +177,7 @@ async def _stream(visitor: Visitor, heard: Heard | None, responder: Responder) -
         if heard is None:
             await responder.keep_alive()
         elif not heard.event:
-            await responder.write(write_event(_ANSWER, heard.data))
+            await responder.write(write_answer(heard.data))
             await responder.end_stream()
             return
         elif heard.event in _NAMES:

@@ -19,7 +19,7 @@ from alephscript.mesh.limits import Limits
 __all__ = ["Clients"]
 
 _MOST = 10_000
-"""Addresses whose credit is remembered; who asks for that long ago has all of it again."""
+"""Addresses whose credit is remembered; those that come back after long have all of theirs."""
 
 
 class Clients:

@@ -21,6 +21,13 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 _RETRY_SECONDS = b"2"
 """When to ask again: by then a queue has moved, and another hub may have taken over."""
 
+_BESIDE = {
+    401: (b"www-authenticate", b"Bearer"),
+    429: (b"retry-after", _RETRY_SECONDS),
+    503: (b"retry-after", _RETRY_SECONDS),
+}
+"""Headers that belong to a status."""
+
 _METHODS = b"GET, HEAD, POST, OPTIONS"
 _HEADERS = b"authorization, content-type, last-event-id, traceparent, tracestate"
 _PREFLIGHT_SECONDS = b"600"
@@ -98,8 +105,8 @@ class Responder:
             fields.append((b"content-length", b"%d" % len(body)))
         if last and self._closes:
             fields.append((b"connection", b"close"))
-        if status in (429, 503):
-            fields.append((b"retry-after", _RETRY_SECONDS))
+        if status in _BESIDE:
+            fields.append(_BESIDE[status])
         await self._begin(status, fields)
         await self._send({"type": "http.response.body", "body": body})
 

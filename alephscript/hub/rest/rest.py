@@ -22,6 +22,7 @@ import msgspec
 
 from alephscript.diagnostics.redaction import redacted
 from alephscript.errors import (
+    CapabilityError,
     Closed,
     Internal,
     InvalidPayload,
@@ -33,7 +34,14 @@ from alephscript.hub.bearers import Bearers
 from alephscript.hub.bodies import Body, Receive
 from alephscript.hub.engine import Engine
 from alephscript.hub.rest import reading
-from alephscript.hub.rest.asking import Question, answer, put, read_invocation, read_question
+from alephscript.hub.rest.asking import (
+    Question,
+    answer,
+    put,
+    read_invocation,
+    read_question,
+    write_answer,
+)
 from alephscript.hub.rest.clients import Clients
 from alephscript.hub.rest.listening import listen
 from alephscript.hub.rest.openapi import make_document
@@ -53,7 +61,7 @@ _OPTIONS = "OPTIONS"
 _UNAUTHORIZED = "this needs `Authorization: Bearer TOKEN` of one who may"
 _ASKS = (Page.INVOKE, Page.CAPABILITY)
 _PAGE_SECONDS = 10.0
-"""Seconds in which the hub, and others, have told about themselves."""
+"""Seconds that the hub, and others, may take to tell about themselves."""
 
 
 @attrs.frozen
@@ -110,7 +118,7 @@ class Rest:
         except RequestError as error:
             await responder.fail(error)
         except VisitEnded as ended:
-            await self._end(ended.end, visit, responder)
+            await self._end(ended.end, route, visit, responder)
         except Exception as exc:
             # Of a rule of access, or of this package; the server would log it with its text.
             logger.error(
@@ -153,7 +161,11 @@ class Rest:
             health = reading.tell_health(self._engine)
             await responder.tell(health, 200 if health["status"] == "healthy" else 503)
             return
-        if page in _ASKS:
+        why_not = self._find_obstacle(page)
+        if why_not is not None:
+            message = f"this hub is {why_not}; come again, or to another hub"
+            await responder.fail(_overload(message), 503)
+        elif page in _ASKS:
             await self._ask(page, route, visit, responder, identity)
         elif page is Page.EVENTS:
             await self._listen(route.room, visit, responder, identity)
@@ -168,8 +180,15 @@ class Rest:
         identity = await self._bearers.find(handshake, room)
         if identity is None:
             self._engine.refusals["unauthorized"] += 1
-            raise NotTaken(401, "unauthorized", _UNAUTHORIZED, {b"www-authenticate": b"Bearer"})
+            raise NotTaken(401, "unauthorized", _UNAUTHORIZED)
         return identity
+
+    def _find_obstacle(self, page: Page) -> str | None:
+        """Find out why no visitor is let in just now; None if they are."""
+        if self._engine.is_full:
+            self._engine.refusals["connections"] += 1
+            return "full"
+        return self._engine.why_not_ready if page in _ASKS else None
 
     # Questions
 
@@ -188,28 +207,15 @@ class Rest:
             raise NotTaken(
                 415, "unsupported_media_type", "send JSON, as content-type: application/json"
             )
-        why_not = self._engine.why_not_ready
-        if why_not is not None:
-            if why_not == "full":
-                self._engine.refusals["connections"] += 1
-            await responder.fail(
-                _overload(f"this hub is {why_not}; ask again, or another hub"), 503
-            )
-            return
         streams = _takes_streams(visit)
         with self._clients.open(visit.address):
             async with Visitor(self._engine, identity) as visitor:
                 body = await self._read_body(visit, responder)
                 if body is None:
                     return
-                visitor.join()
-                put(
-                    visitor,
-                    self._read_question(page, route, visit, body),
-                    visit.headers,
-                    streams=streams,
-                )
-                del body  # the mesh has what it needs of it, and has counted that
+                question = self._read_question(page, route, visit, body)
+                put(visitor, question, visit.headers, streams=streams)
+                del body, question  # the mesh has what it needs of it, and has counted that
                 async with _watch(visit.receive, visitor):
                     reply = await answer(visitor, responder, streams=streams)
         if reply is not None:
@@ -251,7 +257,8 @@ class Rest:
                     return await reader.read(visit.receive, visit.headers)
                 except PayloadTooLarge as error:
                     self._engine.refusals["message_bytes"] += 1
-                    is_read = await reader.discard(visit.receive)
+                    # Who waits to be told to go on is not told to.
+                    is_read = "expect" not in visit.headers and await reader.discard(visit.receive)
                     body = msgspec.json.encode(error.answer())
                     await responder.give(413, body, last=not is_read)
         except TimeoutError:
@@ -266,10 +273,6 @@ class Rest:
     async def _listen(
         self, room: str, visit: Visit, responder: Responder, identity: Identity | None
     ) -> None:
-        if self._engine.is_full:
-            self._engine.refusals["connections"] += 1
-            await responder.fail(_overload("this hub is full; come again later"), 503)
-            return
         with self._clients.open(visit.address):
             async with Visitor(self._engine, identity) as visitor, _watch(visit.receive, visitor):
                 visitor.join()
@@ -305,7 +308,7 @@ class Rest:
 
     # Ends
 
-    async def _end(self, end: End, visit: Visit, responder: Responder) -> None:
+    async def _end(self, end: End, route: Route, visit: Visit, responder: Responder) -> None:
         """Say why a visit has ended, if there is anybody, and a way, to hear it."""
         if end is End.SLOW:
             self._engine.refusals["backlog_bytes"] += 1
@@ -315,15 +318,17 @@ class Rest:
                     await _wait_for_hang_up(visit.receive)
         if end in (End.SLOW, End.HUNG_UP):
             return
-        if responder.is_begun:
-            await responder.end_stream()
-        elif end is End.EXPIRED:
-            challenge = {b"www-authenticate": b"Bearer"}
-            expired = NotTaken(401, "unauthorized", "the token has expired meanwhile", challenge)
-            await responder.refuse(expired)
-        else:
-            closed = Closed("the hub is closing; the request may have run", [{"delivered": True}])
-            await responder.fail(closed)
+        error: RequestError = Closed(
+            "the hub is closing; the request may have run", [{"delivered": True}]
+        )
+        if end is End.EXPIRED:
+            error = CapabilityError("unauthorized", "the token has expired meanwhile")
+        if not responder.is_begun:
+            await responder.fail(error)
+            return
+        if route.pages[visit.scope["method"]] in _ASKS:
+            await responder.write(write_answer(msgspec.json.encode(error.answer())))
+        await responder.end_stream()
 
 
 @contextlib.asynccontextmanager

@@ -1,9 +1,9 @@
 """A visitor: an asker or a listener by HTTP, as a peer of the mesh.
 
-A visitor comes with a request and goes with it. To the mesh it is a native peer like all others, so
-that rules of access, limits, deadlines, what is cancelled and what is counted are the same. It has
-no connection: what the mesh sends is kept here until the request's answer takes it, as long as that
-is not too much.
+A visitor comes with a request and goes with it (decision 0048). To the mesh it is a native peer
+like all others, so that rules of access, limits, deadlines, what is cancelled and what is counted
+are the same. A visitor has no connection: messages of the mesh are kept here until the request's
+answer takes them, as long as they are not too many.
 
 May go in: being a peer, without a socket. May not: what is asked or heard (`asking`, `listening`),
 or how it is written (`responder`).
@@ -38,7 +38,7 @@ _USUARIO = "http"
 """The name of visitors that have no proven one."""
 
 _LOOK_SECONDS = 0.02
-"""Seconds in which one that reads has taken a large event; see `alephscript.hub.backlogs`."""
+"""Seconds in which a client that reads has taken a large event; see `alephscript.hub.backlogs`."""
 
 _ACK = 1
 """The acknowledgement id of all questions: there is one at a time."""
@@ -78,7 +78,7 @@ class Heard(NamedTuple):
         """Return an answer that is a success.
 
         Raises:
-            RequestError: It is a failure.
+            RequestError: The answer is a failure.
         """
         answer: dict[str, Any] = read_value(self.data)
         if events.is_failure(answer):
@@ -163,7 +163,7 @@ class Visitor:
     def _leave(self) -> None:
         if self._is_joined:
             self._is_joined = False
-            self._carrier.left(self.sid)
+            self._carrier.left(self.sid, "disconnected")
         self._inbox.clear()
         self._size = 0
 

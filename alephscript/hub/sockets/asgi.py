@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from alephscript.hub.backlogs import FREE
+from alephscript.hub.engine import Engine
 from alephscript.hub.sockets.handover import Handover
 from alephscript.hub.sockets.lobby import Arrival, Lobby
 from alephscript.hub.turns import AT_ONCE
@@ -97,8 +98,7 @@ class AsgiArrival(Arrival):
     def end(self) -> None:
         """End the answer at once."""
         self._lobby.forget(self)
-        with contextlib.suppress(RuntimeError):  # it has just ended
-            self._clock.reschedule(0)
+        _end_at(self._clock, 0)
 
     def _is_open(self) -> bool:
         return True
@@ -130,7 +130,6 @@ async def refuse_websocket(scope: Scope, send: Send, status: int, reason: str) -
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", b"%d" % len(body)),
-        (b"connection", b"close"),
     ]
     await send({"type": f"{_HTTP_RESPONSE}.start", "status": status, "headers": headers})
     await send({"type": f"{_HTTP_RESPONSE}.body", "body": body})
@@ -140,6 +139,7 @@ class AsgiWebSocket:
     """One websocket of an ASGI server; an `OpenWebSocket` while it is open.
 
     Args:
+        engine: The engine that holds the connections.
         handover: The decisions about this websocket.
         clock: A timeout around `serve`, by which it is ended.
         receive: ASGI's.
@@ -150,9 +150,15 @@ class AsgiWebSocket:
     """
 
     def __init__(
-        self, handover: Handover, clock: asyncio.Timeout, receive: Receive, send: Send
+        self,
+        engine: Engine,
+        handover: Handover,
+        clock: asyncio.Timeout,
+        receive: Receive,
+        send: Send,
     ) -> None:
         self.take: Callable[[bytes], None] = _ignore
+        self._engine = engine
         self._handover = handover
         self._clock = clock
         self._receive = receive
@@ -203,7 +209,7 @@ class AsgiWebSocket:
         self._has_news.set()
         is_stuck = self.backlog() > 0
         now = asyncio.get_running_loop().time()
-        self._clock.reschedule(now if is_stuck else now + _CLOSE_SECONDS)
+        _end_at(self._clock, now if is_stuck else now + _CLOSE_SECONDS)
 
     async def _write_all(self) -> None:
         while not self._is_gone:
@@ -219,14 +225,19 @@ class AsgiWebSocket:
 
     async def _read(self) -> None:
         """Hand over what comes, until the peer is gone."""
-        taken = 0
+        engine, taken = self._engine, 0
         try:
             while (event := await self._receive())["type"] == "websocket.receive":
                 text = event.get("text")
                 if text is None:
                     self._handover.spend(1, 1)
                 else:
-                    self.take(text.encode(errors="surrogatepass"))
+                    engine.is_reading = True  # what is to be sent needs no turn of its own
+                    try:
+                        self.take(text.encode(errors="surrogatepass"))
+                    finally:
+                        engine.is_reading = False
+                        engine.flush()
                 taken += 1
                 if taken % AT_ONCE == 0:  # a server may have many more at hand
                     await asyncio.sleep(0)
@@ -235,6 +246,13 @@ class AsgiWebSocket:
         finally:
             self._is_gone = True
             self._has_news.set()
+            # A server that does not end what it was sending for a peer that is gone is left alone.
+            _end_at(self._clock, asyncio.get_running_loop().time() + _CLOSE_SECONDS)
+
+
+def _end_at(clock: asyncio.Timeout, when: float) -> None:
+    with contextlib.suppress(RuntimeError):  # it has just expired, or what it was around has ended
+        clock.reschedule(when)
 
 
 def _ignore(data: bytes) -> None:

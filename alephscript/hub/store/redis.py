@@ -28,7 +28,7 @@ import msgspec
 import redis.asyncio as redis
 from redis.exceptions import NoScriptError, RedisError
 
-from alephscript.errors import Internal, Overloaded, RequestError
+from alephscript.errors import Overloaded, RequestError
 from alephscript.hub.store.store import (
     KEEP_BYTES,
     KEEP_SECONDS,
@@ -37,6 +37,9 @@ from alephscript.hub.store.store import (
     Kept,
     Notice,
     StoreUnavailable,
+    report_recovery,
+    report_trouble,
+    report_unreadable,
 )
 from alephscript.mesh.effects import Look
 from alephscript.mesh.records import Record
@@ -50,6 +53,9 @@ _SCRIPTS = ("keep", "take", "forget")
 _MOST_IN_A_BATCH = 500
 _TIMEOUT_SECONDS = 5.0
 _AGAIN_SECONDS = 0.3
+_LAZY_SECONDS = 1.0
+"""How long a record may wait that nothing waits for."""
+
 _PATIENCE_SECONDS = 2.0
 """How long a new task waits for Redis before it is refused."""
 
@@ -99,6 +105,7 @@ class RedisStore:
         self._client: Any = None
         self._shas: dict[str, str] = {}
         self._entries: deque[Entry] = deque()
+        self._lazy: dict[str, Record] = {}
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._is_closing = False
@@ -124,7 +131,19 @@ class RedisStore:
 
     def keep(self, record: Record, done: Kept | None, *, is_new: bool) -> None:
         """See `Store.keep`."""
+        if done is None:
+            if not self._lazy:
+                asyncio.get_running_loop().call_later(_LAZY_SECONDS, self._ripen)
+            self._lazy[record.id] = record
+            return
+        self._lazy.pop(record.id, None)  # which this one is newer than
         self._entries.append(Entry(record, done, is_new))
+        self._wake.set()
+
+    def _ripen(self) -> None:
+        """Write what nothing waits for."""
+        self._entries.extend(Entry(each, None, is_new=False) for each in self._lazy.values())
+        self._lazy.clear()
         self._wake.set()
 
     def look(self, namespace: str, query: Look, done: Found) -> None:
@@ -143,8 +162,8 @@ class RedisStore:
         """See `Store.close`."""
         if self._client is None:
             return
+        self._ripen()
         self._is_closing = True
-        self._wake.set()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_TIMEOUT_SECONDS):
                 while self._entries:  # noqa: ASYNC110 - once in a hub's life
@@ -177,7 +196,7 @@ class RedisStore:
                     await asyncio.sleep(_AGAIN_SECONDS)
                     continue
                 if self.trouble is not None:
-                    logger.info("the journal of tasks takes records again", extra={"file": "redis"})
+                    report_recovery("Redis")
                     self.trouble = None
                 for entry, result in zip(batch, results, strict=True):
                     self._entries.popleft()
@@ -206,8 +225,7 @@ class RedisStore:
     def _refuse_new(self, exc: BaseException) -> None:
         why = _say(exc)
         if self.trouble is None:
-            logger.error("the journal of tasks takes nothing: %s", why, extra={"error": why})
-        self.trouble = f"the journal of tasks takes nothing: {why}"
+            self.trouble = report_trouble(why)
         late = time.monotonic() - _PATIENCE_SECONDS
         refused = [each for each in self._entries if each.is_new and each.at < late]
         self._entries = deque(each for each in self._entries if each not in refused)
@@ -241,8 +259,7 @@ class RedisStore:
             else:
                 records = [each async for each in self._list(namespace, query)]
         except (*_TROUBLE, msgspec.DecodeError) as exc:
-            logger.error("the journal of tasks cannot be read: %s", exc, extra={"error": str(exc)})
-            error = Internal("the hub cannot read its journal of tasks")
+            error = report_unreadable(_say(exc))
         done(records, error)
 
     async def _list(self, namespace: str, query: Look) -> AsyncIterator[Record]:
@@ -276,8 +293,7 @@ class RedisStore:
             (texts,) = await self._execute([("take", self.hub, *words)])
             records = [_decode(each) for each in texts]
         except (*_TROUBLE, msgspec.DecodeError) as exc:
-            logger.error("the journal of tasks cannot be read: %s", exc, extra={"error": str(exc)})
-            done([], Internal("the hub cannot read its journal of tasks"))
+            done([], report_unreadable(_say(exc)))
         else:
             done([msgspec.structs.replace(each, hub=self.hub) for each in records], None)
 

@@ -8,6 +8,8 @@ If the disk takes nothing, new tasks are refused one by one, and all other recor
 and are tried again. A file that is damaged is put aside, and a fresh one begun: with the tasks that
 have not ended, as far as this hub knows them, and without those that have.
 
+Over 500 lines, because what is written, refused and put aside hangs together.
+
 May go in: what is particular to SQLite. May not: what a journal is (`store`).
 """
 
@@ -29,7 +31,8 @@ from typing import Any
 import attrs
 import msgspec
 
-from alephscript.errors import Internal, Overloaded, RequestError
+from alephscript.diagnostics.redaction import redacted
+from alephscript.errors import Overloaded, RequestError
 from alephscript.hub.store.folder import Folder
 from alephscript.hub.store.store import (
     KEEP_BYTES,
@@ -37,6 +40,9 @@ from alephscript.hub.store.store import (
     Found,
     Kept,
     StoreUnavailable,
+    report_recovery,
+    report_trouble,
+    report_unreadable,
 )
 from alephscript.mesh.effects import Look
 from alephscript.mesh.records import Record
@@ -254,7 +260,11 @@ class SqliteStore:
             self._tell(_setter(opened, list(self._alive.values())))
             self._write_until_closed(database)
         except BaseException as exc:
-            logger.exception("the journal of tasks has ended", extra={"file": str(self._path)})
+            logger.error(
+                "the journal of tasks has ended",
+                exc_info=redacted(exc),
+                extra={"file": str(self._path)},
+            )
             self.trouble = f"the journal of tasks has ended: {exc}"
             error = StoreUnavailable(f"cannot keep tasks in {self._folder.path}: {exc}")
             self._tell(_setter(opened, error=error))
@@ -343,7 +353,7 @@ class SqliteStore:
         backlog.done(len(batch))
         self._note(batch)
         if self.trouble is not None and not self._damaged.is_set():
-            logger.info("the journal of tasks takes records again", extra={"file": str(self._path)})
+            report_recovery(self._path)
             self.trouble = None
         return database
 
@@ -383,8 +393,7 @@ class SqliteStore:
     def _refuse_new(self, backlog: _Backlog, exc: sqlite3.DatabaseError) -> None:
         """Refuse the new tasks that wait; what is to be kept of others waits on."""
         if self.trouble is None:
-            logger.error("the journal of tasks takes nothing: %s", exc, extra={"error": str(exc)})
-        self.trouble = self.trouble or f"the journal of tasks takes nothing: {exc}"
+            self.trouble = report_trouble(exc)
         refused = backlog.refuse_new()
         error = Overloaded(f"the hub cannot keep tasks at the moment: {exc}", _NOT_DELIVERED)
 
@@ -417,8 +426,12 @@ class SqliteStore:
                     database.executemany("DELETE FROM tasks WHERE rowid = ?", old)
                 if len(old) < _SWEEP_ROWS:
                     return
-        except sqlite3.DatabaseError:
-            logger.exception("old tasks could not be forgotten", extra={"file": str(self._path)})
+        except sqlite3.DatabaseError as exc:
+            logger.error(
+                "old tasks could not be forgotten",
+                exc_info=redacted(exc),
+                extra={"file": str(self._path)},
+            )
 
     # The reader's thread
 
@@ -435,8 +448,7 @@ class SqliteStore:
             rows = self._reading.execute(text, values)
             records = [each for each in map(_read, rows) if each is not None]
         except sqlite3.DatabaseError as exc:
-            logger.error("the journal of tasks cannot be read: %s", exc, extra={"error": str(exc)})
-            error = Internal("the hub cannot read its journal of tasks")
+            error = report_unreadable(exc)
         self._tell(lambda: done(records, error))
 
 

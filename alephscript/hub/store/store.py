@@ -5,13 +5,14 @@ May go in: what each journal does. May not: how one of them does it (a file each
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Collection, Sequence
 from typing import Protocol, runtime_checkable
 
 import attrs
 
-from alephscript.errors import AlephScriptError, RequestError
+from alephscript.errors import AlephScriptError, Internal, RequestError
 from alephscript.mesh.effects import Look
 from alephscript.mesh.records import Record
 from alephscript.mesh.retained import RetainedValue
@@ -29,6 +30,8 @@ __all__ = [
     "StoreUnavailable",
     "Values",
 ]
+
+logger = logging.getLogger("alephscript.hub")
 
 KEEP_SECONDS = 24 * 3600.0
 """How long tasks that have ended are kept."""
@@ -58,6 +61,23 @@ class Entry:
     done: Kept | None
     is_new: bool
     at: float = attrs.field(factory=time.monotonic)
+
+
+def report_trouble(why: object) -> str:
+    """Log that a journal takes nothing, and return the sentence."""
+    logger.error("the journal of tasks takes nothing: %s", why, extra={"error": str(why)})
+    return f"the journal of tasks takes nothing: {why}"
+
+
+def report_recovery(where: object) -> None:
+    """Log that a journal takes records again."""
+    logger.info("the journal of tasks takes records again", extra={"file": str(where)})
+
+
+def report_unreadable(why: object) -> RequestError:
+    """Log that a journal cannot be read, and return what its asker gets."""
+    logger.error("the journal of tasks cannot be read: %s", why, extra={"error": str(why)})
+    return Internal("the hub cannot read its journal of tasks")
 
 
 class StoreUnavailable(AlephScriptError, OSError):

@@ -23,6 +23,7 @@ from pathlib import Path
 
 import msgspec
 
+from alephscript.diagnostics.redaction import redacted
 from alephscript.hub.store.store import KeptValue, StoreUnavailable
 from alephscript.mesh.retained import RetainedValue
 
@@ -121,8 +122,10 @@ class ValueStore:
             self._write_until_closed(database)
         except BaseException as exc:
             self.trouble = f"the file of retained values has ended: {exc}"
-            logger.exception(
-                "the file of retained values has ended", extra={"file": str(self._path)}
+            logger.error(
+                "the file of retained values has ended",
+                exc_info=redacted(exc),
+                extra={"file": str(self._path)},
             )
 
     def _write_until_closed(self, database: sqlite3.Connection) -> None:

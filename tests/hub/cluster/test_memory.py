@@ -171,7 +171,15 @@ async def test_two_authorities_at_once_end_with_one_value(shared_redis: Any, ope
                 await authority.broadcast("MUNDO_STATE", f"{name}{number}", room=ROOM, retain=True)
             if number % 20 == 0:
                 await asyncio.sleep(0.001)
-        await keep_at(one.url, await kept_at(two.url))
+
+        async def is_decided() -> bool:
+            """Whether each hub has the value, and nothing of what was said is under way."""
+            said = [await each.server_state() for each in authorities]
+            meshes = [each._engine.meshes["/runtime"] for each in (one, two)]
+            pending = [v.is_pending for mesh in meshes for *_, v in mesh.rooms.retained]
+            return len(said) == len(pending) and not any(pending)
+
+        await until(is_decided)
         kept = await kept_at(one.url)
         assert kept == await kept_at(two.url)
         for authority, stream in zip(authorities, streams, strict=True):

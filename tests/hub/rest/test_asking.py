@@ -12,6 +12,10 @@ import pytest
 
 from alephscript import AlephScriptClient, CapabilityError, Request, capability
 from alephscript.hub import Hub
+from alephscript.hub.bearers import Bearers
+from alephscript.hub.rest.paths import Page, Route
+from alephscript.hub.rest.rest import Rest, Visit
+from alephscript.hub.sockets.lobby import Arrival, Lobby
 from tests.support.peers import Join, Raw, errors_logged, hub, join, raw
 from tests.support.sse import JSON, Told, source
 
@@ -27,6 +31,7 @@ class Bot(AlephScriptClient):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.counted = 0
         self.entered = asyncio.Event()
         self.cancelled = asyncio.Event()
         self.stopped = asyncio.Event()
@@ -70,6 +75,7 @@ class Bot(AlephScriptClient):
         """Say numbers."""
         try:
             for number in range(request.payload["to"]):
+                self.counted = number
                 request.progress(number / request.payload["to"], f"at {number}")
                 yield number
         finally:
@@ -108,13 +114,14 @@ async def test_both_paths_ask_the_same(bot: Bot, http: httpx2.AsyncClient) -> No
             assert response.headers["content-type"] == "application/json"
 
 
-@pytest.mark.parametrize("payload", [0, "text", [], {}, [{"a": None}], 1.5, True])
-async def test_a_payload_is_any_json(bot: Bot, http: httpx2.AsyncClient, payload: Any) -> None:
+async def test_a_payload_is_any_json(bot: Bot, http: httpx2.AsyncClient) -> None:
     """As it is."""
-    body = {"capability": "ECHO", "payload": payload}
-    assert (await http.post(INVOKE, json=body)).json()["payload"] == payload
-    direct = await http.post(f"{ROOM}/ECHO", content=json.dumps(payload), headers=JSON)
-    assert direct.json()["payload"] == payload
+    payloads: list[Any] = [0, "text", [], {}, [{"a": None}], 1.5, True]
+    for payload in payloads:
+        body = {"capability": "ECHO", "payload": payload}
+        assert (await http.post(INVOKE, json=body)).json()["payload"] == payload
+        direct = await http.post(f"{ROOM}/ECHO", content=json.dumps(payload), headers=JSON)
+        assert direct.json()["payload"] == payload
 
 
 async def test_what_is_no_object_stands_under_result(bot: Bot, http: httpx2.AsyncClient) -> None:
@@ -138,25 +145,20 @@ STATUSES = [
 ]
 
 
-@pytest.mark.parametrize(("name", "payload", "status", "code"), STATUSES)
 async def test_a_status_says_what_the_code_says(
-    bot: Bot,
-    http: httpx2.AsyncClient,
-    caplog: pytest.LogCaptureFixture,
-    name: str,
-    payload: Any,
-    status: int,
-    code: str,
+    bot: Bot, http: httpx2.AsyncClient, caplog: pytest.LogCaptureFixture
 ) -> None:
     """And the body has both, with a sentence and details; also where a stream is wanted."""
-    for headers in ({}, {"accept": "text/event-stream"}):
-        response = await http.post(f"{ROOM}/{name}?timeoutMs=100", json=payload, headers=headers)
-        answer = response.json()
-        assert (response.status_code, answer["code"]) == (status, code)
-        assert answer["success"] is False
-        assert answer["error"]
-        assert {"retryable", "details"} <= answer.keys()
-        assert ("retry-after" in response.headers) == (status == 429)
+    for name, payload, status, code in STATUSES:
+        for headers in ({}, {"accept": "text/event-stream"}):
+            path = f"{ROOM}/{name}?timeoutMs={100 if name == 'WAIT' else 5000}"
+            response = await http.post(path, json=payload, headers=headers)
+            answer = response.json()
+            assert (name, response.status_code, answer["code"]) == (name, status, code)
+            assert answer["success"] is False
+            assert answer["error"]
+            assert {"retryable", "details"} <= answer.keys()
+            assert ("retry-after" in response.headers) == (status == 429)
     caplog.clear()  # the bot has logged that it failed
 
 
@@ -199,19 +201,20 @@ async def test_a_stock_master_is_asked_as_any_other(
 # What is not taken
 
 
-BODIES = ["x", "", " ", "{", "{}{}", '{"a":NaN}', '{"a":"\\ud800"}', b'{"a":"\xff"}', "[" * 100]
+BODIES: list[str | bytes] = [
+    *("x", "", " ", "{", "{}{}", '{"a":NaN}', '{"a":"\\ud800"}', b'{"a":"\xff"}', "[" * 100),
+    "[" * 65 + "]" * 65,
+]
 
 
-@pytest.mark.parametrize("body", [*BODIES, "[" * 65 + "]" * 65])
-async def test_a_body_that_is_no_json_is_refused(
-    bot: Bot, http: httpx2.AsyncClient, body: str | bytes
-) -> None:
+async def test_a_body_that_is_no_json_is_refused(bot: Bot, http: httpx2.AsyncClient) -> None:
     """On both paths, with a sentence."""
-    for path in (f"{ROOM}/ECHO", INVOKE):
-        response = await http.post(path, content=body, headers=JSON)
-        assert response.status_code in (400, 413)
-        assert response.json()["code"] in ("invalid_payload", "payload_too_large")
-        assert response.json()["error"]
+    for body in BODIES:
+        for path in (f"{ROOM}/ECHO", INVOKE):
+            response = await http.post(path, content=body, headers=JSON)
+            assert (body, response.status_code in (400, 413)) == (body, True)
+            assert response.json()["code"] in ("invalid_payload", "payload_too_large")
+            assert response.json()["error"]
 
 
 INVOCATIONS: list[tuple[Any, str]] = [
@@ -228,30 +231,27 @@ WRONG: list[Any] = ["5", -1, True, None, [], {}, -0.5]
 INVOCATIONS += [({"capability": "ECHO", "timeoutMs": each}, "timeoutMs") for each in WRONG]
 
 
-@pytest.mark.parametrize(("body", "path"), INVOCATIONS)
-async def test_an_invocation_that_is_none_is_refused(
-    bot: Bot, http: httpx2.AsyncClient, body: Any, path: str
-) -> None:
+async def test_an_invocation_that_is_none_is_refused(bot: Bot, http: httpx2.AsyncClient) -> None:
     """And the key that is wrong is named."""
-    response = await http.post(INVOKE, content=json.dumps(body), headers=JSON)
-    answer = response.json()
-    assert (response.status_code, answer["code"]) == (400, "invalid_payload")
-    assert [each["path"] for each in answer["details"]] == [path]
+    for body, path in INVOCATIONS:
+        response = await http.post(INVOKE, content=json.dumps(body), headers=JSON)
+        answer = response.json()
+        assert (body, response.status_code, answer["code"]) == (body, 400, "invalid_payload")
+        assert [each["path"] for each in answer["details"]] == [path]
 
 
-@pytest.mark.parametrize(
-    "query",
-    [
-        *("timeoutMs=", "timeoutMs=x", "timeoutMs=-1", "timeoutMs=1.5", "timeoutMs=1e3"),
-        *("timeoutMs=%D9%A1", "timeoutMs=" + "9" * 5000, "timeoutMs=1&timeoutMs=2", "timeoutMs=+1"),
-    ],
-)
-async def test_a_timeout_that_is_none_is_refused(
-    bot: Bot, http: httpx2.AsyncClient, query: str
-) -> None:
+QUERIES = [
+    *("timeoutMs=", "timeoutMs=x", "timeoutMs=-1", "timeoutMs=1.5", "timeoutMs=1e3"),
+    *("timeoutMs=%D9%A1", "timeoutMs=" + "9" * 5000, "timeoutMs=1&timeoutMs=2", "timeoutMs=+1"),
+]
+
+
+async def test_a_timeout_that_is_none_is_refused(bot: Bot, http: httpx2.AsyncClient) -> None:
     """One whole number of milliseconds is one."""
-    response = await http.post(f"{ROOM}/ECHO?{query}", json={})
-    assert (response.status_code, response.json()["code"]) == (400, "invalid_payload")
+    for query in QUERIES:
+        response = await http.post(f"{ROOM}/ECHO?{query}", json={})
+        answer = response.json()
+        assert (query, response.status_code, answer["code"]) == (query, 400, "invalid_payload")
 
 
 @pytest.mark.parametrize("milliseconds", [0, 1, 1.5])
@@ -274,44 +274,35 @@ async def test_a_long_deadline_is_a_day(
     assert response.status_code == 200
 
 
-@pytest.mark.parametrize(
-    ("path", "status", "code"),
-    [
-        ("/mesh/rooms/%FF/X", 400, "invalid_payload"),
-        ("/mesh/rooms/%0A/X", 400, "invalid_payload"),
-        (f"/mesh/rooms/{'x' * 257}/X", 400, "invalid_payload"),
-        ("/mesh/rooms/R/%00", 400, "unknown_event"),
-        (f"/mesh/rooms/R/{'x' * 257}", 400, "unknown_event"),
-        ("/mesh/rooms/%2E%2E/X", 404, "no_master"),
-        ("/mesh/rooms/*/X", 404, "no_master"),
-    ],
-)
-async def test_a_name_that_can_be_none_is_refused(
-    http: httpx2.AsyncClient, path: str, status: int, code: str
-) -> None:
+NAMES = [
+    ("/mesh/rooms/%FF/X", 400, "invalid_payload"),
+    ("/mesh/rooms/%0A/X", 400, "invalid_payload"),
+    (f"/mesh/rooms/{'x' * 257}/X", 400, "invalid_payload"),
+    ("/mesh/rooms/R/%00", 400, "unknown_event"),
+    (f"/mesh/rooms/R/{'x' * 257}", 400, "unknown_event"),
+    ("/mesh/rooms/%2E%2E/X", 404, "no_master"),
+    ("/mesh/rooms/*/X", 404, "no_master"),
+]
+
+
+async def test_a_name_that_can_be_none_is_refused(http: httpx2.AsyncClient) -> None:
     """Of a room, or of a capability."""
-    response = await http.post(path, json={})
-    assert (response.status_code, response.json()["code"]) == (status, code)
+    for path, status, code in NAMES:
+        response = await http.post(path, json={})
+        assert (path, response.status_code, response.json()["code"]) == (path, status, code)
 
 
-@pytest.mark.parametrize(
-    "kind", [None, "text/plain", "application/x-www-form-urlencoded", "application/jsonp", "json"]
-)
-async def test_only_json_is_taken(bot: Bot, http: httpx2.AsyncClient, kind: str | None) -> None:
-    """So that no page can ask without being asked first whether it may."""
-    headers = {} if kind is None else {"content-type": kind}
-    response = await http.post(f"{ROOM}/ECHO", content="{}", headers=headers)
-    assert (response.status_code, response.json()["code"]) == (415, "unsupported_media_type")
-
-
-@pytest.mark.parametrize(
-    "kind", ["application/json; charset=utf-8", "Application/JSON", "application/ld+json"]
-)
-async def test_json_goes_by_several_names(bot: Bot, http: httpx2.AsyncClient, kind: str) -> None:
-    """With parameters, in any case, with a suffix."""
-    headers = {"content-type": kind}
-    response = await http.post(f"{ROOM}/ECHO", content="{}", headers=headers)
-    assert response.status_code == 200
+async def test_only_json_is_taken(bot: Bot, http: httpx2.AsyncClient) -> None:
+    """So that no page can ask without being asked first whether it may; JSON has several names."""
+    others = ("text/plain", "application/x-www-form-urlencoded", "application/jsonp", "json", None)
+    for kind in others:
+        headers = {} if kind is None else {"content-type": kind}
+        response = await http.post(f"{ROOM}/ECHO", content="{}", headers=headers)
+        assert (response.status_code, response.json()["code"]) == (415, "unsupported_media_type")
+    for kind in ("application/json; charset=utf-8", "Application/JSON", "application/ld+json"):
+        headers = {"content-type": kind}
+        response = await http.post(f"{ROOM}/ECHO", content="{}", headers=headers)
+        assert response.status_code == 200
 
 
 METHODS = [
@@ -329,16 +320,14 @@ METHODS = [
 ]
 
 
-@pytest.mark.parametrize(("method", "path", "allowed"), METHODS)
-async def test_a_wrong_method_is_told_the_right_ones(
-    http: httpx2.AsyncClient, method: str, path: str, allowed: str
-) -> None:
+async def test_a_wrong_method_is_told_the_right_ones(http: httpx2.AsyncClient) -> None:
     """In the header that is for that."""
-    response = await http.request(method, path)
-    assert (response.status_code, response.headers["allow"]) == (405, allowed)
-    assert response.json()["code"] == "method_not_allowed"
-    options = await http.options(path)
-    assert (options.status_code, options.headers["allow"]) == (204, allowed)
+    for method, path, allowed in METHODS:
+        response = await http.request(method, path)
+        assert (path, response.status_code, response.headers["allow"]) == (path, 405, allowed)
+        assert response.json()["code"] == "method_not_allowed"
+        options = await http.options(path)
+        assert (options.status_code, options.headers["allow"]) == (204, allowed)
 
 
 # Ends
@@ -395,6 +384,20 @@ async def test_a_hub_that_closes_ends_what_is_open(http: httpx2.AsyncClient) -> 
 # Streams
 
 
+async def test_a_stream_that_its_hub_ends_says_so() -> None:
+    """In its last event, as any failure of a stream."""
+    async with (
+        Hub(port=0) as hub,
+        Bot(hub.url),
+        httpx2.AsyncClient(base_url=hub.url) as http,
+        source(http, f"{ROOM}/COUNT", {"to": 1_000_000}) as stream,
+    ):
+        await stream.next()
+        await hub.close()
+        last = (await stream.rest())[-1]
+    assert (last.event, last.data["code"]) == ("answer", "closed")
+
+
 async def test_parts_and_progress_come_as_they_are_said(bot: Bot, http: httpx2.AsyncClient) -> None:
     """And at last the answer; many more parts than are under way at a time."""
     async with source(http, f"{ROOM}/COUNT", {"to": 100}) as stream:
@@ -433,6 +436,37 @@ async def test_who_takes_no_stream_gets_all_parts_at_once(
     """As any asker that knows no parts."""
     response = await http.post(f"{ROOM}/COUNT", json={"to": 3})
     assert response.json() == {"success": True, "result": [0, 1, 2]}
+
+
+async def test_a_master_runs_no_further_ahead_than_its_reader_takes(hub: Hub, bot: Bot) -> None:
+    """However long the stream; what waits for the reader is bounded by what was granted."""
+    stuck = asyncio.Event()
+    body = {"type": "http.request", "body": b'{"to": 1000000}'}
+
+    async def receive() -> Any:
+        if not body:
+            await asyncio.Event().wait()
+        return {"type": body.pop("type"), "body": body.pop("body")}
+
+    async def send(event: Any) -> None:
+        if b"event: part" in event.get("body", b""):
+            stuck.set()
+            await asyncio.Event().wait()
+
+    engine = hub._engine
+    scope = {"method": "POST", "query_string": b""}
+    headers = {**JSON, "accept": "text/event-stream"}
+    visit = Visit(scope, receive, headers, Arrival(Lobby(engine)), None)
+    route = Route({"POST": Page.CAPABILITY}, "R/Ñ", "COUNT")
+    asking = asyncio.create_task(Rest(engine, Bearers(engine)).answer(route, visit, send))
+    async with asyncio.timeout(5):
+        await stuck.wait()
+        async with AlephScriptClient(hub.url) as client:
+            for _ in range(50):  # the bot has had all the time that it could want
+                await client.request("NUMBER", room="R/Ñ")
+        assert bot.counted <= 16
+        asking.cancel()
+        await bot.stopped.wait()
 
 
 async def test_a_stream_that_is_left_cancels_its_request(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import AsyncIterator
+from random import Random
 from typing import Any
 
 import httpx2
 import jwt
+import msgspec
 import pytest
 
 from alephscript import AlephScriptClient, Request, capability
@@ -93,6 +96,13 @@ async def test_a_body_without_end_is_read_no_further() -> None:
         said = await answers(hub, head(10**12), *([b"x" * 50_000] * 5))
     assert said.startswith(b"HTTP/1.1 413 ")
     assert b"connection: close" in said.lower()
+
+
+async def test_who_asks_first_whether_its_body_is_taken_is_told_at_once() -> None:
+    """And sends nothing of it."""
+    expecting = head(10**9).replace(b"\r\n\r\n", b"\r\nexpect: 100-continue\r\n\r\n")
+    async with Hub(port=0) as hub:
+        assert (await answers(hub, expecting)).startswith(b"HTTP/1.1 413 ")
 
 
 async def test_a_body_that_does_not_come_is_not_waited_for() -> None:
@@ -202,6 +212,59 @@ async def test_what_a_request_makes_the_hub_keep_is_bounded() -> None:
         assert hub._engine.meshes["/runtime"].budget.left == limits.kept_bytes_of_all
 
 
+PARTS = [
+    "mesh",
+    "rooms",
+    "invoke",
+    "events",
+    "R",
+    "WHO",
+    "%2F",
+    "%00",
+    "%FF",
+    "..",
+    "*",
+    "",
+    "x" * 300,
+]
+BODIES = [b"{}", b"null", b"[]", b'{"capability":"WHO"}', b"\xff", b"{", b"[" * 99, b"1e999", b"\0"]
+HEADERS: dict[str, list[str]] = {
+    "content-type": ["application/json", "application/json", "text/plain", ""],
+    "accept": ["text/event-stream", "*/*"],
+    "origin": ["http://localhost:1", "http://evil.example"],
+    "last-event-id": ["x.1", ""],
+    "traceparent": ["x", "00-" + "a" * 32 + "-" + "b" * 16 + "-01"],
+}
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_whatever_is_asked_has_a_status_and_a_sentence(seed: int) -> None:
+    """And the hub keeps nothing of it, and logs no error."""
+    random = Random(seed)
+    async with (
+        Hub(port=0, history=3) as hub,
+        Bot(hub.url),
+        httpx2.AsyncClient(base_url=hub.url) as http,
+    ):
+        for _ in range(100):
+            where = random.choice(["/mesh/rooms/R/", "/mesh/invoke/", "/mesh/rooms/", "/"])
+            path = where + "/".join(random.choices(PARTS, k=random.randint(0, 3)))
+            method = random.choice(["GET", "POST", "POST", "PUT", "OPTIONS", "DELETE"])
+            headers = {name: random.choice(each) for name, each in HEADERS.items()}
+            async with http.stream(
+                method, path, headers=headers, content=random.choice(BODIES)
+            ) as response:
+                assert response.status_code < 500
+                if response.headers.get("content-type") == "application/json":
+                    said = msgspec.json.decode(await response.aread())
+                    assert response.status_code < 400 or said["error"]
+        async with asyncio.timeout(5):
+            while hub._engine.visitors:
+                await http.get("/health")
+        assert hub._engine.in_flight == 0
+        assert hub._engine.meshes["/runtime"].clients == 1
+
+
 # Who may
 
 
@@ -290,23 +353,23 @@ async def test_a_rule_that_fails_is_an_error_of_the_hub(caplog: pytest.LogCaptur
 
 
 ORIGINS = ["http://evil.example", "null", "http://localhost.evil.example"]
+ASKED = [
+    ("POST", "/mesh/rooms/R/X"),
+    ("POST", "/mesh/invoke/R"),
+    ("OPTIONS", "/mesh/rooms/R/X"),
+    ("GET", "/mesh/rooms"),
+    ("GET", "/mesh/rooms/R/events"),
+    ("GET", "/openapi.json"),
+]
 
 
-@pytest.mark.parametrize("origin", ORIGINS)
-async def test_a_page_of_elsewhere_asks_and_reads_nothing(origin: str) -> None:
+async def test_a_page_of_elsewhere_asks_and_reads_nothing() -> None:
     """Whatever the method; its browser is not told that it may, either."""
     async with Hub(port=0) as hub, httpx2.AsyncClient(base_url=hub.url) as http:
-        for method, path in (
-            ("POST", "/mesh/rooms/R/X"),
-            ("POST", "/mesh/invoke/R"),
-            ("OPTIONS", "/mesh/rooms/R/X"),
-            ("GET", "/mesh/rooms"),
-            ("GET", "/mesh/rooms/R/events"),
-            ("GET", "/openapi.json"),
-        ):
+        for origin, (method, path) in itertools.product(ORIGINS, ASKED):
             headers = {"origin": origin, **JSON}
             response = await http.request(method, path, headers=headers)
-            assert response.status_code == 403
+            assert (path, response.status_code) == (path, 403)
             assert response.json()["error"]
             assert "access-control-allow-origin" not in response.headers
 

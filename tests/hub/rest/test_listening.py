@@ -118,16 +118,16 @@ async def _until(lines: AsyncIterator[str], start: str) -> AsyncIterator[str]:
                 return
 
 
-@pytest.mark.parametrize("last", ["x", "x.y", "..", "0.1", "." + "9" * 50, "-1", "history.7"])
 @pytest.mark.parametrize("history", [0, 5])
-async def test_an_id_that_means_nothing_here_is_a_gap(last: str, history: int) -> None:
+async def test_an_id_that_means_nothing_here_is_a_gap(history: int) -> None:
     """Of which nobody knows how long it is."""
     async with (
         Hub(port=0, history=history) as hub,
         httpx2.AsyncClient(base_url=hub.url) as http,
-        source(http, EVENTS, headers={"last-event-id": last}) as events,
     ):
-        assert (await events.next())[:2] == ("GAP", {"room": "R", "missed": None})
+        for last in ("x", "x.y", "..", "0.1", "." + "9" * 50, "-1", "history.7"):
+            async with source(http, EVENTS, headers={"last-event-id": last}) as events:
+                assert (await events.next())[:2] == ("GAP", {"room": "R", "missed": None})
 
 
 async def test_a_room_that_can_be_none_is_not_heard(hub: Hub, http: httpx2.AsyncClient) -> None:

@@ -70,9 +70,7 @@ async def test_a_mount_named_as_the_folder_is_has_the_paths_of_the_folder(
     assert server["url"] == ("/" if door == "own port" else "/mesh")
 
 
-async def test_a_client_that_hangs_up_cancels_its_request(
-    hub: Hub, bot: Bot, http: httpx2.AsyncClient
-) -> None:
+async def test_a_hang_up_cancels_the_request(hub: Hub, bot: Bot, http: httpx2.AsyncClient) -> None:
     """However its server tells."""
     asking = asyncio.create_task(http.post(f"{ROOM}/WAIT", json={}))
     await bot.entered.wait()
@@ -106,7 +104,7 @@ async def test_bodies_are_bounded(hub: Hub, bot: Bot, http: httpx2.AsyncClient) 
     assert not hub._engine.visitors
 
 
-async def test_who_reads_too_slowly_is_cut_off(hub: Hub, bot: Bot) -> None:
+async def test_a_slow_reader_is_cut_off(hub: Hub, bot: Bot) -> None:
     """What waits for it is bounded."""
     host, port = hub.url.removeprefix("http://").split("/")[0].split(":")
     reader, writer = await asyncio.open_connection(host, int(port), limit=1)
