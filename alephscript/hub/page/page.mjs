@@ -14,9 +14,9 @@ import { Said } from "./said.mjs";
 import { NAMESPACE } from "./socket.mjs";
 import { Table } from "./table.mjs";
 import { Tasks } from "./tasks.mjs";
-import { TaskView } from "./taskview.mjs";
+import { taskColumns, TaskView } from "./taskview.mjs";
 import { printable } from "./text.mjs";
-import { capabilityFacts, memberFacts, progressOf, taskFacts, View } from "./view.mjs";
+import { capabilityFacts, memberFacts, taskFacts, View } from "./view.mjs";
 
 const POLL_MS = 1000;
 const LOOK_EVERY = 5; // polls; masters that change are heard of at once
@@ -324,52 +324,7 @@ const members = new Table($("members"), {
 });
 
 const taskTable = new Table($("tasks"), {
-  columns: [
-    {
-      title: "Task",
-      kind: "who",
-      value: ({ capability }) => capability.toLowerCase(),
-      show: (cell, { id, capability }) =>
-        put(cell, JSON.stringify([id, wanted.room]), () => [
-          element("a", { href: to({ task: id }), tabindex: "-1" }, named(capability)),
-          " ",
-          element("small", {}, id.slice(0, 6)),
-        ]),
-    },
-    {
-      title: "Room",
-      kind: "names",
-      value: ({ room }) => room ?? "",
-      show: (cell, { room }) => roomNames(cell, { rooms: room ? [room] : [] }),
-    },
-    {
-      title: "State",
-      value: ({ state }) => state,
-      show: (cell, { state }) => write(cell, state),
-    },
-    {
-      title: "Progress",
-      kind: "number",
-      value: ({ progress }) => progress?.fraction ?? null,
-      show: (cell, task) => {
-        write(cell, task.progress ? `${Math.round(task.progress.fraction * 100)} %` : "–");
-        cell.title = printable(progressOf(task));
-      },
-    },
-    {
-      title: "Attempts",
-      kind: "number wide",
-      value: ({ attempts }) => attempts,
-      show: (cell, { attempts }) => write(cell, String(attempts)),
-    },
-    {
-      title: "Submitted",
-      kind: "number",
-      value: ({ created }) => Date.parse(created),
-      show: (cell, { created }) =>
-        write(cell, `${span((Date.now() - Date.parse(created)) / 1000)} ago`),
-    },
-  ],
+  columns: taskColumns(to),
   keyOf: ({ id }) => id,
   sorted: 5,
 });

@@ -1,7 +1,11 @@
-// What belongs to a task's own view besides facts: its question, what it has come to, and its end.
+// How tasks are shown: in a table; and in a task's own view, besides facts, its question, what it
+// has come to, and its end.
 
-import { element, put, write } from "./dom.mjs";
+import { element, named, put, write } from "./dom.mjs";
+import { span } from "./figures.mjs";
 import { Questions } from "./questions.mjs";
+import { printable } from "./text.mjs";
+import { progressOf } from "./view.mjs";
 
 const ENDED = ["done", "failed", "cancelled"];
 
@@ -69,4 +73,54 @@ export class TaskView {
       write(this.#problem, `${error.code ?? "link_lost"}: ${error.message}`);
     }
   }
+}
+
+/** The columns of the table of tasks; `to(place)` is an address. */
+export function taskColumns(to) {
+  return [
+    {
+      title: "Task",
+      kind: "who",
+      value: ({ capability }) => capability.toLowerCase(),
+      show: (cell, { id, capability }) =>
+        put(cell, JSON.stringify([id, to({})]), () => [
+          element("a", { href: to({ task: id }), tabindex: "-1" }, named(capability)),
+          " ",
+          element("small", {}, id.slice(0, 6)),
+        ]),
+    },
+    {
+      title: "Room",
+      kind: "names",
+      value: ({ room }) => room ?? "",
+      show: (cell, { room }) => put(cell, String(room), () => (room ? [named(room)] : [])),
+    },
+    {
+      title: "State",
+      value: ({ state }) => state,
+      show: (cell, { state }) => write(cell, state),
+    },
+    {
+      title: "Progress",
+      kind: "number",
+      value: ({ progress }) => progress?.fraction ?? null,
+      show: (cell, task) => {
+        write(cell, task.progress ? `${Math.round(task.progress.fraction * 100)} %` : "–");
+        cell.title = printable(progressOf(task));
+      },
+    },
+    {
+      title: "Attempts",
+      kind: "number wide",
+      value: ({ attempts }) => attempts,
+      show: (cell, { attempts }) => write(cell, String(attempts)),
+    },
+    {
+      title: "Submitted",
+      kind: "number",
+      value: ({ created }) => Date.parse(created),
+      show: (cell, { created }) =>
+        write(cell, `${span((Date.now() - Date.parse(created)) / 1000)} ago`),
+    },
+  ];
 }
