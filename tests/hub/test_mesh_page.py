@@ -520,6 +520,29 @@ async def test_a_viewer_is_shown_and_offered_what_it_may_use(page: Page) -> None
         assert "AAIA" not in await page.text("body")
 
 
+async def test_a_viewer_sees_tasks_that_it_may_use_and_no_others(page: Page) -> None:
+    """Neither in the table nor by their ids."""
+    bot = {"token": "bot"}
+    async with (
+        Hub(port=0, access=Guests()) as hub,
+        PersefonBot(hub.url, auth=bot),
+        AlephScriptClient(hub.url, auth=bot) as client,
+    ):
+        secret = await client.submit("AAIA_SECRET", {}, room=aaia.AAIA_ROOM)
+        await page.do(["goto", f"{hub.url}/#task={secret.id}"])
+        await page.do(["getByLabel", "This hub wants a token"], ["fill", "guest"])
+        await page.do(["keyboard"], ["press", "Enter"])
+        await page.see("#view-summary", "there is no such task")
+        await page.see("#masters", "PersefonBot")
+        await page.do(["getByRole", "button", {"name": "Submit as a task"}], ["click"])
+        await page.see("#view-facts", "done")
+        await page.until("document.querySelectorAll('#tasks tbody tr').length === 1")
+        assert "AAIA" not in await page.text("body")
+        listed = {each.id for each in await client.tasks()}
+        assert secret.id in listed
+        assert len(listed) == 2
+
+
 async def test_names_and_payloads_stay_text(page: Page, plain: Hub) -> None:
     """Whatever a member calls itself, its room, its capability's fields or says."""
     schema = {
