@@ -14,9 +14,9 @@ import { Said } from "./said.mjs";
 import { NAMESPACE } from "./socket.mjs";
 import { Table } from "./table.mjs";
 import { Tasks } from "./tasks.mjs";
-import { taskColumns, TaskView } from "./taskview.mjs";
+import { TaskTable, TaskView } from "./taskview.mjs";
 import { printable } from "./text.mjs";
-import { capabilityFacts, memberFacts, taskFacts, View } from "./view.mjs";
+import { capabilityFacts, memberFacts, taskLook, View } from "./view.mjs";
 
 const POLL_MS = 1000;
 const LOOK_EVERY = 5; // polls; masters that change are heard of at once
@@ -65,8 +65,7 @@ const trial = new Trial(
   $("try").querySelector("form"),
   (...call) => mesh.call(...call),
   async (...submission) => {
-    const { id } = await tasks.submit(...submission);
-    location.hash = to({ task: id });
+    location.hash = to({ task: (await tasks.submit(...submission)).id });
   },
 );
 
@@ -148,7 +147,7 @@ function showMesh() {
   });
   const found = there.filter(({ name, rooms: inside }) => fits(name, ...inside));
   members.show(found, there.length);
-  showTasks(fits);
+  taskTable.show(tasks.all, room, fits);
   trial.offer(offers);
   const key = wanted.capability && keyOf({ room: wanted.of, capability: wanted.capability });
   if (key !== tried && (!key || offers.some((each) => keyOf(each) === key))) {
@@ -182,15 +181,6 @@ function showMasters(offers, fits) {
     fits(name, ...own.flatMap(({ room, capability }) => [room, capability])),
   );
   masters.show(found, all.length);
-}
-
-function showTasks(fits) {
-  const all = tasks.all.filter(({ room }) => wanted.room === null || room === wanted.room);
-  const found = all.filter(({ id, room, capability, state }) =>
-    fits(id, room ?? "", capability, state),
-  );
-  $("tasks").hidden = all.length === 0;
-  taskTable.show(found, all.length);
 }
 
 function roomItem(room) {
@@ -323,11 +313,7 @@ const members = new Table($("members"), {
   keyOf: ({ name }) => name,
 });
 
-const taskTable = new Table($("tasks"), {
-  columns: taskColumns(to),
-  keyOf: ({ id }) => id,
-  sorted: 5,
-});
+const taskTable = new TaskTable($("tasks"), to);
 
 function connection({ id, name }) {
   return live.members.get(id) ?? live.members.get(name);
@@ -369,15 +355,7 @@ function showView() {
   document.body.dataset.view = id ? "task" : name ? "member" : capability ? "capability" : "";
   const close = address({ room });
   if (id) {
-    const task = tasks.looked;
-    view.show({
-      key: JSON.stringify(["task", id]),
-      kind: "task",
-      title: { text: task?.capability ?? "", nodes: () => [named(task?.capability ?? id)] },
-      summary: tasks.problem,
-      close,
-      facts: task ? taskFacts({ task, to }) : [],
-    });
+    view.show(taskLook({ id, task: tasks.looked, problem: tasks.problem, close, to }));
   } else if (name) {
     const member = mesh.members.find((each) => each.name === name);
     const about = mesh.about.get(name);

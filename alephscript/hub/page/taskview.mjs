@@ -4,6 +4,7 @@
 import { element, named, put, write } from "./dom.mjs";
 import { span } from "./figures.mjs";
 import { Questions } from "./questions.mjs";
+import { Table } from "./table.mjs";
 import { printable } from "./text.mjs";
 import { progressOf } from "./view.mjs";
 
@@ -75,8 +76,28 @@ export class TaskView {
   }
 }
 
-/** The columns of the table of tasks; `to(place)` is an address. */
-export function taskColumns(to) {
+/** The table of tasks; `to(place)` is an address. */
+export class TaskTable {
+  #section;
+  #table;
+
+  constructor(section, to) {
+    this.#section = section;
+    this.#table = new Table(section, { columns: taskColumns(to), keyOf: ({ id }) => id, sorted: 5 });
+  }
+
+  /** Show tasks of one room, or of any (null), that fit what is searched; hide it without any. */
+  show(tasks, wanted, fits) {
+    const all = tasks.filter(({ room }) => wanted === null || room === wanted);
+    const found = all.filter(({ id, room, capability, state }) =>
+      fits(id, room ?? "", capability, state),
+    );
+    this.#section.hidden = all.length === 0;
+    this.#table.show(found, all.length);
+  }
+}
+
+function taskColumns(to) {
   return [
     {
       title: "Task",

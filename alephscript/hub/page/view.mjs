@@ -88,8 +88,19 @@ export function progressOf({ progress }) {
   return `${Math.round(progress.fraction * 100)} % ${progress.message}`.trim();
 }
 
-/** What there is to say of a task, as TASK_GET has it. */
-export function taskFacts({ task, to }) {
+/** The view of a task, as `View.show` wants it; `problem` says why there is none. */
+export function taskLook({ id, task, problem, close, to }) {
+  return {
+    key: JSON.stringify(["task", id]),
+    kind: "task",
+    title: { text: task?.capability ?? "", nodes: () => [named(task?.capability ?? id)] },
+    summary: problem,
+    close,
+    facts: task ? taskFacts(task, to) : [],
+  };
+}
+
+function taskFacts(task, to) {
   const { capability, room, created, updated, error } = task;
   return [
     ["state", task.state],
