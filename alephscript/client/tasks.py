@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
+import functools
 import uuid
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, Generic, Literal, Self, TypeVar, cast, overload
@@ -293,9 +294,15 @@ class Tasks(Asker):
         if timeout is not None:
             message["timeoutMs"] = round(min(timeout, LONGEST_TASK) * 1000)
         patience = self._alephscript_timeout or events.DEFAULT_TIMEOUT
-        answer = await self._alephscript_ask_task(
-            HubEvent.TASK_SUBMIT, message, seconds=patience, patience=patience
+        submitting = functools.partial(
+            self._alephscript_ask_task, HubEvent.TASK_SUBMIT, seconds=patience, patience=patience
         )
+        if self._alephscript_tracing is None:
+            answer = await submitting(message)
+        else:
+            event = events.capability_event(message["capability"])
+            with self._alephscript_tracing.asking(event, room) as trace:
+                answer = await submitting({**message, **trace})
         return Task(_task_of(answer)["id"], self, reply)
 
     def task(self, id: str) -> Task[dict[str, Any]]:

@@ -276,7 +276,10 @@ class Engine:
                     "capabilities": carrier.meter.snapshot(),
                     "tasks": {
                         "now": carrier.mesh.tasks.count(),
-                        "ended": dict(carrier.mesh.tasks.ended),
+                        "ended": [
+                            {"state": state, "code": code, "count": count}
+                            for (state, code), count in carrier.mesh.tasks.ended.items()
+                        ],
                     },
                 }
                 for namespace, carrier in self.carriers.items()

@@ -85,14 +85,16 @@ class _Collector:
         )
         ended_tasks = CounterMetricFamily(
             "alephscript_tasks_ended",
-            "Tasks that have ended at this hub, by state.",
-            labels=["namespace", "state"],
+            "Tasks that have ended at this hub, by state and code.",
+            labels=["namespace", "state", "code"],
         )
         for namespace, about in snapshot["namespaces"].items():
             for state in STATES:
-                family = ended_tasks if state in ENDED else tasks
-                counts = about["tasks"]["ended" if state in ENDED else "now"]
-                family.add_metric([namespace, state], counts.get(state, 0))
+                if state not in ENDED:
+                    tasks.add_metric([namespace, state], about["tasks"]["now"].get(state, 0))
+            for each in about["tasks"]["ended"]:
+                labels = [namespace, each["state"], each["code"]]
+                ended_tasks.add_metric(labels, each["count"])
             for each in about["dropped"]:
                 dropped.add_metric([namespace, each["event"], each["reason"]], each["count"])
             clients.add_metric([namespace], about["clients"])

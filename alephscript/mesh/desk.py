@@ -137,6 +137,7 @@ class TaskDesk:
             room=room or "",
             submitter=submitter,
             hub=self._tasks.hub,
+            trace=dict(submission.trace),
         )
 
     # Asking about one

@@ -76,6 +76,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
         result: JSON text of the answer, an object without ``success``; null before.
         error: ``{error, code, details}`` of a task that has failed, or was cancelled.
         hub: The hub that works on it, where there are several.
+        trace: The trace that its runs belong to.
     """
 
     id: str
@@ -103,6 +104,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     result: msgspec.Raw = NOTHING
     error: dict[str, Any] | None = None
     hub: str = ""
+    trace: dict[str, str] = {}
 
     @property
     def has_ended(self) -> bool:

@@ -52,7 +52,7 @@ from alephscript.mesh.limits import Limits
 from alephscript.mesh.meta import RequestMeta
 from alephscript.mesh.peers import Master, OpenRequest, Peer
 from alephscript.mesh.records import NOTHING, Record
-from alephscript.mesh.requests import Requests
+from alephscript.mesh.requests import OK, Requests
 from alephscript.mesh.rooms import Room, Rooms
 from alephscript.protocol import events
 from alephscript.protocol.events import Answer, HubEvent
@@ -85,6 +85,9 @@ _AGAIN_SECONDS = 1.0
 
 _MOST_STARTING = 256
 """Tasks whose run is being written down at once; the others' turn comes when these are kept."""
+
+_MOST_CODES = 50
+"""Codes of errors that are counted apart."""
 
 _MOST_AT_MASTER = 1024
 """Requests at one master beyond which tasks stay queued here, where they can wait for days."""
@@ -168,7 +171,7 @@ class Tasks:
         hub: This hub's name, where there are several.
         hubs: The names of the others that are there.
         audience: Who hears of what becomes of tasks.
-        ended: How many tasks have ended here, by state.
+        ended: How many tasks have ended here, by state and code, ``ok`` for those done.
         is_resting: Whether nothing is started or ended any more, since the hub is closing.
     """
 
@@ -179,7 +182,7 @@ class Tasks:
         self.hub = ""
         self.hubs: Collection[str] = ()
         self.is_resting = False
-        self.ended: Counter[str] = Counter()
+        self.ended: Counter[tuple[str, str]] = Counter()
         self.audience = Audience(rooms, limits.requests_per_client)
         self._rooms = rooms
         self._requests = requests
@@ -571,7 +574,7 @@ class Tasks:
         about: dict[str, Any] = {"id": record.id, "run": record.run, "attempt": record.attempts}
         if record.has_checkpoint:
             about["checkpoint"] = record.checkpoint
-        meta = RequestMeta(room.name, left, extras={"task": about, "answers": True})
+        meta = RequestMeta(room.name, left, extras={"task": about, "answers": True} | record.trace)
         effects = self._requests.ask_master(task.peer, self._question(record), master, _ACK, meta)
         self._hold(task, master)
         return effects + self.audience.tell(record) + self._pump()
@@ -617,7 +620,7 @@ class Tasks:
         effects += self._let_go(task, "moved")  # a link is gone, which was not noticed yet
         # The master's new declaration may come later, or never: its run is what counts.
         master = Master(peer, events.Declaration(record.room, (record.capability,)), is_core=False)
-        meta = RequestMeta(record.room, left, extras={"answers": True})
+        meta = RequestMeta(record.room, left, extras={"answers": True} | record.trace)
         effects += self._requests.take_up(task.peer, self._question(record), master, _ACK, meta)
         self._awaited.pop(record.id, None)
         effects.append(Wake(("return", record.id), None))
@@ -872,7 +875,7 @@ class Tasks:
 
         def ended() -> list[Effect]:
             self._remove(task)
-            self.ended[state] += 1
+            self._count_end(task.shown)
             effects: list[Effect] = [*self.audience.answer_all(task.shown)]
             effects += self.audience.tell(task.shown)
             self.audience.forget(task.shown.id)
@@ -881,6 +884,12 @@ class Tasks:
         effects = self._keep(task, ended, state=state, run="", question=None, **changes)
         name = task.record.id
         return [*effects, Wake(("deadline", name), None), Wake(("return", name), None)]
+
+    def _count_end(self, record: Record) -> None:
+        key = (record.state, OK if record.error is None else str(record.error["code"]))
+        if key not in self.ended and len(self.ended) >= _MOST_CODES:
+            key = (record.state, "(other)")  # masters make codes up
+        self.ended[key] += 1
 
     def _remove(self, task: Task) -> None:
         del self._tasks[task.record.id]

@@ -68,6 +68,7 @@ class Submission(msgspec.Struct, frozen=True):
         room: The room to ask; None leaves the choice to the hub.
         seconds: How long the task may take; None for a day.
         key: What makes the submitter's repetition of this the same task; None for nothing.
+        trace: The trace that it belongs to, as native peers say: ``traceparent``, ``tracestate``.
     """
 
     capability: str
@@ -75,6 +76,7 @@ class Submission(msgspec.Struct, frozen=True):
     room: str | None
     seconds: float | None
     key: str | None
+    trace: Mapping[str, str]
 
 
 class Lookup(msgspec.Struct, frozen=True):
@@ -130,6 +132,9 @@ def parse_submission(payload: Any) -> Submission:
         room=None if room is None else events.check_room_name(room),
         seconds=seconds,
         key=key,
+        trace=events.parse_trace_context(
+            {name: read_value(fields.get(name)) for name in events.TRACE_CONTEXT}
+        ),
     )
 
 

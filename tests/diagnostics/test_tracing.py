@@ -106,6 +106,23 @@ class Inner(AlephScriptClient):
         return {"said": payload}
 
 
+class Fragile(AlephScriptClient):
+    """Works until it is told to end."""
+
+    rooms = ("FRAGILE_ROOM",)
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.begun, self.is_over = asyncio.Event(), asyncio.Event()
+
+    @capability("FRAGILE", idempotent=True)
+    async def work(self, payload: dict[str, Any]) -> dict[str, Any]:
+        """Take a while."""
+        self.begun.set()
+        await self.is_over.wait()
+        return payload
+
+
 class Outer(AlephScriptClient):
     """Asks another one, and fails on demand."""
 
@@ -185,6 +202,27 @@ async def test_a_request_and_what_its_master_asks_are_one_trace(
     assert [told(each)["rpc.method"] for each in found] == ["OUTER"] * 3 + ["INNER"] * 3
     rooms = [told(each).get("alephscript.room") for each in found]
     assert rooms == [None, "OUTER_ROOM", "OUTER_ROOM", None, "INNER_ROOM", "INNER_ROOM"]
+
+
+async def test_the_runs_of_a_task_are_of_the_trace_of_its_submitter(
+    opened: Open, spans: Exported
+) -> None:
+    """The first master goes in it: each attempt is a span at the hub, and one at its master."""
+    first = await opened(Fragile)
+    submitter = await opened()
+    task = await submitter.submit("FRAGILE", {})
+    await first.begun.wait()
+    await first.close()
+    second = await opened(Fragile)
+    second.is_over.set()
+    await task.result()
+    asking, *runs = spans.of("FRAGILE")
+    assert asking.kind is SpanKind.CLIENT
+    at_hub = [each for each in runs if parent(each) == context(asking).span_id]
+    at_masters = [each for each in runs if each not in at_hub]
+    assert len(at_hub) == 2
+    assert {parent(each) for each in at_masters} == {context(each).span_id for each in at_hub}
+    assert {context(each).trace_id for each in runs} == {context(asking).trace_id}
 
 
 async def test_a_request_belongs_to_the_span_that_it_is_asked_in(

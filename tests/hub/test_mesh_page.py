@@ -427,6 +427,35 @@ async def test_what_a_capability_asks_back_is_a_form(page: Page, plain: Hub) -> 
         assert await page.problems() == []
 
 
+async def test_a_task_is_submitted_answered_and_cancelled(page: Page, plain: Hub) -> None:
+    """From the form to its own view, where its question is one; and in the table of all."""
+    async with PersefonBot(plain.url), Asking(plain.url), Clock(plain.url) as client:
+        await opened(page, plain)
+        await choose(page, "SEND")
+        await page.do(["getByRole", "button", {"name": "Submit as a task"}], ["click"])
+        await page.see("#view .question", "APPROVE asks back")
+        await page.see("#view-facts", "asking")
+        await page.see("#view .question code", '{"theDeed":"<b>send</b> it"}')
+        await page.see("#tasks tbody", "asking")
+        await page.do(["getByLabel", "isGiven"], ["check"])
+        await page.do(["getByLabel", "howOften"], ["fill", "2"])
+        assert await page.violations() == []
+        await page.do(["getByLabel", "howOften"], ["press", "Enter"])
+        await page.see("#view-facts", "done")
+        await page.see("#view-task pre", '"times": 2')
+        assert await page.violations() == []
+        task = await client.submit("WIND", {}, room="CLOCK", timeout=3600)
+        await page.see("#tasks tbody", "50 %")
+        await page.do(["locator", "#tasks a", {"hasText": "WIND"}], ["click"])
+        await page.see("#view-facts", "50 % half way")
+        await page.do(["getByRole", "button", {"name": "Cancel the task"}], ["click"])
+        await page.see("#view-facts", "cancelled")
+        assert (await task.status()).state == "cancelled"
+        await page.do(["locator", "#find"], ["fill", "cancelled"])
+        await page.until("document.querySelectorAll('#tasks tbody tr').length === 1")
+        assert await page.problems() == []
+
+
 async def test_a_hub_that_is_started_again_is_found_again(page: Page, plain: Hub) -> None:
     """At the same port: the link, the masters and what is said come back."""
     port = int(plain.url.rsplit(":", 1)[1])
@@ -489,6 +518,29 @@ async def test_a_viewer_is_shown_and_offered_what_it_may_use(page: Page) -> None
         assert '"threads": []' in await page.text("[data-part=answer]")
         await page.see("#requests li", "LIST_OF_THREADS")
         assert "AAIA" not in await page.text("body")
+
+
+async def test_a_viewer_sees_tasks_that_it_may_use_and_no_others(page: Page) -> None:
+    """Neither in the table nor by their ids."""
+    bot = {"token": "bot"}
+    async with (
+        Hub(port=0, access=Guests()) as hub,
+        PersefonBot(hub.url, auth=bot),
+        AlephScriptClient(hub.url, auth=bot) as client,
+    ):
+        secret = await client.submit("AAIA_SECRET", {}, room=aaia.AAIA_ROOM)
+        await page.do(["goto", f"{hub.url}/#task={secret.id}"])
+        await page.do(["getByLabel", "This hub wants a token"], ["fill", "guest"])
+        await page.do(["keyboard"], ["press", "Enter"])
+        await page.see("#view-summary", "there is no such task")
+        await page.see("#masters", "PersefonBot")
+        await page.do(["getByRole", "button", {"name": "Submit as a task"}], ["click"])
+        await page.see("#view-facts", "done")
+        await page.until("document.querySelectorAll('#tasks tbody tr').length === 1")
+        assert "AAIA" not in await page.text("body")
+        listed = {each.id for each in await client.tasks()}
+        assert secret.id in listed
+        assert len(listed) == 2
 
 
 async def test_names_and_payloads_stay_text(page: Page, plain: Hub) -> None:

@@ -80,3 +80,21 @@ async def test_a_hub_says_how_requests_ended_and_how_long_they_took() -> None:
 def _mesh(url: str) -> Any:
     with urllib.request.urlopen(f"{url}/mesh", timeout=5) as answer:
         return json.load(answer)
+
+
+async def test_ends_of_tasks_are_counted_by_state_and_code() -> None:
+    """In `GET /metrics`, beside those that have not ended."""
+    async with Hub(port=0) as hub, Master(hub.url), AlephScriptClient(hub.url) as client:
+        await (await client.submit("ADD", {"a": 1})).result()
+        with pytest.raises(CapabilityError):
+            await (await client.submit("ADD", {})).result()
+        await (await client.submit("NOBODY", {}, room="ELSEWHERE")).cancel()
+        await client.submit("NOBODY", {}, room="ELSEWHERE")
+        with await anyio.to_thread.run_sync(urllib.request.urlopen, f"{hub.url}/metrics") as page:
+            metrics = page.read().decode()
+    for state, code in (("done", "ok"), ("failed", "nothing_to_add"), ("cancelled", "cancelled")):
+        said = [each for each in metrics.splitlines() if f'state="{state}"' in each]
+        assert len(said) == 1
+        assert f'code="{code}"' in said[0]
+        assert said[0].endswith(" 1.0")
+    assert 'alephscript_tasks{namespace="/runtime",state="queued"} 1.0' in metrics

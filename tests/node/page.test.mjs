@@ -200,12 +200,12 @@ describe("names and places", () => {
 
   test("an address keeps what is looked at, whatever its name", () => {
     for (const name of ["ROOM", "a b&c=d#e?f/100%", "山田 👩", "__proto__", "<img src=x>"]) {
-      const wanted = { room: name, member: null, capability: name, of: name };
+      const wanted = { room: name, member: null, capability: name, of: name, task: null };
       assert.deepEqual(parse(address(wanted)), wanted);
     }
     assert.equal(address({ room: "AAIA_ROOM" }), "#room=AAIA_ROOM");
     assert.equal(address({ room: null }), "#");
-    const nothing = { room: null, member: null, capability: null, of: null };
+    const nothing = { room: null, member: null, capability: null, of: null, task: null };
     for (const foreign of ["", "#", "#%", "#room=", "#x=1", "#events"]) {
       assert.deepEqual(parse(foreign), nothing);
     }

@@ -3,7 +3,7 @@
 import { element, write } from "./dom.mjs";
 import { Fields } from "./fields.mjs";
 import { duration } from "./figures.mjs";
-import { Questions } from "./questions.mjs";
+import { declined, Questions, successOf } from "./questions.mjs";
 import { plan, read, Unfit } from "./schema.mjs";
 import { printable } from "./text.mjs";
 
@@ -16,6 +16,7 @@ export const keyOf = ({ room, capability }) => JSON.stringify([room, capability]
 export class Trial {
   #parts;
   #call;
+  #submitTask;
   #offers = [];
   #listed = "";
   #chosen = "";
@@ -25,8 +26,8 @@ export class Trial {
   #cancel = null;
   #questions;
 
-  /** `call(offer, payload, timeoutMs, hooks)` returns `{answer, cancel}`. */
-  constructor(form, call) {
+  /** `call(offer, payload, timeoutMs, hooks)` returns `{answer, cancel}`, `submit(offer, payload, timeoutMs)` a task. */
+  constructor(form, call, submit) {
     const part = (name) => form.querySelector(`[data-part="${name}"]`);
     const names = [
       "capability",
@@ -35,11 +36,13 @@ export class Trial {
       "seconds",
       "call",
       "cancel",
+      "task",
       "outcome",
       "answer",
     ];
     this.#parts = Object.fromEntries(names.map((name) => [name, part(name)]));
     this.#call = call;
+    this.#submitTask = submit;
     this.#questions = new Questions(form.parentElement.querySelector('[data-part="questions"]'));
     form.addEventListener("submit", (event) => {
       event.preventDefault();
@@ -47,6 +50,7 @@ export class Trial {
     });
     this.#parts.capability.addEventListener("change", ({ target }) => this.choose(target.value));
     this.#parts.cancel.addEventListener("click", () => this.#cancel?.());
+    this.#parts.task.addEventListener("click", () => this.#handOver());
     this.offer([]);
   }
 
@@ -70,9 +74,10 @@ export class Trial {
 
   /** Choose what to call, by its key; what is filled in stays as long as its schema does. */
   choose(key, { focus = false } = {}) {
-    const { capability, summary, fields, seconds, call } = this.#parts;
+    const { capability, summary, fields, seconds, call, task } = this.#parts;
     const offer = this.#offers.find((each) => keyOf(each) === key);
     call.disabled = !offer || this.#cancel !== null;
+    task.disabled = !offer;
     if (!offer) return;
     capability.value = key;
     const schema = JSON.stringify([key, offer.request ?? null]);
@@ -91,21 +96,18 @@ export class Trial {
   async #submit() {
     const offer = this.#offers.find((each) => keyOf(each) === this.#chosen);
     if (!offer || this.#cancel !== null) return;
-    const { seconds, call, cancel, answer } = this.#parts;
-    let payload;
-    try {
-      payload = read(this.#planned, this.#fields.filled());
-      this.#fields.complain(null);
-    } catch (unfit) {
-      if (!(unfit instanceof Unfit)) throw unfit;
-      this.#say("failed", `${unfit.path.join(".") || "payload"} ${unfit.message}`);
-      return this.#fields.complain(unfit);
-    }
+    const { call, cancel, answer } = this.#parts;
+    const payload = this.#read();
+    if (payload === undefined) return;
     const parts = [];
     const said = (text) => this.#say("running", text);
     const hooks = {
       progress: ({ fraction, message }) => said(`${percent(fraction)} ${message ?? ""}`),
-      ask: (question, answer) => this.#questions.add(question, answer),
+      ask: (question, answer) =>
+        this.#questions.add(question, {
+          answer: (value) => answer(successOf(value)),
+          decline: () => answer(declined),
+        }),
       part: (data) => {
         parts.push(JSON.stringify(data));
         write(answer, parts.slice(-MOST_PARTS).join("\n"));
@@ -122,7 +124,7 @@ export class Trial {
       const asked = this.#call(
         offer,
         payload,
-        Math.max(1, Number(seconds.value) * 1000 || 1),
+        this.#milliseconds,
         hooks,
       );
       this.#cancel = asked.cancel;
@@ -137,6 +139,35 @@ export class Trial {
       this.#questions.clear();
       cancel.disabled = true;
       call.disabled = false;
+    }
+  }
+
+  /** Submit what is filled in as a task, which goes on when this page is closed. */
+  async #handOver() {
+    const offer = this.#offers.find((each) => keyOf(each) === this.#chosen);
+    const payload = offer && this.#read();
+    if (payload === undefined) return;
+    try {
+      await this.#submitTask(offer, payload, this.#milliseconds);
+    } catch (error) {
+      this.#say("failed", `${error.code ?? "link_lost"}: ${error.message}`);
+    }
+  }
+
+  get #milliseconds() {
+    return Math.max(1, Number(this.#parts.seconds.value) * 1000 || 1);
+  }
+
+  /** What is filled in; undefined if it does not fit, which is said where. */
+  #read() {
+    try {
+      const payload = read(this.#planned, this.#fields.filled());
+      this.#fields.complain(null);
+      return payload;
+    } catch (unfit) {
+      if (!(unfit instanceof Unfit)) throw unfit;
+      this.#say("failed", `${unfit.path.join(".") || "payload"} ${unfit.message}`);
+      this.#fields.complain(unfit);
     }
   }
 

@@ -30,7 +30,7 @@ export class Failure extends Error {
  *
  * `token()` gives what the hub knows the viewer by, if anything; `changed()` is called when any of
  * the above may have changed; `told(event)` with what is said in a room:
- * `{at, room, event, sender, data}`.
+ * `{at, room, event, sender, data}`; `taskChanged(task)` with what the hub tells of a task.
  */
 export class Mesh {
   link = "connecting";
@@ -48,6 +48,7 @@ export class Mesh {
   #socket;
   #changed;
   #told;
+  #taskChanged;
   #began = performance.now();
   #pinged = new Map(); // name -> when
   #wanted = null; // the room that is looked at, null for all
@@ -59,9 +60,10 @@ export class Mesh {
   #isRefreshing = false;
   #isStale = false;
 
-  constructor({ changed, told, token }) {
+  constructor({ changed, told, taskChanged, token }) {
     this.#changed = changed;
     this.#told = told;
+    this.#taskChanged = taskChanged;
     this.#socket = new Socket(
       {
         joined: () => this.#joined(),
@@ -126,7 +128,7 @@ export class Mesh {
     const event = this.about.has(name) ? "GET_MEMBER_PING" : "GET_MEMBER_INFO";
     const began = performance.now();
     try {
-      const said = await this.#ask(event, {}, { member: id, timeoutMs: PING_MS });
+      const said = await this.ask(event, {}, { member: id, timeoutMs: PING_MS });
       this.health.set(name, (performance.now() - began) / 1000);
       if (event === "GET_MEMBER_INFO") this.about.set(name, said);
     } catch (error) {
@@ -153,7 +155,8 @@ export class Mesh {
     return { answer: settled, cancel };
   }
 
-  async #ask(event, ...args) {
+  /** Ask the hub, or through it somebody; a failure is thrown. */
+  async ask(event, ...args) {
     return successful(await this.#socket.ask(event, ...args).answer);
   }
 
@@ -162,7 +165,7 @@ export class Mesh {
     this.#offered = "";
     const registration = { usuario: USUARIO, sesion: this.sesion, protocol: "alephscript/1" };
     try {
-      this.#id = (await this.#ask("CLIENT_REGISTER", registration)).socketId;
+      this.#id = (await this.ask("CLIENT_REGISTER", registration)).socketId;
     } catch (error) {
       if (error instanceof LinkLost) return;
       throw error;
@@ -182,8 +185,8 @@ export class Mesh {
 
   async #look() {
     const [state, found] = await Promise.all([
-      this.#ask("GET_SERVER_STATE", {}),
-      this.#ask("GET_MEMBERS", {}),
+      this.ask("GET_SERVER_STATE", {}),
+      this.ask("GET_MEMBERS", {}),
     ]);
     this.rooms = state.rooms.filter(({ roomId }) => roomId !== EVERY_ROOM);
     for (const { usuario, sesiones } of state.miembros) {
@@ -197,7 +200,7 @@ export class Mesh {
       this.rooms.map((each) => [each.roomId, each.epoch, each.features]),
     );
     if (offered !== this.#offered) {
-      this.offers = (await this.#ask("GET_CAPABILITIES", {})).offers;
+      this.offers = (await this.ask("GET_CAPABILITIES", {})).offers;
       this.#offered = offered;
     }
     await this.#subscribe(); // a room that is shown is heard
@@ -217,7 +220,7 @@ export class Mesh {
     for (const room of wanted) {
       if (this.#heard.has(room) || this.#isAloneIn(room)) continue;
       this.#heard.add(room);
-      asked.push(this.#ask("CLIENT_SUSCRIBE", { room }));
+      asked.push(this.ask("CLIENT_SUSCRIBE", { room }));
     }
     await Promise.allSettled(asked); // one that the hub refuses is shown without what is said there
   }
@@ -240,6 +243,7 @@ export class Mesh {
     if (event === "GET_ASKER_ANSWER") return this.#askViewer(data, meta, answer);
     if (event === "CANCEL_REQUEST") return this.#questions.get(data?.id)?.();
     if (event.startsWith("GET_MEMBER_")) return answer({ success: true, ...this.#about(event) });
+    if (event === "TASK_CHANGED" && !meta?.sender) this.#taskChanged(data?.task);
     const hooks = this.#asked.get(meta?.request);
     if (event === "REQUEST_PART" && hooks) {
       hooks.part(data);
@@ -249,7 +253,7 @@ export class Mesh {
       }
     } else if (event === "REQUEST_PROGRESS" && hooks) {
       hooks.progress(data);
-    } else if (meta?.room !== undefined) {
+    } else if (meta?.room) {
       const at = new Date(meta.at ?? Date.now()); // of a retained value, when it was said
       this.#told({ at, room: meta.room, event, sender: meta.sender, data });
       if (event === "MASTER_CHANGED") this.refresh();

@@ -13,8 +13,10 @@ import { address, parse } from "./route.mjs";
 import { Said } from "./said.mjs";
 import { NAMESPACE } from "./socket.mjs";
 import { Table } from "./table.mjs";
+import { Tasks } from "./tasks.mjs";
+import { TaskTable, TaskView } from "./taskview.mjs";
 import { printable } from "./text.mjs";
-import { capabilityFacts, memberFacts, View } from "./view.mjs";
+import { capabilityFacts, memberFacts, taskLook, View } from "./view.mjs";
 
 const POLL_MS = 1000;
 const LOOK_EVERY = 5; // polls; masters that change are heard of at once
@@ -37,6 +39,7 @@ let tried = null; // the capability that the form was made for, as it was looked
 const mesh = new Mesh({
   changed: () => showSoon(),
   told: (event) => said.add(event),
+  taskChanged: (task) => tasks.heard(task),
   token,
 });
 const live = new Live(token, {
@@ -56,7 +59,15 @@ const recent = new Recent();
 const asked = new Asked($("requests"));
 const said = new Said($("events"));
 const view = new View($("view"));
-const trial = new Trial($("try").querySelector("form"), (...call) => mesh.call(...call));
+const tasks = new Tasks((...asked) => mesh.ask(...asked), () => showSoon());
+const taskView = new TaskView($("view-task"), tasks);
+const trial = new Trial(
+  $("try").querySelector("form"),
+  (...call) => mesh.call(...call),
+  async (...submission) => {
+    location.hash = to({ task: (await tasks.submit(...submission)).id });
+  },
+);
 
 // Where one can go.
 
@@ -74,7 +85,7 @@ addEventListener("hashchange", () => {
   if (wanted.room !== before.room) mesh.look(wanted.room);
   lookAt();
   showMesh();
-  if (wanted.member || wanted.capability) $("view").focus({ preventScroll: true });
+  if (wanted.member || wanted.capability || wanted.task) $("view").focus({ preventScroll: true });
 });
 
 document.querySelector(".skip").addEventListener("click", (event) => {
@@ -98,6 +109,7 @@ function lookAt() {
   const { room, member, capability, of } = wanted;
   asked.look(of ?? room, capability, member);
   said.look(of ?? room, member);
+  tasks.look(wanted.task);
 }
 
 // What the mesh is.
@@ -135,6 +147,7 @@ function showMesh() {
   });
   const found = there.filter(({ name, rooms: inside }) => fits(name, ...inside));
   members.show(found, there.length);
+  taskTable.show(tasks.all, room, fits);
   trial.offer(offers);
   const key = wanted.capability && keyOf({ room: wanted.of, capability: wanted.capability });
   if (key !== tried && (!key || offers.some((each) => keyOf(each) === key))) {
@@ -300,6 +313,8 @@ const members = new Table($("members"), {
   keyOf: ({ name }) => name,
 });
 
+const taskTable = new TaskTable($("tasks"), to);
+
 function connection({ id, name }) {
   return live.members.get(id) ?? live.members.get(name);
 }
@@ -335,10 +350,13 @@ function capabilityItem(offer) {
 // What is looked at by itself.
 
 function showView() {
-  const { room, member: name, capability, of } = wanted;
-  document.body.dataset.view = name ? "member" : capability ? "capability" : "";
+  const { room, member: name, capability, of, task: id } = wanted;
+  taskView.show(id ? tasks.looked : null);
+  document.body.dataset.view = id ? "task" : name ? "member" : capability ? "capability" : "";
   const close = address({ room });
-  if (name) {
+  if (id) {
+    view.show(taskLook({ id, task: tasks.looked, problem: tasks.problem, close, to }));
+  } else if (name) {
     const member = mesh.members.find((each) => each.name === name);
     const about = mesh.about.get(name);
     view.show({
@@ -440,11 +458,19 @@ async function look() {
 
 async function keepLooking() {
   let round = 0;
+  let listed = ""; // what the tasks were listed for
   for (;;) {
     const before = [live.hub?.clients, live.steps.at(-1)];
     await live.poll();
     const isDueNow = round % LOOK_EVERY === 0;
     if (isDueNow) await look();
+    const counted = JSON.stringify(live.counts?.namespaces[NAMESPACE]?.tasks);
+    const key = `${wanted.room} ${counted ?? Math.floor(round / 6 / LOOK_EVERY)}`;
+    if (mesh.link !== "joined") listed = "";
+    else if (key !== listed) {
+      listed = key; // lists are long: not without a reason
+      await tasks.load(wanted.room).catch(() => (listed = ""));
+    }
     const isChanged = before[0] !== live.hub?.clients;
     if (isDueNow || isChanged) await mesh.refresh();
     if (before[1] !== live.steps.at(-1) || isChanged || !live.isCounted) showFigures();

@@ -15,11 +15,12 @@ export class Questions {
   }
 
   /**
-   * Show a question, as it is on the wire; `answer(said)` gets its answer, at most once.
+   * Show a question, as it is on the wire; `answer(value)` gets its answer, at most once, and
+   * `decline()` is called instead, where one may.
    *
    * Returns what takes the question away: nobody waits for its answer any more.
    */
-  add({ capability, payload, summary, reply }, answer) {
+  add({ capability, payload, summary, reply }, { answer, decline = null }) {
     this.#made += 1;
     const id = `question-${this.#made}`;
     const planned = plan(reply ?? {});
@@ -27,7 +28,7 @@ export class Questions {
     const outcome = element("p", { class: "problem", role: "alert" });
     const asked = JSON.stringify(payload ?? null);
     const shown = asked.length > LONGEST_PAYLOAD ? `${asked.slice(0, LONGEST_PAYLOAD)} …` : asked;
-    const decline = { type: "button", onclick: () => end(declined) };
+    const refuse = { type: "button", onclick: () => end(decline) };
     const form = element(
       "form",
       { class: "question", novalidate: true, "aria-labelledby": id },
@@ -39,18 +40,19 @@ export class Questions {
         "div",
         { class: "row" },
         element("button", {}, "Answer"),
-        element("button", decline, "Decline"),
+        ...(decline ? [element("button", refuse, "Decline")] : []),
       ),
       outcome,
     );
-    const end = (said) => {
+    const end = (then) => {
       form.remove();
-      answer(said);
+      then();
     };
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       try {
-        end(successOf(read(planned, fields.filled())));
+        const value = read(planned, fields.filled());
+        end(() => answer(value));
       } catch (unfit) {
         if (!(unfit instanceof Unfit)) throw unfit;
         fields.complain(unfit);
@@ -68,7 +70,8 @@ export class Questions {
   }
 }
 
-const declined = {
+/** What is answered to whoever asked, if the viewer does not agree. */
+export const declined = {
   success: false,
   error: "the viewer of the mesh page did not agree",
   code: "declined",
@@ -76,7 +79,8 @@ const declined = {
   details: [],
 };
 
-function successOf(value) {
+/** The answer on the wire that has a value. */
+export function successOf(value) {
   const isObject = typeof value === "object" && value !== null && !Array.isArray(value);
   return isObject ? { ...value, success: true } : { success: true, result: value };
 }

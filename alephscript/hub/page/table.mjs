@@ -21,13 +21,16 @@ export class Table {
 
   /**
    * `columns` are `{title, value(row), show(cell, row), kind}`, sorted by `value`; `more(row)`
-   * returns `{node, update(row)}` of what a row shows when it is unfolded, if rows fold.
+   * returns `{node, update(row)}` of what a row shows when it is unfolded, if rows fold; `sorted`
+   * is the column by which they are sorted at first.
    */
-  constructor(section, { columns, keyOf, more = null }) {
+  constructor(section, { columns, keyOf, more = null, sorted = 0 }) {
     this.#section = section;
     this.#columns = columns;
     this.#keyOf = keyOf;
     this.#more = more;
+    this.#sorted = sorted;
+    this.#isDown = isFigure(columns[sorted]);
     this.#part = (name) => section.querySelector(`[data-part="${name}"]`);
     this.#heads = columns.map(({ title, kind = "" }, index) => {
       const sort = { type: "button", tabindex: "-1", onclick: () => this.#sort(index) };
@@ -50,7 +53,7 @@ export class Table {
   #sort(index) {
     const isSame = this.#sorted === index;
     // Figures are sorted for their largest, names for their first.
-    this.#isDown = isSame ? !this.#isDown : /number/.test(this.#columns[index].kind);
+    this.#isDown = isSame ? !this.#isDown : isFigure(this.#columns[index]);
     this.#sorted = index;
     this.#mark();
     this.#draw();
@@ -123,6 +126,10 @@ export class Table {
       },
     });
   }
+}
+
+function isFigure({ kind = "" }) {
+  return kind.includes("number");
 }
 
 /** Numbers by size, texts by their letters; null is last. */

@@ -82,6 +82,40 @@ export function memberFacts({ name, member, about, health, live, offers, to }) {
   ];
 }
 
+/** How far a task is, as it has reported itself. */
+export function progressOf({ progress }) {
+  if (!progress) return "";
+  return `${Math.round(progress.fraction * 100)} % ${progress.message}`.trim();
+}
+
+/** The view of a task, as `View.show` wants it; `problem` says why there is none. */
+export function taskLook({ id, task, problem, close, to }) {
+  return {
+    key: JSON.stringify(["task", id]),
+    kind: "task",
+    title: { text: task?.capability ?? "", nodes: () => [named(task?.capability ?? id)] },
+    summary: problem,
+    close,
+    facts: task ? taskFacts(task, to) : [],
+  };
+}
+
+function taskFacts(task, to) {
+  const { capability, room, created, updated, error } = task;
+  return [
+    ["state", task.state],
+    ["progress", progressOf(task)],
+    ["failed with", error ? `${error.code}: ${error.error}` : ""],
+    links("capability", [capability], () => to({ capability, of: room }), named),
+    links("room", room ? [room] : [], (each) => to({ room: each }), named),
+    ["attempts", String(task.attempts)],
+    ["submitted", new Date(created).toLocaleString()],
+    ["changed", new Date(updated).toLocaleString()],
+    ["took so far", duration((Date.parse(updated) - Date.parse(created)) / 1000)],
+    ["id", task.id],
+  ];
+}
+
 /**
  * What there is to say of a capability; `offer` as GET_CAPABILITIES has it, `others` the further
  * rooms that have one of that name, `since` when the first of its masters came, if that is known.
