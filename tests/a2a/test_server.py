@@ -248,7 +248,7 @@ async def test_failures_have_codes_and_words(mesh: InMemoryMesh) -> None:
 UNFIT = [
     (message("hello"), 'metadata {"skill": "ID"}'),
     (message({"a": 1}), "skills are ADD, TYPED, SAY"),
-    (message([1], skill="ADDD"), "did you mean ADD?"),
+    (message([1], skill="ADX"), "did you mean ADD?"),
     (message("three and four", skill="TYPED"), "TYPED takes JSON"),
     (message(Part(url="http://x"), skill="TYPED"), "no files"),
     (message([1], [2], skill="TYPED"), "one data part"),
