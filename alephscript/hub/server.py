@@ -403,14 +403,14 @@ class Hub:
                 "this hub serves in another event loop, to which its connections belong; make a "
                 "Hub for each loop"
             )
-        before, left = self._loop or self._ended_in, self._engine.store
+        before, left = self._loop or self._ended_in, self._engine
         if before is not None and before is not loop:
             self._make()
         async with self._starting:
             if self._loop is loop:
                 return
-            if left is not self._engine.store and self._redis is None:
-                await left.close()  # of a loop that ended without a word: it has the folder still
+            if left is not self._engine and self._redis is None:
+                await left.close_store()  # its loop ended without a word: it has the folder still
             await self._open_store()
             self._engine.take_requests(take=True)
             self._closed.clear()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import ssl
+import subprocess
+import sys
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -659,6 +661,22 @@ def test_its_journal_goes_with_it_to_the_next_event_loop(tmp_path: Path) -> None
         return statuses
 
     assert in_a_loop_of_its_own(look, look, end) == [{200}] * 3
+    assert not [each for each in threading.enumerate() if each.name.startswith("alephscript-")]
+
+
+def test_a_program_ends_although_nobody_has_closed_its_hub(tmp_path: Path) -> None:
+    """What was said until then is kept."""
+    program = """if True:
+        import asyncio, sys
+        from alephscript.hub import Hub
+        from tests.hub.test_asgi import ask
+        app = Hub(data=sys.argv[1]).asgi()
+        print(asyncio.run(ask(app, "/readyz")).status)
+    """
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    for _ in range(2):  # the second finds the folder free
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "200\n", "")
 
 
 def test_a_test_client_reaches_it_on_both_transports() -> None:

@@ -10,8 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import pytest
-from starlette.applications import Starlette
-from starlette.routing import Mount
+from fastapi import FastAPI
 
 from alephscript.hub import Hub
 
@@ -158,9 +157,10 @@ class MountedHub(Hub):
 async def mounted(
     serve: Serve = serve_uvicorn, *, prefix: str = "/mesh", **options: Any
 ) -> AsyncIterator[MountedHub]:
-    """Mount a hub in a Starlette application that is served, and close it with that."""
+    """Mount a hub in a FastAPI application that is served, and close it with that."""
     hub = MountedHub(**options)
-    app = Starlette(routes=[Mount(prefix, app=hub.asgi())])
+    app = FastAPI()
+    app.mount(prefix, hub.asgi())
     async with serve(app) as url:
         hub.address = url + prefix
         try:

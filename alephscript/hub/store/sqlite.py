@@ -16,6 +16,7 @@ May go in: what is particular to SQLite. May not: what a journal is (`store`).
 from __future__ import annotations
 
 import asyncio
+import atexit
 import itertools
 import logging
 import queue
@@ -203,11 +204,12 @@ class SqliteStore:
         opened: asyncio.Future[Sequence[Record]] = loop.create_future()
         self._entries = queue.SimpleQueue()
         self._readers = ThreadPoolExecutor(1, "alephscript-journal-reader")
-        # No daemon: what was taken is written before the interpreter ends.
+        # A daemon: a program ends although its hub was not closed, by `_end`.
         self._writer = threading.Thread(
-            target=self._write_all, args=(opened,), name="alephscript-journal"
+            target=self._write_all, args=(opened,), name="alephscript-journal", daemon=True
         )
         self._writer.start()
+        atexit.register(self._end)
         try:
             return await opened
         except BaseException:
@@ -225,13 +227,18 @@ class SqliteStore:
 
     async def close(self) -> None:
         """See `Store.close`."""
+        await asyncio.to_thread(self._end)
+
+    def _end(self) -> None:
+        """Write what was taken, and close the file."""
+        atexit.unregister(self._end)
         writer, self._writer = self._writer, None
         readers, self._readers = self._readers, None
         if writer is None or readers is None:
             return
         self._entries.put(None)
-        await asyncio.to_thread(writer.join)
-        await asyncio.to_thread(readers.shutdown)
+        writer.join()
+        readers.shutdown()
         if self._reading is not None:
             self._reading.close()
             self._reading = None

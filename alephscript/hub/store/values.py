@@ -13,6 +13,7 @@ May go in: what is particular to values and to SQLite. May not: which values are
 from __future__ import annotations
 
 import asyncio
+import atexit
 import contextlib
 import logging
 import sqlite3
@@ -84,11 +85,12 @@ class ValueStore:
             raise StoreUnavailable(
                 f"cannot keep values in {self._path}: {exc}; choose another folder (--data)"
             ) from exc
-        # No daemon: what was taken is written before the interpreter ends.
+        # A daemon: a program ends although its hub was not closed, by `_end`.
         self._writer = threading.Thread(
-            target=self._write_all, args=(database,), name="alephscript-retained"
+            target=self._write_all, args=(database,), name="alephscript-retained", daemon=True
         )
         self._writer.start()
+        atexit.register(self._end)
         return [(*key, value) for key, value in self._all.items()]
 
     def keep(self, namespace: str, room: str, event: str, value: RetainedValue) -> None:
@@ -107,13 +109,18 @@ class ValueStore:
 
     async def close(self) -> None:
         """See `Values.close`."""
+        await asyncio.to_thread(self._end)
+
+    def _end(self) -> None:
+        """Write what was taken, and close the file."""
+        atexit.unregister(self._end)
         writer, self._writer = self._writer, None
         if writer is None:
             return
         with self._changed:
             self._is_closing = True
             self._changed.notify()
-        await asyncio.to_thread(writer.join)
+        writer.join()
 
     # The writer's thread, once the file is open
 
