@@ -150,6 +150,9 @@ def test_any_text_is_printed_and_obeyed_by_nobody(
         assert err.endswith("]\n")
         assert err.count("\n") == 1
         return
+    if "a lone surrogate, which has no UTF-8" in err:  # of a schema; no hub passes such on
+        assert (code, out, err.count("\n")) == (3, "", 1)
+        return
     assert code == 0
     if command[0] == "watch":
         assert out.count("\n") == 2
