@@ -37,6 +37,9 @@ _PIECE = 65_536
 _CLOSE_SECONDS = 2.0
 """Longest wait for a server to take the last words to a websocket."""
 
+_END_SECONDS = 0.2
+"""Longest wait for a server to take the end of a websocket that is nobody's yet."""
+
 _ENDLESS = 1 << 62
 _OK, _REFUSED = 1000, 1008
 
@@ -180,11 +183,21 @@ class AsgiWebSocket:
             await self._write_all()
         except _GONE:
             pass
+        except asyncio.CancelledError:
+            if not self._is_gone and self._reason is None:
+                await self._send_end()
+            raise
         finally:
             self._is_gone = True
             reading.cancel()
             self._handover.end()
             await asyncio.wait({reading})
+
+    async def _send_end(self) -> None:
+        """Close a websocket that is nobody's yet; not every server does when its task ends."""
+        with contextlib.suppress(*_GONE, TimeoutError):
+            async with asyncio.timeout(_END_SECONDS):
+                await self._send({"type": "websocket.close", "code": _OK, "reason": ""})
 
     # WebSocket
 
