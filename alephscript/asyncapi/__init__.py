@@ -29,18 +29,6 @@ Schema = dict[str, Any]
 
 _HUB = "hub"
 _SCHEMAS = "#/components/schemas/"
-_FAILURE: Schema = {
-    "type": "object",
-    "description": "Why a request ended without a result.",
-    "properties": {
-        "success": {"const": False},
-        "error": {"type": "string", "description": "A sentence for a person."},
-        "code": {"type": "string", "description": "Stable identifier of the reason."},
-        "retryable": {"type": "boolean"},
-        "details": {"type": "array"},
-    },
-    "required": ["success", "error", "code"],
-}
 
 
 def document(
@@ -58,7 +46,7 @@ def document(
         host: Host and port of the hub.
     """
     schemas = contracts.Definitions(_SCHEMAS)
-    _component("Failure", _FAILURE, schemas)
+    _component("Failure", events.FAILURE_SCHEMA, schemas)
     channels: dict[str, Any] = {_HUB: _hub_channel(schemas)}
     operations: dict[str, Any] = {name: _hub_operation(name) for name in HUB_EVENTS}
     for cls in classes:

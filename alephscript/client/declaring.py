@@ -4,7 +4,8 @@
 methods stay callable, typed and testable. Mistakes show while the class body runs.
 
 May go in: decorators, their records, and what a class collects of them. May not: running a method
-(`worker`, `listening`), reading its signature (`signatures`).
+(`worker`, `listening`), reading its signature (`signatures`). Over 500 lines, because each mistake
+of a declaration is refused where that is made.
 
 Pure: no socket, no clock.
 """

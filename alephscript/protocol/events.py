@@ -33,6 +33,7 @@ __all__ = [
     "DEFAULT_TIMEOUT",
     "DEFAULT_URL",
     "EVERY_ROOM",
+    "FAILURE_SCHEMA",
     "GROUPS",
     "HUB_ONLY",
     "LONGEST_TIMEOUT",
@@ -571,3 +572,18 @@ def _check_name(value: Any, path: str) -> str:
 
 def _invalid(path: str, message: str) -> InvalidPayload:
     return InvalidPayload(f"{path or 'payload'}: {message}", [{"path": path, "message": message}])
+
+
+FAILURE_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "description": "Why a request ended without a result.",
+    "properties": {
+        "success": {"const": False},
+        "error": {"type": "string", "description": "A sentence for a person."},
+        "code": {"type": "string", "description": "Stable identifier of the reason."},
+        "retryable": {"type": "boolean"},
+        "details": {"type": "array"},
+    },
+    "required": ["success", "error", "code"],
+}
+"""JSON Schema of an answer that is a failure."""

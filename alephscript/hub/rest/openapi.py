@@ -15,23 +15,12 @@ from typing import Any
 from alephscript.contracts.foreign import bounded_schema
 from alephscript.hub.rest.paths import capability_path
 from alephscript.hub.rest.schemas import Components, copy_schema, is_sound
+from alephscript.protocol import events
 
 __all__ = ["make_document"]
 
 Schema = dict[str, Any]
 
-_FAILURE: Schema = {
-    "type": "object",
-    "description": "Why a request ended without a result.",
-    "properties": {
-        "success": {"const": False},
-        "error": {"type": "string", "description": "A sentence for a person."},
-        "code": {"type": "string", "description": "Stable identifier of the reason."},
-        "retryable": {"type": "boolean"},
-        "details": {"type": "array"},
-    },
-    "required": ["success", "error", "code"],
-}
 _SUCCESS: Schema = {
     "type": "object",
     "properties": {"success": {"const": True}},
@@ -61,7 +50,7 @@ def make_document(
         server: The address that paths are below, absolute or not.
         is_guarded: Whether requests need a token.
     """
-    components = Components({"Failure": _FAILURE})
+    components = Components({"Failure": events.FAILURE_SCHEMA})
     paths = {
         capability_path(offer["room"], offer["capability"]): {"post": _operation(offer, components)}
         for offer in offers
