@@ -95,6 +95,9 @@ _MOST_AT_MASTER = 1024
 _TASK_BYTES = 2000
 """What a task that has not ended takes besides its record: itself, its peer, places in tables."""
 
+_TICK = 0.001
+"""Seconds by which a change is later than the one before: those that its time is written with."""
+
 _ACK = 1
 """The number under which a task wants to be answered; it has one request at a time."""
 
@@ -417,7 +420,9 @@ class Tasks:
         Where another hub has taken the task over, it is left to that one.
         """
         before = task.record
-        record = task.record = msgspec.structs.replace(before, updated=self.clock(), **changes)
+        # Later with each change, so that clients can tell which of two is the newer one.
+        now = max(self.clock(), before.updated + _TICK)
+        record = task.record = msgspec.structs.replace(before, updated=now, **changes)
         more = record.size - before.size
         self._owned_bytes[record.owner] += more
         self._bytes += more
@@ -430,7 +435,8 @@ class Tasks:
                 return []  # it is another hub's since
             if standing is not None:
                 return self._yield(task)
-            task.shown = record
+            if task.shown.updated < record.updated:
+                task.shown = record
             return then()
 
         number = next(self._numbers)
@@ -905,8 +911,13 @@ def _usuario_of(peer: Peer) -> str:
 
 
 def _answer_of(reply: msgspec.Raw) -> Answer:
-    """Make the answer to a question of what somebody has answered."""
-    return {**events.make_success(read_value(reply)), "success": True}
+    """Make the answer to a question of what somebody has answered, or refuses by."""
+    fields = read_value(reply)
+    if isinstance(fields, dict) and fields.get("success") is False:
+        told = fields.get("error"), fields.get("code")
+        if all(isinstance(each, str) for each in told):
+            return fields
+    return {**events.make_success(fields), "success": True}
 
 
 def _has_not_run(answer: Answer) -> bool:
