@@ -124,7 +124,10 @@ async def test_a_question_goes_through_two_doors(
     mesh: InMemoryMesh, monkeypatch: pytest.MonkeyPatch, mode: Mode
 ) -> None:
     """Of a capability behind an MCP server behind a mesh; and so does a refusal."""
-    async with Sender(mesh), mastered(mesh, MeshServer(mesh), mode, monkeypatch) as client:
+    async with (
+        Sender(mesh),
+        mastered(mesh, MeshServer(mesh, rooms=["POST"]), mode, monkeypatch) as client,
+    ):
         while not [each for each in await client.discover() if each.room == "R"]:
             pass
         ask = functools.partial(client.request, "SEND", {}, room="R")
