@@ -11,6 +11,7 @@ socket, no clock.
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
 import attrs
 

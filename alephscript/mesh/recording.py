@@ -8,8 +8,8 @@ never leave the hub. What no master takes is told without its payload, as no con
 
 While nobody records, a request and an event cost one comparison each.
 
-May go in: who is told what of whom. May not: who may record (`mesh`), files (`alephscript.recording`).
-Pure: no socket, no clock; when something is told is the shell's to say.
+May go in: who is told what of whom. May not: who may record (`mesh`), files
+(`alephscript.recording`). Pure: no socket, no clock; the shell says when something is told.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from alephscript.mesh.requests import Requests
 from alephscript.mesh.rooms import Room, Rooms
 from alephscript.protocol import events
 from alephscript.protocol.events import Answer, HubEvent
-from alephscript.protocol.json import read_value
+from alephscript.protocol.json import is_shallow_utf8, read_value
 from alephscript.protocol.withholding import (
     Copy,
     has_secrets,
@@ -222,7 +222,9 @@ class Recording:
         name, secrets = self._name(question), (*told.secrets, *copy.secrets)
         self._open[question.number] = _Open(name, told.room, fields.get("reply"), secrets)
         whole = Copy(clean.value, (*paths, *clean.paths))
-        self._tell("question", told.room, {"id": name, "about": told.name, "data": whole.value}, whole)
+        self._tell(
+            "question", told.room, {"id": name, "about": told.name, "data": whole.value}, whole
+        )
 
     def noted(self, request: OpenRequest, event: str, data: Any) -> None:
         """See `Recorder.noted`."""
@@ -279,8 +281,8 @@ class Recording:
         self, kind: str, room: str, fields: Mapping[str, Any], copy: Copy | None = None
     ) -> None:
         record: dict[str, Any] = {"kind": kind, "room": room, **fields}
-        if copy is not None and copy.paths:
-            record["redacted"] = copy.paths
+        if copy is not None:
+            _bound(record, copy)
         to = self._listeners(room)
         effects: list[Effect] = [self._emit(to, record)] if to else []
         for hub, names in self._there.items():
@@ -297,6 +299,28 @@ class Recording:
 
 def _is_among(room: str, names: Collection[str]) -> bool:
     return room in names or events.EVERY_ROOM in names
+
+
+def _bound(record: dict[str, Any], copy: Copy) -> None:
+    """Have a record say what was left out of its copy, and leave the copy out if it is too much."""
+    if copy.paths:
+        record["redacted"] = copy.paths
+    field = next(name for name in _COPIES if name in record)
+    text = bytes(copy.value) if isinstance(copy.value, msgspec.Raw) else _encode(copy.value)
+    if len(text) > _MOST_BYTES or not is_shallow_utf8(b"[[%b]]" % text):
+        del record[field]
+        record["omitted"] = len(text)
+    else:
+        record[field] = msgspec.Raw(text)
+
+
+_COPIES = ("payload", "answer", "data")
+"""Fields of a record that have the words of others."""
+
+_MOST_BYTES = 15_000_000
+"""Bytes of those words: a client takes messages of 16 MB, and a record is one."""
+
+_encode = msgspec.json.Encoder().encode
 
 
 def _describe_masters(room: Room) -> Iterator[dict[str, Any]]:
@@ -329,6 +353,7 @@ def _read(
         replies: What may be the schema of the reply, if the value is an answer.
         secrets: Texts that it may not have anyway.
     """
+    marking: list[tuple[Callable[[Any, Any], Copy], Any]]
     marking = [(withhold, each) for each in schemas if has_secrets(each)]
     marking += [(withhold_in_answer, each) for each in replies if has_secrets(each)]
     if not marking and not secrets:

@@ -12,11 +12,19 @@ May go in: which values of a JSON value are marked. May not: what only looks lik
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import attrs
 
-__all__ = ["WITHHELD", "Copy", "has_secrets", "scrub", "withhold", "withhold_in_answer"]
+__all__ = [
+    "WITHHELD",
+    "Copy",
+    "has_secrets",
+    "schemas_at",
+    "scrub",
+    "withhold",
+    "withhold_in_answer",
+]
 
 WITHHELD = "[redacted]"
 """What stands in place of a secret."""
@@ -77,6 +85,17 @@ def withhold_in_answer(answer: Any, reply: Any) -> Copy:
         schemas = [*_of_field(known, key), *([reply] if key == "result" else ())]
         copy[key] = each if key == "success" else copying.copy(each, schemas, (key,))
     return Copy(copy, tuple(copying.paths), tuple(dict.fromkeys(copying.secrets)))
+
+
+def schemas_at(schema: Any, path: Sequence[str | int]) -> list[Mapping[str, Any]]:
+    """List all that a schema says of the value at a place."""
+    if not isinstance(schema, Mapping):
+        return []
+    known = list(_expand([schema], schema))
+    for step in path:
+        inner = _of_item(known, step) if isinstance(step, int) else _of_field(known, step)
+        known = list(_expand(inner, schema))
+    return known
 
 
 def scrub(value: Any, secrets: Sequence[str]) -> Copy:
@@ -253,7 +272,7 @@ def _plain(name: str) -> str:
     return name.replace("_", "").replace("-", "").lower()
 
 
-def _is_object(value: Any) -> bool:
+def _is_object(value: Any) -> TypeGuard[Mapping[str, Any]]:
     return isinstance(value, Mapping)
 
 
