@@ -4,7 +4,7 @@ An id is a value under a key such as ``id``, ``sessionId`` or ``session_id``, or
 stands. A new version may give another one, the same each time: the first pair settles what the old
 id is called from now on, in answers and in what is asked (`Comparison.translate`). An id that an
 asker has made up has to come back as it was. Times are ISO dates and times, and numbers under a key
-such as ``at``, ``createdAt`` or ``elapsedMs``: any is as good as any other.
+such as ``createdAt`` or ``executionTimeMs``: any is as good as any other.
 
 May go in: what counts as the same. May not: how an answer came about (`player`). Pure: no socket,
 no clock.
@@ -53,10 +53,12 @@ _TIME = re.compile(
     r"\d{4}-\d\d-\d\d(?:[Tt ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?:[Zz]|[+-]\d\d:?\d\d)?)?"
     r"|\d\d:\d\d:\d\d(?:[.,]\d+)?(?:[Zz]|[+-]\d\d:?\d\d)?"
 )
-_TIME_KEY = re.compile(
-    r"^(?:at|ts|time|timestamp|when|date|fecha|hora|momento|now)$"
-    r"|(?:At|Time|Timestamp|Date|Fecha|Hora)$|_(?:at|ts|time|timestamp|date|fecha|hora)$"
-    r"|^(?:elapsed|duration|uptime|latency|took|duracion)(?:$|_|[A-Z])"
+_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|[^A-Za-z0-9]+")
+_TIME_WORDS = frozenset(
+    {
+        *("time", "timestamp", "ts", "date", "when", "fecha", "hora"),
+        *("elapsed", "duration", "duracion", "uptime", "latency", "took"),
+    }
 )
 _LONG = 8
 """Characters of an id that is the same one wherever it stands."""
@@ -247,7 +249,8 @@ def _is_time(then: Any, now: Any, path: Path) -> bool:
     if isinstance(then, str) and isinstance(now, str):
         return _TIME.fullmatch(then) is not None and _TIME.fullmatch(now) is not None
     names = [each for each in path if isinstance(each, str)]
-    is_named = bool(names) and _TIME_KEY.search(names[-1]) is not None
+    words = _HUMP.sub(" ", names[-1]).lower().split() if names else []
+    is_named = words[-1:] == ["at"] or not _TIME_WORDS.isdisjoint(words)
     return is_named and _is_number(then) and _is_number(now)
 
 

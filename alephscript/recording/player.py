@@ -26,7 +26,7 @@ from alephscript.client.messages import Question
 from alephscript.errors import AlephScriptError, NoAnswerer, RequestError
 from alephscript.protocol import events
 from alephscript.protocol.json import write_json
-from alephscript.protocol.withholding import withhold_in_answer
+from alephscript.protocol.withholding import withhold, withhold_in_answer
 from alephscript.recording.comparing import MISSING, Comparison, parse_path, write_path
 from alephscript.recording.filling import fill
 from alephscript.recording.lines import Record, Recording
@@ -35,7 +35,7 @@ from alephscript.recording.standins import make_standins, reply_of
 
 __all__ = ["replay"]
 
-_EVENT_SECONDS = 1.0
+_EVENT_SECONDS = 0.5
 """The time in which the class says an event, beyond the time that it took when recorded."""
 
 _PAUSE_SECONDS = 0.05
@@ -57,6 +57,7 @@ class _Asked:
         task: Brings its answer; None if it is not asked.
         answers: What its master asked back in the recording, by name, and was answered.
         parts: Parts of its answer in the recording.
+        left_out: Places in the parts that are not in the recording.
         new_parts: Parts of its new answer.
         seconds: How long the new answer took.
     """
@@ -66,6 +67,7 @@ class _Asked:
     task: asyncio.Task[dict[str, Any]] | None = None
     answers: list[tuple[str, Any]] = attrs.field(factory=list)
     parts: list[Any] = attrs.field(factory=list)
+    left_out: list[tuple[str | int, ...]] = attrs.field(factory=list)
     new_parts: list[Any] = attrs.field(factory=list)
     seconds: float = 0.0
 
@@ -234,7 +236,11 @@ class _Player:
 
     async def _settle(self, asked: _Asked, record: Record) -> None:
         if record["kind"] == "part":
+            place = ("parts", len(asked.parts))
             asked.parts.append(record.get("data"))
+            asked.left_out += [(*place, *path) for path in record.get("redacted", ())]
+            if "data" not in record:
+                asked.left_out.append(place)
             return
         if asked.task is None:
             self.report.not_compared[asked.why_not] += 1
@@ -257,8 +263,9 @@ class _Player:
         copy = withhold_in_answer(answer, reply)
         left_out = [*map(tuple, record.get("redacted", ())), *copy.paths]
         changes = self._comparison.compare(then, copy.value, left_out)
-        for each in self._comparison.compare(asked.parts, asked.new_parts):
-            changes.append(attrs.evolve(each, path=("parts", *each.path)))
+        parts = withhold({"parts": asked.new_parts}, _schema_of_parts(reply))
+        left_out = [*asked.left_out, *parts.paths]
+        changes += self._comparison.compare({"parts": asked.parts}, parts.value, left_out)
         if changes and asked.why_not:
             self.report.not_compared[asked.why_not] += 1
             return
@@ -366,6 +373,12 @@ def _describe(cls: type[AlephScriptClient]) -> dict[str, dict[str, Any]]:
     return {
         name: capability.description() for name, capability in cls.declarations.capabilities.items()
     }
+
+
+def _schema_of_parts(reply: Any) -> dict[str, Any]:
+    """Make the schema of an object with the parts of an answer."""
+    definitions = reply.get("$defs", {}) if isinstance(reply, dict) else {}
+    return {"$defs": definitions, "properties": {"parts": {"items": reply}}}
 
 
 def _find_answers(records: Iterable[Record]) -> dict[str, list[tuple[str, Any]]]:
