@@ -2,7 +2,7 @@
 
 Nothing of them is kept here but the words that were exchanged: whatever is asked about one is asked
 of the hub. The key by which a task is submitted says that it came by A2A, and in which context; the
-hub tells it to whoever has submitted the task, and to nobody else (decision 0051).
+hub tells it to whoever has submitted the task, and to nobody else (decision 0052).
 
 May go in: a mesh's task as A2A writes it. May not: which operation of A2A does what (`handler`),
 requests that end with this process (`asked`).
