@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -22,6 +24,7 @@ from alephscript.testing import InMemoryMesh
 from examples.aaia_runtime import conexionista
 from examples.aaia_runtime.conexionista import make_model
 from examples.aaia_runtime.thoughts import Approval, Approve, ThinkFIA, Thought, TipoThought
+from examples.persefon_bot import PersefonBot, make_bot
 from examples.thinking_bot import ThinkingBot
 from tests.support.models import Call, ModelServer, Script, scripted
 
@@ -327,6 +330,37 @@ async def test_what_was_said_is_known_after_a_restart(
         assert (step.cycles, step.eferencia.payload["respuesta"]) == (2, "I have said that.")
         said = [each["role"] for each in server.asked[0]["messages"]]
         assert said == ["system", "user", "assistant", "tool", "assistant", "user"]
+
+
+class TestCommand:
+    """What the options of ``python -m examples.persefon_bot`` mean."""
+
+    def options(self, **given: Any) -> argparse.Namespace:
+        """Options as they are parsed."""
+        none: dict[str, Any] = {"url": "http://127.0.0.1:9", "data": None, "model": None}
+        return argparse.Namespace(**{**none, "model_url": None, **given})
+
+    def test_a_model_makes_a_bot_that_thinks(self) -> None:
+        """Of any name, at any address; the bot of the seed without."""
+        url = "http://127.0.0.1:9/v1"
+        assert isinstance(make_bot(self.options(model="m", model_url=url)), ThinkingBot)
+        assert isinstance(make_bot(self.options(model="test")), ThinkingBot)
+        assert type(make_bot(self.options())) is PersefonBot
+
+    def test_a_model_of_nowhere_says_what_is_missing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """OpenAI's own needs a key."""
+        for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
+            monkeypatch.delenv(name, raising=False)
+        with pytest.raises(SystemExit, match="OPENAI_API_KEY"):
+            make_bot(self.options(model="gpt"))
+
+    def test_an_extra_that_is_missing_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """With the line that installs it."""
+        for name in ("examples.thinking_bot", "examples.aaia_runtime.conexionista"):
+            monkeypatch.delitem(sys.modules, name)
+        monkeypatch.setitem(sys.modules, "pydantic_ai", None)
+        with pytest.raises(SystemExit, match=r"pip install 'alephscript\[examples,llm\]'"):
+            make_bot(self.options(model="m"))
 
 
 class TestServer:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from alephscript.aaia import Percepto, RunState, TipoPercepto
+from examples.aaia_runtime import store as store_module
 from examples.aaia_runtime.runtime import RoomChange, Runtime
 from examples.aaia_runtime.store import SessionStore, StoreUnavailable
 from tests.support.properties import examples
@@ -139,10 +140,11 @@ class TestFile:
         assert await kept_in(tmp_path) == list(texts.values())
 
     async def test_a_disk_that_takes_nothing_is_waited_for(
-        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Nothing is said to be kept before, and all is afterwards."""
         caplog.set_level(logging.INFO)
+        monkeypatch.setattr(store_module, "_AGAIN_SECONDS", 0.02)
         store = SessionStore(tmp_path)
         await store.open()
         other = sqlite3.connect(tmp_path / "sessions.db")
