@@ -10,6 +10,8 @@ from typing import Any
 
 import attrs
 import pytest
+from pydantic_ai import ModelMessage, ToolReturnPart
+from pydantic_ai.models.function import AgentInfo, DeltaToolCall, FunctionModel
 
 from alephscript import (
     AlephScriptClient,
@@ -272,6 +274,41 @@ async def test_a_model_is_bounded(
     monkeypatch.setattr(conexionista, "MAX_SECONDS", 0.05)
     eferencia, _ = await thought(mesh, client, [Call("WAIT", {})])
     assert "longer than 0.05 s" in eferencia.payload["errores"][0]
+
+
+async def test_a_fia_that_asks_itself_by_way_of_others_is_ended_by_the_hub(
+    mesh: InMemoryMesh, client: AlephScriptClient
+) -> None:
+    """Each step in a step is one of sixteen requests inside each other; the model is told so."""
+    made: list[str] = []
+    results: list[str] = []
+
+    async def reflect(
+        messages: list[ModelMessage], _: AgentInfo
+    ) -> AsyncIterator[str | dict[int, DeltaToolCall]]:
+        part = messages[-1].parts[-1]
+        if isinstance(part, ToolReturnPart):
+            results.append(str(part.content))
+            yield "enough"
+        else:
+            yield {0: DeltaToolCall("REFLECT", "{}", tool_call_id="c")}
+
+    class Mirror(AlephScriptClient):
+        rooms = ("MIRROR",)
+
+        @capability("REFLECT")
+        async def reflect(self, request: Request[dict[str, Any]]) -> aaia.StepResult:
+            """Have another FIA think."""
+            made.append(await told(self, "think about yourself"))
+            return await self.request(aaia.StepFIA(made[-1], 0))
+
+    model = FunctionModel(stream_function=reflect)
+    async with Mirror(mesh), ThinkingBot(mesh, model=model):
+        step = aaia.StepFIA(await told(client, "think about yourself"), 0)
+        last = (await client.request(step)).eferencia
+    assert last.payload["respuesta"] == "enough"
+    assert len(made) == 8
+    assert "inside each other" in results[0]
 
 
 @pytest.mark.parametrize("how", ["stop", "leave", "destroy"])
