@@ -220,6 +220,8 @@ class RedisStore:
             repr(record.updated),
             int(record.has_ended),
             record.run,
+            record.state,
+            record.room,
         )
 
     def _refuse_new(self, exc: BaseException) -> None:
@@ -265,6 +267,10 @@ class RedisStore:
     async def _list(self, namespace: str, query: Look) -> AsyncIterator[Record]:
         """List the records that a question means, the newest first."""
         key, begin, found = f"{self._prefix}:tasks-of:{namespace}", 0, 0
+        if query.state is not None:
+            key += f":state:{query.state}"
+        elif query.room is not None:
+            key += f":room:{query.room}"
         most = "+inf" if query.before is None else repr(query.before[0])
         while True:
             ids = await self._client.zrange(

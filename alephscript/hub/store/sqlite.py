@@ -63,7 +63,7 @@ CREATE TABLE IF NOT EXISTS tasks (
 CREATE UNIQUE INDEX IF NOT EXISTS by_mark ON tasks (namespace, owner, mark) WHERE mark IS NOT NULL;
 CREATE INDEX IF NOT EXISTS by_time ON tasks (namespace, created, id);
 CREATE INDEX IF NOT EXISTS by_room ON tasks (namespace, room, created, id);
-CREATE INDEX IF NOT EXISTS by_state ON tasks (namespace, state, created, id);
+CREATE INDEX IF NOT EXISTS by_state ON tasks (namespace, state, created, id, room);
 CREATE INDEX IF NOT EXISTS alive ON tasks (created) WHERE ended = 0;
 CREATE INDEX IF NOT EXISTS past ON tasks (updated, bytes) WHERE ended = 1;
 """

@@ -296,6 +296,7 @@ def _fill(store: SqliteStore) -> Callable[[], None]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_a_million_ended_tasks_cost_neither_a_start_nor_a_look(tmp_path: Path) -> None:
     """Less than 2 s, and less than 5 ms."""
     code = Path(__file__).with_name("million.py")
