@@ -4,7 +4,8 @@
 -- id), PREFIX:tasks-of:NAMESPACE (ids by the time of submitting), the same with :state:STATE and
 -- :room:ROOM, PREFIX:tasks-ended (ids by the time of ending), PREFIX:tasks-bytes (of those that ended).
 local p = KEYS[1]
-local id, record, hub, is_new, mark, namespace, created, updated, ended, run, state, room = unpack(ARGV)
+local id, record, hub, is_new, mark, namespace, created, updated, ended, run = unpack(ARGV, 1, 10)
+local state, room, seal = unpack(ARGV, 11)
 local at = p .. ':task:' .. id
 if is_new == '1' and mark ~= '' then
   local other = redis.call('HGET', p .. ':task-marks', mark)
@@ -34,5 +35,7 @@ else
   redis.call('HSET', p .. ':tasks-alive', id, hub)
   if run ~= '' then redis.call('HSET', p .. ':task-runs', run, id) end
 end
-redis.call('PUBLISH', p .. ':tasks', cjson.encode({namespace, id, hub}))
+local notice = {namespace, id, hub}
+if seal ~= '' then notice[4] = seal end -- where hubs have a key
+redis.call('PUBLISH', p .. ':tasks', cjson.encode(notice))
 return false
