@@ -39,6 +39,7 @@ from alephscript.hub.store.store import (
     Kept,
     Notice,
     StoreUnavailable,
+    make_clock,
     report_recovery,
     report_trouble,
     report_unreadable,
@@ -110,6 +111,7 @@ class RedisStore:
         database = redis.ConnectionPool.from_url(url).connection_kwargs.get("db", 0)
         self._prefix = f"{prefix}:{database}"
         self._keep_seconds = keep_seconds
+        self._clock = make_clock()
         self._keep_bytes = keep_bytes
         self._client: Any = None
         self._shas: dict[str, str] = {}
@@ -388,7 +390,7 @@ class RedisStore:
         while not self._is_closing:
             count = 0
             with contextlib.suppress(*_TROUBLE):
-                since = repr(time.time() - self._keep_seconds)
+                since = repr(self._clock() - self._keep_seconds)
                 command = ("forget", since, self._keep_bytes, _SWEEP_TASKS)
                 (count,) = await self._execute([command])
             if not self._is_closing:

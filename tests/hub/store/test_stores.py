@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -248,6 +249,84 @@ async def test_a_file_that_is_damaged_meanwhile_loses_no_task_that_has_not_ended
     alive = await second.open()
     assert {each.id for each in alive} == {f"{n}" for n in range(400) if n != 7}
     await second.close()
+
+
+async def test_a_file_of_a_later_version_is_left_as_it_is(tmp_path: Path) -> None:
+    """Whoever has put an older hub in its place may want it back."""
+    first = SqliteStore(tmp_path)
+    await first.open()
+    await keep(first, record("a"), is_new=True)
+    await first.close()
+    with sqlite_of(first) as database:
+        database.execute("PRAGMA user_version = 99")
+    with pytest.raises(StoreUnavailable, match="later version; update"):
+        await SqliteStore(tmp_path).open()
+    with sqlite_of(first) as database:
+        database.execute("PRAGMA user_version = 1")
+    second = SqliteStore(tmp_path)
+    assert [each.id for each in await second.open()] == ["a"]
+    await second.close()
+
+
+@pytest.mark.parametrize("what", ["the file", "the folder"])
+async def test_a_file_that_is_removed_meanwhile_loses_no_task_that_has_not_ended(
+    tmp_path: Path, what: str
+) -> None:
+    """SQLite alone would go on writing to what nobody finds any more."""
+    store = SqliteStore(tmp_path / "data")
+    await store.open()
+    await keep(store, record("a"), is_new=True)
+    await keep(store, record("b"), is_new=True)
+    await keep(store, record("b", state="done"))
+    if what == "the folder":
+        shutil.rmtree(tmp_path / "data")
+    else:
+        (tmp_path / "data" / "tasks.db").unlink()
+    assert await keep(store, record("c"), is_new=True) == (None, None)
+    assert await ids(store) == ["c", "a"]
+    assert store.trouble is not None
+    assert "removed" in store.trouble
+    await store.close()
+    second = SqliteStore(tmp_path / "data")
+    assert {each.id for each in await second.open()} == {"a", "c"}
+    await second.close()
+
+
+async def test_a_folder_that_cannot_be_made_again_refuses_tasks_until_it_can(
+    tmp_path: Path,
+) -> None:
+    """No task hangs, and none is lost."""
+    store = SqliteStore(tmp_path / "data")
+    await store.open()
+    await keep(store, record("a"), is_new=True)
+    shutil.rmtree(tmp_path / "data")
+    (tmp_path / "data").write_text("in the way")
+    assert isinstance((await keep(store, record("b"), is_new=True))[1], Overloaded)
+    ended = asyncio.ensure_future(keep(store, record("a", state="done")))
+    assert isinstance((await keep(store, record("c"), is_new=True))[1], Overloaded)
+    (tmp_path / "data").unlink()
+    assert await ended == (None, None)
+    assert await keep(store, record("d"), is_new=True) == (None, None)
+    assert await ids(store) == ["d", "a"]
+    await store.close()
+
+
+async def test_a_clock_that_is_set_forgets_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What has ended is kept by the hub's own time, as deadlines are."""
+    stores = MemoryStore(keep_seconds=100), SqliteStore(tmp_path, keep_seconds=100)
+    for store in stores:
+        await store.open()
+        await keep(store, record("a", updated=time.time()), is_new=True)
+        await keep(store, record("a", state="done", updated=time.time()))
+    tomorrow = time.time() + 86_400
+    monkeypatch.setattr(time, "time", lambda: tomorrow)
+    with sqlite_of(stores[1]) as database:
+        stores[1]._sweep(database)
+    for store in stores:
+        assert await ids(store) == ["a"]
+        await store.close()
 
 
 async def test_a_disk_that_is_full_refuses_new_tasks_and_keeps_the_others_waiting(
