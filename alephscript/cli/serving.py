@@ -100,6 +100,12 @@ def add_to(add: Add) -> None:
         help="be one of several hubs, which share this Redis: redis://127.0.0.1:6379/0",
     )
     hub.add_argument(
+        "--cluster-key",
+        metavar="FILE",
+        help="sign what hubs write to each other with the first key in FILE, and refuse what none "
+        "of its keys (one a line) has signed; else ALEPHSCRIPT_CLUSTER_KEY",
+    )
+    hub.add_argument(
         "--limit",
         action="append",
         default=[],
@@ -205,6 +211,14 @@ def _secrets(file: Path) -> dict[str, str]:
         raise ValueError(f'{file} is no JSON {{"ROOM": "SECRET"}}: {exc}') from exc
 
 
+def _cluster_key(options: argparse.Namespace) -> str | None:
+    """Return the file with the key of these hubs; the environment means hubs with a Redis alone."""
+    if options.cluster_key is None and options.redis is not None:
+        return os.environ.get("ALEPHSCRIPT_CLUSTER_KEY") or None
+    file: str | None = options.cluster_key
+    return file
+
+
 def _tls(options: argparse.Namespace) -> ssl.SSLContext | None:
     if options.tls_cert is None:
         if options.tls_key is not None:
@@ -242,6 +256,7 @@ async def _hub(options: argparse.Namespace) -> None:
         # What is encrypted does not tell to which worker it belongs.
         polling=options.worker is None or options.tls_cert is None,
         redis=options.redis,
+        cluster_key=_cluster_key(options),
         history=options.history,
         retain=options.retain,
         data=options.data,

@@ -252,7 +252,7 @@ def test_on_a_guarded_hub_an_admin_alone_may_record() -> None:
     assert hub.send("admin", "RECORD_ROOMS", {"rooms": ["*"]})["success"]
 
 
-def test_nobody_else_can_tell_a_record(hub: Hub) -> None:
+def test_nobody_can_tell_records_in_place_of_the_hub(hub: Hub) -> None:
     """ROOM_RECORD is said by no peer."""
     said = hub.send("a", "ROOM_MESSAGE", {"event": "ROOM_RECORD", "room": "R", "data": {}})
     assert said["code"] == "unknown_event"
