@@ -13,7 +13,7 @@ kind        fields
 `answer`    id, answer: as acknowledged, failures included
 `end`       id, code: a request that ended without an answer
 `refused`   capability, from, code: a request that nobody was asked
-`event`     event, data, from, retain?
+`event`     event, data, from, usuario?, sesion?, retain?
 `hole`      seconds?, reason: what happened meanwhile is not known
 `closed`    the recording was ended, not cut off
 ==========  ======================================================================================
