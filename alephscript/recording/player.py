@@ -43,7 +43,7 @@ _LONGEST_GAP = 2.0
 """The most of that time, in seconds."""
 
 _ALL_EVENTS_SECONDS = 30.0
-"""The time that all events together are waited for: a class may say one each second, for hours."""
+"""The time that is spent on all events together: a class may say one each second, for hours."""
 
 _PATIENCE = 10
 _PATIENCE_SECONDS = 30.0
@@ -342,7 +342,9 @@ class _Player:
         data = self._comparison.translate(record["data"])
         with contextlib.suppress(RequestError):
             await client.broadcast(event, data, room=room, retain=record.get("retain") is True)
-        await asyncio.sleep(min(max(gap, 0.0), _PAUSE_SECONDS))
+        pause = min(max(gap, 0.0), _PAUSE_SECONDS, max(self._patience, 0.0))
+        self._patience -= pause
+        await asyncio.sleep(pause)
 
     async def _hear(self, event: str, data: Any, gap: float) -> None:
         """Wait for an event that the class says, but not for one that it says no more."""
