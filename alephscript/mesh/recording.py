@@ -4,7 +4,8 @@ Theory of operation. Each hub tells what begins with its own peers: what they as
 comes of it, and what they say. Where a peer of another hub records a room, that hub wants to be
 told, too (frames ``record``, ``recorded``), so that whoever records hears everything once. A
 request is told when it is put to a master, whose contract says which fields are secrets: those
-never leave the hub (decision 0053). What no master takes is told without its payload, as no contract is known.
+never leave the hub (decision 0053). What no master takes is told without its payload, as no
+contract is known.
 
 While nobody records, a request and an event cost one comparison each.
 
@@ -162,6 +163,8 @@ class Recording:
 
     def said(self, peer: Peer, message: events.RoomMessage) -> None:
         """Tell an event that a peer here says."""
+        if not self._is_recorded(message.room):
+            return
         room = self._rooms.get(message.room)
         masters = list(room.masters) if room is not None else []
         says, replies = [each.declared.says.get(message.event) for each in masters], list[Any]()
