@@ -30,6 +30,7 @@ from alephscript.hub.sockets.listening import Listener, raise_descriptor_limit
 from alephscript.hub.sockets.lobby import Arrival, Lobby
 from alephscript.hub.store.memory import MemoryStore
 from alephscript.hub.store.store import KEEP_SECONDS, Store, StoreUnavailable
+from alephscript.hub.workers.siblings import Siblings
 from alephscript.mesh.access import Access
 from alephscript.mesh.budget import Budget
 from alephscript.mesh.limits import DEFAULT_LIMITS, Limits
@@ -288,13 +289,7 @@ class Hub:
         try:
             make_protocol, self._state = self._http_protocol()
             raise_descriptor_limit(self._limits.connections)
-            server = Listener(
-                self._bind(),
-                self._lobby,
-                make_protocol,
-                tls=self._tls,
-                handshake_seconds=self._limits.join_seconds,
-            )
+            server = self._listen(make_protocol)
             # A cancellation has to land somewhere.
             await asyncio.sleep(0)
         except BaseException:
@@ -542,6 +537,20 @@ class Hub:
                 f"cannot reach Redis at {where}; start one there, or leave redis=… (--redis) out "
                 "to run one hub alone"
             ) from None
+
+    def _listen(self, make_protocol: Callable[[Arrival], asyncio.BaseProtocol]) -> Listener:
+        return Listener(
+            self._bind(),
+            self._lobby,
+            make_protocol,
+            tls=self._tls,
+            handshake_seconds=self._limits.join_seconds,
+            siblings=self._siblings(),
+        )
+
+    def _siblings(self) -> Siblings | None:
+        """Return the other processes on this port, of which a hub by itself knows nothing."""
+        return None
 
     def _bind(self) -> socket.socket:
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
