@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import subprocess
 import sys
 import sysconfig
@@ -13,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.thrift import unmeasured
 from tests.support.tools import ROOT, skip_for_lack_of
 
 CONTENDERS = [
@@ -42,7 +42,13 @@ def python(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Python at the project's root, where the benchmarks are run."""
     command = [sys.executable, *arguments]
     return subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, timeout=50, check=False
+        command,
+        cwd=ROOT,
+        env=unmeasured(),
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
     )
 
 
@@ -103,7 +109,7 @@ def test_an_earlier_version_does_not_see_this_one(tmp_path: Path) -> None:
     (site / "others.pth").write_text(sysconfig.get_path("purelib"))
     (site / "alephscript").mkdir()
     (site / "alephscript" / "__init__.py").write_text("raise SystemExit('the earlier one')")
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment = unmeasured() | {"PYTHONPATH": str(ROOT)}
     program = """
 import subprocess, sys
 from tests.benchmarks.contenders import released
@@ -132,7 +138,7 @@ def test_calls_are_counted_by_role_and_function() -> None:
 
 def test_a_mounted_hub_is_held_against_one_with_a_port_of_its_own() -> None:
     """In each server, as a share."""
-    ran = python("-m", "tests.benchmarks.mounted", "--rounds", "1", "--seconds", "0.05")
+    ran = python("-m", "tests.benchmarks.mounted", "--rounds", "1", "--seconds", "0.2")
     rows = [line.strip("| ").split(" | ") for line in ran.stdout.splitlines()[2:]]
     assert [row[0] for row in rows] == ["own port", "uvicorn", "hypercorn", "granian"]
     assert rows[0][2::2] == ["1.00"] * 3
