@@ -32,7 +32,7 @@ class HubEvent(StrEnum):
     """client → hub: ``{room}`` The client leaves the room; the answer has ``room``."""
 
     MAKE_MASTER = "MAKE_MASTER"
-    """client → hub: ``{room, features[], group?, out?, yields?, descriptions?}`` The client
+    """client → hub: ``{room, features[], group?, out?, yields?, descriptions?, says?}`` The client
     becomes a master of the room, or resigns with ``out``; with ``yields`` the client stands by if
     others master the room. The answer has ``room``, ``features`` and ``epoch``, and ``displaced``
     if the client stands by."""
@@ -174,6 +174,16 @@ class HubEvent(StrEnum):
     REQUEST_CHECKPOINT = "REQUEST_CHECKPOINT"
     """master → hub: ``{number, checkpoint}`` What the next run of a task should begin with; in the
     meta ``{id}``. The hub says TASK_KEPT when the checkpoint cannot be lost any more."""
+
+    RECORD_ROOMS = "RECORD_ROOMS"
+    """client → hub: ``{rooms[]}`` The client is told from now on what is asked, answered and said
+    in these rooms, and in no others; ``*`` stands for all, none ends it. The answer has ``rooms``.
+    On a hub with an ``Access``, an admin alone may."""
+
+    ROOM_RECORD = "ROOM_RECORD"
+    """hub → client: ``{kind, room, at, …}`` Something that happens in a room that the client
+    records, without what its contract marks as secrets: ``master``, ``request``, ``part``,
+    ``question``, ``answer``, ``end``, ``refused`` or ``event``."""
 
 
 class MetaKey(StrEnum):

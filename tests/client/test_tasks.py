@@ -116,6 +116,21 @@ class Bot(AlephScriptClient):
         return {}
 
 
+class Runner(AlephScriptClient):
+    """Has a method of the name by which programs serve with a client."""
+
+    rooms = ("WORK",)
+
+    @capability("RUN_FIA", idempotent=True, timeout=3600)
+    async def run(self, request: Request[Count]) -> Sum:
+        """Go on where the last run was, ask, and say how far it is."""
+        start = request.checkpoint_data
+        await request.checkpoint({"cycle": 7})
+        approval = await request.ask(Approve(what="send it"), timeout=600)
+        request.progress(0.4, "cycle 7")
+        return Sum(request.payload.to if approval.yes and start is None else 0)
+
+
 async def until(task: Task[Any], state: str) -> TaskStatus:
     """Wait until a task is in a state."""
     async for status in task.updates():
@@ -363,3 +378,14 @@ async def test_without_a_link_a_task_is_not_submitted(mesh: MeshUnderTest) -> No
     with pytest.raises(NotConnected):
         await client.submit("FIRE", {})
     await mesh.start()
+
+
+async def test_a_capability_may_be_a_method_called_run(mesh: MeshUnderTest) -> None:
+    """As long as a program serves by another way, as members of a mesh are here."""
+    client = await mesh.open()
+    await mesh.open(Runner)
+    task = await client.submit("RUN_FIA", Count(to=3), timeout=3600, key="night-run-7")
+    await until(task, "asking")
+    await task.answer(Approval(yes=True))
+    assert await task.result(timeout=None) == {"total": 3}
+    assert (await task.status()).progress is not None

@@ -102,7 +102,7 @@ async def test_a_run_belongs_to_who_was_given_it(hub: Hub) -> None:
         async for status in task.updates():
             if status.state == "running":
                 break
-        (open_task,) = hub._engine.meshes["/runtime"].tasks._tasks.values()
+        (open_task,) = hub._engine.meshes["/runtime"].tasks._ledger
         guesses = [task.id, "0" * 32, "", open_task.run[:-1] + "~"]
         dialect = ours._alephscript_session.dialect
         answer = await dialect.tell(HubEvent.TASK_RESUME, {"runs": guesses})
