@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.benchmarks import history
 from tests.support.thrift import unmeasured
 from tests.support.tools import ROOT, skip_for_lack_of
 
@@ -32,8 +33,11 @@ CURVES = [
     "room_size_per_s@2",
     "rooms_rps@4",
     "clients_rps@2",
+    "join_us@2",
     "leave_us@2",
     "idle_kb@4",
+    "storm_s@20",
+    "storm_worst_ms@20",
     "start_ms",
 ]
 
@@ -82,11 +86,35 @@ def test_each_contender_answers_and_tells(contender: str, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("contender", ["aleph", "nats", "limit_ws"])
 def test_curves_are_measured_beside_each_kind_of_bystander(contender: str, tmp_path: Path) -> None:
-    """Payload, rooms, connections, memory and start: all that is there besides ``main``."""
-    found, printed = measured(contender, "payload,rooms,clients,memory,start", tmp_path)
+    """Payload, rooms, connections, memory, storms and start."""
+    found, printed = measured(contender, "payload,rooms,clients,memory,storm,start", tmp_path)
     assert found["checked"] > 0
     assert all(math.isfinite(found[metric]) for metric in CURVES)
     assert f"| {contender} | " in printed
+
+
+def test_two_hubs_are_held_against_one(redis_program: str, tmp_path: Path) -> None:
+    """As shares of what a request costs at one of them."""
+    found, printed = measured("aleph", "across", tmp_path)
+    assert all(found[f"across_{metric}"] > 0 for metric in ("p50", "rps", "cpu", "frames"))
+    assert "| aleph | across_rps | ≥ 0.8 | " in printed
+
+
+def test_what_was_reached_is_kept_by_commit_and_told_side_by_side(tmp_path: Path) -> None:
+    """Ratios, the median of the rounds; a commit that nobody has measured is said."""
+    file = tmp_path / "history.jsonl"
+    for commit, rates in (("aaaa1", (20.0, 30.0, 25.0)), ("bbbb2+", (36.0,))):
+        rounds = {"aleph": [{"rps@64": rate} for rate in rates], "node": [{"rps@64": 20.0}] * 3}
+        history.keep(file, rounds, {"commit": commit})
+    runs = history.load(file)
+    assert runs[0]["metrics"]["aleph"] == {"rps@64": 25.0}
+    told = history.compare(runs, ["bbbb", "aaaa1"]).splitlines()
+    assert told[0] == "|  | goal | bbbb2+ | aaaa1 |"
+    assert told[2] == "| aleph / node: rps@64 | ≥ 1.2 | 1.8 | 1.25 |"
+    assert history.compare(runs).splitlines()[0] == "|  | goal | aaaa1 | bbbb2+ |"
+    with pytest.raises(LookupError, match="no run of cccc is kept"):
+        history.compare(runs, ["cccc"])
+    assert history.load(tmp_path / "none") == []
 
 
 def test_an_earlier_version_is_held_against_this_one() -> None:
