@@ -264,20 +264,28 @@ async def test_what_a_class_asks_others_is_answered_as_it_was() -> None:
 
     class Till(AlephScriptClient):
         rooms = ("TILL",)
+        opened = ""
+
+        async def on_connected(self) -> None:
+            receipt = await self.request("CHARGE", {"amount": 7}, wait_for_master=True)
+            self.opened = receipt["receipt"]
 
         @capability("PAY")
         async def pay(self, request: dict[str, int]) -> dict[str, Any]:
             try:
                 return await self.request("CHARGE", {"amount": request["amount"]})
             except CapabilityError as error:
-                return {"failed": error.code}
+                return {"failed": error.code, "opened": self.opened}
 
     async def pay(client: AlephScriptClient) -> None:
         for amount in (1, 20, 3):
             await client.request("PAY", {"amount": amount})
+        with pytest.raises(CapabilityError):
+            await client.request("CHARGE", {"amount": 20})
 
     report = await verified(await recorded(pay, Bank, Till), Till)
-    assert (report.differences, report.compared, report.not_compared) == ([], 3, {})
+    assert (report.differences, report.compared) == ([], 3)
+    assert report.not_compared == {f"{Till.__qualname__} does not master the room": 1}
 
 
 async def test_cancelled_and_lost_requests_are_not_compared() -> None:
@@ -343,6 +351,16 @@ async def test_a_task_is_asked_as_a_request() -> None:
 
     report = await verified(await recorded(submit, Shop), Shop)
     assert (report.differences, report.compared) == ([], 1)
+
+
+async def test_a_recording_in_which_nothing_was_asked_is_refused() -> None:
+    """A comparison of nothing would pass for a good one."""
+
+    async def say(client: AlephScriptClient) -> None:
+        await client.broadcast("RAIN", {}, room="SHOP")
+
+    with pytest.raises(AlephScriptError, match="no request in it"):
+        await verified(await recorded(say, Shop), Shop)
 
 
 async def test_a_class_of_other_rooms_is_refused() -> None:
