@@ -118,6 +118,12 @@ class Shop(AlephScriptClient):
         return {}
 
 
+@pytest.fixture
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait no longer for events that do not come."""
+    monkeypatch.setattr("alephscript.recording.player._EVENT_SECONDS", 0.05)
+
+
 async def recorded(flow: Flow, *bots: type[AlephScriptClient]) -> Recording:
     """A recording of what a client did with bots."""
     lines: list[bytes] = []
@@ -213,6 +219,7 @@ async def test_no_secret_is_in_a_recording() -> None:
         assert "[redacted]" in text
 
 
+@pytest.mark.usefixtures("hurry")
 async def test_an_answer_that_hangs_on_a_secret_is_not_compared() -> None:
     """Since another secret was asked."""
 
@@ -231,6 +238,7 @@ async def test_an_answer_that_hangs_on_a_secret_is_not_compared() -> None:
     assert report.not_compared == {"a secret of the request is not in the recording": 1}
 
 
+@pytest.mark.usefixtures("hurry")
 async def test_breaks_in_schemas_are_found() -> None:
     """A field that is asked for, one that is gone, a capability that is gone."""
 
@@ -304,6 +312,7 @@ async def test_cancelled_and_lost_requests_are_not_compared() -> None:
     assert report.not_compared == {"it had no answer then: cancelled": 1}
 
 
+@pytest.mark.usefixtures("hurry")
 async def test_events_that_are_said_no_more_are_noted() -> None:
     """They are no difference: answers are."""
 
