@@ -328,6 +328,8 @@ class _Player:
 
         async def listen() -> None:
             async for event in stream:
+                if event.sender in self._clients:
+                    continue  # said by this player, in place of another
                 self._heard.setdefault(event.name, deque()).append(event.data)
                 self._hearing.set()
 

@@ -419,3 +419,34 @@ async def test_the_seeds_flow_is_the_same_on_stock_hubs(stock_hub: str) -> None:
     report = await replay(recording, PersefonBot, stock_hub)
     assert (report.differences, report.breaks, report.not_compared) == ([], [], {})
     assert report.compared == 9
+
+
+async def test_what_others_say_is_not_taken_for_the_words_of_the_class() -> None:
+    """Of one name: an asker may have waited for that of the class."""
+
+    class Ticking(AlephScriptClient):
+        rooms = ("SHOP",)
+        ticks = 0
+
+        @on("TICK")
+        async def tick(self, event: Event[Any]) -> None:
+            if event.data["by"] == "ana":
+                await asyncio.sleep(0.02)
+                self.ticks += 1
+                await self.broadcast("TICK", {"by": "shop"})
+
+        @capability("TICKS")
+        async def count(self) -> int:
+            return self.ticks
+
+    async def tick(client: AlephScriptClient) -> None:
+        await client.subscribe("SHOP")
+        for _ in range(3):
+            stream = client.events("SHOP", "TICK")
+            await client.broadcast("TICK", {"by": "ana"}, room="SHOP")
+            assert [(await anext(stream)).data["by"] for _ in range(2)] == ["ana", "shop"]
+            await client.request("TICKS", {})
+            stream.close()
+
+    report = await verified(await recorded(tick, Ticking), Ticking)
+    assert (report.differences, report.notes, report.compared) == ([], [], 3)
