@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import inspect
 import signal
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -69,17 +68,17 @@ def add_verify_to(add: Add) -> None:
 
 async def _record(options: argparse.Namespace) -> None:
     from alephscript.recording import record
-    from alephscript.recording.recorder import Recorder
 
     client(options)  # refuses an address, a namespace or a token that cannot be one
-    recorders: list[Recorder] = []
+    counts: dict[str, int] = {}
 
-    def opened(recorder: Recorder) -> None:
-        recorders.append(recorder)
+    def opened(has_requests: bool) -> None:  # noqa: FBT001 - as it is called
         rooms = ", ".join(options.room) or "all rooms"
         complain(f"alephscript: recording {rooms} into {options.output}; Ctrl+C ends it")
-        if not recorder.has_requests:
-            complain("alephscript: this hub tells events alone, and no requests")
+        if not has_requests:
+            complain(
+                "alephscript: this hub tells events alone, and no contracts: nothing is redacted"
+            )
 
     output = _Output(options.output)
     recording = asyncio.ensure_future(
@@ -88,6 +87,7 @@ async def _record(options: argparse.Namespace) -> None:
             options.room or [events.EVERY_ROOM],
             output.write,
             opened=opened,
+            counts=counts,
             namespace=options.namespace,
             auth=auth_of(options),
             connect_timeout=5,
@@ -113,10 +113,9 @@ async def _record(options: argparse.Namespace) -> None:
         flushing.cancel()
         with contextlib.suppress(OSError):  # which was said
             output.close()
-    for recorder in recorders:
-        counts = recorder.counts
-        told = f"{counts.get('request', 0)} requests and {counts.get('event', 0)} events"
-        complain(f"alephscript: {told} are in {options.output}")
+    if counts:
+        told = f"requests: {counts.get('request', 0)}, events: {counts.get('event', 0)}"
+        complain(f"alephscript: {options.output} is complete; {told}")
 
 
 class _Output:
@@ -160,10 +159,7 @@ async def _verify(options: argparse.Namespace) -> None:
         raise CliError(f"{options.file}: {error}", _WRONG) from error
     _show(report)
     if not report.is_same:
-        count = len(report.differences) + len(report.breaks)
-        raise CliError(
-            f"{options.against} differs from {options.file} in {count} places", _DIFFERENT
-        )
+        raise CliError(f"{options.against} differs from {options.file}", _DIFFERENT)
 
 
 async def _replay(options: argparse.Namespace) -> Any:
@@ -203,8 +199,5 @@ def _show(report: Any) -> None:
     for name, timing in sorted(report.timings.items()):
         then, now = map(write_duration, timing.medians)
         put_line(f"latency: {make_line(name, _MOST)}: {then} then, {now} now")
-    put_line(f"{report.compared} answers compared, {_count(report.differences)} places differ")
-
-
-def _count(values: Sequence[Any]) -> str:
-    return str(len(values)) if values else "no"
+    compared, places = report.compared, len(report.differences)
+    put_line(f"answers compared: {compared}, places that differ: {places}")
