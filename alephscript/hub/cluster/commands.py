@@ -59,6 +59,11 @@ class Command:
         """The command's words."""
         return self._words
 
+    @property
+    def channel(self) -> bytes:
+        """The channel of a message, the key of another command."""
+        return bytes(self._words[1])
+
 
 class Pack(Command):
     """One message with all that is for one channel.
@@ -68,14 +73,20 @@ class Pack(Command):
         head: What the message begins with.
         nobody: Called if nobody was there to take it.
         sign: Makes a message of what goes by a channel, at the moment that it is sent.
+        verb: The command.
     """
 
     __slots__ = ("_items", "_nobody", "_sign", "_undelivered")
 
     def __init__(
-        self, channel: str | bytes, head: bytes, nobody: Callable[[], None], sign: Sign | None
+        self,
+        channel: str | bytes,
+        head: bytes,
+        nobody: Callable[[], None],
+        sign: Sign | None,
+        verb: str,
     ) -> None:
-        super().__init__(("PUBLISH", channel, head), self._finish)
+        super().__init__((verb, channel, head), self._finish)
         self._items: list[bytes] = []
         self._undelivered: list[Callable[[], None]] = []
         self._nobody = nobody
@@ -110,9 +121,13 @@ class CommandQueue:
     Args:
         nobody: Called if nobody was there to take a message for a hub.
         sign: Signs messages; None leaves them as they are.
+
+    Attributes:
+        publish: The command by which a message is sent.
     """
 
     def __init__(self, nobody: Callable[[], None], sign: Sign | None = None) -> None:
+        self.publish = "PUBLISH"
         self._nobody = nobody
         self._sign = sign
         self._queue: deque[Command] = deque()
@@ -135,6 +150,12 @@ class CommandQueue:
         """Let a command wait behind all others."""
         self._close_packs()
         command = Command(words, done)
+        self._queue.append(command)
+        self._bytes += command.size
+
+    def put_again(self, command: Command) -> None:
+        """Let a command wait once more, behind all others."""
+        self._close_packs()
         self._queue.append(command)
         self._bytes += command.size
 
@@ -199,7 +220,7 @@ class CommandQueue:
         return commands
 
     def _open_pack(self, channel: str | bytes, head: bytes, nobody: Callable[[], None]) -> Pack:
-        pack = Pack(channel, head, nobody, self._sign)
+        pack = Pack(channel, head, nobody, self._sign, self.publish)
         self._queue.append(pack)
         self._bytes += pack.size
         return pack
