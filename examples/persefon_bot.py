@@ -3,7 +3,8 @@
 Run it with ``python -m examples.persefon_bot [--url http://127.0.0.1:3010] [--data DIR]``.
 
 AAIA_PLAY_FIA as a task ends when the FIA's run has ended: by AAIA_STOP_FIA, or with its mundo. With
-``--data`` sessions and runs outlive the bot, and so does such a task.
+``--data`` sessions and runs outlive the bot, and so does such a task. With ``--model`` there are
+FIAs that think with a language model.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from alephscript.protocol.text import printable
 from examples.aaia_runtime.apps import DEMOS, FIA_CLASSES, MakeFIA
 from examples.aaia_runtime.runtime import MAX_PLAYED, RoomChange, Runtime
 from examples.aaia_runtime.store import SessionStore
+from examples.attending import Asker
 
 ROOM_EVENTS: dict[type[RoomChange], str] = {
     aaia.SessionCreated: "SESSION_CREATED",
@@ -159,7 +161,9 @@ class PersefonBot(AlephScriptClient):
     @capability(aliases=("AAIA_STEP",), timeout=30)
     async def step_fia(self, request: aaia.StepFIA) -> aaia.StepResult:
         """One reasoning step of a FIA."""
-        return await self._runtime.step_fia(request.session_id, request.fia_index)
+        asked = served()
+        asker = None if asked is None else Asker(asked)
+        return await self._runtime.step_fia(request.session_id, request.fia_index, asker)
 
     @capability(idempotent=True)
     async def play_fia(self, request: aaia.PlayFIA) -> aaia.StateChange:
@@ -212,7 +216,7 @@ class PersefonBot(AlephScriptClient):
         assert this is not None
         self._plays.add(this)
         try:
-            cycles = runtime.play_run(session_id, fia_index, known["run"])
+            cycles = runtime.play_run(session_id, fia_index, known["run"], Asker(task))
             async with contextlib.aclosing(cycles):
                 async for cycle, share in cycles:
                     task.progress(share, f"cycle {cycle}")
@@ -249,6 +253,26 @@ class PersefonBot(AlephScriptClient):
             await self.broadcast(ROOM_EVENTS[type(change)], change, room=aaia.AAIA_ROOM)
 
 
+def make_bot(options: argparse.Namespace) -> PersefonBot:
+    """The bot that the options of a command line mean."""
+    if options.model is None:
+        return PersefonBot(options.url, data=options.data, retry_open=True)
+    try:
+        from examples.aaia_runtime.conexionista import make_model
+        from examples.thinking_bot import ThinkingBot
+    except ModuleNotFoundError as error:
+        raise SystemExit(
+            f"a model needs {error.name}; install it with pip install 'alephscript[examples,llm]'"
+        ) from None
+    try:
+        model = make_model(options.model, options.model_url)
+    except RuntimeError:  # pydantic-ai's
+        raise SystemExit(
+            "persefon_bot: OpenAI needs a key (OPENAI_API_KEY); name another server by --model-url"
+        ) from None
+    return ThinkingBot(options.url, model=model, data=options.data, retry_open=True)
+
+
 def main() -> int:
     """Serve until interrupted."""
     parser = argparse.ArgumentParser(prog="python -m examples.persefon_bot", description=__doc__)
@@ -258,10 +282,23 @@ def main() -> int:
     parser.add_argument(
         "--data", type=Path, metavar="DIR", help="a folder in which sessions outlive the bot"
     )
+    parser.add_argument(
+        "--model",
+        metavar="NAME",
+        help="a language model that FIAs think with; 'test' is one without weights",
+    )
+    parser.add_argument(
+        "--model-url",
+        metavar="URL",
+        help="where the model is: the address of any server that speaks OpenAI's chat "
+        "completions, up to /v1; also OPENAI_BASE_URL. The key is OPENAI_API_KEY",
+    )
     options = parser.parse_args()
+    if options.model_url and not options.model:
+        parser.error("--model-url needs the name of a model, too (--model)")
     logging.basicConfig(level=logging.INFO, format="%(name)s: %(message)s")
     try:
-        PersefonBot(options.url, data=options.data, retry_open=True).run()
+        make_bot(options).run()
     except AlephScriptError as error:
         print(printable(f"persefon_bot: {error}"), file=sys.stderr)
         return 1

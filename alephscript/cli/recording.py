@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import inspect
 import signal
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -115,8 +114,8 @@ async def _record(options: argparse.Namespace) -> None:
             output.close()
     for recorder in recorders:
         counts = recorder.counts
-        told = f"{counts.get('request', 0)} requests and {counts.get('event', 0)} events"
-        complain(f"alephscript: {told} are in {options.output}")
+        told = f"requests: {counts.get('request', 0)}, events: {counts.get('event', 0)}"
+        complain(f"alephscript: {options.output} is complete; {told}")
 
 
 class _Output:
@@ -160,10 +159,7 @@ async def _verify(options: argparse.Namespace) -> None:
         raise CliError(f"{options.file}: {error}", _WRONG) from error
     _show(report)
     if not report.is_same:
-        count = len(report.differences) + len(report.breaks)
-        raise CliError(
-            f"{options.against} differs from {options.file} in {count} places", _DIFFERENT
-        )
+        raise CliError(f"{options.against} differs from {options.file}", _DIFFERENT)
 
 
 async def _replay(options: argparse.Namespace) -> Any:
@@ -203,8 +199,5 @@ def _show(report: Any) -> None:
     for name, timing in sorted(report.timings.items()):
         then, now = map(write_duration, timing.medians)
         put_line(f"latency: {make_line(name, _MOST)}: {then} then, {now} now")
-    put_line(f"{report.compared} answers compared, {_count(report.differences)} places differ")
-
-
-def _count(values: Sequence[Any]) -> str:
-    return str(len(values)) if values else "no"
+    compared, places = report.compared, len(report.differences)
+    put_line(f"answers compared: {compared}, places that differ: {places}")

@@ -1,7 +1,7 @@
 """What a FIA that thinks with a model says and asks on its way, and who attends to it.
 
 May go in: data, and the protocols between a thinking FIA and the world outside. May not: a model
-(`conexionista`), a mesh (`examples/thinking_bot.py`).
+(`conexionista`), a mesh (`examples/mesh_tools.py`, `examples/attending.py`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import attrs
 
-from alephscript import RequestFor
+from alephscript import Question, RequestFor
 from alephscript.aaia import StepResult
 
 __all__ = [
@@ -104,7 +104,15 @@ class Attendant(Protocol):
         ...
 
     async def approve(self, question: Approve) -> bool:
-        """Answer a question.
+        """Say whether a tool may be used.
+
+        Raises:
+            RequestError: There is no answer.
+        """
+        ...
+
+    async def answer(self, question: Question[Any]) -> Any:
+        """Answer what a tool asks back.
 
         Raises:
             RequestError: There is no answer.
@@ -142,8 +150,13 @@ class Tools(Protocol):
         """The tools that there are now; none if nobody can say."""
         ...
 
-    async def use(self, tool: Tool, payload: Any) -> str:
+    async def use(self, tool: Tool, payload: Any, attendant: Attendant | None) -> str:
         """Use one.
+
+        Args:
+            tool: The tool.
+            payload: What it is asked.
+            attendant: Whoever answers what the tool asks back; None if nobody does.
 
         Returns:
             Its answer, for a model to read.

@@ -29,6 +29,9 @@ __all__ = ["Steps"]
 _MOST_CODES = 50
 """Codes of errors that are counted apart."""
 
+_TICK = 0.001
+"""Seconds by which a change is later than the one before; times are written to the millisecond."""
+
 
 class Steps:
     """The steps of all tasks.
@@ -62,7 +65,9 @@ class Steps:
         Where another hub has taken the task over, it is left to that one.
         """
         ledger, before = self._ledger, task.record
-        record = task.record = msgspec.structs.replace(before, updated=ledger.clock(), **changes)
+        # Later with each change, so that clients can tell which of two is the newer one.
+        now = max(ledger.clock(), before.updated + _TICK)
+        record = task.record = msgspec.structs.replace(before, updated=now, **changes)
         ledger.resize(before, record)
         if then is None:
             task.shown = record
@@ -73,7 +78,8 @@ class Steps:
                 return []  # it is another hub's since
             if standing is not None:
                 return self.leave(task)
-            task.shown = record
+            if task.shown.updated < record.updated:
+                task.shown = record
             return then()
 
         return [ledger.keep(record, kept)]

@@ -109,8 +109,13 @@ def make_error(record: Record, answer: Answer) -> dict[str, Any]:
 
 
 def make_answer(reply: msgspec.Raw) -> Answer:
-    """Make the answer to a question of what somebody has answered."""
-    return {**events.make_success(read_value(reply)), "success": True}
+    """Make the answer to a question of what somebody has answered, or refuses by."""
+    fields = read_value(reply)
+    if isinstance(fields, dict) and fields.get("success") is False:
+        told = fields.get("error"), fields.get("code")
+        if all(isinstance(each, str) for each in told):
+            return fields
+    return {**events.make_success(fields), "success": True}
 
 
 def has_not_run(answer: Answer) -> bool:
