@@ -74,9 +74,13 @@ class Pack(Command):
         nobody: Called if nobody was there to take it.
         sign: Makes a message of what goes by a channel, at the moment that it is sent.
         verb: The command.
+
+    Attributes:
+        items: What the message has.
+        undelivered: Called if nobody was there to take it, too.
     """
 
-    __slots__ = ("_items", "_nobody", "_sign", "_undelivered")
+    __slots__ = ("_nobody", "_sign", "items", "undelivered")
 
     def __init__(
         self,
@@ -87,8 +91,8 @@ class Pack(Command):
         verb: str,
     ) -> None:
         super().__init__((verb, channel, head), self._finish)
-        self._items: list[bytes] = []
-        self._undelivered: list[Callable[[], None]] = []
+        self.items: list[bytes] = []
+        self.undelivered: list[Callable[[], None]] = []
         self._nobody = nobody
         self._sign = sign
 
@@ -96,22 +100,15 @@ class Pack(Command):
     def words(self) -> tuple[Any, ...]:
         """The command's words: a JSON array of the head and all items."""
         verb, channel, head = self._words
-        message = b"%b%b]]" % (head, b",".join(self._items))
+        message = b"%b%b]]" % (head, b",".join(self.items))
         return (verb, channel, message if self._sign is None else self._sign(channel, message))
-
-    def add(self, item: bytes, undelivered: Callable[[], None] | None) -> None:
-        """Add an item, and who is told that it could not be delivered."""
-        self._items.append(item)
-        self.size += len(item)
-        if undelivered is not None:
-            self._undelivered.append(undelivered)
 
     def _finish(self, listeners: Any) -> None:
         if listeners == 0:
             self._nobody()
         elif not isinstance(listeners, Exception):
             return
-        for undelivered in self._undelivered:
+        for undelivered in self.undelivered:
             undelivered()
 
 
@@ -165,7 +162,7 @@ class CommandQueue:
 
     def put_frame(
         self, channel: str, head: bytes, frame: bytes, undelivered: Callable[[], None] | None
-    ) -> None:
+    ) -> bool:
         """Let a frame wait, with those for the same hub.
 
         Args:
@@ -173,13 +170,23 @@ class CommandQueue:
             head: What a message of frames begins with.
             frame: The frame.
             undelivered: Called if nobody was there to take the frame.
+
+        Returns:
+            Whether there was room; else nothing has come of it.
         """
+        if self._bytes >= _MOST_BYTES or len(self._queue) >= _MOST_COMMANDS:
+            return False  # as `is_full`, without the call: frames are many
         self._for_room = None
         pack = self._for_hubs.get(channel)
         if pack is None or pack.size > _PACK_BYTES:
             pack = self._for_hubs[channel] = self._open_pack(channel, head, self._nobody)
-        pack.add(frame, undelivered)
-        self._bytes += len(frame)
+        pack.items.append(frame)
+        if undelivered is not None:
+            pack.undelivered.append(undelivered)
+        size = len(frame)
+        pack.size += size
+        self._bytes += size
+        return True
 
     def put_announcement(self, channel: bytes, head: bytes, announcement: bytes) -> None:
         """Let something that is said in a room wait, with what was said there just before."""
@@ -187,8 +194,10 @@ class CommandQueue:
         for_room = self._for_room
         if for_room is None or for_room[0] != channel or for_room[1].size > _PACK_BYTES:
             for_room = self._for_room = (channel, self._open_pack(channel, head, _do_nothing))
-        for_room[1].add(announcement, None)
-        self._bytes += len(announcement)
+        pack, size = for_room[1], len(announcement)
+        pack.items.append(announcement)
+        pack.size += size
+        self._bytes += size
 
     def take(self, awaited: int = 0, awaited_bytes: int = 0) -> list[Command]:
         """Take the commands that are sent next.

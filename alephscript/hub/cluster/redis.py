@@ -214,12 +214,13 @@ class RedisRegistry:
     def send(self, hub: str, data: bytes, undelivered: Callable[[], None] | None) -> None:
         """Send a frame to another hub; see `Registry`."""
         channel = f"{self._prefix}:to:{hub}"
-        if self._queue.is_full or not self._is_up:
-            if undelivered is not None:
+        if hub not in self._before:
+            # No call that does nothing: frames are many.
+            if self._is_up and self._queue.put_frame(channel, self._head, data, undelivered):
+                if self._flush is None:
+                    self._flush_soon()
+            elif undelivered is not None:
                 asyncio.get_running_loop().call_soon(undelivered)
-        elif reads_messages(hub):
-            self._queue.put_frame(channel, self._head, data, undelivered)
-            self._flush_soon()
         else:
 
             def done(listeners: Any) -> None:
