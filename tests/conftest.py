@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 pytest_plugins = [
-    "tests.support.tools",  # first: others import it
+    "tests.support.thrift",  # first: it spares the others' costs
+    "tests.support.tools",
     "tests.support.properties",
     "tests.support.sorting",
     "tests.support.lines",

@@ -65,6 +65,9 @@ MAX_OUTPUT = 50_000
 MAX_ARGUMENTS = 20_000
 """Bytes of a tool's arguments."""
 
+_MANY = 2**53 - 1
+"""The largest count that every peer can read; servers say what they like."""
+
 MAX_MEMORY = 100_000
 """Bytes of what was said in earlier steps that are shown to the model, the latest steps first."""
 
@@ -140,7 +143,7 @@ class FIAConexionista(ThinkingFIA):
         self, mundo: Mundo, aferencia: Percepto | None, attendant: Attendant | None
     ) -> Eferencia:
         """Have the model think about what reached it."""
-        step = _Step(await self._tools.find() if aferencia else (), self._tools, attendant)
+        step = _Step(self._tools, attendant)
         error = None
         if aferencia is not None:
             try:
@@ -168,6 +171,7 @@ class FIAConexionista(ThinkingFIA):
         )
 
     async def _run(self, step: _Step, prompt: str) -> None:
+        step.found = await self._tools.find()
         running = self._agent.run_stream_events(
             prompt,
             message_history=[message for each in self._steps for message in each],
@@ -179,7 +183,7 @@ class FIAConexionista(ThinkingFIA):
             async for event in events:
                 if isinstance(event, AgentRunResultEvent):
                     step.answer = _clean(event.result.output)
-                    step.tokens = event.result.usage.total_tokens
+                    step.tokens = min(max(0, event.result.usage.total_tokens), _MANY)
                     self._steps.append(event.result.new_messages())
                 else:
                     await step.take(event)
@@ -212,14 +216,15 @@ class _Step:
     """One step: what the model may use, what has come of it, and whoever listens.
 
     Attributes:
+        found: What the model may use.
         answer: What the model has said in the end.
         tokens: What the server says that it has cost.
         used: The tools that were used, and how that ended.
     """
 
-    _found: Sequence[Tool]
     _tools: Tools
     _attendant: Attendant | None
+    found: Sequence[Tool] = ()
     answer: str = ""
     tokens: int = 0
     used: list[dict[str, Any]] = attrs.field(factory=list)
@@ -228,21 +233,21 @@ class _Step:
 
     def model_tools(self) -> list[ModelTool[object]]:
         """The tools as pydantic-ai has them."""
-        return [self._model_tool(each) for each in self._found]
+        return [self._model_tool(each) for each in self.found]
 
     def _model_tool(self, tool: Tool) -> ModelTool[object]:
         async def use(context: RunContext[object], /, **arguments: Any) -> str:
-            outcome = "done"
+            entry = {"room": tool.room, "capability": tool.capability, "resultado": "cancelled"}
+            self.used.append(entry)
+            # Not before it was counted and told: whoever is asked back has heard of the tool.
+            await self._told[str(context.tool_call_id)].wait()
             try:
-                # Not before it was counted and told: whoever is asked back has heard of the tool.
-                await self._told[str(context.tool_call_id)].wait()
-                return await self._use(tool, arguments)
+                answer = await self._use(tool, arguments)
             except ToolFailed as failure:
-                outcome = failure.message.partition(":")[0]
+                entry["resultado"] = failure.message.partition(":")[0]
                 raise
-            finally:
-                use = {"room": tool.room, "capability": tool.capability, "resultado": outcome}
-                self.used.append(use)
+            entry["resultado"] = "done"
+            return answer
 
         return ModelTool.from_schema(use, tool.name, tool.description, tool.schema, takes_ctx=True)
 
@@ -306,7 +311,7 @@ class _Step:
             raise _TooMuch
 
     def _capability(self, name: str) -> str:
-        known = {each.name: each.capability for each in self._found}
+        known = {each.name: each.capability for each in self.found}
         return known.get(name) or printable(name, 64)
 
 
