@@ -32,11 +32,14 @@ async def test_a_large_result_that_says_how_it_went_is_read(strings: int) -> Non
 
     assert await answer_of(method, {"success": False, "error": "no"}) == {
         **filling,
-        **{"success": False, "error": "no", "code": "error"},
+        "success": False,
+        "error": "no",
+        "code": "error",
     }
     assert await answer_of(method, {"successes": 1}) == {
         **filling,
-        **{"success": True, "successes": 1},
+        "success": True,
+        "successes": 1,
     }
 
 
