@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
+
+from alephscript.testing.virtual import VirtualLoop
 
 pytest_plugins = [
     "tests.support.tools",  # first: others import it
@@ -17,6 +21,9 @@ pytest_plugins = [
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    """The SDK runs on asyncio, because python-socketio does."""
+def anyio_backend(request: pytest.FixtureRequest) -> Any:
+    """The SDK runs on asyncio, because python-socketio does; what is simulated on virtual time."""
+    chosen = getattr(request.node, "callspec", None)
+    if chosen is not None and chosen.params.get("mesh") == "simulated":
+        return ("asyncio", {"loop_factory": VirtualLoop})
     return "asyncio"
