@@ -33,7 +33,7 @@ from alephscript.client.messages import GAP, Event, Gap, Progress, Question, Req
 from alephscript.client.middleware import CallNext, Middleware
 from alephscript.client.streams import EventStream
 from alephscript.client.tasks import Task, TaskState, TaskStatus
-from alephscript.contracts import RequestFor, register_type
+from alephscript.contracts import RequestFor, Secret, register_type
 from alephscript.diagnostics import lines as _lines
 from alephscript.errors import (
     AlephScriptError,
@@ -123,6 +123,7 @@ __all__ = [
     "RequestError",
     "RequestFor",
     "RoomRole",
+    "Secret",
     "State",
     "StateError",
     "Survey",

@@ -33,8 +33,10 @@ ARROWS = {
     "mcp": CLIENT | {"doors"},
     "a2a": CLIENT | {"doors"},
     "bridge": CLIENT,
+    "recording": CLIENT | {"asyncapi"},
     "testing": CLIENT | {"mesh", "hub"},
-    "cli": CLIENT | {"mesh", "hub", "asyncapi", "mcp", "a2a", "bridge", "testing", "alephscript"},
+    "cli": CLIENT
+    | {"mesh", "hub", "asyncapi", "mcp", "a2a", "bridge", "testing", "alephscript", "recording"},
     "__main__": {"cli"},
 }
 """What each folder, or module beside them, may import besides itself.

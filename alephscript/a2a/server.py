@@ -76,8 +76,8 @@ class MeshServer:
 
         if token is None:
             token = os.environ.get(environment.TOKEN) or None
-        self._handler = MeshHandler()
-        self._members = Members(make_client, token, self._handler.tasks.is_busy)
+        self._handler = MeshHandler(given["timeout"])
+        self._members = Members(make_client, token, self._handler.is_busy)
         self._app = self._make_app()
         self._guarded = Guard(self._app, is_private=not self._members.is_guarded)
 
@@ -127,7 +127,7 @@ class MeshServer:
 
         def stop() -> None:
             server.should_exit = True
-            ending.add(asyncio.ensure_future(self._handler.tasks.close()))  # ends streams, too
+            ending.add(asyncio.ensure_future(self._handler.close()))  # ends streams, too
 
         # Its own handlers would end the process by the signal that they were given.
         server.capture_signals = contextlib.nullcontext
@@ -176,7 +176,7 @@ class MeshServer:
             try:
                 yield
             finally:
-                await self._handler.tasks.close()
+                await self._handler.close()
 
     def _for_member(
         self, answer: Callable[[Request], Awaitable[Response]]

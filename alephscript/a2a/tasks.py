@@ -1,9 +1,10 @@
-"""Requests as A2A tasks: what has become of each, for those who wait, come back, or list them.
+"""Tasks of this process: what has become of each, for those who wait, come back, or list them.
 
 A task is known as long as there is room. Whoever follows a task reads along what is kept of it, so
 that a reader who is slow costs no memory: its artifacts, and its last statuses.
 
-May go in: tasks and who may see them. May not: asking the mesh (`handler`).
+May go in: tasks, who may see them, pages of them. May not: asking the mesh (`asked`), tasks that
+the mesh keeps itself (`durable`).
 """
 
 from __future__ import annotations
@@ -11,19 +12,18 @@ from __future__ import annotations
 import asyncio
 import uuid
 from collections import deque
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Iterable, Sequence
+from typing import Protocol
 
 import attrs
 from a2a.types import (
     Artifact,
     ListTasksRequest,
-    ListTasksResponse,
     Message,
     Part,
     Role,
     Task,
     TaskArtifactUpdateEvent,
-    TaskNotFoundError,
     TaskState,
     TaskStatus,
     TaskStatusUpdateEvent,
@@ -39,7 +39,7 @@ from a2a.utils.task import (
 
 from alephscript.errors import Overloaded, PayloadTooLarge
 
-__all__ = ["Event", "KnownTask", "Owner", "Tasks", "is_over"]
+__all__ = ["Event", "KnownTask", "Listed", "Owner", "Page", "Tasks", "is_over", "page_of"]
 
 Event = Task | TaskStatusUpdateEvent | TaskArtifactUpdateEvent
 
@@ -134,7 +134,7 @@ class KnownTask:
                 if self.is_asking:  # nobody wants to know any more
                     self.become(TaskState.TASK_STATE_WORKING)
 
-    def go_on(self, answer: Message) -> None:
+    async def go_on(self, answer: Message) -> None:
         """Take the answer to what the task asks."""
         assert self._answer is not None
         self._history.append(answer)
@@ -200,6 +200,12 @@ class KnownTask:
             by_id[update.artifact.artifact_id] = task.artifacts[-1]
         return task
 
+    async def cancel(self) -> None:
+        """Cancel the request, at its master too."""
+        assert self.runner is not None
+        self.runner.cancel()
+        await asyncio.wait({self.runner})
+
     async def settled(self) -> None:
         """Wait until the task is over, or asks."""
         while not (self.is_over or self.is_asking):
@@ -245,16 +251,10 @@ class Tasks:
             size -= each.size
         self._known[task.id] = task
 
-    def get(self, name: str, owner: Owner) -> KnownTask:
-        """Return a task.
-
-        Raises:
-            TaskNotFoundError: The owner has none of that name, or had one.
-        """
+    def find(self, name: str, owner: Owner) -> KnownTask | None:
+        """Find a task of an owner; None if there is none of that name, or none any more."""
         task = self._known.get(name)
-        if task is None or not _sees(owner, task):
-            raise TaskNotFoundError("There is no such task here, or it is too long ago.")
-        return task
+        return None if task is None or not _sees(owner, task) else task
 
     def is_busy(self, member: str) -> bool:
         """Whether a task of a member runs."""
@@ -262,40 +262,9 @@ class Tasks:
             not each.is_over and each.owner.member == member for each in self._known.values()
         )
 
-    def list(self, asked: ListTasksRequest, owner: Owner) -> ListTasksResponse:
-        """List an owner's tasks, those first whose status is the latest.
-
-        Raises:
-            InvalidParamsError: The page is none.
-        """
-        if asked.HasField("page_size"):
-            validate_page_size(asked.page_size)
-        after = asked.status_timestamp_after.ToNanoseconds()
-        found = [
-            each
-            for each in self._known.values()
-            if _sees(owner, each)
-            and asked.context_id in ("", each.context_id)
-            and asked.status in (TaskState.TASK_STATE_UNSPECIFIED, each.status.state)
-            and each.status.timestamp.ToNanoseconds() >= after
-        ]
-        found.sort(key=_place, reverse=True)
-        total = len(found)
-        if asked.page_token:
-            cursor = decode_list_tasks_cursor(asked.page_token)
-            if cursor is None:
-                raise InvalidParamsError("This is no page token of this agent.")
-            found = [each for each in found if (True, *_place(each)) < cursor.sort_key()]
-        size = asked.page_size or DEFAULT_LIST_TASKS_PAGE_SIZE
-        page, rest = found[:size], found[size:]
-        token = ""
-        if rest:
-            moment, name = _place(page[-1])
-            token = encode_list_tasks_cursor(ListTasksCursor(moment, name))
-        written = [each.write(with_artifacts=asked.include_artifacts) for each in page]
-        return ListTasksResponse(
-            tasks=written, next_page_token=token, page_size=size, total_size=total
-        )
+    def of(self, owner: Owner) -> list[KnownTask]:
+        """Return the tasks that an owner sees."""
+        return [each for each in self._known.values() if _sees(owner, each)]
 
     async def close(self) -> None:
         """Cancel what runs."""
@@ -306,7 +275,75 @@ class Tasks:
             await asyncio.wait(runners)
 
 
-def _place(task: KnownTask) -> tuple[int, str]:
+class Listed(Protocol):
+    """A task in a list, whoever keeps it."""
+
+    @property
+    def id(self) -> str:
+        """Its name."""
+
+    @property
+    def context_id(self) -> str:
+        """The conversation that it belongs to."""
+
+    @property
+    def status(self) -> TaskStatus:
+        """How it is."""
+
+    def write(self, *, with_artifacts: bool = True) -> Task:
+        """Write it as it is."""
+
+
+@attrs.frozen
+class Page:
+    """A page of a list.
+
+    Attributes:
+        tasks: The tasks on it, those first whose status is the latest.
+        next_token: The name of the next page, empty if this is the last.
+        size: How many there may be on a page.
+        total: How many there are on all pages.
+    """
+
+    tasks: Sequence[Listed]
+    next_token: str
+    size: int
+    total: int
+
+
+def page_of(known: Iterable[Listed], asked: ListTasksRequest) -> Page:
+    """Find the page of some tasks that is asked for.
+
+    Raises:
+        InvalidParamsError: The page is none.
+    """
+    if asked.HasField("page_size"):
+        validate_page_size(asked.page_size)
+    after = asked.status_timestamp_after.ToNanoseconds()
+    found = [
+        each
+        for each in known
+        if asked.context_id in ("", each.context_id)
+        and asked.status in (TaskState.TASK_STATE_UNSPECIFIED, each.status.state)
+        and each.status.timestamp.ToNanoseconds() >= after
+    ]
+    found.sort(key=_place, reverse=True)
+    total = len(found)
+    if asked.page_token:
+        cursor = decode_list_tasks_cursor(asked.page_token)
+        if cursor is None:
+            raise InvalidParamsError("This is no page token of this agent.")
+        found = [each for each in found if (True, *_place(each)) < cursor.sort_key()]
+    size = asked.page_size or DEFAULT_LIST_TASKS_PAGE_SIZE
+    page, rest = found[:size], found[size:]
+    token = ""
+    if rest:
+        moment, name = _place(page[-1])
+        token = encode_list_tasks_cursor(ListTasksCursor(moment, name))
+    return Page(page, token, size, total)
+
+
+def _place(task: Listed) -> tuple[int, str]:
     return task.status.timestamp.ToNanoseconds(), task.id
 
 

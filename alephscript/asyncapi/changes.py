@@ -16,7 +16,7 @@ import attrs
 from alephscript.asyncapi.hub import HUB_EVENTS
 from alephscript.errors import AlephScriptError
 
-__all__ = ["breaking_changes"]
+__all__ = ["breaking_changes", "broken_schemas"]
 
 
 def breaking_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
@@ -29,6 +29,23 @@ def breaking_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str
         AlephScriptError: A reference in a document leads nowhere.
     """
     return [*_broken_operations(old, new), *_broken_messages(old, new)]
+
+
+def broken_schemas(
+    old: Mapping[str, Any], new: Mapping[str, Any], where: str, *, is_request: bool
+) -> list[str]:
+    """List the changes of a schema that break a program which relies on the old one.
+
+    Args:
+        old: The old schema, whole: references lead into itself.
+        new: The new one, too.
+        where: What it is the schema of.
+        is_request: Whether it is what is asked, not what is answered or said.
+
+    Raises:
+        AlephScriptError: A reference in a schema leads nowhere.
+    """
+    return list(_broken_schemas((old, old), (new, new), where, is_request=is_request))
 
 
 def _broken_operations(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:

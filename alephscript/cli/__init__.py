@@ -26,6 +26,7 @@ from alephscript.cli import (
     mcp,
     measuring,
     printing,
+    recording,
     running,
     serving,
     showing,
@@ -116,6 +117,8 @@ def parser() -> argparse.ArgumentParser:
     bridging.add_to(add)
     for module in (running, commanding, mcp, a2a, asking, tasks, watching, showing, top, measuring):
         module.add_to(_on_a_mesh(add))
+    recording.add_to(_on_a_mesh(add))
+    recording.add_verify_to(add)
     describing.add_to(add)
     completing.add_to(add, _on_a_mesh(add), whole)
     return whole

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import functools
 import os
 import signal
 import ssl
@@ -23,6 +24,7 @@ from alephscript.cli.options import Add, CliError
 from alephscript.client import loops
 from alephscript.hub import Hub
 from alephscript.hub.store.store import KEEP_SECONDS
+from alephscript.hub.workers.worker import Worker
 from alephscript.mesh.access import Access, RoomSecrets, SharedToken
 from alephscript.mesh.limits import Limits
 
@@ -89,13 +91,19 @@ def add_to(add: Add) -> None:
         type=int,
         default=1,
         metavar="N",
-        help="processes on the same port, for websockets only; needs --redis (%(default)s)",
+        help="processes on the same port; needs --redis (%(default)s)",
     )
-    hub.add_argument("--is-worker", action="store_true", help=argparse.SUPPRESS)
+    hub.add_argument("--worker", nargs=2, metavar=("FOLDER", "NUMBER"), help=argparse.SUPPRESS)
     hub.add_argument(
         "--redis",
         metavar="URL",
         help="be one of several hubs, which share this Redis: redis://127.0.0.1:6379/0",
+    )
+    hub.add_argument(
+        "--cluster-key",
+        metavar="FILE",
+        help="sign what hubs write to each other with the first key in FILE, and refuse what none "
+        "of its keys (one a line) has signed; else ALEPHSCRIPT_CLUSTER_KEY",
     )
     hub.add_argument(
         "--limit",
@@ -203,6 +211,14 @@ def _secrets(file: Path) -> dict[str, str]:
         raise ValueError(f'{file} is no JSON {{"ROOM": "SECRET"}}: {exc}') from exc
 
 
+def _cluster_key(options: argparse.Namespace) -> str | None:
+    """Return the file with the key of these hubs; the environment means hubs with a Redis alone."""
+    if options.cluster_key is None and options.redis is not None:
+        return os.environ.get("ALEPHSCRIPT_CLUSTER_KEY") or None
+    file: str | None = options.cluster_key
+    return file
+
+
 def _tls(options: argparse.Namespace) -> ssl.SSLContext | None:
     if options.tls_cert is None:
         if options.tls_key is not None:
@@ -217,14 +233,18 @@ def _tls(options: argparse.Namespace) -> ssl.SSLContext | None:
 
 
 async def _hub(options: argparse.Namespace) -> None:
-    if options.workers > 1:
+    if options.workers > 1 and options.worker is None:
         if options.redis is None:
             raise CliError("--workers needs --redis: without it each process would be another mesh")
         if options.data is not None:
             raise CliError("--data is of one process; several workers keep tasks in Redis")
         await workers.run(options.workers, options.host, options.port)
         return
-    hub = Hub(
+    make_hub: Callable[..., Hub] = Hub
+    if options.worker is not None:
+        folder, number = options.worker
+        make_hub = functools.partial(Worker, Path(folder), int(number), options.workers)
+    hub = make_hub(
         host=options.host,
         port=options.port,
         access=_access(options),
@@ -233,9 +253,10 @@ async def _hub(options: argparse.Namespace) -> None:
         cors_origins=options.cors_origin,
         allowed_hosts=options.allowed_host,
         limits=Limits(**dict(options.limit)),
-        polling=not options.is_worker,
-        reuse_port=options.is_worker,
+        # What is encrypted does not tell to which worker it belongs.
+        polling=options.worker is None or options.tls_cert is None,
         redis=options.redis,
+        cluster_key=_cluster_key(options),
         history=options.history,
         retain=options.retain,
         data=options.data,

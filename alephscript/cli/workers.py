@@ -11,14 +11,22 @@ import contextlib
 import signal
 import socket
 import sys
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
 
 from alephscript.cli.options import CliError
+from alephscript.hub.workers.pulse import BEAT_SECONDS, Pulse
 
 __all__ = ["run"]
 
 _PAUSE_SECONDS = 0.5
 """Before a worker that ended is started again."""
+
+_MISSED_BEATS = 10
+"""So many beats of its heart a worker may miss; a look counts them and no clock, so that a machine
+that slept finds its workers as they were."""
 
 
 async def run(count: int, host: str, port: int) -> None:
@@ -36,10 +44,17 @@ async def run(count: int, host: str, port: int) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, ending.set)
-    with _reserved(host, port) as reserved:
+    with (
+        _reserved(host, port) as reserved,
+        tempfile.TemporaryDirectory(prefix="alephscript-") as folder,
+        contextlib.closing(Pulse(Path(folder), count)) as pulse,
+    ):
         chosen = reserved.getsockname()[1]
         ready = [asyncio.Event() for _ in range(count)]
-        tasks = [loop.create_task(_look_after(chosen, each, ending)) for each in ready]
+        tasks = [
+            loop.create_task(_look_after(_Post(chosen, folder, number, count), each, pulse, ending))
+            for number, each in enumerate(ready)
+        ]
         report = loop.create_task(_report(host, chosen, ready))
         stopping = loop.create_task(ending.wait())
         # Before that, a task ends only if its worker could not be started.
@@ -76,30 +91,45 @@ def _reserved(host: str, port: int) -> socket.socket:
     return reserved
 
 
-async def _look_after(port: int, ready: asyncio.Event, ending: asyncio.Event) -> None:
+class _Post(NamedTuple):
+    """What a worker is told of its place among the others."""
+
+    port: int
+    folder: str
+    number: int
+    workers: int
+
+
+async def _look_after(
+    post: _Post, ready: asyncio.Event, pulse: Pulse, ending: asyncio.Event
+) -> None:
     """Keep one worker running until all are to end.
 
     Raises:
         CliError: The worker ended before it ever listened.
     """
-    arguments = ["-m", "alephscript", *sys.argv[1:], "--port", str(port), "--workers", "1"]
+    arguments = ["-m", "alephscript", *sys.argv[1:]]
+    arguments += ["--port", str(post.port), "--workers", str(post.workers)]
     while not ending.is_set():
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             *arguments,
-            "--is-worker",
+            *("--worker", post.folder, str(post.number)),
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,  # a terminal's Ctrl-C goes to this process, which passes it on
         )
         reading = asyncio.ensure_future(_pass_on(process, ready))
         stopping = asyncio.ensure_future(ending.wait())
+        watching = asyncio.ensure_future(_watch(process, pulse, post.number))
         await asyncio.wait({reading, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        watching.cancel()
         if not reading.done():
             with contextlib.suppress(ProcessLookupError):
                 process.terminate()
         await reading
         stopping.cancel()
         code = await process.wait()
+        pulse.reset(post.number)
         if not ready.is_set():
             raise CliError(f"a worker did not start (it ended with {code})")
         if not ending.is_set():
@@ -107,6 +137,20 @@ async def _look_after(port: int, ready: asyncio.Event, ending: asyncio.Event) ->
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_PAUSE_SECONDS):
                     await ending.wait()
+
+
+async def _watch(process: asyncio.subprocess.Process, pulse: Pulse, number: int) -> None:
+    """End a worker that hangs: its heart has begun to beat, and beats no more."""
+    before, missed = 0, 0
+    while True:
+        await asyncio.sleep(BEAT_SECONDS)
+        beats = pulse.count(number)
+        missed = missed + 1 if beats == before > 0 else 0
+        before = beats
+        if missed > _MISSED_BEATS:
+            print("alephscript: a worker hangs; it is ended", file=sys.stderr, flush=True)
+            process.kill()
+            return
 
 
 async def _pass_on(process: asyncio.subprocess.Process, ready: asyncio.Event) -> None:

@@ -36,7 +36,7 @@ from alephscript.client.inbox import Inbox
 from alephscript.client.lifecycle import Lifecycle, State, full_jitter
 from alephscript.client.listening import Listening
 from alephscript.client.mastering import Mastering
-from alephscript.client.methods import check_instance
+from alephscript.client.methods import check_instance, gives_way
 from alephscript.client.middleware import Middleware
 from alephscript.client.offline import OfflineBuffer
 from alephscript.client.proxy import Proxy, methods_of
@@ -426,8 +426,11 @@ class AlephScriptClient(Tasks):
         if self._alephscript_life.failure is not None:
             raise self._alephscript_life.failure
 
+    @gives_way
     def run(self) -> None:
         """Serve from a script until SIGINT, or SIGTERM, which lets requests finish (10 s).
+
+        A subclass may have a capability by this name; ``AlephScriptClient.run(bot)`` serves then.
 
         Owns the event loop and both signals, whose handlers are what they were before when it
         returns. A SIGINT cancels what runs, and waits for plain methods; a second one ends the

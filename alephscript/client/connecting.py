@@ -9,7 +9,7 @@ import asyncio
 import inspect
 import logging
 import ssl
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from alephscript.client.arguments import names_of, unfit
@@ -104,7 +104,7 @@ class Connector:
             ConnectionRefused: There is no hub, it refused, or something of the client's own failed.
             RequestError: The hub refused a room.
         """
-        transport = self._watch(self._transport())
+        transport = self._watch(self._transport([*masters, *rooms]))
         if self._session is not None and self._session.has_acknowledged:
             self._silence = LONG_SILENCE
         session = self._session = HubSession(handler, positions, redacts=self._redact)
@@ -148,9 +148,10 @@ class Connector:
             raise ConnectionRefused(str(self._hub), f"the transport failed: {exc!r}") from exc
         return session
 
-    def _transport(self) -> Transport:
+    def _transport(self, rooms: Sequence[str]) -> Transport:
         if isinstance(self._hub, HubAddress):
-            return transport_to(self._hub.url, self._transports, self._tls)
+            hub = self._hub.near(rooms[0]) if rooms else self._hub
+            return transport_to(hub.url, self._transports, self._tls)
         return self._hub
 
     async def _credentials(self, usuario: str) -> Mapping[str, Any] | None:

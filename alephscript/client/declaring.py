@@ -35,6 +35,7 @@ from alephscript.client.signatures import (
 )
 from alephscript.errors import DeclarationError, RequestError
 from alephscript.protocol import events
+from alephscript.protocol.withholding import has_secrets
 
 __all__ = [
     "Capability",
@@ -171,11 +172,14 @@ class Mastery:
         group: How the master shares the room with others.
         descriptions: By capability, what is told to native hubs alone; see
             `Capability.description`.
+        says: By event, the schema of what the master says in the room, where that marks secrets;
+            told to native hubs alone.
     """
 
     features: tuple[str, ...]
     group: Group
     descriptions: Mapping[str, Mapping[str, Any]]
+    says: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
 
 
 @attrs.frozen
@@ -186,11 +190,13 @@ class Declarations:
         rooms: Rooms of its instances on every connection, in order.
         capabilities: By canonical name, aliases included.
         listeners: By event.
+        secret_events: By event that it says, the schema of its data, where that marks secrets.
     """
 
     rooms: tuple[RoomRole, ...]
     capabilities: Mapping[str, Capability]
     listeners: Mapping[str, tuple[Listener, ...]]
+    secret_events: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
 
     def features(self, room: str) -> tuple[str, ...]:
         """Return the names of the capabilities offered in a room, in order of declaration."""
@@ -212,7 +218,7 @@ class Declarations:
         """Return the declaration for a room."""
         offered = self._offered(room)
         descriptions = {name: each.description() for name, each in offered.items()}
-        return Mastery(tuple(offered), group, descriptions)
+        return Mastery(tuple(offered), group, descriptions, self.secret_events)
 
     def _offered(self, room: str) -> dict[str, Capability]:
         mastered = [each.name for each in self.rooms if each.mastered]
@@ -460,9 +466,19 @@ def collect(cls: type, base: type | None = None) -> Declarations:
         rooms=_rooms(cls),
         capabilities=types.MappingProxyType(capabilities),
         listeners=types.MappingProxyType({k: tuple(v) for k, v in listeners.items()}),
+        secret_events=types.MappingProxyType(_secret_events(cls)),
     )
     _check_rooms(cls, declared)
     return declared
+
+
+def _secret_events(cls: type) -> dict[str, Mapping[str, Any]]:
+    schemas = {
+        event: contracts.json_schema(contract)
+        for event, contract in (getattr(cls, "says", None) or {}).items()
+        if contract is not None
+    }
+    return {event: schema for event, schema in schemas.items() if has_secrets(schema)}
 
 
 def _rooms(cls: type) -> tuple[RoomRole, ...]:

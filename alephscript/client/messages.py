@@ -52,6 +52,7 @@ class Request(Generic[P]):
         keep: Takes what `checkpoint` has the hub keep.
         checkpoint_data: What the run before has kept, JSON, if the request is a run of a task that
             another master has begun; else None.
+        is_task: Whether the request is a run of a task, which outlives its asker.
     """
 
     payload: P
@@ -65,6 +66,7 @@ class Request(Generic[P]):
     put: Callable[..., Awaitable[Any]] = attrs.field(default=_ask_nobody, repr=False)
     keep: Callable[[bytes], Awaitable[None]] = attrs.field(default=_keep_nothing, repr=False)
     checkpoint_data: Any = None
+    is_task: bool = False
 
     def progress(self, fraction: float, message: str = "") -> None:
         """Tell the asker how far the work is; askers that do not listen miss nothing.

@@ -16,7 +16,7 @@ from typing import Any
 
 from alephscript.errors import DeclarationError
 
-__all__ = ["OURS", "attach", "check_instance", "check_names", "find_records"]
+__all__ = ["OURS", "attach", "check_instance", "check_names", "find_records", "gives_way"]
 
 OURS = "_alephscript_"
 """Beginning of the names that the client keeps for itself in its instances."""
@@ -25,6 +25,8 @@ _RECORDS = "__alephscript_records__"
 _CODE = "__alephscript_code__"
 """Attributes of a decorated function: its records, and its own code. `functools.wraps` copies both,
 so that a wrapper is known by a code that is not its own."""
+
+_GIVES_WAY = "__alephscript_gives_way__"
 
 _DEEPEST = 4
 """Decorators over one of ours that are looked through."""
@@ -36,6 +38,15 @@ _NO_METHODS = (staticmethod, classmethod, property, functools.cached_property, f
 _CACHE = type(functools.cache(len))
 _MAKERS: tuple[Any, ...] = (contextlib.contextmanager, contextlib.asynccontextmanager)
 _CONTEXTS = {make(len).__code__ for make in _MAKERS}
+
+
+def gives_way(method: Callable[[Any], None]) -> Callable[..., Any]:
+    """Let a decorated method of a subclass take this one's name, which only programs call.
+
+    Whatever the method of the subclass takes and gives, type checkers find it fit.
+    """
+    setattr(method, _GIVES_WAY, True)
+    return method
 
 
 def attach(function: Callable[..., Any], record: Any) -> None:
@@ -113,8 +124,11 @@ def check_names(cls: type, base: type) -> None:
             if name.startswith(OURS):
                 raise DeclarationError(f"{owner.__qualname__}.{name}: {OURS}… are the client's own")
             is_effective = inspect.getattr_static(cls, name, None) is value
+            is_decorated = bool(find_records(owner, name, value)[0])
             why = ""
-            if (name in needed or name in _INSTANCE) and find_records(owner, name, value)[0]:
+            if is_decorated and hasattr(needed.get(name), _GIVES_WAY):
+                continue
+            if (name in needed or name in _INSTANCE) and is_decorated:
                 why = "a decorated method cannot take its place"
             elif name in _INSTANCE:
                 why = "" if value is None or isinstance(value, str) else "it is a text"

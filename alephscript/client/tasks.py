@@ -180,7 +180,10 @@ class Task(Generic[R]):
                         continue
                     if fields["state"] in ENDED:
                         break  # members of the room hear of the end without the result
-                    last = _status(fields)
+                    status = _status(fields)
+                    if status.updated <= last.updated:
+                        continue  # it was said before the hub was asked
+                    last = status
                     yield last
                 if last.has_ended:
                     return
@@ -200,13 +203,15 @@ class Task(Generic[R]):
         """Answer what the task's method asks.
 
         Args:
-            answer: A contract or a JSON value.
+            answer: A contract or a JSON value; or an error, which the method's `Request.ask` is to
+                raise in its place.
 
         Raises:
             Conflict: The method asks nothing.
             RequestError: There is no such task, or there was no answer.
         """
-        return await self._ask(HubEvent.TASK_ANSWER, payload=msgspec.Raw(contracts.write(answer)))
+        payload = answer.answer() if isinstance(answer, RequestError) else answer
+        return await self._ask(HubEvent.TASK_ANSWER, payload=msgspec.Raw(contracts.write(payload)))
 
     async def _ask(
         self, event: str, *, patience: float | None = events.DEFAULT_TIMEOUT, **fields: Any
@@ -334,6 +339,35 @@ class Tasks(Asker):
         return [_status(each) for each in listed]
 
     # Inside
+
+    async def _alephscript_own_task(self, id: str) -> tuple[TaskStatus, str | None]:
+        """Ask how a task is that this client has submitted, in this life or in one before.
+
+        Returns:
+            How it is, and the key that it was submitted with.
+
+        Raises:
+            RequestError: This client has no such task, or there was no answer.
+        """
+        fields = _task_of(await self._alephscript_ask_own(HubEvent.TASK_GET, {"id": id}))
+        return _status(fields), fields.get("key")
+
+    async def _alephscript_own_tasks(self, room: str | None) -> list[tuple[TaskStatus, str | None]]:
+        """List such tasks with their keys, as `tasks` does."""
+        query = {} if room is None else {"room": room}
+        answer = await self._alephscript_ask_own(HubEvent.TASK_LIST, query)
+        listed = answer.get("tasks")
+        if not isinstance(listed, list):
+            raise _no_tasks()
+        return [(_status(each), each.get("key")) for each in listed]
+
+    async def _alephscript_ask_own(self, event: str, query: Mapping[str, Any]) -> Answer:
+        return await self._alephscript_ask_task(
+            event,
+            {**query, "own": True},
+            seconds=events.DEFAULT_TIMEOUT,
+            patience=events.DEFAULT_TIMEOUT,
+        )
 
     async def _alephscript_ask_task(
         self, event: str, message: Mapping[str, Any], *, seconds: float, patience: float | None

@@ -319,6 +319,7 @@ class Worker:
             functools.partial(ask_back, job),
             functools.partial(self._runs.keep, job),
             None if about is None else parse_json(about.checkpoint),
+            about is not None,
         )
 
 

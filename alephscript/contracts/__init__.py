@@ -25,6 +25,7 @@ import msgspec
 from alephscript.contracts import replies
 from alephscript.contracts.fields import wire_key
 from alephscript.contracts.finding import Strict, find_form, register_type
+from alephscript.contracts.forms.constraints import Secret
 from alephscript.contracts.forms.form import Definitions, Form, Mismatch, Schema
 from alephscript.contracts.forms.given import JSONSchema
 from alephscript.contracts.problems import contract_error
@@ -37,6 +38,7 @@ __all__ = [
     "Definitions",
     "JSONSchema",
     "RequestFor",
+    "Secret",
     "Strict",
     "find_reply_type",
     "json_schema",

@@ -114,6 +114,7 @@ class Carrier:
         self._ack_head = packets.packet_head(Kind.ACK, mesh.namespace)
         mesh.requests.remaining = self._deadlines.remaining  # (decision 0019)
         mesh.drops.report = self._report_drop
+        mesh.recording.clock, mesh.recording.tell = time.time, self.carry
         mesh.report_unheard = self._report_unheard
 
     def keep_values(self, values: Values) -> None:

@@ -56,6 +56,7 @@ class Engine:
         dirty: See `alephscript.hub.connection.Host`.
         is_reading: Whether a websocket's messages are being handed over just now. The caller who
             sets this calls `flush` after the last of them, which spares the loop a turn.
+        id_mark: How the ids of this hub's sessions begin, where others serve the same port.
         instance: Names this hub as long as it runs, for readers of its counts.
         turns: Whose input is not all handled.
         backlogs: See `alephscript.hub.connection.Host`.
@@ -91,6 +92,7 @@ class Engine:
         self.refusal_log = RefusalLog()
         self.entrance = Entrance(self.namespaces, access, self.refusals, self.refusal_log)
         self.is_reading = False
+        self.id_mark = ""
         self.instance = secrets.token_hex(8)
         self.turns = Turns()
         self.backlogs = Backlogs(4 * limits.backlog_bytes)
@@ -143,7 +145,7 @@ class Engine:
             handshake: How the connection came about; needed only where there is an `Access`.
             upgrades: The transports that the client may change to.
         """
-        connection = self.make_connection(self, secrets.token_urlsafe(15), handshake)
+        connection = self.make_connection(self, self.id_mark + secrets.token_urlsafe(15), handshake)
         self.connections[connection.id] = connection
         connection.send(
             packets.open_packet(

@@ -101,6 +101,7 @@ class HubApp:
         }
         origin = headers.get("origin")
         refusal = self._admit(headers)
+        is_last = False  # of this socket
         if self._mesh_page is not None and refusal is None:
             page = self._mesh_page.answer(scope["path"], headers.get("if-none-match", ""))
             if page is not None:
@@ -121,9 +122,12 @@ class HubApp:
             arrival.resume()
         elif refusal is None:
             status, kind, body = await self._polling(scope, receive, headers, arrival)
+            is_last = bool(self._engine.id_mark)
         else:
             status, kind, body = _refuse(_FORBIDDEN)
         answer = [(b"content-type", kind), (b"cache-control", b"no-store")]
+        if is_last:  # the next one may be of a session of another worker
+            answer.append((b"connection", b"close"))
         if status == _UNAUTHORIZED[0]:
             answer.append((b"www-authenticate", b"Bearer"))
         if origin is not None and refusal is None:

@@ -30,6 +30,7 @@ from alephscript.hub.sockets.listening import Listener, raise_descriptor_limit
 from alephscript.hub.sockets.lobby import Arrival, Lobby
 from alephscript.hub.store.memory import MemoryStore
 from alephscript.hub.store.store import KEEP_SECONDS, Store, StoreUnavailable
+from alephscript.hub.workers.siblings import Siblings
 from alephscript.mesh.access import Access
 from alephscript.mesh.budget import Budget
 from alephscript.mesh.limits import DEFAULT_LIMITS, Limits
@@ -93,6 +94,9 @@ class Hub:
         reuse_port: Let other hubs listen on the same port; the system spreads connections.
         redis: Address of a Redis or Valkey that several hubs share, so that they are one mesh:
             ``redis://127.0.0.1:6379/0``. Programs that may write there are trusted as hubs are.
+        cluster_key: File with the key that these hubs share, one a line: the first one signs all
+            that this hub writes to the others and to Redis, and what has a signature by none of
+            them is refused. None leaves all unsigned.
         history: Events of each room that are kept for clients that were away for a moment; 0 keeps
             none.
         retain: Events that are retained although their senders know nothing of that, as
@@ -124,6 +128,7 @@ class Hub:
         polling: bool = True,
         reuse_port: bool = False,
         redis: str | None = None,
+        cluster_key: Path | str | None = None,
         history: int = 0,
         retain: Sequence[str] = (),
         data: Path | str | None = None,
@@ -159,6 +164,12 @@ class Hub:
         self._polling = polling
         self._reuse_port = reuse_port
         self._redis = redis
+        if cluster_key is not None and redis is None:
+            raise HubError(
+                "cluster_key=… (--cluster-key) is for hubs that share a Redis; say which: "
+                "redis=… (--redis)"
+            )
+        self._cluster_key = cluster_key
         self._mesh_page = MeshPage() if mesh_page else None
         self._limits = limits
         self._asgi: HubAsgi | None = None
@@ -278,13 +289,7 @@ class Hub:
         try:
             make_protocol, self._state = self._http_protocol()
             raise_descriptor_limit(self._limits.connections)
-            server = Listener(
-                self._bind(),
-                self._lobby,
-                make_protocol,
-                tls=self._tls,
-                handshake_seconds=self._limits.join_seconds,
-            )
+            server = self._listen(make_protocol)
             # A cancellation has to land somewhere.
             await asyncio.sleep(0)
         except BaseException:
@@ -491,6 +496,7 @@ class Hub:
             from alephscript.hub.cluster.addresses import show_address
             from alephscript.hub.cluster.cluster import Cluster
             from alephscript.hub.cluster.redis import RedisRegistry
+            from alephscript.hub.cluster.signing import Seals, read_keys
             from alephscript.hub.store.redis import RedisStore
         except ModuleNotFoundError as exc:
             raise HubError(
@@ -498,8 +504,15 @@ class Hub:
             ) from exc
         if self._cluster is None:
             try:
-                self._cluster = Cluster(self._engine, RedisRegistry(url))
-                store = RedisStore(url, keep_seconds=self._keep_tasks)
+                keys = [] if self._cluster_key is None else read_keys(Path(self._cluster_key))
+            except (OSError, ValueError) as exc:
+                raise HubError(f"cluster_key=… (--cluster-key): {exc}") from None
+            version = self._engine.about()["version"]
+            try:
+                registry = RedisRegistry(url, seals=Seals(keys), version=version)
+                self._cluster = Cluster(self._engine, registry)
+                store = RedisStore(url, keep_seconds=self._keep_tasks, seals=Seals(keys))
+                store.refuse = self._cluster.refuse
                 self._engine.share_store(store, self._cluster.hub)
             except ValueError:
                 # Without its text, which quotes parts of the address.
@@ -517,6 +530,20 @@ class Hub:
                 f"cannot reach Redis at {where}; start one there, or leave redis=… (--redis) out "
                 "to run one hub alone"
             ) from None
+
+    def _listen(self, make_protocol: Callable[[Arrival], asyncio.BaseProtocol]) -> Listener:
+        return Listener(
+            self._bind(),
+            self._lobby,
+            make_protocol,
+            tls=self._tls,
+            handshake_seconds=self._limits.join_seconds,
+            siblings=self._siblings(),
+        )
+
+    def _siblings(self) -> Siblings | None:
+        """Return the other processes on this port, of which a hub by itself knows nothing."""
+        return None
 
     def _bind(self) -> socket.socket:
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET

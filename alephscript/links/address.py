@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 from typing import Any, Literal
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, quote, urlsplit
 
 import msgspec
 
@@ -57,6 +57,16 @@ class HubAddress(msgspec.Struct, frozen=True):
     def url(self) -> str:
         """The whole address, to be read again."""
         return f"{self}?{self.query}" if self.query else str(self)
+
+    def near(self, room: str) -> HubAddress:
+        """Return the address with a room in its query.
+
+        Several workers of a hub bring members of a room together by it; other hubs ignore it.
+        """
+        query = f"{self.query}&" if self.query else ""
+        query += f"room={quote(room, safe='')}"
+        near = HubAddress(self.secure, self.netloc, self.path, query)
+        return near if len(near.url) <= _LONGEST else self
 
     def endpoint(self, transport: Literal["websocket", "polling"]) -> str:
         """Return the URL at which Engine.IO is spoken over a transport."""

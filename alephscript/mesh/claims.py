@@ -11,6 +11,7 @@ socket, no clock.
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
 import attrs
 
@@ -98,12 +99,14 @@ def make_claim(master: Master, epoch: int, *, reclaiming: bool) -> Claim:
         reclaiming: Whether the hub had the master before an outage.
     """
     peer, declared = master.peer, master.declared
-    fields = {
+    fields: dict[str, Any] = {
         "room": declared.room,
         "features": list(declared.features),
         "group": declared.group,
         "descriptions": declared.descriptions,
     }
+    if declared.says:
+        fields["says"] = declared.says
     return Claim(
         sid=peer.sid,
         name=peer.name,

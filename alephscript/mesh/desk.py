@@ -39,6 +39,7 @@ from alephscript.protocol.tasks import (
     parse_runs,
     parse_submission,
     parse_wait,
+    wants_own,
 )
 
 __all__ = ["TaskDesk"]
@@ -145,6 +146,8 @@ class TaskDesk:
     def _get(self, peer: Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:
         name, seconds, watches = parse_wait(_first(args))
         task = self._tasks.get(name)
+        if wants_own(_first(args)):
+            return self._get_own(peer, name, ack)
         if task is None:
             return self._get_elsewhere(peer, name, ack, seconds, watches=watches)
         self._check(peer, task.shown)
@@ -155,6 +158,20 @@ class TaskDesk:
         if seconds > 0:
             return self._tasks.audience.wait(peer, ack, name, seconds)
         return acknowledge(peer, ack, {"task": view(task.shown)})
+
+    def _get_own(self, peer: Peer, id: str, ack: int | None) -> list[Effect]:
+        """Tell whoever has submitted a task how it is, and by which key."""
+
+        def tell(present: Peer, record: Record) -> list[Effect]:
+            if record.owner != _owner_of(present):
+                return self._refuse(present, ack, _unknown())
+            return acknowledge(present, ack, {"task": _own_view(record)})
+
+        task = self._tasks.get(id)
+        if task is None:
+            return self._with_record(peer, id, ack, tell)
+        self._check(peer, task.shown)
+        return tell(peer, task.shown)
 
     def _get_elsewhere(
         self, peer: Peer, id: str, ack: int | None, seconds: float, *, watches: bool
@@ -284,22 +301,30 @@ class TaskDesk:
             if error is not None or present is None:
                 self._end_look(sid, _LIST_LOOKS)
                 return self._refuse(present, ack, error or _unknown())
-            listed.extend(each for each in records if self._may_use(present, each))
+            owner = _owner_of(present) if lookup.is_own else ""
+            listed.extend(
+                each
+                for each in records
+                if self._may_use(present, each) and owner in ("", each.owner)
+            )
             if len(records) == _PAGE and len(listed) < _MOST_LISTED and pages > 1:
                 last = records[-1]
                 return self._look_on(sid, lookup, ack, listed, (last.created, last.id), pages - 1)
             self._end_look(sid, _LIST_LOOKS)
-            return acknowledge(present, ack, {"tasks": self._views(listed[:_MOST_LISTED])})
+            write = _own_view if lookup.is_own else view
+            return acknowledge(present, ack, {"tasks": self._views(listed[:_MOST_LISTED], write)})
 
         return self._tasks.look(
             found, room=lookup.room, state=lookup.state, before=before, most=_PAGE
         )
 
-    def _views(self, records: Sequence[Record]) -> list[dict[str, Any]]:
+    def _views(
+        self, records: Sequence[Record], write: Callable[[Record], dict[str, Any]]
+    ) -> list[dict[str, Any]]:
         left, views = _MOST_LISTED_BYTES, []
         for record in records:
             live = self._tasks.get(record.id)
-            fields = view(record if live is None else live.shown)
+            fields = write(record if live is None else live.shown)
             size = record.size
             if size > left:
                 fields.pop("result", None)
@@ -382,6 +407,10 @@ def _owner_of(peer: Peer) -> str:
     if identity is not None and identity.rooms is not None:
         return f"said {usuario} in {' '.join(sorted(identity.rooms))}"
     return f"said {usuario}"
+
+
+def _own_view(record: Record) -> dict[str, Any]:
+    return {**view(record), "key": record.key}
 
 
 def _unknown() -> UnknownTask:

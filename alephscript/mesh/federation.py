@@ -27,6 +27,9 @@ frame       fields                                                from … to
 `present`   room, members                                         another hub, that one
 `joined`    room, usuario, sesion                                 the same
 `left`      room, usuario, sesion, reason                         the same
+`record`    rooms                                                 a hub whose peers record them
+                                                                  (`recording`), all others
+`recorded`  room, record                                          another hub, that one
 ==========  ====================================================  ==============================
 
 Numbers are those of the asker's hub. What is said in a room goes to all hubs that subscribed to it
@@ -63,6 +66,7 @@ from alephscript.mesh.effects import (
 from alephscript.mesh.foreign import read_fields, read_said, read_text
 from alephscript.mesh.meta import RequestMeta, is_part_count
 from alephscript.mesh.peers import Master, OpenRequest, Peer
+from alephscript.mesh.recording import Recording
 from alephscript.mesh.replicas import Replicas
 from alephscript.mesh.reports import Reports
 from alephscript.mesh.requests import Requests, stand_in
@@ -108,6 +112,7 @@ class Federation:
         rooms: Its rooms and peers.
         requests: Its open requests.
         reports: The answers that it gives about itself.
+        recording: Who records what happens in rooms.
         dialects: Where the dialects of peers at other hubs are found.
 
     Attributes:
@@ -117,13 +122,20 @@ class Federation:
     """
 
     def __init__(
-        self, hub: str, rooms: Rooms, requests: Requests, reports: Reports, dialects: Dialects
+        self,
+        hub: str,
+        rooms: Rooms,
+        requests: Requests,
+        reports: Reports,
+        recording: Recording,
+        dialects: Dialects,
     ) -> None:
         self.hub = hub
         self.hubs: set[str] = set()
         self.replicas = Replicas(hub, rooms)
         rooms.keep = self.replicas.take
-        rooms.presences.hubs = self.hubs
+        rooms.presences.hubs = recording.hubs = self.hubs
+        recording.hub = hub
         self._rooms = rooms
         self._presences = rooms.presences
         self._requests = requests
@@ -132,6 +144,7 @@ class Federation:
         self._masters: dict[str, Peer] = {}  # of other hubs
         self._askers: dict[str, Peer] = {}  # of other hubs
         self._claims = Claims()
+        self._recording = recording
         self.act_on_task: Callable[[str, str, Any], list[Effect]] = lambda _verb, _id, _answer: []
         self._most_askers = _FEW_ASKERS
         self._handlers: Mapping[Any, Callable[..., list[Effect]]] = {
@@ -149,6 +162,8 @@ class Federation:
             "present": self._presences.hub_has,
             "joined": self._on_joined,
             "left": self._on_left,
+            "record": recording.hub_records,
+            "recorded": recording.hub_told,
         }
 
     @property
@@ -273,12 +288,13 @@ class Federation:
     def hub_came(self, hub: str) -> list[Effect]:
         """Take notice of another hub, and ask it what is to be known here."""
         self.hubs.add(hub)
-        return self._presences.hub_came(hub)
+        return self._presences.hub_came(hub) + self._recording.hub_came(hub)
 
     def hub_gone(self, hub: str) -> list[Effect]:
         """Give up a hub and its askers; the registry removes its masters."""
         self.hubs.discard(hub)
         effects = self._presences.hub_gone(hub)
+        self._recording.hub_gone(hub)
         for peer in [each for each in self._askers.values() if each.hub == hub]:
             effects += self._let_tasks_go(peer)
             effects += self._requests.abandon(peer)
@@ -326,7 +342,7 @@ class Federation:
         self.hubs.update(hubs)
         effects: list[Effect] = []
         for hub in self.hubs:
-            effects += self._presences.hub_came(hub)
+            effects += self._presences.hub_came(hub) + self._recording.hub_came(hub)
         for room in list(self._rooms):
             if room.name not in standings and room.masters:
                 effects += self.apply_decision(room.name, room.masters.epoch, ())
@@ -488,6 +504,8 @@ class Federation:
         request = self._request_at(hub, number, sid)
         if request is None:
             return []
+        if self._requests.recorder is not None:
+            self._requests.recorder.noted(request, event, data)
         if request.meta.idle is not None:
             effects = self._requests.note_life(request, event)
             return effects + request.dialect.note(request, event, data)

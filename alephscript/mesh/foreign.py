@@ -155,6 +155,13 @@ def _read_room_name(value: Any) -> str:
     return events.check_room_name(read_value(value))
 
 
+def _read_room_names(value: Any) -> list[str]:
+    names = read_value(value)
+    if not isinstance(names, list):
+        raise InvalidPayload("not a list of rooms")
+    return list(map(events.check_room_name, names))
+
+
 def _read_object(value: Any) -> dict[str, Any]:
     fields = read_value(value)
     if not isinstance(fields, dict):
@@ -237,6 +244,8 @@ _FRAMES: Mapping[str, Sequence[Callable[[Any], Any]]] = {
     "present": (_read_room_name, _read_members),
     "joined": (_read_room_name, read_text, read_text),
     "left": (_read_room_name, read_text, read_text, read_text),
+    "record": (_read_room_names,),
+    "recorded": (read_text, lambda record: record),
     "survey": (read_number,),
     "census": (read_number, read_census),
 }

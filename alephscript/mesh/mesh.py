@@ -45,10 +45,16 @@ from typing import Any
 
 import msgspec
 
-from alephscript.errors import LimitExceeded, RequestError, StateError, UnknownEvent
+from alephscript.errors import (
+    LimitExceeded,
+    PermissionDenied,
+    RequestError,
+    StateError,
+    UnknownEvent,
+)
 from alephscript.mesh.access import Identity
 from alephscript.mesh.answers import match_answer
-from alephscript.mesh.budget import Budget, weigh
+from alephscript.mesh.budget import ROOM_BYTES, Budget, weigh
 from alephscript.mesh.desk import TaskDesk
 from alephscript.mesh.dialects import Dialects
 from alephscript.mesh.drops import Drops
@@ -59,6 +65,7 @@ from alephscript.mesh.limits import DEFAULT_LIMITS, Limits
 from alephscript.mesh.meta import NO_META, RequestMeta, is_part_count, parse_meta, parse_number
 from alephscript.mesh.peers import Master, Peer, acknowledge
 from alephscript.mesh.presence import Reason, member_of
+from alephscript.mesh.recording import Recording
 from alephscript.mesh.reports import Reports
 from alephscript.mesh.requests import Requests
 from alephscript.mesh.retained import wants_retaining
@@ -108,6 +115,7 @@ class Mesh:
         requests: The open requests.
         tasks: The tasks that have not ended.
         reports: What the hub tells about itself.
+        recording: Who records what happens in rooms.
         drops: What was not taken, and its sender was not told of.
         federation: The other hubs of this mesh, if there may be any.
         report_unheard: Told of each event that is said in a room where nobody of this hub is, and
@@ -146,6 +154,7 @@ class Mesh:
         )
         self.tasks = Tasks(namespace, self.rooms, self.requests, limits)
         self.reports = Reports(self.rooms, namespace, limits.backlog_bytes)
+        self.recording = Recording(self.rooms, self.requests)
         self.drops = Drops()
         self.federation: Federation | None = None
         self.report_unheard: Callable[[str, str], None] = lambda _event, _room: None
@@ -161,6 +170,7 @@ class Mesh:
             HubEvent.MAKE_MASTER: self._make_master,
             HubEvent.RELEASE_MASTER: self._release_master,
             HubEvent.ROOM_MESSAGE: self._open_envelope,
+            HubEvent.RECORD_ROOMS: self._record,
             HubEvent.CANCEL_REQUEST: self._cancel_request,
             HubEvent.REQUEST_MORE: self._grant_parts,
             HubEvent.REQUEST_PART: functools.partial(self._note, HubEvent.REQUEST_PART),
@@ -193,7 +203,9 @@ class Mesh:
             hub: This hub's name, without ``~``.
         """
         self.rooms.is_federated = True
-        self.federation = Federation(hub, self.rooms, self.requests, self.reports, self._dialects)
+        self.federation = Federation(
+            hub, self.rooms, self.requests, self.reports, self.recording, self._dialects
+        )
         self.federation.act_on_task = self._desk.elsewhere
         self.tasks.hub, self.tasks.hubs = hub, self.federation.hubs
         return self.federation
@@ -305,6 +317,7 @@ class Mesh:
         if peer is None:
             return []
         effects = self.requests.abandon(peer) + self.tasks.audience.leave(sid)
+        effects += self.recording.leave(sid)
         for name in list(peer.rooms):
             effects += self.rooms.leave(peer, name, reason)
         mastered = (*peer.mastered, *peer.displaced)
@@ -464,6 +477,8 @@ class Mesh:
     def _say(self, peer: Peer, message: events.RoomMessage, ack: int | None) -> list[Effect]:
         """Tell a room an event, in whichever form it came (decision 0037)."""
         self.rooms.check(peer, "speak", message.room, message.event)
+        if self.requests.recorder is not None:
+            self.requests.recorder.said(peer, message)
         say: _Saying = self.rooms.say
         if "retain" in message.extras or self._retained.rules:  # of most events neither is true
             say = self._choose_saying(message)
@@ -558,6 +573,8 @@ class Mesh:
             overrun = self.requests.spend(request)
             if overrun is not None:
                 return effects + overrun
+        if self.requests.recorder is not None:
+            self.requests.recorder.noted(request, event, args[0])
         if request.meta.idle is not None:
             effects += self.requests.note_life(request, event)
         return effects + request.dialect.note(request, event, args[0])
@@ -572,6 +589,21 @@ class Mesh:
         meta = RequestMeta(seconds=parse_meta(unread).seconds, extras={"chain": [name]})
         question = events.RoomMessage(HubEvent.GET_ASKER_ANSWER, "", args[0] if args else {}, {})
         return self.requests.ask_back(peer, question, about, ack, meta)
+
+    # Recording
+
+    def _record(self, peer: Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:
+        """Let a peer record rooms: what others ask and are answered, which is an admin's to see."""
+        rooms = events.parse_recording(_read_first(args))
+        for room in rooms:
+            self.rooms.check(peer, "subscribe", room)
+            if self.rooms.is_guarded and not (peer.identity and peer.identity.is_admin):
+                detail = {"room": room, "action": "record"}
+                raise PermissionDenied(f"only an admin may record: {room}", [detail])
+        if not peer.account.keep("record", sum(ROOM_BYTES + len(each) for each in rooms)):
+            raise LimitExceeded("what this client makes the hub keep takes too much memory already")
+        answer = acknowledge(peer, ack, {"rooms": list(rooms)})
+        return answer + self.recording.record(peer, rooms)
 
     # What is asked about the hub, or about a member
 

@@ -41,7 +41,7 @@ from alephscript.mesh.waiting import Group, Waiting
 from alephscript.protocol import events
 from alephscript.protocol.events import Answer, HubEvent
 
-__all__ = ["OK", "Requests", "Witness", "stand_in"]
+__all__ = ["OK", "Recorder", "Requests", "Witness", "stand_in"]
 
 OK = "ok"
 """The code of a request that was answered with a success."""
@@ -79,6 +79,26 @@ class Witness(Protocol):
         ...
 
 
+class Recorder(Witness, Protocol):
+    """Somebody who is told all that becomes of requests; see `Requests.recorder`."""
+
+    def put(self, request: OpenRequest) -> None:
+        """Take note of a request that is put to a master, perhaps not to its first one."""
+        ...
+
+    def noted(self, request: OpenRequest, event: str, data: Any) -> None:
+        """Take note of what a master says of a request before its answer: a part, progress."""
+        ...
+
+    def answered(self, request: OpenRequest, answer: Answer | msgspec.Raw) -> None:
+        """Take note of the answer of a request, which ends just after that."""
+        ...
+
+    def said(self, peer: Peer, message: events.RoomMessage) -> None:
+        """Take note of an event that a peer says in a room."""
+        ...
+
+
 class Requests:
     """The open requests of a mesh.
 
@@ -93,6 +113,7 @@ class Requests:
         remaining: Tells how many seconds a request has left; the shell's, as a mesh has no clock
             (decision 0019).
         witness: The one who is told how requests end; None mostly.
+        recorder: The one who is told all that becomes of them; None mostly.
         put_tasks: Puts tasks that wait for a master to those of a room.
         late_answers: Answers dropped because their request had ended, or was never their sender's.
     """
@@ -102,6 +123,7 @@ class Requests:
         self.remaining: Callable[[int], float] = lambda _: default_timeout
         self.late_answers = 0
         self.witness: Witness | None = None
+        self.recorder: Recorder | None = None
         self.put_tasks: Callable[[Room], list[Effect]] = lambda _: []
         self._most = most
         self._rooms = rooms
@@ -352,6 +374,8 @@ class Requests:
             peer.served.add(request)
         if request.meta.extras:
             request.credit = request.meta.extras.get("parts", 0)
+        if self.recorder is not None:
+            self.recorder.put(request)
         # `Master.dialect`, without the call.
         dialect = peer.dialect.as_core if master.is_core else peer.dialect
         return dialect.ask(request, master, left, seconds)
@@ -564,6 +588,8 @@ class Requests:
             code = OK
         else:
             code = str(answer.get("code"))
+        if self.recorder is not None:
+            self.recorder.answered(request, answer)
         effects = self.forget(request, code)
         # `OpenRequest.dialect`, without the call.
         dialect = request.asker.dialect
@@ -582,6 +608,8 @@ class Requests:
         number, master = request.number, request.master
         if self.witness is not None:
             self.witness.ended(request, code)
+        if self.recorder is not None:
+            self.recorder.ended(request, code)
         del self._open[number]
         account = request.asker.account
         account.kept -= request.size
@@ -642,6 +670,8 @@ class Requests:
         """Tell an asker that nobody was asked; see `Dialect.refuse`."""
         if self.witness is not None:
             self.witness.refused(peer, event, named_room, error.code)
+        if self.recorder is not None:
+            self.recorder.refused(peer, event, named_room, error.code)
         dialect = peer.dialect.as_core if ack is None else peer.dialect
         return [Ended(0, None, error.code), dialect.refuse(peer, event, ack, error, master_sid)]
 

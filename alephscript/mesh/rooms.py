@@ -101,6 +101,7 @@ class Rooms:
         peers: Connected peers, by socket id.
         retained: The last values of events, for those who subscribe later.
         presences: Who is in the rooms of which somebody wants to know that.
+        report_masters: Told of each room that other masters serve from now on.
         keep: Keeps a value of a room in place of the one before; `put_value`, unless hubs agree.
         is_kept: Whether retained values outlive this hub, so that somebody wants to hear of them.
         is_federated: Whether there may be other hubs, so that a registry decides who masters what.
@@ -123,6 +124,7 @@ class Rooms:
         self.peers: dict[str, Peer] = {}
         self.retained = Retained(limits.retained_bytes, retain or {})
         self.presences = Presences(self.peers, self.milliseconds)
+        self.report_masters: Callable[[Room], None] = lambda _: None
         self.keep: Callable[[str, str, RetainedValue], list[Effect]] = self.put_value
         self.is_kept = False
         self.is_federated = False
@@ -253,6 +255,7 @@ class Rooms:
             raise self._exceeded(room, f"a client may master {most} rooms; resign from one first")
         declared = master.declared
         size = ROOM_BYTES + len(room.name) + weigh(declared.descriptions)
+        size += weigh(declared.says) if declared.says else 0
         size += sum(_FEATURE_BYTES + len(each) for each in declared.features)
         if not peer.account.keep(("master", room.name), size):
             raise self._exceeded(room, _NO_MEMORY)
@@ -380,6 +383,7 @@ class Rooms:
         if not change.is_new:
             return []
         room.active_at = self.now
+        self.report_masters(room)
         serving = room.masters.serving
         payload = {
             "room": room.name,

@@ -62,6 +62,7 @@ __all__ = [
     "make_success",
     "normalise",
     "parse_declaration",
+    "parse_recording",
     "parse_registration",
     "parse_room_message",
     "parse_subscription",
@@ -130,6 +131,7 @@ HUB_ONLY = CONFIRMATIONS | {
     HubEvent.REQUEST_CHECKPOINT,
     HubEvent.TASK_CHANGED,
     HubEvent.TASK_KEPT,
+    HubEvent.ROOM_RECORD,
     "GAP",  # delivered by a native client to itself, after it has missed events
 }
 """Events that no client can send into a room, so that nobody can pose as the hub."""
@@ -226,6 +228,8 @@ class Declaration:
         out: Whether the client stops being a master of the room.
         yields: Whether the client stands by if others master the room.
         descriptions: Descriptions of capabilities, by name.
+        says: JSON Schemas of what the master says in the room, by event, as far as they mark
+            secrets.
     """
 
     room: str
@@ -234,6 +238,7 @@ class Declaration:
     out: bool = False
     yields: bool = False
     descriptions: Mapping[str, Mapping[str, Any]] = attrs.Factory(dict)
+    says: Mapping[str, Mapping[str, Any]] = attrs.Factory(dict)
 
 
 class RoomMessage(msgspec.Struct, frozen=True):
@@ -353,7 +358,7 @@ def parse_subscription(payload: Any) -> Subscription:
 
 
 def parse_declaration(payload: Any, *, room: Any = None) -> Declaration:
-    """Parse MAKE_MASTER ``{room, features?, group?, out?, yields?, descriptions?}``.
+    """Parse MAKE_MASTER ``{room, features?, group?, out?, yields?, descriptions?, says?}``.
 
     DevOps peers write ``capabilities`` for ``features``, others describe themselves in ``metadata:
     {capabilities: [{id, description, inputSchema, outputSchema, tags}]}``.
@@ -391,6 +396,7 @@ def parse_declaration(payload: Any, *, room: Any = None) -> Declaration:
         raise _invalid("descriptions", "expected an object of objects")
     if any(map(has_controls, (*features, *descriptions))):
         raise _invalid("features", _NO_CONTROLS)
+    says = fields.get("says")
     return Declaration(
         room=check_room_name(fields.get("room") if room is None else room),
         features=tuple(dict.fromkeys([*features, *described])),
@@ -400,7 +406,24 @@ def parse_declaration(payload: Any, *, room: Any = None) -> Declaration:
         descriptions={
             name: _parse_description(each) for name, each in {**described, **descriptions}.items()
         },
+        says={
+            event: schema
+            for event, schema in (says.items() if isinstance(says, dict) else ())
+            if isinstance(schema, dict) and not has_controls(event)
+        },
     )
+
+
+def parse_recording(payload: Any) -> tuple[str, ...]:
+    """Parse RECORD_ROOMS ``{rooms[]}``.
+
+    Raises:
+        InvalidPayload: The payload is no object, or its rooms are no list of names.
+    """
+    rooms = _check_object(payload).get("rooms")
+    if not isinstance(rooms, list):
+        raise _invalid("rooms", "expected an array of rooms")
+    return tuple(dict.fromkeys(map(check_room_name, rooms)))
 
 
 _DESCRIPTION = {

@@ -37,6 +37,7 @@ __all__ = [
     "parse_submission",
     "parse_wait",
     "split_fields",
+    "wants_own",
 ]
 
 QUEUED, RUNNING, ASKING = "queued", "running", "asking"
@@ -85,10 +86,12 @@ class Lookup(msgspec.Struct, frozen=True):
     Attributes:
         room: Only tasks of this room; None for all.
         state: Only tasks in this state; None for all.
+        is_own: Only those that the asker has submitted, each with its key, as native peers say.
     """
 
     room: str | None
     state: str | None
+    is_own: bool = False
 
 
 class TaskReply(msgspec.Struct, frozen=True):
@@ -157,7 +160,7 @@ def parse_wait(payload: Any) -> tuple[str, float, bool]:
 
 
 def parse_lookup(payload: Any) -> Lookup:
-    """Parse TASK_LIST ``{room?, state?}``.
+    """Parse TASK_LIST ``{room?, state?, own?}``.
 
     Raises:
         InvalidPayload: The payload is no object, or a field of it is not valid.
@@ -166,7 +169,17 @@ def parse_lookup(payload: Any) -> Lookup:
     room, state = read_value(fields.get("room")), read_value(fields.get("state"))
     if state is not None and state not in STATES:
         raise _invalid("state", f"expected one of {', '.join(STATES)}")
-    return Lookup(None if room is None else events.check_room_name(room), state)
+    room = None if room is None else events.check_room_name(room)
+    return Lookup(room, state, wants_own(fields))
+
+
+def wants_own(payload: Any) -> bool:
+    """Whether an asker means only what it has submitted, and wants to have the key back.
+
+    Raises:
+        InvalidPayload: The payload is no object.
+    """
+    return read_value(split_fields(payload).get("own")) is True
 
 
 def parse_reply(payload: Any) -> TaskReply:

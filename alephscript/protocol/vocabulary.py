@@ -32,7 +32,7 @@ class HubEvent(StrEnum):
     """client → hub: ``{room}`` The client leaves the room; the answer has ``room``."""
 
     MAKE_MASTER = "MAKE_MASTER"
-    """client → hub: ``{room, features[], group?, out?, yields?, descriptions?}`` The client
+    """client → hub: ``{room, features[], group?, out?, yields?, descriptions?, says?}`` The client
     becomes a master of the room, or resigns with ``out``; with ``yields`` the client stands by if
     others master the room. The answer has ``room``, ``features`` and ``epoch``, and ``displaced``
     if the client stands by."""
@@ -141,21 +141,23 @@ class HubEvent(StrEnum):
     result?, error?}``. The same ``key`` of the same client gives the same task."""
 
     TASK_GET = "TASK_GET"
-    """client → hub: ``{id, waitMs?, watch?}`` The client asks how a task is; with ``waitMs`` the
-    answer comes when the task has ended, or after that time. With ``watch`` the client hears
-    TASK_CHANGED from now on."""
+    """client → hub: ``{id, waitMs?, watch?, own?}`` The client asks how a task is; with ``waitMs``
+    the answer comes when the task has ended, or after that time. With ``watch`` the client hears
+    TASK_CHANGED from now on. With ``own`` the task has to be its own, and is told at once, with
+    its ``key``."""
 
     TASK_CANCEL = "TASK_CANCEL"
     """client → hub: ``{id}`` Nobody wants the task any more; the answer has the ``task``."""
 
     TASK_LIST = "TASK_LIST"
-    """client → hub: ``{room?, state?}`` The client asks which tasks there are; the answer has
+    """client → hub: ``{room?, state?, own?}`` The client asks which tasks there are; the answer has
     ``tasks``, the newest first, 1,000 at the most, without the results that would make it too
-    large."""
+    large. With ``own`` only the client's own are told, each with its ``key``."""
 
     TASK_ANSWER = "TASK_ANSWER"
     """client → hub → master: ``{id, payload}`` The answer to the question of a task; the answer
-    has the ``task``. Without a question it is ``conflict``."""
+    has the ``task``. Without a question it is ``conflict``. A payload ``{success: false, error,
+    code, details}`` refuses to answer."""
 
     TASK_CHANGED = "TASK_CHANGED"
     """hub → client, hub → room: ``{task}`` A task has changed. Its submitter hears that, and
@@ -174,6 +176,16 @@ class HubEvent(StrEnum):
     REQUEST_CHECKPOINT = "REQUEST_CHECKPOINT"
     """master → hub: ``{number, checkpoint}`` What the next run of a task should begin with; in the
     meta ``{id}``. The hub says TASK_KEPT when the checkpoint cannot be lost any more."""
+
+    RECORD_ROOMS = "RECORD_ROOMS"
+    """client → hub: ``{rooms[]}`` The client is told from now on what is asked, answered and said
+    in these rooms, and in no others; ``*`` stands for all, none ends it. The answer has ``rooms``.
+    On a hub with an ``Access``, an admin alone may."""
+
+    ROOM_RECORD = "ROOM_RECORD"
+    """hub → client: ``{kind, room, at, …}`` Something that happens in a room that the client
+    records, without what its contract marks as secrets: ``master``, ``request``, ``part``,
+    ``question``, ``answer``, ``end``, ``refused`` or ``event``."""
 
 
 class MetaKey(StrEnum):

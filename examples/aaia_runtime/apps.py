@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 
 from alephscript.aaia import AppFIA, AppInfo, MundoConfig
@@ -13,7 +13,10 @@ from examples.aaia_runtime.logica import FIALogica
 from examples.aaia_runtime.sbr import FIASBR
 from examples.aaia_runtime.situada import FIASituada
 
-__all__ = ["DEMOS", "FIA_CLASSES", "AppsService"]
+__all__ = ["DEMOS", "FIA_CLASSES", "AppsService", "MakeFIA"]
+
+MakeFIA = Callable[[int, AppFIA], FIA]
+"""A class of FIAs, or what makes one, of its place in its session and its catalogue's entry."""
 
 FIA_CLASSES: Mapping[str, type[FIA]] = MappingProxyType(
     {"FIALogica": FIALogica, "FIASBR": FIASBR, "FIASituada": FIASituada}
@@ -106,7 +109,7 @@ class AppsService:
     def __init__(
         self,
         apps: Iterable[AppInfo] = DEMOS,
-        classes: Mapping[str, type[FIA]] = FIA_CLASSES,
+        classes: Mapping[str, MakeFIA] = FIA_CLASSES,
     ) -> None:
         self._apps = {app.id: copy.deepcopy(app) for app in apps}
         self._classes = dict(classes)

@@ -12,6 +12,8 @@ __all__ = [
     "PerceptoTooDeep",
     "PerceptoTooLarge",
     "SessionNotFound",
+    "StepStopped",
+    "TooManyRuns",
     "TooManySessions",
 ]
 
@@ -51,6 +53,13 @@ class InvalidState(CapabilityError, code="invalid_state"):
         super().__init__(message=reason)
 
 
+class StepStopped(InvalidState):
+    """A step was stopped before it had an end."""
+
+    def __init__(self, nombre: str) -> None:
+        super().__init__(f"the step of {nombre} was stopped")
+
+
 class PerceptoTooDeep(CapabilityError):
     """A percepto is nested so deeply that the mundo that keeps it could not be sent.
 
@@ -84,4 +93,15 @@ class TooManySessions(CapabilityError):
 
     def __init__(self, limit: int) -> None:
         message = f"there are {limit} sessions already; destroy one first"
+        super().__init__("overloaded", message, retryable=True)
+
+
+class TooManyRuns(CapabilityError):
+    """So many tasks wait for the end of a run that another one has to wait elsewhere.
+
+    The code is the mesh's own ``overloaded``.
+    """
+
+    def __init__(self, limit: int) -> None:
+        message = f"{limit} tasks play already; stop one first"
         super().__init__("overloaded", message, retryable=True)

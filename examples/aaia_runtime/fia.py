@@ -9,8 +9,9 @@ from typing import Any, ClassVar
 
 from alephscript.aaia import AppFIA, Eferencia, FIAInfo, Percepto, RunState
 from examples.aaia_runtime.mundo import Mundo
+from examples.aaia_runtime.thoughts import Attendant
 
-__all__ = ["FIA"]
+__all__ = ["FIA", "ThinkingFIA"]
 
 
 class FIA(abc.ABC):
@@ -22,9 +23,13 @@ class FIA(abc.ABC):
 
     Attributes:
         run_state: What it is doing.
+        runs: How often a run of it has begun: a PLAY out of STOP begins one.
+        ended_runs: How many of them have ended, by a STOP; `runs`, or one less.
         cycles: How often it reasoned.
         aferencia: What reached it and waits to be reasoned about.
         ultima: Its last eferencia.
+        memory: What its engine had to be reminded of after its last step, JSON.
+        attendant: Whoever its runs are for; None if for nobody in particular.
     """
 
     paradigma: ClassVar[str]
@@ -36,9 +41,12 @@ class FIA(abc.ABC):
         self.run_async = bool(described.run_async)
         self.config: Mapping[str, Any] = copy.deepcopy(described.config or {})
         self.run_state = RunState.STOP
+        self.runs = self.ended_runs = 0
         self.cycles = 0
         self.aferencia: Percepto | None = None
         self.ultima: Eferencia | None = None
+        self.memory: Any = None
+        self.attendant: Attendant | None = None
 
     @abc.abstractmethod
     def reason(self, mundo: Mundo, aferencia: Percepto | None) -> Eferencia:
@@ -47,6 +55,29 @@ class FIA(abc.ABC):
         Runs in a worker thread, one step of a session at a time. The mundo is this step's own
         copy; what is changed in its modelo becomes the session's when the step is through.
         """
+
+    def remember(self) -> Any:
+        """What its engine has to be reminded of after a restart, JSON; None if of nothing.
+
+        Called after `reason`, in the same thread.
+        """
+        return None
+
+    def remind(self, memory: Any) -> None:  # noqa: B027 - most have nothing to be reminded of
+        """Bring a fresh engine to where another one was when `remember` gave this."""
+
+    @property
+    def next_run(self) -> int:
+        """The number of the run that a PLAY begins, or goes on with."""
+        return self.ended_runs + 1
+
+    def change(self, state: RunState) -> None:
+        """Play, hold or stop."""
+        self.run_state = state
+        if state is RunState.PLAY:
+            self.runs = self.next_run
+        elif state is RunState.STOP:
+            self.ended_runs = self.runs
 
     def info(self) -> FIAInfo:
         """As the wire shows it."""
@@ -68,3 +99,26 @@ class FIA(abc.ABC):
             "ciclo": mundo.modelo["ciclo"] + 1,
             **rest,
         }
+
+
+class ThinkingFIA(FIA):
+    """A FIA whose steps wait for others rather than for a processor.
+
+    Its step can be stopped: by a STOP, and by whoever asked for it and waits no more.
+    """
+
+    @abc.abstractmethod
+    async def think(
+        self, mundo: Mundo, aferencia: Percepto | None, attendant: Attendant | None
+    ) -> Eferencia:
+        """One step, as `FIA.reason`, on the event loop.
+
+        Args:
+            mundo: As in `FIA.reason`.
+            aferencia: As in `FIA.reason`.
+            attendant: Whoever the step is made for, None if nobody in particular.
+        """
+
+    def reason(self, mundo: Mundo, aferencia: Percepto | None) -> Eferencia:
+        """Not how this FIA does it."""
+        raise NotImplementedError

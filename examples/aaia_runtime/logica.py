@@ -55,6 +55,7 @@ class FIALogica(FIA):
     def __init__(self, index: int, described: AppFIA) -> None:
         super().__init__(index, described)
         self._clauses = [parse_clause(line) for line in self.config.get("programa", ())]
+        self._taught: list[str] = []
 
     def reason(self, mundo: Mundo, aferencia: Percepto | None) -> Eferencia:
         """Resolve the query of what reached it."""
@@ -91,6 +92,14 @@ class FIALogica(FIA):
             ),
         )
 
+    def remember(self) -> list[str] | None:
+        """What it was taught."""
+        return self._taught.copy() or None
+
+    def remind(self, memory: list[str]) -> None:
+        """Learn it again."""
+        self._learn(memory)
+
     def _learn(self, taught: list[Any]) -> None:
         if not all(isinstance(text, str) for text in taught):
             raise ProgramError("a hecho or regla is no text")
@@ -98,6 +107,7 @@ class FIALogica(FIA):
         if len(self._clauses) + len(clauses) > MAX_CLAUSES:
             raise ProgramError(f"the program would have more than {MAX_CLAUSES} clauses")
         self._clauses += clauses
+        self._taught += taught
 
 
 def resolve(clauses: Iterable[Clause], query: str) -> Iterator[dict[str, Any]]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import re
+from collections.abc import Mapping
 from typing import Any
 
 import clips
@@ -65,6 +67,25 @@ class FIASBR(FIA):
             ),
         )
 
+    def remember(self) -> dict[str, list[Any]]:
+        """Its facts, and which rules have still to fire because of which of them."""
+        facts = list(self._engine.facts())
+        place = {fact.index: number for number, fact in enumerate(facts)}
+        return {
+            "hechos": [str(fact) for fact in facts],
+            "agenda": [_activation(each, place) for each in self._engine.activations()],
+        }
+
+    def remind(self, memory: dict[str, list[Any]]) -> None:
+        """Have the same facts, and forget which rules have fired because of them already."""
+        for fact in list(self._engine.facts()):
+            fact.retract()
+        facts = [self._engine.assert_string(text) for text in memory["hechos"]]
+        place = {fact.index: number for number, fact in enumerate(facts)}
+        for each in list(self._engine.activations()):
+            if _activation(each, place) not in memory["agenda"]:
+                each.delete()
+
     def _facts(self, template: str) -> list[Any]:
         return [fact for fact in self._engine.facts() if fact.template.name == template]
 
@@ -76,6 +97,13 @@ class FIASBR(FIA):
         template = self._engine.find_template("percepto")
         for key, value in perceived.items():
             template.assert_fact(tipo=clips.Symbol(percepto.tipo.value), clave=key, valor=value)
+
+
+def _activation(activation: Any, place: Mapping[int, int]) -> list[Any]:
+    """A rule that has to fire, and the places of its facts; CLIPS writes ``0 rule: f-1,*,f-3``."""
+    _, _, basis = str(activation).rpartition(":")
+    indexes = [int(index) for index in re.findall(r"f-(\d+)", basis)]
+    return [activation.name, [place.get(index, index) for index in indexes]]
 
 
 def _as_fact(value: Any) -> Any:

@@ -6,7 +6,7 @@ import copy
 import uuid
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Self
 
 import anyio
 import attrs
@@ -21,6 +21,7 @@ from examples.aaia_runtime.errors import (
 )
 from examples.aaia_runtime.fia import FIA
 from examples.aaia_runtime.mundo import Mundo
+from examples.aaia_runtime.records import FIARecord, SessionRecord
 
 __all__ = ["IDLE", "MAX_SESSIONS", "Now", "SessionService", "SessionState", "utc_now"]
 
@@ -49,20 +50,72 @@ class SessionState:
         turn: Held by whoever changes the mundo: its steps are made one by one. Not a lock,
             because one task takes it and another gives it back.
         playing: Set while a FIA may be in PLAY.
+        moved: Set, and replaced, whenever something has happened in it.
         life: The scope of its pulse.
+        thinker: The FIA that thinks just now, as `fia.ThinkingFIA` does.
+        thought: The scope of its step.
         over: Whether it has been destroyed.
     """
 
     def __init__(self, app: AppInfo, fias: list[FIA], mundo: Mundo, now: datetime) -> None:
         self.id = str(uuid.uuid4())
+        self.app = app
         self.app_id = app.id
         self.fias = fias
         self.mundo = mundo
         self.created_at = self.last_used_at = now
         self.turn = anyio.Semaphore(1)
         self.playing = anyio.Event()
+        self.moved = anyio.Event()
         self.life = anyio.CancelScope()
+        self.thinker: FIA | None = None
+        self.thought = anyio.CancelScope()
         self.over = False
+
+    @classmethod
+    def restore(cls, record: SessionRecord, fias: list[FIA], now: datetime) -> Self:
+        """Make a session anew of what was kept of it; nobody could use it while it was away.
+
+        A step that was being made has not been.
+        """
+        session = cls(record.app, fias, Mundo(record.app.mundo_config, record.modelo), now)
+        session.id, session.created_at = record.session_id, record.created_at
+        for fia, kept in zip(fias, record.fias, strict=True):
+            if kept.memory is not None:
+                fia.remind(kept.memory)
+            single = kept.run_state is RunState.PLAY_STEP
+            fia.run_state = RunState.PAUSE if single else kept.run_state
+            fia.cycles, fia.runs, fia.ended_runs = kept.cycles, kept.runs, kept.ended_runs
+            fia.aferencia, fia.ultima, fia.memory = kept.aferencia, kept.ultima, kept.memory
+        if session.any_playing():
+            session.playing.set()
+        return session
+
+    def record(self) -> SessionRecord:
+        """What is to be kept of it."""
+        return SessionRecord(
+            session_id=self.id,
+            app=self.app,
+            created_at=self.created_at,
+            modelo=self.mundo.modelo,
+            fias=[
+                FIARecord(
+                    run_state=fia.run_state,
+                    cycles=fia.cycles,
+                    runs=fia.runs,
+                    ended_runs=fia.ended_runs,
+                    aferencia=fia.aferencia,
+                    ultima=fia.ultima,
+                    memory=fia.memory,
+                )
+                for fia in self.fias
+            ],
+        )
+
+    def move(self) -> None:
+        """Wake whoever waits for something to happen in it."""
+        self.moved.set()
+        self.moved = anyio.Event()
 
     def fia(self, index: int) -> FIA:
         """One of its FIAs.
@@ -93,7 +146,8 @@ class SessionState:
     def stop(self) -> None:
         """Stop its FIAs; nothing reaches them any more."""
         for fia in self.fias:
-            fia.run_state, fia.aferencia = RunState.STOP, None
+            fia.change(RunState.STOP)
+            fia.aferencia = None
 
     def mundo_state(self) -> aaia.MundoState:
         """The mundo as the wire shows it."""
@@ -161,6 +215,12 @@ class SessionService:
         self._sessions[session.id] = session
         return session
 
+    def restore(self, record: SessionRecord, fias: list[FIA]) -> SessionState:
+        """A session that was kept."""
+        session = SessionState.restore(record, fias, self._now())
+        self._sessions[session.id] = session
+        return session
+
     def get(self, session_id: str) -> SessionState:
         """One of them; it counts as used.
 
@@ -182,7 +242,9 @@ class SessionService:
         self._sessions.pop(session.id, None)
         session.over = True
         session.life.cancel()
+        session.thought.cancel()
         session.stop()
+        session.move()
 
     def collect_idle(self) -> list[SessionState]:
         """End those that nobody used for too long.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -43,19 +44,27 @@ class Teller:
         self._tell = tell
         self._order = anyio.Lock()
 
-    def tell(self, *changes: RoomChange) -> anyio.Event:
+    def tell(self, *changes: RoomChange, kept: asyncio.Event | None = None) -> anyio.Event:
         """Tell of changes after all that were told of before.
+
+        Args:
+            changes: What has happened.
+            kept: What is set when that cannot be lost any more: nothing is told of before.
 
         Returns:
             What is set when it has been done, or will not be done any more.
         """
         told = anyio.Event()
-        self._tasks.start_soon(self._deliver, changes, told)
+        self._tasks.start_soon(self._deliver, changes, kept, told)
         return told
 
-    async def _deliver(self, changes: tuple[RoomChange, ...], told: anyio.Event) -> None:
+    async def _deliver(
+        self, changes: tuple[RoomChange, ...], kept: asyncio.Event | None, told: anyio.Event
+    ) -> None:
         try:
             async with self._order:
+                if kept is not None:
+                    await kept.wait()
                 for change in changes:
                     try:
                         await self._tell(change)

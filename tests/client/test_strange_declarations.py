@@ -17,6 +17,7 @@ from alephscript import (
     ContractError,
     DeclarationError,
     Event,
+    StateError,
     capability,
     observe,
     on,
@@ -33,10 +34,10 @@ async def answer_of(cls: type[AlephScriptClient], payload: Any = None) -> Any:
 
 
 def public_names() -> list[str]:
-    """All that the client has, but for the three attributes that classes are meant to set."""
+    """All that the client has, but for what classes are meant to set, and for `run`."""
     client = AlephScriptClient(InMemoryMesh())
     own = {*dir(AlephScriptClient), *vars(client)} - set(dir(object))
-    return sorted(each for each in own if each not in ("__annotations__", "__dict__"))
+    return sorted(each for each in own if each not in ("__annotations__", "__dict__", "run"))
 
 
 def class_with(**attributes: Any) -> type[AlephScriptClient]:
@@ -52,6 +53,10 @@ def offered(name: str = "offered") -> Any:
 
     method.__name__ = name
     return capability("X")(method)
+
+
+async def plain_method(self: Any, event: Event[Any]) -> None:
+    """Hear an event."""
 
 
 class TestNames:
@@ -92,6 +97,24 @@ class TestNames:
         """A value where the client has a method, and the other way round."""
         with pytest.raises(DeclarationError):
             type("Bot", (AlephScriptClient,), {name: value})
+
+    async def test_a_decorated_method_may_be_called_run(self) -> None:
+        """Only programs call that one of the client, and they can say whose they mean."""
+        for cls in (
+            class_with(run=offered("run")),
+            class_with(run=on("E")(plain_method), x=offered()),
+        ):
+            async with InMemoryMesh() as mesh:
+                bot = cls(mesh)
+                serving = asyncio.ensure_future(bot.run_forever())
+                async with AlephScriptClient(mesh) as client:
+                    assert await client.request("X", wait_for_master=True) == {"ok": 1}
+                await bot.close()
+                await serving
+            with pytest.raises(StateError):  # it got as far as that a loop runs here
+                AlephScriptClient.run(bot)
+        with pytest.raises(DeclarationError, match="run"):
+            class_with(run=5)
 
     async def test_overriding_a_method_is_meant(self) -> None:
         """As documented: `ready`, `close` and the others may be extended."""

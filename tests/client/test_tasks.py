@@ -28,7 +28,7 @@ from alephscript import (
     capability,
 )
 from alephscript.protocol.events import HubEvent
-from alephscript.protocol.tasks import MAX_CHECKPOINT
+from alephscript.protocol.tasks import MAX_CHECKPOINT, STATES
 from tests.support.meshes import MeshUnderTest
 
 pytestmark = pytest.mark.anyio
@@ -114,6 +114,21 @@ class Bot(AlephScriptClient):
         except PayloadTooLarge as error:
             return {"refused": error.code}
         return {}
+
+
+class Runner(AlephScriptClient):
+    """Has a method of the name by which programs serve with a client."""
+
+    rooms = ("WORK",)
+
+    @capability("RUN_FIA", idempotent=True, timeout=3600)
+    async def run(self, request: Request[Count]) -> Sum:
+        """Go on where the last run was, ask, and say how far it is."""
+        start = request.checkpoint_data
+        await request.checkpoint({"cycle": 7})
+        approval = await request.ask(Approve(what="send it"), timeout=600)
+        request.progress(0.4, "cycle 7")
+        return Sum(request.payload.to if approval.yes and start is None else 0)
 
 
 async def until(task: Task[Any], state: str) -> TaskStatus:
@@ -243,6 +258,38 @@ async def test_a_method_asks_whoever_uses_the_task(mesh: MeshUnderTest) -> None:
         await task.answer(Approval(yes=True))
 
 
+async def test_a_question_may_be_refused_and_the_method_hears_why(mesh: MeshUnderTest) -> None:
+    """In the words of whoever refuses; a stock peer refuses by the answer of a request."""
+    client = await mesh.open()
+    await mesh.open(Bot)
+    for refusal in (
+        CapabilityError("not_today", "ask again tomorrow", [1]),
+        {"success": False, "error": "ask again tomorrow", "code": "not_today", "details": [1]},
+    ):
+        task = await client.submit("SEND", {})
+        await until(task, "asking")
+        assert (await task.answer(refusal)).state == "running"
+        with pytest.raises(CapabilityError) as error:
+            await task.result()
+        told = error.value.code, error.value.message, error.value.details
+        assert told == ("not_today", "ask again tomorrow", [1])
+
+
+async def test_each_change_is_told_once_and_none_goes_back(mesh: MeshUnderTest) -> None:
+    """What was said before the hub was asked is not told after its answer."""
+    client = await mesh.open()
+    bot = await mesh.open(Bot)
+    bot.go.set()
+    for _ in range(5):
+        task = await client.submit(Count(to=3))
+        told = [each async for each in task.updates()]
+        times = [each.updated for each in told]
+        assert times == sorted(set(times))
+        states = [each.state for each in told]
+        assert states == sorted(states, key=STATES.index)
+        assert states[-1] == "done"
+
+
 async def test_an_answer_that_does_not_fit_is_the_end_of_a_method_that_does_not_ask_again(
     mesh: MeshUnderTest,
 ) -> None:
@@ -363,3 +410,14 @@ async def test_without_a_link_a_task_is_not_submitted(mesh: MeshUnderTest) -> No
     with pytest.raises(NotConnected):
         await client.submit("FIRE", {})
     await mesh.start()
+
+
+async def test_a_capability_may_be_a_method_called_run(mesh: MeshUnderTest) -> None:
+    """As long as a program serves by another way, as members of a mesh are here."""
+    client = await mesh.open()
+    await mesh.open(Runner)
+    task = await client.submit("RUN_FIA", Count(to=3), timeout=3600, key="night-run-7")
+    await until(task, "asking")
+    await task.answer(Approval(yes=True))
+    assert await task.result(timeout=None) == {"total": 3}
+    assert (await task.status()).progress is not None

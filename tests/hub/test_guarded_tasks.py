@@ -78,6 +78,26 @@ async def test_a_key_is_its_owners(hub: Hub) -> None:
         assert (await ours.submit("WAIT", {}, key="k")).id == first.id
 
 
+async def test_a_key_is_told_to_its_owner_and_to_nobody_else(hub: Hub) -> None:
+    """Whatever others may do with the task; whether it has ended or not."""
+    async with (
+        member(hub, "ONE") as ours,
+        member(hub, "ONE", usuario="bert") as other,
+        member(hub, "ONE", Bot) as bot,
+    ):
+        task = await ours.submit("WAIT", {}, key="k")
+        await other.submit("WAIT", {}, key="other")
+        for _ in range(2):
+            assert (await ours._alephscript_own_task(task.id))[1] == "k"
+            assert [key for _, key in await ours._alephscript_own_tasks("ONE")] == ["k"]
+            assert [key for _, key in await other._alephscript_own_tasks(None)] == ["other"]
+            assert (await other.task(task.id).status()).id == task.id
+            with pytest.raises(UnknownTask):
+                await other._alephscript_own_task(task.id)
+            bot.go.set()
+            await task.result()
+
+
 async def test_a_key_of_a_task_that_one_may_not_use_is_a_conflict() -> None:
     """Where a rule has changed since the task was submitted."""
     denied: set[str] = set()
@@ -102,7 +122,7 @@ async def test_a_run_belongs_to_who_was_given_it(hub: Hub) -> None:
         async for status in task.updates():
             if status.state == "running":
                 break
-        (open_task,) = hub._engine.meshes["/runtime"].tasks._tasks.values()
+        (open_task,) = hub._engine.meshes["/runtime"].tasks._ledger
         guesses = [task.id, "0" * 32, "", open_task.run[:-1] + "~"]
         dialect = ours._alephscript_session.dialect
         answer = await dialect.tell(HubEvent.TASK_RESUME, {"runs": guesses})

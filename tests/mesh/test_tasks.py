@@ -61,7 +61,7 @@ def test_a_submitter_has_so_many_tasks_and_no_more(mesh: Mesh) -> None:
     refused = answer_of(submit(mesh))
     assert refused["code"] == "overloaded"
     assert refused["details"] == [{"delivered": False}]
-    for id_ in list(mesh.tasks._tasks):
+    for id_ in [each.record.id for each in mesh.tasks._ledger]:
         play(mesh, mesh.received("a", "TASK_CANCEL", [{"id": id_}]))
     assert answer_of(submit(mesh, payload="x" * 30_000))["success"] is True
     assert answer_of(submit(mesh, payload="x" * 30_000))["code"] == "overloaded"
@@ -90,7 +90,7 @@ def test_a_waiter_that_goes_is_answered_no_more(mesh: Mesh) -> None:
     assert isinstance(wake, Wake)
     assert Wake(wake.key, None) in mesh.disconnected("a")
     assert mesh.tasks.woken(wake.key) == []
-    effects = play(mesh, mesh.tasks.cancel(mesh.tasks._tasks[id_]))
+    effects = play(mesh, mesh.tasks.cancel(mesh.tasks._ledger._tasks[id_]))
     assert not any(isinstance(each, Acknowledge | Emit) for each in effects)
     assert not mesh.tasks.audience._waiters
     assert not mesh.tasks.audience._watchers
@@ -104,7 +104,7 @@ def test_a_master_whose_queue_is_full_is_asked_again_and_no_attempt_is_counted(m
     full: dict[str, object] = {"success": False, "error": "full", "code": "overloaded"}
     full["details"] = [{"delivered": False}]
     effects = play(mesh, mesh.acknowledged("m", deliver.request, [full]))
-    (task,) = mesh.tasks._tasks.values()
+    (task,) = mesh.tasks._ledger
     assert task.record.attempts in (0, 1)
     wakes = [each for each in effects if isinstance(each, Wake) and each.key[0] == "again"]
     assert [each.seconds for each in wakes] == [1.0]
@@ -120,3 +120,22 @@ def test_the_record_has_a_form_on_the_disk(mesh: Mesh) -> None:
     again = msgspec.json.decode(msgspec.json.encode(record), type=type(record))
     assert msgspec.json.encode(again) == msgspec.json.encode(record)
     assert read_value(again.payload) == {"a": [1, "ü"]}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        '{"success":true,"x":1}',
+        '{"success":true ,\n"x":1}',
+        '{"success":true\t, "x":1 }',
+        '{"x":1,"success":true}',
+    ],
+)
+def test_the_result_is_json_however_the_answer_was_written(mesh: Mesh, answer: str) -> None:
+    """What was stored as it came could not be read any more."""
+    declare(mesh)
+    effects = submit(mesh)
+    (deliver,) = [each for each in effects if isinstance(each, Deliver)]
+    told = play(mesh, mesh.acknowledged("m", deliver.request, [msgspec.Raw(answer.encode())]))
+    record = next(each.record for each in told if isinstance(each, Keep))
+    assert read_value(record.result) == {"x": 1}

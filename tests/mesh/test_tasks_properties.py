@@ -266,12 +266,12 @@ class Tasks(RuleBasedStateMachine):
     def the_books_of_the_mesh_agree(self) -> None:
         """No run is left of a task that is over, no request of one that is queued."""
         tasks = self.mesh.tasks
-        for name, task in tasks._runs.items():
+        for name, task in tasks._ledger._runs.items():
             assert task.run == name
             assert tasks.get(task.record.id) is task
-        for task in tasks._tasks.values():
+        for task in tasks._ledger:
             assert (task.request is not None) == bool(task.peer.requests)
-            is_queued = any(task.record.id in tasks._queued.get(p, ()) for p in task.places)
+            is_queued = tasks._queue.has(task)
             assert not (is_queued and (task.request or task.is_busy or task.is_over))
 
     def teardown(self) -> None:
@@ -282,9 +282,9 @@ class Tasks(RuleBasedStateMachine):
                 self.write(5)
         assert all(each.has_ended for each in self.journal.values())
         assert not len(self.mesh.tasks)
-        assert not self.mesh.tasks._bytes
-        assert not self.mesh.tasks._runs
-        assert not self.mesh.tasks._queued
+        assert not self.mesh.tasks._ledger._bytes
+        assert not self.mesh.tasks._ledger._runs
+        assert not self.mesh.tasks._queue
 
 
 TestTasks = Tasks.TestCase

@@ -115,6 +115,8 @@ def test_names_are_spelt_as_peers_spell_them() -> None:
         "REQUEST_PART",
         "REQUEST_MORE",
         "REQUEST_PROGRESS",
+        "RECORD_ROOMS",
+        "ROOM_RECORD",
     }
     assert events.NAMESPACES == ("/runtime", "/")
     assert events.PROTOCOL == "alephscript/1"

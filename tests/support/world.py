@@ -238,6 +238,8 @@ async def live(mesh: SimulatedMesh) -> None:
         _check_heard(mesh, [watcher, *members], watcher)
         _check_tables(mesh, [watcher, *members], chaos.bots, ledger)
         _check_masters(mesh, chaos.bots)
+        await chaos.bots[random.randrange(2)].close()
+        assert await members[0].ask("LOOK", "last"), "nobody takes over from a bot that closes"
 
 
 async def _open(stack: contextlib.AsyncExitStack, client: AlephScriptClient) -> None:

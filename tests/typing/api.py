@@ -47,6 +47,10 @@ class Greeter(AlephScriptClient):
         assert_type(request.time_remaining(), float)
         return 1
 
+    @capability("RUN")
+    async def run(self, request: Request[Greet]) -> Greeting:
+        return Greeting(text=request.payload.who)
+
     @capability("SEND")
     async def send(self, request: Request[Greet]) -> bool:
         assert_type(await request.ask(Greet(who="you"), timeout=1), Greeting)

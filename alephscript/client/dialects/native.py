@@ -74,6 +74,8 @@ class Native(Documented):
             "group": mastery.group,
             "descriptions": mastery.descriptions,
         }
+        if mastery.says:
+            message["says"] = dict(mastery.says)
         if yields:
             message["yields"] = True
         answer = await self.tell(HubEvent.MAKE_MASTER, message)

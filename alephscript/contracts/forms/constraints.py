@@ -25,7 +25,17 @@ from alephscript.contracts.forms.form import Definitions, Fast, Form, Mismatch, 
 from alephscript.contracts.forms.scalars import Integer, Null, Number, Numeric, String
 from alephscript.contracts.forms.unions import Union
 
-__all__ = ["Constrained", "Constraint", "annotations_of", "constraints_of"]
+__all__ = ["Constrained", "Constraint", "Secret", "annotations_of", "constraints_of"]
+
+
+@attrs.frozen
+class Secret:
+    """A mark of a field that nobody else may see: ``password: Annotated[str, Secret()]``.
+
+    The field is read and written as any other. Whoever records a room finds ``[redacted]`` in its
+    place (`alephscript.recording`); the schema says ``x-secret: true``. Fields whose schema says
+    ``format: password`` or ``writeOnly: true``, as of pydantic's ``SecretStr``, are secrets, too.
+    """
 
 
 @attrs.frozen
@@ -295,7 +305,9 @@ _CONSTRAINTS: dict[str, tuple[str, str, Callable[[Any], Callable[[Any], bool]]]]
 def annotations_of(metadata: Any) -> Schema:
     """Return the keys that an item of ``Annotated``'s metadata adds to a schema for its readers."""
     keys: Schema = {}
-    if isinstance(metadata, msgspec.Meta) or type(metadata).__name__ == "FieldInfo":
+    if isinstance(metadata, Secret) or metadata is Secret:
+        keys["x-secret"] = True
+    elif isinstance(metadata, msgspec.Meta) or type(metadata).__name__ == "FieldInfo":
         for name in ("title", "description", "examples"):
             if (value := getattr(metadata, name, None)) is not None:
                 keys[name] = value

@@ -1,6 +1,8 @@
 -- Make a peer master of a room; the ones that it displaces stand by below it, and it below others if
 -- it reclaims a room, or yields. 0: the hub was removed.
-local hub, generation, field, sid, group, entry, reclaiming, floor = unpack(ARGV)
+local hub, generation, field, sid, group, entry, reclaiming, floor
+hub, generation, field, sid, group, entry, reclaiming, floor, seal = unpack(ARGV)
+by = hub
 if redis.call('GET', prefix .. ':hub:' .. hub) ~= generation then return 0 end
 local before = load(field)
 local place

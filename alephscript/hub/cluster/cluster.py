@@ -20,6 +20,7 @@ from alephscript.hub.carrier import Carrier
 from alephscript.hub.cluster.frames import Item, make_hub_name, read_message, write_item
 from alephscript.hub.cluster.pace import Pace
 from alephscript.hub.cluster.registry import Registry, Standings, Values
+from alephscript.hub.cluster.signing import Untrusted
 from alephscript.hub.cluster.surveys import Surveys
 from alephscript.hub.engine import Engine
 from alephscript.mesh.census import Censuses
@@ -85,6 +86,8 @@ class Cluster:
         for carrier in engine.carriers.values():
             carrier.cluster = self
         self._frames_told, self._announcements_told = Pace(), Pace()
+        self._refusals_told = Pace()
+        registry.refuse = self.refuse
         registry.is_busy = lambda: any(each.is_waiting for each in self.federations.values())
         engine.entrance.sid_prefix = next(iter(self.federations.values())).prefix
         engine.find_obstacle = lambda: "adrift" if self._is_adrift else None
@@ -265,7 +268,21 @@ class Cluster:
         else:
             self._carrier(namespace).carry(federation.take(hub, kind, fields))
 
+    def refuse(self, exc: Exception) -> None:
+        """Count what does not count, and log now and then who may have written it."""
+        if not isinstance(exc, Untrusted):
+            self._engine.refusals["hub_garbage"] += 1
+            return
+        self._engine.refusals[exc.reason] += 1
+        if self._refusals_told.is_due():
+            logger.warning(
+                "refused what another hub may have written: %s",
+                exc,
+                extra={"hub": self.hub, "reason": exc.reason},
+            )
+
     def _skip_frame(self, exc: Exception) -> None:
+        self.refuse(exc)
         if self._frames_told.is_due():
             logger.error(
                 "a frame of another hub makes no sense",
@@ -291,6 +308,7 @@ class Cluster:
                 self._skip_announcement(namespace, room, exc)
 
     def _skip_announcement(self, namespace: str, room: str, exc: Exception) -> None:
+        self.refuse(exc)
         if self._announcements_told.is_due():
             logger.error(
                 "what another hub says in a room makes no sense",

@@ -13,10 +13,13 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-__all__ = ["Command", "CommandQueue", "Done", "Pack"]
+__all__ = ["Command", "CommandQueue", "Done", "Pack", "Sign"]
 
 Done = Callable[[Any], None]
 """Gets a command's result, or the exception that kept the command from being carried out."""
+
+Sign = Callable[[str | bytes, bytes], bytes]
+"""Makes a message of a channel and a text."""
 
 _MOST_COMMANDS = 100_000
 _MOST_BYTES = 32_000_000
@@ -64,21 +67,26 @@ class Pack(Command):
         channel: The channel.
         head: What the message begins with.
         nobody: Called if nobody was there to take it.
+        sign: Makes a message of what goes by a channel, at the moment that it is sent.
     """
 
-    __slots__ = ("_items", "_nobody", "_undelivered")
+    __slots__ = ("_items", "_nobody", "_sign", "_undelivered")
 
-    def __init__(self, channel: str | bytes, head: bytes, nobody: Callable[[], None]) -> None:
+    def __init__(
+        self, channel: str | bytes, head: bytes, nobody: Callable[[], None], sign: Sign | None
+    ) -> None:
         super().__init__(("PUBLISH", channel, head), self._finish)
         self._items: list[bytes] = []
         self._undelivered: list[Callable[[], None]] = []
         self._nobody = nobody
+        self._sign = sign
 
     @property
     def words(self) -> tuple[Any, ...]:
         """The command's words: a JSON array of the head and all items."""
         verb, channel, head = self._words
-        return (verb, channel, b"%b%b]]" % (head, b",".join(self._items)))
+        message = b"%b%b]]" % (head, b",".join(self._items))
+        return (verb, channel, message if self._sign is None else self._sign(channel, message))
 
     def add(self, item: bytes, undelivered: Callable[[], None] | None) -> None:
         """Add an item, and who is told that it could not be delivered."""
@@ -101,10 +109,12 @@ class CommandQueue:
 
     Args:
         nobody: Called if nobody was there to take a message for a hub.
+        sign: Signs messages; None leaves them as they are.
     """
 
-    def __init__(self, nobody: Callable[[], None]) -> None:
+    def __init__(self, nobody: Callable[[], None], sign: Sign | None = None) -> None:
         self._nobody = nobody
+        self._sign = sign
         self._queue: deque[Command] = deque()
         self._bytes = 0
         self._urgent: deque[Command] = deque()
@@ -189,7 +199,7 @@ class CommandQueue:
         return commands
 
     def _open_pack(self, channel: str | bytes, head: bytes, nobody: Callable[[], None]) -> Pack:
-        pack = Pack(channel, head, nobody)
+        pack = Pack(channel, head, nobody, self._sign)
         self._queue.append(pack)
         self._bytes += pack.size
         return pack

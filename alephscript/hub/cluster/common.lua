@@ -3,9 +3,13 @@
 -- Keys: PREFIX:seq (number of the last decision), PREFIX:rooms (by room: its epoch and masters),
 -- PREFIX:hubs (names of all hubs), PREFIX:hub:HUB (its generation; expires with its lease),
 -- PREFIX:claims:HUB (rooms that masters of the hub may be in), PREFIX:retained (by room and event:
--- position and last value; by the empty field: a name of the data, another one after some were lost).
+-- position and last value; by the empty field: a name of the data, another one after some were lost),
+-- PREFIX:seals (by hub: the signature that it came with, where hubs have a key).
 local prefix = KEYS[1]
+-- The hub that has this decided, and its signature, where hubs have a key; the hub that is being removed.
+local by, seal, removed
 local function notice(decision)
+  if seal ~= '' then decision.by, decision.seal, decision.gone = by, seal, removed end
   decision.seq = redis.call('INCR', prefix .. ':seq')
   redis.call('PUBLISH', prefix .. ':notices', cjson.encode(decision))
   return decision.seq
@@ -66,11 +70,20 @@ local function without(masters, gone)
   return kept
 end
 local function remove_hub(hub)
+  removed = hub
   for _, field in ipairs(redis.call('SMEMBERS', prefix .. ':claims:' .. hub)) do
     local before = load(field)
     local masters = without(before.masters, function(master) return master[1] == hub end)
     if #masters < #before.masters then store(field, masters, before, 0) end
   end
   redis.call('DEL', prefix .. ':claims:' .. hub, prefix .. ':hub:' .. hub)
+  redis.call('HDEL', prefix .. ':seals', hub)
   if redis.call('SREM', prefix .. ':hubs', hub) == 1 then notice({kind = 'gone', hub = hub}) end
+  removed = nil
+end
+local function is_heard(hub)
+  return tonumber(redis.call('PUBSUB', 'NUMSUB', prefix .. ':to:' .. hub)[2]) > 0
+end
+local function is_silent(hub)
+  return not is_heard(hub) or redis.call('EXISTS', prefix .. ':hub:' .. hub) == 0
 end

@@ -4,4 +4,5 @@ return {
   redis.call('HGETALL', prefix .. ':rooms'),
   redis.call('SMEMBERS', prefix .. ':hubs'),
   redis.call('HGETALL', prefix .. ':retained'),
+  redis.call('HGETALL', prefix .. ':seals'),
 }

@@ -11,6 +11,9 @@ record         epoch, masters with their entries   all hubs
 value          stamp, sender, when, data, quiet    all hubs
 =============  ==================================  ====================================
 
+Where hubs have a key, each message, entry and value is signed (`signing`), and so is each notice
+of the registry, by the hub that it was decided for.
+
 A hub that reads messages of several has a name that says so (`make_hub_name`); any other is written
 one each: the hub's name, then the fields.
 
@@ -31,6 +34,7 @@ import msgspec
 
 from alephscript.errors import AlephScriptError
 from alephscript.hub.cluster.registry import Standings, Values
+from alephscript.hub.cluster.signing import OPEN, Seals, Untrusted
 from alephscript.mesh.effects import Claim
 from alephscript.mesh.federation import Entry
 from alephscript.mesh.foreign import read_count, read_flag, read_number, read_text
@@ -44,15 +48,20 @@ __all__ = [
     "Item",
     "Notice",
     "RoomNotice",
+    "Signature",
     "ValueNotice",
+    "find_sender",
     "make_hub_name",
+    "master_place",
     "read_field",
     "read_message",
     "read_notice",
     "read_notice_number",
     "read_standings",
+    "read_trusted_hubs",
     "read_values",
     "reads_messages",
+    "value_place",
     "write_entry",
     "write_field",
     "write_head",
@@ -93,6 +102,7 @@ class HubNotice:
     seq: int
     hub: str
     is_gone: bool
+    version: str = ""
 
 
 @attrs.frozen
@@ -109,6 +119,21 @@ class ValueNotice:
 
 
 Notice = RoomNotice | HubNotice | ValueNotice
+
+
+@attrs.frozen
+class Signature:
+    """The signature of a notice, of which nothing is known but that it is right.
+
+    Attributes:
+        by: The hub that has signed.
+        stamp: For `Freshness`.
+        about: The hub that is being removed, which may take several notices; else empty.
+    """
+
+    by: str
+    stamp: int
+    about: str
 
 
 def make_hub_name() -> str:
@@ -145,6 +170,11 @@ def read_message(data: bytes) -> tuple[str, Sequence[Item]]:
     return msgspec.json.decode(hub[1:], type=str), [b"[" + fields] if comma else []
 
 
+def find_sender(message: bytes) -> str:
+    """Find the sender's name in a message whose signature is right, without reading the rest."""
+    return message[2 : message.find(b'"', 2)].decode()
+
+
 class _Message(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False):
     hub: str
     items: list[msgspec.Raw]
@@ -158,17 +188,28 @@ def write_entry(claim: Claim) -> bytes:
     return _encode([claim.name, claim.is_core, claim.declared])
 
 
-def read_standings(pairs: Sequence[bytes], skip: Callable[[Exception], None]) -> Standings:
+def master_place(field: str, hub: str, sid: str, group: str) -> str:
+    """Write where the signature of an entry counts."""
+    return f"{hub}\n{sid}\n{group}\n{field}"
+
+
+def read_standings(
+    pairs: Sequence[bytes], seals: Seals, skip: Callable[[Exception], None]
+) -> Standings:
     """Read all rooms of the registry: field and record by turns.
 
     Args:
         pairs: Fields and records.
-        skip: Gets what was raised for each room that makes no sense, which is left out.
+        seals: Looks at signatures.
+        skip: Gets what was raised for each room that makes no sense, and for each master without a
+            right signature, which are left out.
     """
     standings: dict[tuple[str, str], tuple[int, list[Entry]]] = {}
     for field, record in zip(pairs[::2], pairs[1::2], strict=True):
         try:
-            standings[read_field(field.decode())] = _read_standing(msgspec.json.decode(record))
+            name = field.decode()
+            standing = _read_standing(name, msgspec.json.decode(record), seals, skip)
+            standings[read_field(name)] = standing
         except MALFORMED as exc:
             skip(exc)
     return standings
@@ -179,11 +220,40 @@ def write_value(value: RetainedValue, *, is_quiet: bool) -> bytes:
     return _encode([value.stamp, value.sender, value.at, value.data, is_quiet])
 
 
-def read_values(pairs: Sequence[bytes], skip: Callable[[Exception], None]) -> tuple[str, Values]:
+def read_trusted_hubs(
+    hubs: Sequence[bytes],
+    pairs: Sequence[bytes],
+    seals: Seals,
+    skip: Callable[[Exception], None],
+) -> set[str]:
+    """Read the names of all hubs of the registry that have come with a right signature.
+
+    Args:
+        hubs: The names.
+        pairs: Name and signature by turns.
+        seals: Looks at signatures.
+        skip: Gets what was raised for each that is left out.
+    """
+    signatures = dict(zip(pairs[::2], pairs[1::2], strict=True))
+    trusted = set()
+    for hub in hubs:
+        try:
+            seals.verify("came", hub, signatures.get(hub, b""))
+        except Untrusted as exc:
+            skip(exc)
+        else:
+            trusted.add(hub.decode(errors="replace"))
+    return trusted
+
+
+def read_values(
+    pairs: Sequence[bytes], seals: Seals, skip: Callable[[Exception], None]
+) -> tuple[str, Values]:
     """Read all retained values of the registry: field and record by turns.
 
     Args:
         pairs: Fields and records; the record of the empty field names the registry's data.
+        seals: Looks at signatures.
         skip: Gets what was raised for each value that makes no sense, which is left out.
 
     Returns:
@@ -197,6 +267,7 @@ def read_values(pairs: Sequence[bytes], skip: Callable[[Exception], None]) -> tu
                 source = record.decode()
                 continue
             position, text = record.split(b" ", 1)
+            text = seals.verify("value", field, text)
             value, _ = _read_value(text, _read_epoch(int(position)))
             values.append((_read_value_field(field.decode()), value))
         except MALFORMED as exc:
@@ -223,20 +294,59 @@ def _read_value_field(field: str) -> tuple[str, str, str]:
     return namespace, room, event
 
 
-def read_notice(data: bytes) -> Notice:
-    """Read what the registry has decided; raises one of `MALFORMED`."""
+def read_notice(
+    data: bytes, seals: Seals = OPEN, skip: Callable[[Exception], None] = lambda _: None
+) -> tuple[Notice, Signature]:
+    """Read what the registry has decided; raises one of `MALFORMED`.
+
+    Args:
+        data: The notice.
+        seals: Looks at signatures.
+        skip: Gets what was raised for each master without a right signature, which is left out.
+    """
     notice = msgspec.json.decode(data)
     seq, kind = read_number(notice["seq"]), notice["kind"]
+    signature = _read_signature(notice, seals)
     if kind == "room":
-        return RoomNotice(seq, *read_field(notice["field"]), *_read_standing(notice["record"]))
+        field = notice["field"]
+        standing = _read_standing(field, notice["record"], seals, skip)
+        return RoomNotice(seq, *read_field(field), *standing), signature
     if kind == "value":
+        field = notice["field"]
         position = _read_epoch(notice.get("position", seq))
-        value, is_quiet = _read_value(notice["entry"], position)
-        key = _read_value_field(notice["field"])
-        return ValueNotice(seq, *key, value, is_quiet, read_text(notice["source"]))
+        text = seals.verify("value", field, notice["entry"].encode())
+        value, is_quiet = _read_value(text, position)
+        key = _read_value_field(field)
+        return ValueNotice(seq, *key, value, is_quiet, read_text(notice["source"])), signature
     if kind not in ("came", "gone"):
         raise ValueError("a notice of an unknown kind")
-    return HubNotice(seq, read_text(notice["hub"]), is_gone=kind == "gone")
+    hub, version = read_text(notice["hub"]), str(notice.get("version", ""))
+    return HubNotice(seq, hub, kind == "gone", version), signature
+
+
+def _read_signature(notice: Any, seals: Seals) -> Signature:
+    """Read whose decision a notice is, and raise `Untrusted` if it is nobody's."""
+    by, signed, gone = notice.get("by", ""), notice.get("seal", ""), notice.get("gone", "")
+    kind = notice["kind"]
+    if gone:
+        # All that a removal brings about has one signature, and takes nobody else's masters away.
+        is_about_it = notice["hub"] == gone if kind == "gone" else kind == "room"
+        if not is_about_it:
+            raise Untrusted("it is signed for something else")
+        kind, place = "gone", f"{by}\n{gone}"
+    elif kind == "value":
+        place = value_place(by, notice["field"], notice["entry"])
+    elif kind == "came":
+        place = by = notice["hub"]
+    else:
+        place = f"{by}\n{notice.get('field')}"
+    stamp, _ = seals.verify_once(str(kind), place, signed.encode())
+    return Signature(by, stamp, gone)
+
+
+def value_place(hub: str, field: str, entry: str) -> str:
+    """Write where the signature of a decision about a value counts."""
+    return f"{hub}\n{field}\n{entry}"
 
 
 def read_notice_number(data: bytes) -> int | None:
@@ -247,9 +357,18 @@ def read_notice_number(data: bytes) -> int | None:
         return None
 
 
-def _read_standing(record: Any) -> tuple[int, list[Entry]]:
+def _read_standing(
+    field: str, record: Any, seals: Seals, skip: Callable[[Exception], None]
+) -> tuple[int, list[Entry]]:
     masters = record["masters"] or []  # Lua writes an empty table as an object
-    entries = [_read_entry(hub, sid, text) for hub, sid, _, text in masters]
+    entries = []
+    for hub, sid, group, signed in masters:
+        try:
+            text = seals.verify("master", master_place(field, hub, sid, group), signed.encode())
+        except Untrusted as exc:
+            skip(exc)
+        else:
+            entries.append(_read_entry(hub, sid, text))
     return _read_epoch(record["epoch"]), entries
 
 
@@ -270,7 +389,7 @@ def read_field(field: str) -> tuple[str, str]:
     return namespace, room
 
 
-def _read_entry(hub: str, sid: str, text: str) -> Entry:
+def _read_entry(hub: str, sid: str, text: bytes) -> Entry:
     name, is_core, declared = _split(text)
     declaration = _read_declaration(bytes(declared))
     return Entry(read_text(hub), read_text(sid), read_text(name), declaration, read_flag(is_core))

@@ -1,3 +1,4 @@
 -- Remove a hub that goes by itself.
-remove_hub(ARGV[1])
+by, seal = ARGV[1], ARGV[2]
+remove_hub(by)
 return 1

@@ -31,14 +31,19 @@ from alephscript.hub.cluster.commands import Command, CommandQueue, Done
 from alephscript.hub.cluster.deciding import OpenClaim, OpenClaims
 from alephscript.hub.cluster.frames import (
     MALFORMED,
+    HubNotice,
     RoomNotice,
     ValueNotice,
+    find_sender,
+    master_place,
     read_field,
     read_notice,
     read_notice_number,
     read_standings,
+    read_trusted_hubs,
     read_values,
     reads_messages,
+    value_place,
     write_entry,
     write_field,
     write_head,
@@ -49,6 +54,7 @@ from alephscript.hub.cluster.opening import database_of, open_connection
 from alephscript.hub.cluster.pace import Pace
 from alephscript.hub.cluster.registry import RegistryListener
 from alephscript.hub.cluster.resp import Commands, RedisConnection, Refused
+from alephscript.hub.cluster.signing import OPEN, Freshness, Seals, Untrusted
 from alephscript.hub.cluster.subscriptions import SUBSCRIBE, UNSUBSCRIBE, Subscriptions
 from alephscript.mesh.effects import Claim, Release, Retain
 
@@ -56,7 +62,7 @@ __all__ = ["SCRIPTS", "RedisRegistry"]
 
 logger = logging.getLogger("alephscript.hub.redis")
 
-SCRIPTS = ("join", "dump", "beat", "claim", "release", "retain", "leave")
+SCRIPTS = ("join", "dump", "beat", "remove", "claim", "release", "retain", "leave")
 """Names of the scripts."""
 
 _LEASE_SECONDS = 1.5
@@ -82,10 +88,24 @@ class RedisRegistry:
         url: ``redis://[[username]:[password]@]host:port/database``, or ``rediss://``.
         prefix: The text that keys and channels begin with; meshes of different prefixes do not
             meet.
+        seals: Signs what is written, and looks at what is read.
+        version: This hub's version, which the others are told.
     """
 
-    def __init__(self, url: str, *, prefix: str = "alephscript") -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        prefix: str = "alephscript",
+        seals: Seals = OPEN,
+        version: str = "",
+    ) -> None:
         self.url = url
+        self.refuse: Callable[[Exception], None] = lambda _: None
+        self._seals = seals
+        self._has_key = bool(seals)
+        self._version = version
+        self._messages_seen, self._notices_seen = Freshness(), Freshness()
         self._prefix = f"{prefix}:{database_of(url)}"  # channels know nothing of databases
         self._mine = b""
         self._notices = f"{self._prefix}:notices".encode()
@@ -108,7 +128,8 @@ class RedisRegistry:
         self._skipped: set[int] = set()  # numbers of decisions that made no sense
         self._skips_told = Pace()
         self._beat_now = asyncio.Event()
-        self._queue = CommandQueue(self._beat_now.set)  # that hub is gone: the beat removes it
+        # Where nobody takes a message its hub is gone: the beat removes it.
+        self._queue = CommandQueue(self._beat_now.set, self._sign_message if seals else None)
         self._is_up = False
         self._claims = OpenClaims()
         self._subscriptions = Subscriptions()
@@ -135,7 +156,7 @@ class RedisRegistry:
         if self._is_up:
             self._is_up = False
             with contextlib.suppress(Refused, OSError, TimeoutError):
-                leaving = [self._command("leave", self._hub)]
+                leaving = [self._command("leave", self._hub, self._sign_removal(self._hub))]
                 assert self._commands is not None
                 await self._commands.execute(leaving, before=self._queue.take_all())
         self._claims.close()
@@ -154,7 +175,12 @@ class RedisRegistry:
         if self._is_up:
             field = write_field(namespace, release.room)
             self._put(
-                self._command("release", self._hub, self._generation, field, release.sid), None
+                self._command(
+                    "release",
+                    *(self._hub, self._generation, field, release.sid),
+                    self._seals.sign_once("room", f"{self._hub}\n{field}"),
+                ),
+                None,
             )
 
     def retain(self, namespace: str, effect: Retain, undone: Callable[[], None]) -> None:
@@ -167,14 +193,17 @@ class RedisRegistry:
                 self._beat_now.set()  # refused: this hub may have been removed, the beat will say
 
         value = effect.value
+        field = write_field(namespace, f"{effect.room}\n{effect.event}")
+        entry = self._seals.sign("value", field, write_value(value, is_quiet=effect.is_quiet))
         command = self._command(
             "retain",
             self._hub,
             self._generation,
-            write_field(namespace, f"{effect.room}\n{effect.event}"),
-            write_value(value, is_quiet=effect.is_quiet),
+            field,
+            entry,
             "1" if value.data is None else "0",
             0 if value.is_pending else value.position,
+            self._sign_value(field, entry),
         )
         self._put(command, done)
 
@@ -321,22 +350,26 @@ class RedisRegistry:
             for name in SCRIPTS:
                 (self._shas[name],) = await commands.execute([("SCRIPT", "LOAD", _script(name))])
             lease = round(_LEASE_SECONDS * 1000)
-            joined = self._command("join", self._hub, lease, self._seq)
+            removal = self._sign_removal(self._hub)
+            coming = self._seals.sign_once("came", self._hub)
+            joined = self._command(
+                "join", self._hub, lease, self._seq, removal, coming, self._version
+            )
             (generation,) = await commands.execute([joined])
             self._generation = str(generation).encode()
             claims = [self._claim_command(*each) for each in self._listener.reclaims()]
             dump = self._command("dump")
-            *_, (seq, rooms, hubs, kept) = await commands.execute([*claims, dump])
+            *_, (seq, rooms, hubs, kept, came) = await commands.execute([*claims, dump])
         self._seq = seq
         self._skipped.clear()
         self._queue.take_all()
         self._steps.clear()
         self._is_up = True
-        others = {hub.decode(errors="replace") for hub in hubs} - {self._hub}
+        others = read_trusted_hubs(hubs, came, self._seals, self._skip) - {self._hub}
         self._before = {each for each in others if not reads_messages(each)}
-        source, values = read_values(kept, self._skip)
+        source, values = read_values(kept, self._seals, self._skip)
         is_lost, self._source = source != self._source, source
-        standings = read_standings(rooms, self._skip)
+        standings = read_standings(rooms, self._seals, self._skip)
         self._listener.resynchronise(others, standings, values, is_lost=is_lost)
         for waiting in self._claims:
             self._put_claim(waiting)
@@ -411,11 +444,17 @@ class RedisRegistry:
                     beaten.set_result(result)
 
             lease = round(_LEASE_SECONDS * 1000)
-            self._queue.put_first(self._command("beat", self._hub, self._generation, lease), done)
+            beat = self._command("beat", self._hub, self._generation, lease, int(self._has_key))
+            self._queue.put_first(beat, done)
             self._flush_soon()
             async with asyncio.timeout(_TIMEOUT_SECONDS * 2):
-                if await beaten != 1:
-                    raise _Adrift("others took this hub for dead")
+                silent = await beaten
+            if silent == 0:
+                raise _Adrift("others took this hub for dead")
+            for hub in () if silent == 1 else silent:
+                name = hub.decode(errors="replace")
+                removal = self._sign_removal(name)
+                self._put(self._command("remove", self._hub, self._generation, hub, removal), None)
 
     async def _hear(self) -> None:
         """Take what comes, until Redis is away."""
@@ -427,13 +466,12 @@ class RedisRegistry:
         """Take what comes by a channel."""
         kind, channel, data = message
         if kind == b"message":
-            if channel == self._mine:
-                self._listener.handle_frames(data)
-            elif channel == self._notices:
+            if channel == self._notices:
                 self._follow(data)
-            elif channel in self._subscriptions:
-                namespace, room = read_field(channel.removeprefix(self._rooms).decode())
-                self._listener.handle_announcements(namespace, room, data)
+            elif self._has_key or data.startswith(b"*"):
+                self._take_signed(channel, data)
+            else:
+                self._hand_over(channel, data)
         elif kind == b"subscribe":
             if not self._unconfirmed:
                 self._subscriptions.confirm(channel)
@@ -445,10 +483,27 @@ class RedisRegistry:
                 if not self._confirmed.done():
                     self._confirmed.set_result(None)
 
+    def _take_signed(self, channel: bytes, data: bytes) -> None:
+        try:
+            stamp, text = self._seals.verify_once("message", channel, data)
+            self._messages_seen.take(find_sender(text), stamp)
+        except Untrusted as exc:
+            self.refuse(exc)
+        else:
+            self._hand_over(channel, text)
+
+    def _hand_over(self, channel: bytes, message: bytes) -> None:
+        if channel == self._mine:
+            self._listener.handle_frames(message)
+        elif channel in self._subscriptions:
+            namespace, room = read_field(channel.removeprefix(self._rooms).decode())
+            self._listener.handle_announcements(namespace, room, message)
+
     def _follow(self, data: bytes) -> None:
         """Do what was decided, in the order of the numbers."""
         try:
-            notice = read_notice(data)
+            notice, signature = read_notice(data, self._seals, self._skip)
+            self._notices_seen.take(signature.by, signature.stamp, signature.about)
         except MALFORMED as exc:
             self._skip(exc)
             number = read_notice_number(data)
@@ -468,16 +523,30 @@ class RedisRegistry:
             self._listener.apply_value(
                 notice.namespace, notice.room, notice.event, notice.value, is_quiet=notice.is_quiet
             )
-        elif notice.hub == self._hub:
+        else:
+            self._follow_hub(notice)
+
+    def _follow_hub(self, notice: HubNotice) -> None:
+        """Take notice of a hub that comes or goes."""
+        hub = notice.hub
+        if hub == self._hub:
             if notice.is_gone:
                 raise _Adrift("others took this hub for dead")
         elif notice.is_gone:
-            self._before.discard(notice.hub)
-            self._listener.hub_gone(notice.hub)
+            self._before.discard(hub)
+            self._listener.hub_gone(hub)
         else:
-            if not reads_messages(notice.hub):
-                self._before.add(notice.hub)
-            self._listener.hub_came(notice.hub)
+            if not reads_messages(hub):
+                self._before.add(hub)
+            if notice.version != self._version:
+                logger.info(
+                    "hub %s has come, of version %s; this hub is of version %s",
+                    hub,
+                    notice.version or "unknown, an earlier one",
+                    self._version,
+                    extra={"hub": hub, "version": notice.version},
+                )
+            self._listener.hub_came(hub)
 
     def _count_up(self, seq: int) -> None:
         """Take the number of a decision, which has to be the next one that makes sense."""
@@ -490,7 +559,8 @@ class RedisRegistry:
             self._skipped = {each for each in self._skipped if each > seq}
 
     def _skip(self, exc: Exception) -> None:
-        if self._skips_told.is_due():
+        self.refuse(exc)
+        if not isinstance(exc, Untrusted) and self._skips_told.is_due():
             logger.error(
                 "a decision of the registry makes no sense",
                 exc_info=redacted(exc),
@@ -516,17 +586,33 @@ class RedisRegistry:
         self._put(self._claim_command(waiting.namespace, waiting.claim), done)
 
     def _claim_command(self, namespace: str, claim: Claim) -> tuple[Any, ...]:
+        field, group = write_field(namespace, claim.room), str(claim.declared["group"])
+        place = master_place(field, self._hub, claim.sid, group)
         return self._command(
             "claim",
             self._hub,
             self._generation,
-            write_field(namespace, claim.room),
+            field,
             claim.sid,
-            str(claim.declared["group"]),
-            write_entry(claim),
+            group,
+            self._seals.sign("master", place, write_entry(claim)),
             "1" if claim.reclaiming else "0",
             claim.epoch,
+            self._seals.sign_once("room", f"{self._hub}\n{field}"),
         )
+
+    # Signatures
+
+    def _sign_message(self, channel: str | bytes, message: bytes) -> bytes:
+        return self._seals.sign_once("message", channel, message)
+
+    def _sign_removal(self, hub: str) -> bytes:
+        return self._seals.sign_once("gone", f"{self._hub}\n{hub}")
+
+    def _sign_value(self, field: str, entry: bytes) -> bytes:
+        if not self._has_key:
+            return b""
+        return self._seals.sign_once("value", value_place(self._hub, field, entry.decode()))
 
     # Commands
 

@@ -90,9 +90,11 @@ class Registry(Protocol):
     Attributes:
         is_busy: Says whether a request here waits for another hub, so that the loss of that hub is
             to be noticed soon.
+        refuse: Told why something does not count that others have written.
     """
 
     is_busy: Callable[[], bool]
+    refuse: Callable[[Exception], None]
 
     async def open(self, hub: str, listener: RegistryListener) -> None:
         """Join the hubs of the mesh.

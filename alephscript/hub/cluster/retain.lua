@@ -1,7 +1,9 @@
 -- Keep the last value of an event in a room, or forget it, and tell all hubs. A hub that gives back
 -- what this Redis has lost says which position its value had; the later one counts. 0: the hub was
 -- removed, -1: a later value is known.
-local hub, generation, field, entry, forgets, position = unpack(ARGV)
+local hub, generation, field, entry, forgets, position
+hub, generation, field, entry, forgets, position, seal = unpack(ARGV)
+by = hub
 if redis.call('GET', prefix .. ':hub:' .. hub) ~= generation then return 0 end
 local key = prefix .. ':retained'
 local kept = redis.call('HGET', key, field)

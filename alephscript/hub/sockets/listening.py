@@ -20,6 +20,7 @@ from typing import Any, Protocol, cast
 
 from alephscript.hub.sockets.lobby import Arrival, Lobby
 from alephscript.hub.turns import TURN_SECONDS, Turns
+from alephscript.hub.workers.siblings import Siblings
 
 __all__ = ["Listener", "counted", "raise_descriptor_limit"]
 
@@ -54,6 +55,7 @@ class Listener:
         make_protocol: Makes the protocol of an arrival.
         tls: Serves TLS with this; None serves plain sockets.
         handshake_seconds: Seconds that the handshake of TLS may take.
+        siblings: Other processes on the same port, to which sockets may belong.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Listener:
         *,
         tls: ssl.SSLContext | None,
         handshake_seconds: float,
+        siblings: Siblings | None = None,
     ) -> None:
         self._listener = listener
         self._lobby = lobby
@@ -71,9 +74,12 @@ class Listener:
         self._tls: dict[str, Any] = {}
         if tls is not None:
             self._tls = {"ssl": tls, "ssl_handshake_timeout": handshake_seconds}
+        self._siblings = siblings
         self._told_at = -_SILENT_SECONDS
         self._openings: set[asyncio.Task[None]] = set()  # a loop keeps no task alive
         listener.setblocking(False)  # noqa: FBT003 - the standard library's
+        if siblings is not None:
+            siblings.open(self._take)
         self._accepting = asyncio.get_running_loop().create_task(self._accept())
 
     def close(self) -> None:
@@ -81,6 +87,8 @@ class Listener:
         if self._listener.fileno() == -1:
             return
         self._accepting.cancel()
+        if self._siblings is not None:
+            self._siblings.close()
         # At once, not when the task has ended: the port is free when the hub is closed.
         with contextlib.suppress(NotImplementedError):
             asyncio.get_running_loop().remove_reader(self._listener)
@@ -107,21 +115,33 @@ class Listener:
                 self._lobby.end_longest()
                 await asyncio.sleep(_PAUSE_SECONDS)
                 continue
-            self._open(client)
+            self._open(client, self._siblings)
             accepted += 1
             if accepted % _ACCEPTS_A_TURN == 0:
                 await asyncio.sleep(0)
 
-    def _open(self, client: socket.socket) -> None:
-        """Make a protocol for a socket, its handshake of TLS first."""
+    def _take(self, client: socket.socket) -> None:
+        """Take a socket that a sibling accepted; without room for it, it is closed."""
+        if self._lobby.make_room():
+            self._open(client)
+        else:
+            client.close()
+
+    def _open(self, client: socket.socket, siblings: Siblings | None = None) -> None:
+        """Make a protocol for a socket, its handshake of TLS first; or pass it on to a sibling."""
         arrival = self._lobby.enter()
-        task = asyncio.get_running_loop().create_task(self._hand_over(client, arrival))
+        task = asyncio.get_running_loop().create_task(self._hand_over(client, arrival, siblings))
         arrival.opening = task
         self._openings.add(task)
         task.add_done_callback(self._openings.discard)
 
-    async def _hand_over(self, client: socket.socket, arrival: Arrival) -> None:
+    async def _hand_over(
+        self, client: socket.socket, arrival: Arrival, siblings: Siblings | None
+    ) -> None:
         try:
+            if siblings is not None and await siblings.pass_on(client):
+                arrival.leave()
+                return
             await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: self._make_protocol(arrival), client, **self._tls
             )

@@ -4,7 +4,7 @@
 -- id), PREFIX:tasks-of:NAMESPACE (ids by the time of submitting), PREFIX:tasks-ended (ids by the time
 -- of ending), PREFIX:tasks-bytes (of those that ended).
 local p = KEYS[1]
-local id, record, hub, is_new, mark, namespace, created, updated, ended, run = unpack(ARGV)
+local id, record, hub, is_new, mark, namespace, created, updated, ended, run, seal = unpack(ARGV)
 local at = p .. ':task:' .. id
 if is_new == '1' and mark ~= '' then
   local other = redis.call('HGET', p .. ':task-marks', mark)
@@ -28,5 +28,7 @@ else
   redis.call('HSET', p .. ':tasks-alive', id, hub)
   if run ~= '' then redis.call('HSET', p .. ':task-runs', run, id) end
 end
-redis.call('PUBLISH', p .. ':tasks', cjson.encode({namespace, id, hub}))
+local notice = {namespace, id, hub}
+if seal ~= '' then notice[4] = seal end -- where hubs have a key
+redis.call('PUBLISH', p .. ':tasks', cjson.encode(notice))
 return false

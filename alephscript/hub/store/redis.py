@@ -17,18 +17,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import importlib.resources
 import logging
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 from typing import Any
 
 import msgspec
 import redis.asyncio as redis
 from redis.exceptions import NoScriptError, RedisError
 
-from alephscript.errors import Overloaded, RequestError
+from alephscript.errors import Internal, Overloaded, RequestError
+from alephscript.hub.cluster.signing import OPEN, Freshness, Seals, Untrusted
 from alephscript.hub.store.store import (
     KEEP_BYTES,
     KEEP_SECONDS,
@@ -76,12 +78,14 @@ class RedisStore:
         keep_seconds: How long tasks that have ended are kept.
         keep_bytes: How many bytes of them.
         prefix: The text that keys and channels begin with.
+        seals: Signs what is written, and looks at what is read.
 
     Attributes:
         outlives_hub: True.
         trouble: What is wrong with the journal, None if nothing is.
         hub: The name of this hub; set before `open`.
         notice: Told of each record that any hub has kept; set before `open`.
+        refuse: Told why something does not count that others have written.
     """
 
     outlives_hub = True
@@ -93,7 +97,12 @@ class RedisStore:
         keep_seconds: float = KEEP_SECONDS,
         keep_bytes: int = KEEP_BYTES,
         prefix: str = "alephscript",
+        seals: Seals = OPEN,
     ) -> None:
+        self.refuse: Callable[[Exception], None] = lambda _: None
+        self._seals = seals
+        self._kept_seen, self._taken_seen = Freshness(), Freshness()
+        self._taking = asyncio.Lock()  # whose signatures come in their order
         self.trouble: str | None = None
         self.hub = ""
         self.notice: Notice = lambda _namespace, _id, _hub: None
@@ -201,7 +210,43 @@ class RedisStore:
                 for entry, result in zip(batch, results, strict=True):
                     self._entries.popleft()
                     if entry.done is not None:
-                        entry.done(None if not result else _decode(result), None)
+                        entry.done(*self._read_standing(entry.record, result))
+
+    def _read_standing(
+        self, kept: Record, text: bytes | None
+    ) -> tuple[Record | None, RequestError | None]:
+        """Read the record that stands in the place of one that was to be kept, if any does."""
+        if not text:
+            return None, None
+        try:
+            return self._read(text, lambda record: _stands_for(record, kept)), None
+        except Untrusted as exc:
+            self.refuse(exc)
+            return None, Internal("another task stands there, which no hub has written")
+
+    def _read(self, signed: bytes, is_meant: Callable[[Record], bool]) -> Record:
+        """Read a record.
+
+        Raises:
+            Untrusted: No hub has written it, or not for this place.
+        """
+        record = _decode(self._seals.verify("task", "", signed))
+        if self._seals and not is_meant(record):
+            raise Untrusted("it is the record of something else")
+        return record
+
+    def _read_all(
+        self, signed: Iterable[bytes | None], is_meant: Callable[[Record], bool]
+    ) -> list[Record]:
+        """Read records, without those that no hub has written."""
+        records = []
+        for text in signed:
+            if text:
+                try:
+                    records.append(self._read(text, is_meant))
+                except Untrusted as exc:
+                    self.refuse(exc)
+        return records
 
     def _command(self, entry: Entry) -> tuple[Any, ...]:
         record = entry.record
@@ -211,7 +256,7 @@ class RedisStore:
         return (
             "keep",
             record.id,
-            msgspec.json.encode(record),
+            self._seals.sign("task", "", msgspec.json.encode(record)),
             self.hub,
             int(entry.is_new),
             mark,
@@ -220,6 +265,7 @@ class RedisStore:
             repr(record.updated),
             int(record.has_ended),
             record.run,
+            self._seals.sign_once("kept", f"{record.namespace}\n{record.id}\n{self.hub}"),
         )
 
     def _refuse_new(self, exc: BaseException) -> None:
@@ -254,8 +300,8 @@ class RedisStore:
             if query.id is not None:
                 name = f"{self._prefix}:task:{query.id}"
                 text, hub = await self._client.hmget(name, "record", "hub")
-                if text:
-                    records = [msgspec.structs.replace(_decode(text), hub=hub.decode())]
+                found = self._read_all([text], lambda record: record.id == query.id)
+                records = [msgspec.structs.replace(each, hub=hub.decode()) for each in found]
             else:
                 records = [each async for each in self._list(namespace, query)]
         except (*_TROUBLE, msgspec.DecodeError) as exc:
@@ -277,7 +323,7 @@ class RedisStore:
                 for each in ids:
                     pipe.hget(f"{self._prefix}:task:{each.decode()}", "record")
                 texts = await pipe.execute()
-            for record in (_decode(each) for each in texts if each):
+            for record in self._read_all(texts, functools.partial(_is_one_of, ids)):
                 if (
                     (query.room is None or record.room == query.room)
                     and (query.state is None or record.state == query.state)
@@ -290,12 +336,27 @@ class RedisStore:
 
     async def _take(self, words: list[str], done: Found) -> None:
         try:
-            (texts,) = await self._execute([("take", self.hub, *words)])
-            records = [_decode(each) for each in texts]
+            async with self._taking:
+                seal = self._seals.sign_once("taken", self.hub)
+                (texts,) = await self._execute([("take", self.hub, seal, *words)])
+            records = self._read_all(texts, lambda record: _is_to_be_taken(record, words))
         except (*_TROUBLE, msgspec.DecodeError) as exc:
             done([], report_unreadable(_say(exc)))
         else:
             done([msgspec.structs.replace(each, hub=self.hub) for each in records], None)
+
+    def _hear_notice(self, data: bytes) -> None:
+        """Take a notice of a record that was kept, or taken over."""
+        namespace, name, hub, *signed = _read_notice(data)
+        seal, *taken = signed or [""]
+        if taken:
+            stamp, _ = self._seals.verify_once("taken", hub, seal.encode())
+            self._taken_seen.take(hub, stamp, about="taken")
+        else:
+            place = f"{namespace}\n{name}\n{hub}"
+            stamp, _ = self._seals.verify_once("kept", place, seal.encode())
+            self._kept_seen.take(hub, stamp)
+        self.notice(namespace, name, hub)
 
     async def _hear(self) -> None:
         """Hear what all hubs keep."""
@@ -305,8 +366,10 @@ class RedisStore:
                     await pubsub.subscribe(f"{self._prefix}:tasks")
                     async for message in pubsub.listen():
                         if message["type"] == "message":
-                            with contextlib.suppress(msgspec.DecodeError):
-                                self.notice(*_read_notice(message["data"]))
+                            try:
+                                self._hear_notice(message["data"])
+                            except (msgspec.DecodeError, ValueError) as exc:
+                                self.refuse(exc)
             except _TROUBLE as exc:
                 logger.debug(
                     "the journal of tasks is not heard: %s", exc, extra={"error": str(exc)}
@@ -349,9 +412,25 @@ class RedisStore:
             return results
 
 
+def _stands_for(record: Record, kept: Record) -> bool:
+    """Whether a record is of the same task, or of one with the same key."""
+    if record.id == kept.id:
+        return True
+    marks = [(each.namespace, each.owner, each.key) for each in (record, kept)]
+    return marks[0] == marks[1]
+
+
+def _is_one_of(ids: Collection[bytes], record: Record) -> bool:
+    return record.id.encode() in ids
+
+
+def _is_to_be_taken(record: Record, words: Sequence[str]) -> bool:
+    return not record.has_ended and (words[0] == "lost" or record.run in words)
+
+
 def _say(exc: BaseException) -> str:
     return str(exc) or type(exc).__name__
 
 
 _decode: Callable[[bytes], Record] = msgspec.json.Decoder(Record).decode
-_read_notice = msgspec.json.Decoder(tuple[str, str, str]).decode
+_read_notice = msgspec.json.Decoder(list[str]).decode
