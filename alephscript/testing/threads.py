@@ -19,7 +19,7 @@ from enum import Enum
 from time import monotonic  # the machine's, whatever the module says meanwhile
 from typing import Any
 
-__all__ = ["Threads"]
+__all__ = ["Run", "Threads"]
 
 _POLL_SECONDS = 0.001  # real ones, as all here
 _PATIENCE_SECONDS = 0.2
@@ -41,13 +41,28 @@ class _State(Enum):
     ENDED = "ended"  # and has not told the loop yet
 
 
-class _Run:
-    """One call of a function in a worker thread."""
+class Run:
+    """A function that some thread will call, and that waits for its turn then.
 
-    def __init__(self) -> None:
+    Args:
+        threads: Whose turn it is.
+        function: The function.
+    """
+
+    def __init__(self, threads: Threads, function: Callable[..., Any]) -> None:
+        self._threads = threads
+        self._function = function
         self.state = _State.GIVEN
         self.thread = 0
         self.turn = threading.Semaphore(0)
+
+    def __call__(self, *args: Any) -> Any:
+        """Call the function, in the thread that is to run it."""
+        self._threads.begin(self)
+        try:
+            return self._function(*args)
+        finally:
+            self._threads.end(self)
 
 
 class Threads:
@@ -55,8 +70,8 @@ class Threads:
 
     def __init__(self) -> None:
         self._changed = threading.Condition()  # around all of these
-        self._runs: list[_Run] = []
-        self._of_thread: dict[int, _Run] = {}
+        self._runs: list[Run] = []
+        self._of_thread: dict[int, Run] = {}
         self._posts: deque[asyncio.Handle] = deque()
         self._is_over = False
         self._loops = threading.get_ident()
@@ -69,21 +84,21 @@ class Threads:
         """Return whether a thread is the loop's, or one of those that have turns."""
         return thread == self._loops or thread in self._of_thread
 
-    def take_in(self, function: Callable[..., Any]) -> Callable[..., Any]:
+    def take_in(self, function: Callable[..., Any]) -> Run:
         """Have a function, which some thread will call, wait for its turn."""
-        run = _Run()
+        run = Run(self, function)
         with self._changed:
             self._runs.append(run)
-        return functools.partial(self._call, run, function)
+        return run
 
-    def drop(self, function: Callable[..., Any]) -> None:
-        """Forget a function of `take_in` that no thread has begun, and none will."""
-        [run] = [each for each in function.args if isinstance(each, _Run)][:1]  # type: ignore[attr-defined]
+    def drop(self, run: Run) -> None:
+        """Forget a function that no thread has begun, since none will."""
         with self._changed:
             if run.state is _State.GIVEN and run in self._runs:
                 self._runs.remove(run)
 
-    def _call(self, run: _Run, function: Callable[..., Any], *args: Any, **options: Any) -> Any:
+    def begin(self, run: Run) -> None:
+        """Have the calling thread wait for its turn."""
         with self._changed:
             run.thread = threading.get_ident()
             run.state = _State.READY
@@ -92,12 +107,12 @@ class Threads:
             if self._is_over:
                 run.turn.release()
         run.turn.acquire()
-        try:
-            return function(*args, **options)
-        finally:
-            with self._changed:
-                run.state = _State.ENDED
-                self._changed.notify_all()
+
+    def end(self, run: Run) -> None:
+        """Take notice that a function has ended; its thread tells the loop next."""
+        with self._changed:
+            run.state = _State.ENDED
+            self._changed.notify_all()
 
     def sleep(self, loop: asyncio.AbstractEventLoop, seconds: float) -> None:
         """Have the calling thread, which has the turn, sleep in virtual time."""
@@ -111,7 +126,7 @@ class Threads:
             self._changed.notify_all()
         run.turn.acquire()
 
-    def _wake(self, run: _Run) -> None:
+    def _wake(self, run: Run) -> None:
         with self._changed:
             run.state = _State.READY
 
@@ -160,13 +175,13 @@ class Threads:
         self._posts.clear()
         return posts
 
-    def _forget(self, run: _Run) -> None:
+    def _forget(self, run: Run) -> None:
         if run in self._runs:
             self._runs.remove(run)
         if self._of_thread.get(run.thread) is run:
             del self._of_thread[run.thread]
 
-    def _give_turn(self, run: _Run) -> None:
+    def _give_turn(self, run: Run) -> None:
         """Let a thread run until it has ended, sleeps or waits."""
         if run.state is _State.GIVEN:
             self._changed.wait_for(lambda: run.state is not _State.GIVEN, _PATIENCE_SECONDS)
@@ -196,7 +211,7 @@ class Threads:
         return others and monotonic() - since > _PATIENCE_SECONDS
 
     @staticmethod
-    def _place(run: _Run) -> Any:
+    def _place(run: Run) -> Any:
         frame = sys._current_frames().get(run.thread)  # noqa: SLF001 - documented, in spite of its name
         if frame is None:
             return None

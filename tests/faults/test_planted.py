@@ -22,7 +22,7 @@ from alephscript.mesh.peers import Master
 from alephscript.mesh.presence import Presences
 from alephscript.mesh.requests import Requests
 from alephscript.mesh.retained import Retained
-from alephscript.mesh.tasks import Tasks
+from alephscript.mesh.tasks.dispatch import Dispatch
 from alephscript.testing import simulate
 from tests.support.world import live
 
@@ -97,6 +97,12 @@ def a_deadline_is_forgotten(patch: pytest.MonkeyPatch) -> None:
 
 
 @plant
+def a_deadline_outlives_its_request(patch: pytest.MonkeyPatch) -> None:
+    """It is not forgotten when the request has ended."""
+    patch.setattr(Deadlines, "forget", lambda *_: None)
+
+
+@plant
 def a_cancel_is_not_passed_on(patch: pytest.MonkeyPatch) -> None:
     """Masters go on with what nobody waits for."""
     patch.setattr(Requests, "_tell_cancelled", lambda *_: [])
@@ -159,14 +165,7 @@ def a_member_leaves_twice(patch: pytest.MonkeyPatch) -> None:
 @plant
 def a_task_runs_twice(patch: pytest.MonkeyPatch) -> None:
     """Although it is not idempotent, the next master gets it."""
-
-    def lose(self: Any, task: Any) -> Any:
-        if task.is_over or self.is_resting:
-            return before(self, task)
-        return self._queue_again(task, is_counted=True)
-
-    before = Tasks._lose
-    patch.setattr(Tasks, "_lose", lose)
+    patch.setattr(Dispatch, "lose", lambda self, task: self.queue_again(task, is_counted=True))
 
 
 @plant
@@ -211,7 +210,7 @@ def test_without_a_planted_fault_the_laws_hold(seeds: range) -> None:
         simulate(live, seed)
 
 
-QUICK = {"a_cancel_is_not_passed_on", "a_member_leaves_twice"}
+QUICK = {"a_cancel_is_not_passed_on", "a_member_leaves_twice", "a_takeover_is_lost"}
 FAULTS = [
     pytest.param(each, marks=() if each in QUICK else pytest.mark.slow, id=each) for each in PLANTS
 ]
