@@ -94,6 +94,11 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         """Run a function in a thread of an executor; its turn comes when the loop has a pause."""
         return super().run_in_executor(executor, self.threads.take_in(func), *args)
 
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:  # noqa: ARG002 - as asyncio has it
+        """Let threads go that sleep, and wait for all, in real time: the other passes at once."""
+        self.threads.release()
+        await super().shutdown_default_executor()
+
     def close(self) -> None:
         """Close the loop, and let threads go that sleep."""
         self.threads.release()
