@@ -27,6 +27,7 @@ from alephscript import (
     AlephScriptError,
     CallNext,
     CapabilityError,
+    Closed,
     NotConnected,
     Request,
     RequestError,
@@ -248,8 +249,9 @@ class PersefonBot(AlephScriptClient):
             task.cancel()
 
     async def _tell(self, change: RoomChange) -> None:
-        # What happens while the hub is away happens all the same; nobody is there to hear it.
-        with contextlib.suppress(NotConnected):
+        # What happens while the hub is away, or the bot leaves, happens all the same; nobody is
+        # there to hear it.
+        with contextlib.suppress(NotConnected, Closed):
             await self.broadcast(ROOM_EVENTS[type(change)], change, room=aaia.AAIA_ROOM)
 
 

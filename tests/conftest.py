@@ -9,7 +9,8 @@ import pytest
 from alephscript.testing.virtual import VirtualLoop
 
 pytest_plugins = [
-    "tests.support.tools",  # first: others import it
+    "tests.support.thrift",  # first: it spares the others' costs
+    "tests.support.tools",
     "tests.support.properties",
     "tests.support.sorting",
     "tests.support.lines",

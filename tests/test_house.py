@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from importlib.util import resolve_name
 
@@ -45,6 +46,7 @@ ARROWS = {
 """
 
 
+@cache
 def read_imports() -> Graph:
     """Read what each module of the package imports from it, for types alone included."""
     files = {

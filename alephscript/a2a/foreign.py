@@ -45,7 +45,7 @@ from alephscript.a2a.parts import (
     value_of,
     write_failure,
 )
-from alephscript.client.messages import Progress
+from alephscript.client.messages import Progress, Question
 from alephscript.doors.names import is_name
 from alephscript.doors.texts import as_json, shown
 from alephscript.errors import Cancelled, CapabilityError, RequestError
@@ -259,15 +259,21 @@ class Answer:
         """Return the names by which a message goes on with the task."""
         return {"taskId": self.task_id, "contextId": self._context_id}
 
-    def question(self) -> tuple[str, Any] | None:
-        """Return what the agent asks, and what of it; None if it asks nothing."""
+    def question(self) -> Question[Any] | None:
+        """Return what the agent asks, None if it asks nothing."""
         if self.is_message or self.status.state != TaskState.TASK_STATE_INPUT_REQUIRED:
             return None
         parts = self.status.message.parts
         for value in _objects(parts):
             if is_name(value.get(QUESTION)) and "payload" in value:
-                return value[QUESTION], value["payload"]
-        return INPUT, {"text": shown(text_of(parts))}
+                request, reply = map(value.get, ("request", "reply"))
+                return Question(
+                    value[QUESTION],
+                    value["payload"],
+                    request=request if isinstance(request, dict) else None,
+                    reply=reply if isinstance(reply, dict) else None,
+                )
+        return Question(INPUT, {"text": shown(text_of(parts))})
 
     def go_on(self) -> None:
         """Wait for what comes after an answer to the question."""

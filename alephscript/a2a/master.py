@@ -25,7 +25,7 @@ from alephscript.a2a.foreign import (
 )
 from alephscript.client.declaring import Capability
 from alephscript.client.jobs import Job, current_job
-from alephscript.client.messages import Request
+from alephscript.client.messages import Question, Request
 from alephscript.doors.master import ForeignMaster
 from alephscript.doors.upstream import without_password
 from alephscript.errors import (
@@ -146,7 +146,7 @@ class A2aMaster(ForeignMaster[Agent]):
                 question = answer.question()
                 if question is None:
                     break
-                reply = await _ask_back(agent, answer, request, *question)
+                reply = await _ask_back(agent, answer, request, question)
                 message = make_answer(reply, skill, answer)
                 answer.go_on()
         except RequestError:
@@ -178,7 +178,7 @@ class A2aMaster(ForeignMaster[Agent]):
 
 
 async def _ask_back(
-    agent: Agent, answer: Answer, request: Request[Any], name: str, payload: Any
+    agent: Agent, answer: Answer, request: Request[Any], question: Question[Any]
 ) -> Any:
     """Have the asker answer what the agent asks.
 
@@ -190,9 +190,9 @@ async def _ask_back(
             task, which can be gone on with.
     """
     try:
-        reply = await request.ask(name, payload)
+        reply = await request.ask(question)
     except (NoAnswerer, CapabilityError) as error:
-        if name != INPUT:
+        if question.capability != INPUT:
             return error
         if isinstance(error, NoAnswerer):
             answer.check()

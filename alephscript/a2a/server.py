@@ -112,6 +112,9 @@ class MeshServer:
         is_v6 = ":" in host
         family = socket.AF_INET6 if is_v6 else socket.AF_INET
         listening = socket.create_server((host, port), family=family)
+        # Accepted sockets inherit it; asyncio sets it only where a socket names its protocol, and
+        # Nagle's delays are 40 ms a part of an answer.
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         config = uvicorn.Config(
             self,
             access_log=False,

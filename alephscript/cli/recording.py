@@ -68,17 +68,17 @@ def add_verify_to(add: Add) -> None:
 
 async def _record(options: argparse.Namespace) -> None:
     from alephscript.recording import record
-    from alephscript.recording.recorder import Recorder
 
     client(options)  # refuses an address, a namespace or a token that cannot be one
-    recorders: list[Recorder] = []
+    counts: dict[str, int] = {}
 
-    def opened(recorder: Recorder) -> None:
-        recorders.append(recorder)
+    def opened(has_requests: bool) -> None:  # noqa: FBT001 - as it is called
         rooms = ", ".join(options.room) or "all rooms"
         complain(f"alephscript: recording {rooms} into {options.output}; Ctrl+C ends it")
-        if not recorder.has_requests:
-            complain("alephscript: this hub tells events alone, and no requests")
+        if not has_requests:
+            complain(
+                "alephscript: this hub tells events alone, and no contracts: nothing is redacted"
+            )
 
     output = _Output(options.output)
     recording = asyncio.ensure_future(
@@ -87,6 +87,7 @@ async def _record(options: argparse.Namespace) -> None:
             options.room or [events.EVERY_ROOM],
             output.write,
             opened=opened,
+            counts=counts,
             namespace=options.namespace,
             auth=auth_of(options),
             connect_timeout=5,
@@ -112,8 +113,7 @@ async def _record(options: argparse.Namespace) -> None:
         flushing.cancel()
         with contextlib.suppress(OSError):  # which was said
             output.close()
-    for recorder in recorders:
-        counts = recorder.counts
+    if counts:
         told = f"requests: {counts.get('request', 0)}, events: {counts.get('event', 0)}"
         complain(f"alephscript: {options.output} is complete; {told}")
 

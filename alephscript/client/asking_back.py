@@ -16,6 +16,7 @@ from alephscript.client.asking import read_request
 from alephscript.client.calls import Call, read_answer
 from alephscript.client.declaring import summary
 from alephscript.client.jobs import Job, Run
+from alephscript.client.messages import Question
 from alephscript.errors import (
     ContractError,
     DeadlineExceeded,
@@ -40,10 +41,13 @@ async def ask_back(job: Job, question: Any, payload: Any, timeout: float | None,
     reason that lies with its asker, who is told.
     """
     check_seconds("ask", "timeout", timeout)
+    passed_on = question if isinstance(question, Question) else None
+    if passed_on is not None:
+        question, payload = passed_on.capability, passed_on.payload
     name, payload, reply = read_request(question, payload, reply)
     name = events.capability_name(events.request_event(name))
     try:
-        text = _write(name, question, payload, reply)
+        text = _write(name, passed_on or question, payload, reply)
         if job.run is None:
             answer = await _put(job, name, text, timeout)
         else:
@@ -115,7 +119,10 @@ async def _put_of_run(run: Run, name: str, question: bytes, timeout: float | Non
 def _write(name: str, question: Any, payload: Any, reply: Any) -> bytes:
     """Write a question with all that is needed to make a form of it."""
     fields: dict[str, Any] = {"capability": name}
-    if not isinstance(question, str):
+    if isinstance(question, Question):
+        fields["summary"] = question.summary
+        fields["request"], fields["reply"] = question.request, question.reply
+    elif not isinstance(question, str):
         fields["summary"] = summary(type(question).__doc__)
         fields["request"] = contracts.json_schema(type(question))
     if reply is not None:

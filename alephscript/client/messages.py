@@ -96,7 +96,12 @@ class Request(Generic[P]):
     ) -> R: ...
     @overload
     async def ask(
-        self, question: str, payload: Any = None, /, *, timeout: float | None = None
+        self,
+        question: str | Question[Any],
+        payload: Any = None,
+        /,
+        *,
+        timeout: float | None = None,
     ) -> dict[str, Any]: ...
     async def ask(
         self,
@@ -119,7 +124,7 @@ class Request(Generic[P]):
 
         Args:
             question: A typed request, which names what is asked and the type of the answer; or a
-                name.
+                name; or a `Question`, as it was asked of somebody else.
             payload: With a name: a JSON value, or a contract.
             timeout: Seconds to wait; None for as long as the request has. Never longer than that.
             reply: With a name: the contract to decode the answer to.

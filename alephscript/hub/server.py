@@ -371,6 +371,9 @@ class Hub:
     async def drain(self, timeout: float) -> None:
         """Close in peace: take no more connections and requests, let open requests end.
 
+        Where hubs share a Redis, masters at other hubs take over meanwhile, and what those hubs
+        have asked here is put to them.
+
         Args:
             timeout: Seconds that open requests may take; those that are open then end as if the hub
                 were lost.
@@ -379,10 +382,14 @@ class Hub:
             if self._server is not None:
                 self._server.close()
             self._engine.take_requests(take=False)
+            if self._cluster is not None:
+                self._cluster.hand_over()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(timeout):
                     while self._engine.in_flight:  # noqa: ASYNC110 - one loop, once in a hub's life
                         await asyncio.sleep(0.01)
+            if self._cluster is not None:
+                await self._cluster.settle()
         await self.close()
 
     async def serve_forever(self) -> None:

@@ -115,7 +115,7 @@ class McpMaster(ForeignMaster[Upstream]):
         if name is None:
             raise CapabilityError("unknown_capability", f"{request.capability} has gone")
         result = await self._of(
-            server, server.client.call_tool(name, payload, progress_callback=report)
+            server, request, server.client.call_tool(name, payload, progress_callback=report)
         )
         return _answer(result)
 
@@ -124,10 +124,12 @@ class McpMaster(ForeignMaster[Upstream]):
         uri = request.payload.get("uri") if isinstance(request.payload, dict) else None
         server = self._present()
         if isinstance(uri, str):
-            return _plain(await self._of(server, server.client.read_resource(uri)))
+            return _plain(await self._of(server, request, server.client.read_resource(uri)))
         return {
-            "resources": await self._of(server, server.list_all("resources")),
-            "resourceTemplates": await self._of(server, server.list_all("resource_templates")),
+            "resources": await self._of(server, request, server.list_all("resources")),
+            "resourceTemplates": await self._of(
+                server, request, server.list_all("resource_templates")
+            ),
         }
 
     async def get_prompt(self, request: Request[Any]) -> dict[str, Any]:
@@ -138,17 +140,18 @@ class McpMaster(ForeignMaster[Upstream]):
         if isinstance(name, str):
             given = arguments if isinstance(arguments, dict) else {}
             given = {key: str(value) for key, value in given.items()}
-            return _plain(await self._of(server, server.client.get_prompt(name, given)))
-        return {"prompts": await self._of(server, server.list_all("prompts"))}
+            return _plain(await self._of(server, request, server.client.get_prompt(name, given)))
+        return {"prompts": await self._of(server, request, server.list_all("prompts"))}
 
-    async def _of(self, server: Upstream, work: Coroutine[Any, Any, T]) -> T:
-        """Wait for what a server does, no longer than the server lives.
+    async def _of(self, server: Upstream, request: Request[Any], work: Coroutine[Any, Any, T]) -> T:
+        """Wait for what a server does for a request, no longer than the server lives.
 
         Raises:
             CapabilityError: The server refused, or is gone.
         """
         try:
-            return await server.work(work)
+            with server.elicited.about(request):
+                return await server.work(work)
         except ConnectionError as error:
             raise self._gone(delivered=not isinstance(error, ConnectionRefusedError)) from None
         except MCPError as error:

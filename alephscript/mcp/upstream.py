@@ -24,6 +24,7 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from alephscript.doors import upstream
 from alephscript.doors.upstream import without_password
 from alephscript.errors import ConnectionRefused
+from alephscript.mcp.elicited import Elicited
 from alephscript.protocol.text import printable
 
 __all__ = ["Server", "ServerUnreachable", "Upstream", "connect", "name_server"]
@@ -52,11 +53,13 @@ class Upstream(upstream.Upstream):
 
     Attributes:
         client: The SDK's client of it.
+        elicited: What it asks about calls in hand.
     """
 
-    def __init__(self, client: Client, changed: asyncio.Event) -> None:
+    def __init__(self, client: Client, changed: asyncio.Event, elicited: Elicited) -> None:
         super().__init__()
         self.client = client
+        self.elicited = elicited
         self._changed = changed
 
     async def work(self, work: Coroutine[Any, Any, T]) -> T:
@@ -167,8 +170,9 @@ async def connect(server: Server) -> AsyncIterator[Upstream]:
         if isinstance(message, ToolListChangedNotification):
             changed.set()
 
-    async with Client(server, message_handler=hear) as client:
-        yield Upstream(client, changed)
+    elicited = Elicited()
+    async with Client(server, message_handler=hear, elicitation_callback=elicited.answer) as client:
+        yield Upstream(client, changed, elicited)
 
 
 def name_server(server: Server) -> str:

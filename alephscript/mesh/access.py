@@ -66,7 +66,7 @@ class Identity:
         rooms: The rooms that the client may use; None for all.
         masters: The rooms that the client may master; None for all that it may use.
         is_admin: Whether the client may see the whole hub: the mesh page, ``/mesh``, ``/metrics``
-            and the Admin UI.
+            and the Admin UI; and record what is asked and answered in its rooms.
         expires_at: When the client has to authenticate anew, seconds since 1970; None for never.
         priority: The highest priority that the client's requests may have: 0, the normal one, or
             more; None for any where the client is an admin, else 0.

@@ -360,6 +360,27 @@ class Federation:
             if not each.peer.hub
         ]
 
+    def hand_over(self, *, is_last: bool) -> list[Effect]:
+        """Let masters at other hubs take over, as this hub will go; peers finish what they have.
+
+        Args:
+            is_last: Whether the rooms are given up, too, that nobody else masters.
+        """
+        effects: list[Effect] = []
+        for room in list(self._rooms):
+            masters, serving = list(room.masters), room.masters.serving
+            here = [each for each in masters if not each.peer.hub]
+            others = [each.peer.name for each in masters if each.peer.hub]
+            if not here or not (others or is_last):
+                continue
+            for master in here:
+                effects += self._rooms.withdraw(master.peer, room)
+                if others and master in serving and master.declared.group == "single":
+                    # So that it stands by when it is back, and takes nothing from the next one.
+                    effects += self._rooms.tell_displaced(master.peer, room, others[-1])
+            self._rooms.drop_if_empty(room)
+        return effects
+
     # Who is there
 
     def census(self) -> list[msgspec.Raw]:

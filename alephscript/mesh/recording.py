@@ -4,7 +4,8 @@ Theory of operation. Each hub tells what begins with its own peers: what they as
 comes of it, and what they say. Where a peer of another hub records a room, that hub wants to be
 told, too (frames ``record``, ``recorded``), so that whoever records hears everything once. A
 request is told when it is put to a master, whose contract says which fields are secrets: those
-never leave the hub. What no master takes is told without its payload, as no contract is known.
+never leave the hub (decision 0053). What no master takes is told without its payload, as no
+contract is known.
 
 While nobody records, a request and an event cost one comparison each.
 
@@ -162,6 +163,8 @@ class Recording:
 
     def said(self, peer: Peer, message: events.RoomMessage) -> None:
         """Tell an event that a peer here says."""
+        if not self._is_recorded(message.room):
+            return
         room = self._rooms.get(message.room)
         masters = list(room.masters) if room is not None else []
         says, replies = [each.declared.says.get(message.event) for each in masters], list[Any]()
@@ -169,7 +172,7 @@ class Recording:
             capability = message.event.removeprefix("SET_")
             replies = [_description(each, capability).get("reply") for each in masters]
         copy = _read(message.data, says, replies)
-        record = {"event": message.event, "data": copy.value, "from": peer.name}
+        record = {"event": message.event, "data": copy.value, **_name_peer(peer)}
         if read_value(message.extras.get("retain")) is True:
             record["retain"] = True
         self._tell("event", message.room, record, copy)
@@ -190,15 +193,12 @@ class Recording:
         reply = described.get("reply")
         told = _Open(self._name(request), room, reply if has_secrets(reply) else None, copy.secrets)
         self._open[request.number] = told
-        asker, meta = request.asker, request.meta
-        registration = asker.registration
+        meta = request.meta
         record: dict[str, Any] = {
             "id": told.name,
             "capability": request.capability,
             "payload": copy.value,
-            "from": asker.name,
-            "usuario": asker.name if registration is None else registration.usuario,
-            "sesion": "" if registration is None else registration.sesion,
+            **_name_peer(request.asker),
         }
         inside = self._find_parent(meta.extras.get("chain", ()))
         if inside:
@@ -295,6 +295,17 @@ class Recording:
 
     def _dated(self, record: Mapping[str, Any]) -> dict[str, Any]:
         return {**record, "at": self.clock()}
+
+
+def _name_peer(peer: Peer) -> dict[str, str]:
+    registration = peer.registration
+    if registration is None:
+        return {"from": peer.name, "usuario": peer.name, "sesion": ""}
+    return {
+        "from": peer.name,
+        "usuario": registration.usuario,
+        "sesion": registration.sesion,
+    }
 
 
 def _is_among(room: str, names: Collection[str]) -> bool:

@@ -174,7 +174,8 @@ class Requests:
             try:
                 room = self._rooms.choose_room(peer, capability, named_room)
             except NoMaster as error:
-                if not meta.wait:
+                # A hub that closes has handed its masters over, and refuses what it is asked below.
+                if not (meta.wait or self.closing):
                     raise with_hint(error, self._rooms, peer, capability, named_room) from None
             request = self._begin(peer, question, capability, named_room, ack, meta, seconds)
         except RequestError as error:

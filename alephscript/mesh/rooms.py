@@ -403,6 +403,12 @@ class Rooms:
             effects += self.tell(sids, message, told, "", is_echo=True, number=number)
         return effects
 
+    def tell_displaced(self, peer: Peer, room: Room, name: str) -> list[Effect]:
+        """Tell a peer that a master of this name takes its place in a room."""
+        payload = {"room": room.name, "usuario": name, "epoch": room.masters.epoch}
+        message = events.RoomMessage(HubEvent.MASTER_CHANGED, room.name, None, {})
+        return self.tell([peer.sid], message, {**payload, "displaced": True}, "", is_echo=True)
+
     # Which room answers
 
     def choose_room(self, peer: Peer, capability: str, named_room: Any) -> Room:

@@ -3,8 +3,8 @@
 `record` writes a file of a mesh's rooms, `read_recording` reads one, and `replay` asks a class the
 same on any mesh and compares the answers.
 
-May go in: what a program outside the mesh does with records. May not: what a hub tells
-(`alephscript.mesh.recording`), what the command line prints (`alephscript.cli.recording`).
+May go in: what a program outside the mesh does with records. May not: what a hub tells, what the
+command line prints.
 """
 
 from __future__ import annotations

@@ -19,6 +19,8 @@ from typing import Any
 
 import attrs
 
+from alephscript.contracts import wire_key
+
 __all__ = ["Change", "Comparison", "parse_path", "write_path"]
 
 Path = tuple[str | int, ...]
@@ -210,7 +212,7 @@ def _matches(pattern: Path, path: Path) -> bool:
     if not path:
         return False
     first, step = str(pattern[0]), path[0]
-    if first in ("*", str(step)) and _matches(pattern[1:], path[1:]):
+    if (first in ("*", str(step)) or wire_key(first) == step) and _matches(pattern[1:], path[1:]):
         return True
     return isinstance(step, int) and _matches(pattern, path[1:])
 

@@ -13,7 +13,7 @@ kind        fields
 `answer`    id, answer: as acknowledged, failures included
 `end`       id, code: a request that ended without an answer
 `refused`   capability, from, code: a request that nobody was asked
-`event`     event, data, from, retain?
+`event`     event, data, from, usuario?, sesion?, retain?
 `hole`      seconds?, reason: what happened meanwhile is not known
 `closed`    the recording was ended, not cut off
 ==========  ======================================================================================
@@ -197,10 +197,26 @@ _FIELDS: Mapping[str, Mapping[str, tuple[type, ...]]] = {
 }
 """Fields that a record of a kind has, and their types; a later version may know further kinds."""
 
+_OPTIONAL: Mapping[str, tuple[type, ...]] = {
+    "timeoutMs": (int, float),
+    "inside": _TEXT,
+    "usuario": _NAME,
+    "sesion": _TEXT,
+    "redacted": (list,),
+}
+"""Fields that any record may have, and their types."""
+
 
 def _is_record(record: Record) -> bool:
     kind, at = record.get("kind"), record.get("at")
     if not isinstance(kind, str) or not isinstance(at, int | float) or isinstance(at, bool):
         return False
-    fields = _FIELDS.get(kind, {})
-    return all(isinstance(record.get(name), types) for name, types in fields.items())
+    if not all(isinstance(record.get(name), t) for name, t in _FIELDS.get(kind, {}).items()):
+        return False
+    if not all(isinstance(record[name], t) for name, t in _OPTIONAL.items() if name in record):
+        return False
+    return all(map(_is_path, record.get("redacted", ())))
+
+
+def _is_path(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(step, str | int) for step in value)

@@ -22,6 +22,7 @@ import attrs
 
 from alephscript.asyncapi.changes import broken_schemas
 from alephscript.client.client import AlephScriptClient
+from alephscript.client.dialects import Native
 from alephscript.client.messages import Question
 from alephscript.errors import AlephScriptError, NoAnswerer, RequestError
 from alephscript.protocol import events
@@ -37,6 +38,16 @@ __all__ = ["replay"]
 
 _EVENT_SECONDS = 0.5
 """The time in which the class says an event, beyond the time that it took when recorded."""
+
+_LONGEST_GAP = 2.0
+"""The most of that time, in seconds."""
+
+_ALL_EVENTS_SECONDS = 30.0
+"""The time that is spent on all events together: a class may say one each second, for hours."""
+
+_PATIENCE = 10
+_PATIENCE_SECONDS = 30.0
+"""An answer may take so many times as long as when it was recorded, and so much longer."""
 
 _PAUSE_SECONDS = 0.05
 """The time, at the most, that the class is left to act on an event before the next request."""
@@ -125,7 +136,7 @@ class _Player:
         self._stack = stack
         self._comparison = Comparison(map(parse_path, ignore))
         self._descriptions = _describe(cls)
-        self._clients: dict[tuple[str, str], AlephScriptClient] = {}
+        self._clients: dict[str, AlephScriptClient] = {}
         self._masters = {  # by the names that they had
             each["usuario"]
             for each in recording.records
@@ -136,6 +147,8 @@ class _Player:
         self._heard: dict[str, deque[Any]] = {}
         self._hearing = asyncio.Event()
         self._silent: Counter[str] = Counter()
+        self._patience = _ALL_EVENTS_SECONDS
+        self._took = _measure(recording.records)
 
     async def play(self) -> None:
         """Ask, say and compare all that is in the recording."""
@@ -196,6 +209,8 @@ class _Player:
         """Ask, and return the answer as it stands on the wire."""
         record = asked.record
         timeout = record.get("timeoutMs", events.DEFAULT_TIMEOUT * 1000) / 1000
+        # A stream may have a day.
+        timeout = min(timeout, self._took.get(record["id"], 0) * _PATIENCE + _PATIENCE_SECONDS)
 
         async def answer(question: Question[Any]) -> Any:
             for index, (name, answer) in enumerate(asked.answers):
@@ -221,16 +236,20 @@ class _Player:
             asked.seconds = time.perf_counter() - began
 
     async def _client(self, usuario: str, sesion: str) -> AlephScriptClient:
-        """Return the client of that name, in all rooms that are asked."""
-        key = (usuario, sesion)
-        if key not in self._clients:
+        """Return the client of that name."""
+        name = usuario + sesion
+        if name not in self._clients:
+            if not sesion:  # a stock peer's; others see both as one name
+                usuario, sesion = usuario[:-1], usuario[-1:]
             client = AlephScriptClient(
                 self._mesh, usuario=usuario or "recorded", sesion=sesion or None
             )
-            self._clients[key] = await self._stack.enter_async_context(client)
-            for room in self._rooms:
-                await client.subscribe(room)  # a stock hub tells members alone
-        return self._clients[key]
+            self._clients[name] = await self._stack.enter_async_context(client)
+            session = client._alephscript_life.present_session()  # noqa: SLF001 - of one package
+            if not isinstance(session.dialect, Native):
+                for room in self._rooms:
+                    await client.subscribe(room)  # a stock hub tells answers to members alone
+        return self._clients[name]
 
     # Answers
 
@@ -272,7 +291,7 @@ class _Player:
         self.report.compared += 1
         name = asked.record["capability"]
         timing = self.report.timings.setdefault(name, Timing())
-        timing.then.append(max(0.0, record["at"] - asked.record["at"]))
+        timing.then.append(self._took[asked.record["id"]])
         timing.now.append(asked.seconds)
         for each in changes:
             self.report.differences.append(
@@ -318,19 +337,25 @@ class _Player:
         if record["from"] in self._masters:
             await self._hear(event, record["data"], gap)
             return
-        client = await self._client(record["from"], "")
+        usuario = record.get("usuario") or record["from"]
+        client = await self._client(usuario, record.get("sesion", ""))
         data = self._comparison.translate(record["data"])
         with contextlib.suppress(RequestError):
             await client.broadcast(event, data, room=room, retain=record.get("retain") is True)
-        await asyncio.sleep(min(max(gap, 0.0), _PAUSE_SECONDS))
+        pause = min(max(gap, 0.0), _PAUSE_SECONDS, max(self._patience, 0.0))
+        self._patience -= pause
+        await asyncio.sleep(pause)
 
     async def _hear(self, event: str, data: Any, gap: float) -> None:
         """Wait for an event that the class says, but not for one that it says no more."""
+        seconds = min(min(gap, _LONGEST_GAP) + _EVENT_SECONDS, self._patience)
+        began = time.monotonic()
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(0 if self._silent[event] else gap + _EVENT_SECONDS):
+            async with asyncio.timeout(0 if self._silent[event] else seconds):
                 while not self._heard.get(event):
                     self._hearing.clear()
                     await self._hearing.wait()
+        self._patience -= time.monotonic() - began
         if self._heard.get(event):
             self._comparison.learn(data, self._heard[event].popleft())
         else:
@@ -373,6 +398,18 @@ def _describe(cls: type[AlephScriptClient]) -> dict[str, dict[str, Any]]:
     return {
         name: capability.description() for name, capability in cls.declarations.capabilities.items()
     }
+
+
+def _measure(records: Iterable[Record]) -> dict[str, float]:
+    """Measure how many seconds each request took, by its id."""
+    began: dict[str, float] = {}
+    took: dict[str, float] = {}
+    for record in records:
+        if record["kind"] == "request":
+            began[record["id"]] = record["at"]
+        elif record["kind"] == "answer" and record["id"] in began:
+            took[record["id"]] = max(0.0, record["at"] - began[record["id"]])
+    return took
 
 
 def _schema_of_parts(reply: Any) -> dict[str, Any]:

@@ -39,12 +39,12 @@ class Recorder(AlephScriptClient):
         hub: The hub, as of any client.
         record_rooms: The rooms; `events.EVERY_ROOM` stands for all.
         write: Takes each line.
-        opened: Called when all that happens from now on is written.
+        opened: Called when all that happens from now on is written; see `record`.
+        counts: Takes how many records were written, by kind.
         options: Further arguments, as of any client.
 
     Attributes:
         has_requests: Whether the hub tells requests; None before that is known.
-        counts: Records that were written, by kind.
     """
 
     def __init__(
@@ -53,12 +53,13 @@ class Recorder(AlephScriptClient):
         *,
         record_rooms: Sequence[str],
         write: Callable[[bytes], object],
-        opened: Callable[[], object],
+        opened: Callable[[bool], object],
+        counts: dict[str, int],
         **options: Any,
     ) -> None:
         super().__init__(hub, **{"usuario": "recorder", **options})
         self.has_requests: bool | None = None
-        self.counts: dict[str, int] = {}
+        self._counts = counts
         self._record_rooms = list(dict.fromkeys(record_rooms))
         self._write = write
         self._opened = opened
@@ -147,7 +148,8 @@ class Recorder(AlephScriptClient):
         await self._began.wait()
         if not self.has_requests:
             await self._write_events()
-        self._opened()
+            return
+        self._opened(True)  # noqa: FBT003 - as documented
         while await self._told.wait():
             self._drain()
 
@@ -186,7 +188,7 @@ class Recorder(AlephScriptClient):
 
     def _put(self, record: dict[str, Any]) -> None:
         kind, self._last = record["kind"], record["at"]
-        self.counts[kind] = self.counts.get(kind, 0) + 1
+        self._counts[kind] = self._counts.get(kind, 0) + 1
         self._write(write_record(record))
 
     # A hub of others
@@ -203,7 +205,7 @@ class Recorder(AlephScriptClient):
             for room in rooms:
                 stream = await stack.enter_async_context(self._hear(room))
                 group.create_task(self._write_room(room, stream))
-            self._opened()
+            self._opened(False)  # noqa: FBT003 - as documented
 
     @contextlib.asynccontextmanager
     async def _hear(self, room: str) -> AsyncIterator[Any]:
@@ -227,7 +229,8 @@ async def record(
     rooms: Sequence[str],
     write: Callable[[bytes], object],
     *,
-    opened: Callable[[Recorder], object] = lambda _: None,
+    opened: Callable[[bool], object] = lambda _: None,
+    counts: dict[str, int] | None = None,
     **options: Any,
 ) -> None:
     """Record rooms until cancelled; the last line is written then.
@@ -236,7 +239,9 @@ async def record(
         hub: The hub, as of any client.
         rooms: The rooms; ``*`` stands for all.
         write: Takes each line.
-        opened: Called with the recorder when all that happens from now on is written.
+        opened: Called when all that happens from now on is written, with whether that has requests:
+            a hub of other software tells events alone.
+        counts: Takes how many records were written, by kind.
         options: Further arguments of the client.
 
     Raises:
@@ -244,8 +249,9 @@ async def record(
         ConnectionRefused: There is no hub, or it refused the client.
         OSError: The lines cannot be written.
     """
+    counts = {} if counts is None else counts
     recorder = Recorder(
-        hub, record_rooms=rooms, write=write, opened=lambda: opened(recorder), **options
+        hub, record_rooms=rooms, write=write, opened=opened, counts=counts, **options
     )
     async with recorder:
         try:

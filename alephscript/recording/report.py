@@ -68,7 +68,7 @@ class Report:
     compared: int = 0
     differences: list[Difference] = attrs.field(factory=list)
     breaks: list[str] = attrs.field(factory=list)
-    not_compared: Counter[str] = attrs.field(factory=Counter)
+    not_compared: dict[str, int] = attrs.field(factory=Counter)
     timings: dict[str, Timing] = attrs.field(factory=dict)
     notes: list[str] = attrs.field(factory=list)
 

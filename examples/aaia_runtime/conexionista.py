@@ -140,7 +140,7 @@ class FIAConexionista(ThinkingFIA):
         self, mundo: Mundo, aferencia: Percepto | None, attendant: Attendant | None
     ) -> Eferencia:
         """Have the model think about what reached it."""
-        step = _Step(await self._tools.find() if aferencia else (), self._tools, attendant)
+        step = _Step(self._tools, attendant)
         error = None
         if aferencia is not None:
             try:
@@ -168,6 +168,7 @@ class FIAConexionista(ThinkingFIA):
         )
 
     async def _run(self, step: _Step, prompt: str) -> None:
+        step.found = await self._tools.find()
         running = self._agent.run_stream_events(
             prompt,
             message_history=[message for each in self._steps for message in each],
@@ -212,14 +213,15 @@ class _Step:
     """One step: what the model may use, what has come of it, and whoever listens.
 
     Attributes:
+        found: What the model may use.
         answer: What the model has said in the end.
         tokens: What the server says that it has cost.
         used: The tools that were used, and how that ended.
     """
 
-    _found: Sequence[Tool]
     _tools: Tools
     _attendant: Attendant | None
+    found: Sequence[Tool] = ()
     answer: str = ""
     tokens: int = 0
     used: list[dict[str, Any]] = attrs.field(factory=list)
@@ -228,7 +230,7 @@ class _Step:
 
     def model_tools(self) -> list[ModelTool[object]]:
         """The tools as pydantic-ai has them."""
-        return [self._model_tool(each) for each in self._found]
+        return [self._model_tool(each) for each in self.found]
 
     def _model_tool(self, tool: Tool) -> ModelTool[object]:
         async def use(context: RunContext[object], /, **arguments: Any) -> str:
@@ -306,7 +308,7 @@ class _Step:
             raise _TooMuch
 
     def _capability(self, name: str) -> str:
-        known = {each.name: each.capability for each in self._found}
+        known = {each.name: each.capability for each in self.found}
         return known.get(name) or printable(name, 64)
 
 

@@ -219,10 +219,12 @@ class FIAService:
                 # A mundo that a FIA or its app has spoilt is no other session's concern.
                 logger.exception("the pulse of session %s has ended", session.id)
                 session.stop()
+                session.move()
 
     async def _pulse(self, session: SessionState) -> None:
         session.last_used_at = self._now()
         session.mundo.dawn()
+        session.is_dawning = True
         for fia in session.fias:
             if fia.run_state is RunState.PLAY:
                 try:
@@ -233,6 +235,7 @@ class FIAService:
                     pass
                 except Exception:
                     logger.exception("%s failed at a pulse and is held", fia.nombre)
+        session.is_dawning = False
         if not session.mundo.vivo:
             session.mundo.end()
             session.stop()
@@ -267,6 +270,7 @@ class FIAService:
             raise SessionNotFound(session.id)
         took = (time.perf_counter() - began) * 1000
         session.mundo = mundo
+        session.is_dawning = False
         fia.cycles += 1
         fia.aferencia = None
         eferencia, fia.memory = thought

@@ -50,6 +50,7 @@ class SessionState:
         turn: Held by whoever changes the mundo: its steps are made one by one. Not a lock,
             because one task takes it and another gives it back.
         playing: Set while a FIA may be in PLAY.
+        is_dawning: Whether a day has begun, and no FIA has made its step of the day yet.
         moved: Set, and replaced, whenever something has happened in it.
         life: The scope of its pulse.
         thinker: The FIA that thinks just now, as `fia.ThinkingFIA` does.
@@ -66,6 +67,7 @@ class SessionState:
         self.created_at = self.last_used_at = now
         self.turn = anyio.Semaphore(1)
         self.playing = anyio.Event()
+        self.is_dawning = False
         self.moved = anyio.Event()
         self.life = anyio.CancelScope()
         self.thinker: FIA | None = None
@@ -76,7 +78,7 @@ class SessionState:
     def restore(cls, record: SessionRecord, fias: list[FIA], now: datetime) -> Self:
         """Make a session anew of what was kept of it; nobody could use it while it was away.
 
-        A step that was being made has not been.
+        A step that was being made has not been. If the last day was over, its end is made up for.
         """
         session = cls(record.app, fias, Mundo(record.app.mundo_config, record.modelo), now)
         session.id, session.created_at = record.session_id, record.created_at
@@ -87,17 +89,21 @@ class SessionState:
             fia.run_state = RunState.PAUSE if single else kept.run_state
             fia.cycles, fia.runs, fia.ended_runs = kept.cycles, kept.runs, kept.ended_runs
             fia.aferencia, fia.ultima, fia.memory = kept.aferencia, kept.ultima, kept.memory
-        if session.any_playing():
+        if not session.mundo.vivo:
+            session.mundo.end()
+            session.stop()
+        elif session.any_playing():
             session.playing.set()
         return session
 
     def record(self) -> SessionRecord:
-        """What is to be kept of it."""
+        """What is to be kept of it; of a day whose steps have not been made, that it is to come."""
+        modelo = self.mundo.modelo
         return SessionRecord(
             session_id=self.id,
             app=self.app,
             created_at=self.created_at,
-            modelo=self.mundo.modelo,
+            modelo={**modelo, "dia": modelo["dia"] - 1} if self.is_dawning else modelo,
             fias=[
                 FIARecord(
                     run_state=fia.run_state,

@@ -109,6 +109,7 @@ async def test_a_question_and_its_answer_go_through_both(mesh: InMemoryMesh) -> 
 
     def answer(question: Question[dict[str, Any]]) -> bool:
         told.append((question.capability, question.payload))
+        assert question.reply == {"type": "boolean"}
         if question["what"] == "Eva":
             raise CapabilityError("not_today", "ask again tomorrow")
         return True

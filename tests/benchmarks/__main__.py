@@ -11,11 +11,14 @@ warmed up before they are measured. Contenders whose tools are missing are left 
 how to get them. All of them::
 
     pip install -e ".[dev]" orjson nats-py matplotlib
-    apt-get install nodejs npm nats-server && npm ci --prefix tests/node
+    apt-get install nodejs npm nats-server redis-server && npm ci --prefix tests/node
 
 Against an earlier version of the package, which gets an environment of its own::
 
     python -m tests.benchmarks --contenders aleph,release --release v0.1.0 --rounds 5
+
+What earlier commits reached is kept (``--keep``) and told by
+``python -m tests.benchmarks.history``.
 
 How to read it: compare within one run only, by ratios, and not what was measured while others used
 the machine, which is said at the end; a machine differs more from itself than contenders do. CPU
@@ -41,10 +44,10 @@ from typing import Any
 
 import attrs
 
-from tests.benchmarks import environments, report
+from tests.benchmarks import environments, history, report
 from tests.benchmarks.contenders import CONTENDERS, released
 from tests.benchmarks.machine import Neighbours, ProcessFailed, raise_file_limit
-from tests.benchmarks.regimes import FULL, HUB_ONLY, QUICK, REGIMES, TINY, Found, Scale
+from tests.benchmarks.regimes import FULL, HUB_ONLY, OURS_ONLY, QUICK, REGIMES, TINY, Found, Scale
 
 _PACKAGES = ("python-socketio", "uvicorn", "websockets", "uvloop", "orjson", "nats-py", "msgspec")
 _DISTURBED = 0.1
@@ -81,6 +84,9 @@ def main() -> int:
             "rounds": rounds,
         }
         options.json.write_text(json.dumps(written, indent=1) + "\n")
+    if options.keep:
+        about = {"commit": history.present_commit(), "machine": machine}
+        history.keep(history.FILE, rounds, {**about, "scale": attrs.asdict(scale)})
     if options.plots:
         report.draw(rounds, options.plots)
     return 1 if failures else 0
@@ -125,6 +131,9 @@ def _options() -> argparse.Namespace:
         help="what `release` is: known to git, in a folder, or a Python that has it",
     )
     parser.add_argument("--json", type=Path, help="write every number to this file")
+    parser.add_argument(
+        "--keep", action="store_true", help="add the run to the history, by its commit"
+    )
     parser.add_argument("--plots", type=Path, help="draw the curves in this folder, as SVG")
     return parser.parse_args()
 
@@ -163,7 +172,8 @@ async def _measure(
             order = [
                 name
                 for name in contenders
-                if regime not in HUB_ONLY or CONTENDERS[name].hub is CONTENDERS[name].clients
+                if (regime not in HUB_ONLY or CONTENDERS[name].hub is CONTENDERS[name].clients)
+                and (regime not in OURS_ONLY or name == "aleph")
             ]
             # Who comes first does so on a rested machine; that is to be nobody's advantage.
             random.Random(f"{number} {regime}").shuffle(order)

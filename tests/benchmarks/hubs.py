@@ -10,13 +10,17 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import os
 import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+
+import attrs
 
 from alephscript import AlephScriptClient
 from alephscript.client import loops
@@ -86,8 +90,38 @@ async def together(client: AlephScriptClient, seconds: float) -> int:
     return ended
 
 
-async def measure(redis: RedisServer | None, hubs: int, seconds: float) -> list[str]:
-    """A line of the table for so many hubs."""
+@attrs.frozen
+class Figures:
+    """What so many hubs are like.
+
+    Attributes:
+        here: Milliseconds of a request at the master's own hub, the median.
+        there: The same at another hub.
+        share: Requests a second across hubs, as a share of those at one.
+        times: CPU of all hubs for a request across, in times of one at one hub.
+        frames: Frames in a message.
+    """
+
+    here: float
+    there: float
+    share: float
+    times: float
+    frames: float
+
+    def cells(self) -> list[str]:
+        """Write them for the table."""
+        return [
+            f"{self.here:.2f}",
+            f"{self.there:.2f}",
+            f"{self.there - self.here:+.2f}",
+            f"{self.share:.2f}",
+            f"{self.times:.1f}",
+            f"{self.frames:.0f}",
+        ]
+
+
+async def measure(redis: RedisServer | None, hubs: int, seconds: float) -> Figures:
+    """Measure so many hubs; of one alone nothing is across."""
     shared = () if redis is None else ("--redis", redis.url())
     async with AsyncExitStack() as stack:
         programs = [
@@ -111,18 +145,38 @@ async def measure(redis: RedisServer | None, hubs: int, seconds: float) -> list[
             ended[where] += await together(client, seconds / 3)
             spent[where] += cpu(pids) - before[0]
             sent[where] += published(redis) - before[1]
-    cells = [str(hubs), "memory" if redis is None else "Redis", f"{statistics.median(same):.2f}"]
-    if hubs == 1:
-        return [*cells, *["-"] * 5]
     costs = [seconds / requests for seconds, requests in zip(spent, ended, strict=True)]
-    return [
-        *cells,
-        f"{statistics.median(other):.2f}",
-        f"{statistics.median(other) - statistics.median(same):+.2f}",
-        f"{ended[1] / ended[0]:.2f}",
-        f"{costs[1] / costs[0]:.1f}",
-        f"{2 * ended[1] / sent[1]:.0f}",
-    ]
+    return Figures(
+        here=statistics.median(same),
+        there=statistics.median(other),
+        share=ended[1] / ended[0],
+        times=costs[1] / costs[0],
+        frames=2 * ended[1] / (sent[1] or 1),
+    )
+
+
+@contextlib.contextmanager
+def own_redis() -> Iterator[RedisServer]:
+    """A Redis for the measurement."""
+    with tempfile.TemporaryDirectory() as folder:
+        redis = RedisServer("redis-server", folder)
+        redis.start()
+        try:
+            yield redis
+        finally:
+            redis.kill()
+
+
+async def compare(seconds: float) -> dict[str, float]:
+    """What a request costs across two hubs, as shares of what one costs at one of them."""
+    with own_redis() as redis:
+        found = await measure(redis, 2, seconds)
+    return {
+        "across_p50": found.there / found.here,
+        "across_rps": found.share,
+        "across_cpu": found.times,
+        "across_frames": found.frames,
+    }
 
 
 def put(*cells: str) -> None:
@@ -136,20 +190,16 @@ async def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--seconds", type=float, default=3.0)
     seconds = options.parse_args().seconds
-    with tempfile.TemporaryDirectory() as folder:
-        redis = RedisServer("redis-server", folder)
-        redis.start()
-        try:
-            put(
-                *("hubs", "registry", "p50 here, ms", "p50 across, ms", "added, ms"),
-                *("req/s, share", "CPU, times", "frames a message"),
-            )
-            put(*["---"] * 8)
-            put(*await measure(None, 1, seconds))
-            for hubs in (1, 2, 3):
-                put(*await measure(redis, hubs, seconds))
-        finally:
-            redis.kill()
+    with own_redis() as redis:
+        put(
+            *("hubs", "registry", "p50 here, ms", "p50 across, ms", "added, ms"),
+            *("req/s, share", "CPU, times", "frames a message"),
+        )
+        put(*["---"] * 8)
+        for hubs, shared in ((1, None), (1, redis), (2, redis), (3, redis)):
+            cells = (await measure(shared, hubs, seconds)).cells()
+            where = "memory" if shared is None else "Redis"
+            put(str(hubs), where, *(cells if hubs > 1 else [cells[0], *["-"] * 5]))
 
 
 if __name__ == "__main__":

@@ -170,9 +170,17 @@ def free_port() -> int:
         return port
 
 
-def raise_file_limit() -> int:
-    """Let this process and those that it starts open as many files as they may; how many."""
+def raise_file_limit(most: int = 65_536) -> int:
+    """Let this process and those that it starts open as many files as they may; how many.
+
+    Args:
+        most: Files to ask for where the hard limit is lower, which only root is granted.
+    """
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < most:
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+            return most
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return hard
 

@@ -17,10 +17,11 @@ from typing import Self
 
 import attrs
 
+from tests.benchmarks import hubs
 from tests.benchmarks.contenders import Contender, interpreter
-from tests.benchmarks.machine import Process, ProcessFailed, free_port
+from tests.benchmarks.machine import Process, ProcessFailed, free_port, raise_file_limit
 
-__all__ = ["FULL", "QUICK", "REGIMES", "TINY", "Found", "Scale"]
+__all__ = ["FULL", "OURS_ONLY", "QUICK", "REGIMES", "TINY", "Found", "Scale"]
 
 Found = dict[str, float]
 
@@ -46,6 +47,8 @@ class Scale:
         leaving: Connections when some of them leave.
         leaves: How often they do.
         idle: Connections when the hub's memory is looked at.
+        storms: Connections that come at once.
+        across_seconds: How long requests are asked across hubs, in all.
         starts: How often a hub is started, and its clients imported.
     """
 
@@ -64,7 +67,9 @@ class Scale:
     clients: tuple[int, ...] = (10, 500, 5_000)
     leaving: tuple[int, ...] = (10, 10_000)
     leaves: int = 5
-    idle: tuple[int, ...] = (500, 5_000)
+    idle: tuple[int, ...] = (500, 5_000, 20_000)
+    storms: tuple[int, ...] = (2_000,)
+    across_seconds: float = 15.0
     starts: int = 5
 
 
@@ -81,6 +86,7 @@ QUICK = Scale(
     clients=(10, 500),
     leaving=(10, 1_000),
     idle=(500,),
+    across_seconds=6.0,
     starts=2,
 )
 TINY = Scale(
@@ -100,6 +106,8 @@ TINY = Scale(
     leaving=(2,),
     leaves=1,
     idle=(2, 4),
+    storms=(20,),
+    across_seconds=0.6,
     starts=1,
 )
 
@@ -109,6 +117,9 @@ _LARGE_IN_FLIGHT = 4
 """Of the payload curve: as many of the largest as the hubs' buffers hold."""
 _LEAVING_AT_ONCE = 500
 _IDLE_SECONDS = 1.0
+_STORM_LOOK_SECONDS = 0.2
+_OTHER_FILES = 200
+"""Files that a hub has open besides its clients'."""
 _THOUSAND = 1_000
 
 
@@ -147,7 +158,7 @@ class Stand:
 async def _ask(
     sides: Mapping[str, Process], found: Found, *, in_flight: int, seconds: float, size: int = 0
 ) -> Mapping[str, float]:
-    """Ask; what it gave: ``rps``, ``p50_us``, ``p99_us`` and each side's ``…_cpu``."""
+    """Ask; what it gave: ``rps``, ``p50_us``, …, each side's ``…_cpu`` and their sum, ``cpu``."""
     before = {name: side.cpu() for name, side in sides.items()}
     asked = await sides["requester"].ask("ask", in_flight=in_flight, seconds=seconds, size=size)
     checked = asked["checked"]
@@ -160,6 +171,8 @@ async def _ask(
         "rps": checked / asked["seconds"],
         "p50_us": asked["p50"] * 1e6,
         "p99_us": asked["p99"] * 1e6,
+        "worst_ms": asked["worst"] * 1e3,
+        "cpu": sum(costs.values()),
         **costs,
     }
 
@@ -254,7 +267,7 @@ async def rooms(contender: Contender, scale: Scale, found: Found) -> None:
 
 
 async def clients(contender: Contender, scale: Scale, found: Found) -> None:
-    """Requests beside a growing number of connections, then what it costs when some leave."""
+    """Requests beside a growing number of connections, then the cost when some come and leave."""
     async with Stand(contender) as stand:
         sides = {
             "hub": stand.hub,
@@ -276,12 +289,15 @@ async def clients(contender: Contender, scale: Scale, found: Found) -> None:
         bystanders = await stand.start("bystanders")
         present = 0
         for count in scale.leaving:
-            costs = []
+            costs, joins = [], []
             leaving = min(count, _LEAVING_AT_ONCE)
             for _ in range(scale.leaves):
+                before = stand.hub.cpu()
                 await bystanders.ask("join", count=count - present)
+                joins.append((stand.hub.cpu() - before) / (count - present))
                 costs.append(await _leave(stand.hub, bystanders, leaving))
                 present = count - leaving
+            found[f"join_us@{count}"] = statistics.median(joins) * 1e6
             found[f"leave_us@{count}"] = statistics.median(costs) * 1e6
 
 
@@ -307,10 +323,49 @@ async def memory(contender: Contender, scale: Scale, found: Found) -> None:
         bystanders = await stand.start("bystanders")
         present = 0
         for count in scale.idle:
+            _need_files(count)
             await bystanders.ask("join", count=count - present)
             present = count
             await stand.hub.quiet()
             found[f"idle_kb@{count}"] = (stand.hub.resident() - empty) / count
+
+
+def _need_files(count: int) -> None:
+    """Say so where a hub cannot have so many connections.
+
+    Raises:
+        ProcessFailed: The limit of open files is too low.
+    """
+    if (most := raise_file_limit()) < count + _OTHER_FILES:
+        raise ProcessFailed(
+            f"{count:,} connections need more than {most:,} files; raise `ulimit -n`"
+        )
+
+
+async def storm(contender: Contender, scale: Scale, found: Found) -> None:
+    """Many come at once to a hub that was just started, while those who are there go on asking."""
+    for count in scale.storms:
+        _need_files(count)
+        async with Stand(contender) as stand:
+            sides = {
+                "hub": stand.hub,
+                "master": await stand.start("master"),
+                "requester": await stand.start("requester"),
+            }
+            bystanders = await stand.start("bystanders")
+            await _ask(sides, found, in_flight=1, seconds=scale.warm)
+            coming = asyncio.create_task(bystanders.ask("storm", count=count))
+            worst = 0.0
+            while not coming.done():
+                asked = await _ask(sides, found, in_flight=1, seconds=_STORM_LOOK_SECONDS)
+                worst = max(worst, asked["worst_ms"])
+            found[f"storm_s@{count}"] = coming.result()["seconds"]
+            found[f"storm_worst_ms@{count}"] = worst
+
+
+async def across(contender: Contender, scale: Scale, found: Found) -> None:
+    """Requests between two hubs that share a Redis, as shares of those at one of them."""
+    found |= await hubs.compare(scale.across_seconds)
 
 
 async def start(contender: Contender, scale: Scale, found: Found) -> None:
@@ -343,7 +398,9 @@ async def _import(contender: Contender) -> float:
 Regime = Callable[[Contender, Scale, Found], Awaitable[None]]
 
 REGIMES: Mapping[str, Regime] = {
-    each.__name__: each for each in (main, payload, rooms, clients, memory, start)
+    each.__name__: each for each in (main, payload, rooms, clients, memory, storm, across, start)
 }
-HUB_ONLY = frozenset({"memory", "start"})
+HUB_ONLY = frozenset({"memory", "storm", "across", "start"})
 """Regimes in which other clients at the same hub would measure the same again."""
+OURS_ONLY = frozenset({"across"})
+"""Regimes that hold this package against itself."""

@@ -59,7 +59,7 @@ class Requester(Role):
 
         Returns:
             Answers ``checked``, one and all those of their questions, ``seconds`` until the last
-            came, and the questions' ``p50`` and ``p99``, seconds.
+            came, and the questions' ``p50``, ``p99`` and ``worst``, seconds.
         """
         clock, ask, relleno = time.perf_counter, self._ask, work.filling(size)
         took: list[float] = []
@@ -77,7 +77,8 @@ class Requester(Role):
         ended = clock() - began
         took.sort()
         p50, p99 = took[len(took) // 2], took[len(took) * 99 // 100]
-        return {"checked": len(took), "seconds": ended, "p50": p50, "p99": p99}
+        found = {"checked": len(took), "seconds": ended, "p50": p50, "p99": p99}
+        return {**found, "worst": took[-1]}
 
 
 class Master(Role):
@@ -156,14 +157,19 @@ class Bystanders(Role):
 
     async def join(self, count: int) -> dict[str, int]:
         """So many more are there, in one room."""
-
-        async def one() -> None:
-            bystander = await self._module.bystander(*self._at)
-            await bystander.join(_BYSTANDERS_ROOM)
-            self._there.append(bystander)
-
-        await _in_groups(one() for _ in range(count))
+        await _in_groups(self._join() for _ in range(count))
         return {"clients": len(self._there)}
+
+    async def storm(self, count: int) -> dict[str, float]:
+        """So many more come at once; in how many ``seconds`` all of them were there."""
+        began = time.monotonic()
+        await asyncio.gather(*(self._join() for _ in range(count)))
+        return {"clients": len(self._there), "seconds": time.monotonic() - began}
+
+    async def _join(self) -> None:
+        bystander = await self._module.bystander(*self._at)
+        await bystander.join(_BYSTANDERS_ROOM)
+        self._there.append(bystander)
 
     async def rooms(self, first: int, last: int) -> dict[str, int]:
         """They are in some more rooms, each in its share of them and their master."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import subprocess
 import sys
 import sysconfig
@@ -13,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from tests.benchmarks import history
+from tests.support.thrift import unmeasured
 from tests.support.tools import ROOT, skip_for_lack_of
 
 CONTENDERS = [
@@ -32,8 +33,11 @@ CURVES = [
     "room_size_per_s@2",
     "rooms_rps@4",
     "clients_rps@2",
+    "join_us@2",
     "leave_us@2",
     "idle_kb@4",
+    "storm_s@20",
+    "storm_worst_ms@20",
     "start_ms",
 ]
 
@@ -42,7 +46,13 @@ def python(*arguments: str) -> subprocess.CompletedProcess[str]:
     """Python at the project's root, where the benchmarks are run."""
     command = [sys.executable, *arguments]
     return subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, timeout=50, check=False
+        command,
+        cwd=ROOT,
+        env=unmeasured(),
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
     )
 
 
@@ -76,11 +86,35 @@ def test_each_contender_answers_and_tells(contender: str, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("contender", ["aleph", "nats", "limit_ws"])
 def test_curves_are_measured_beside_each_kind_of_bystander(contender: str, tmp_path: Path) -> None:
-    """Payload, rooms, connections, memory and start: all that is there besides ``main``."""
-    found, printed = measured(contender, "payload,rooms,clients,memory,start", tmp_path)
+    """Payload, rooms, connections, memory, storms and start."""
+    found, printed = measured(contender, "payload,rooms,clients,memory,storm,start", tmp_path)
     assert found["checked"] > 0
     assert all(math.isfinite(found[metric]) for metric in CURVES)
     assert f"| {contender} | " in printed
+
+
+def test_two_hubs_are_held_against_one(redis_program: str, tmp_path: Path) -> None:
+    """As shares of what a request costs at one of them."""
+    found, printed = measured("aleph", "across", tmp_path)
+    assert all(found[f"across_{metric}"] > 0 for metric in ("p50", "rps", "cpu", "frames"))
+    assert "| aleph | across_rps | ≥ 0.8 | " in printed
+
+
+def test_what_was_reached_is_kept_by_commit_and_told_side_by_side(tmp_path: Path) -> None:
+    """Ratios, the median of the rounds; a commit that nobody has measured is said."""
+    file = tmp_path / "history.jsonl"
+    for commit, rates in (("aaaa1", (20.0, 30.0, 25.0)), ("bbbb2+", (36.0,))):
+        rounds = {"aleph": [{"rps@64": rate} for rate in rates], "node": [{"rps@64": 20.0}] * 3}
+        history.keep(file, rounds, {"commit": commit})
+    runs = history.load(file)
+    assert runs[0]["metrics"]["aleph"] == {"rps@64": 25.0}
+    told = history.compare(runs, ["bbbb", "aaaa1"]).splitlines()
+    assert told[0] == "|  | goal | bbbb2+ | aaaa1 |"
+    assert told[2] == "| aleph / node: rps@64 | ≥ 1.2 | 1.8 | 1.25 |"
+    assert history.compare(runs).splitlines()[0] == "|  | goal | aaaa1 | bbbb2+ |"
+    with pytest.raises(LookupError, match="no run of cccc is kept"):
+        history.compare(runs, ["cccc"])
+    assert history.load(tmp_path / "none") == []
 
 
 def test_an_earlier_version_is_held_against_this_one() -> None:
@@ -103,7 +137,7 @@ def test_an_earlier_version_does_not_see_this_one(tmp_path: Path) -> None:
     (site / "others.pth").write_text(sysconfig.get_path("purelib"))
     (site / "alephscript").mkdir()
     (site / "alephscript" / "__init__.py").write_text("raise SystemExit('the earlier one')")
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    environment = unmeasured() | {"PYTHONPATH": str(ROOT)}
     program = """
 import subprocess, sys
 from tests.benchmarks.contenders import released
@@ -132,7 +166,7 @@ def test_calls_are_counted_by_role_and_function() -> None:
 
 def test_a_mounted_hub_is_held_against_one_with_a_port_of_its_own() -> None:
     """In each server, as a share."""
-    ran = python("-m", "tests.benchmarks.mounted", "--rounds", "1", "--seconds", "0.05")
+    ran = python("-m", "tests.benchmarks.mounted", "--rounds", "1", "--seconds", "0.2")
     rows = [line.strip("| ").split(" | ") for line in ran.stdout.splitlines()[2:]]
     assert [row[0] for row in rows] == ["own port", "uvicorn", "hypercorn", "granian"]
     assert rows[0][2::2] == ["1.00"] * 3

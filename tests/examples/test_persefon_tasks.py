@@ -12,9 +12,18 @@ from typing import Any
 
 import pytest
 
-from alephscript import AlephScriptClient, Cancelled, CapabilityError, Task, TaskStatus, aaia
+from alephscript import (
+    AlephScriptClient,
+    Cancelled,
+    CapabilityError,
+    Overloaded,
+    Task,
+    TaskStatus,
+    aaia,
+)
 from alephscript.aaia import AAIA_ROOM, RunState
 from alephscript.testing import InMemoryMesh
+from examples.aaia_runtime import runtime
 from examples.aaia_runtime.records import SessionRecord, read_record
 from examples.aaia_runtime.store import StoreUnavailable
 from examples.persefon_bot import PersefonBot
@@ -185,6 +194,21 @@ async def test_a_plain_request_answers_at_once_and_the_fia_plays_on_after_a_rest
         assert [each.session_id for each in sessions] == [session_id]
 
 
+async def test_so_many_tasks_play_and_no_more(
+    mesh: InMemoryMesh, client: AlephScriptClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Plain requests are answered all the same, the STOP that makes room among them."""
+    monkeypatch.setattr(runtime, "MAX_PLAYED", 1)
+    async with a_session(mesh, client) as session_id:
+        task = await client.submit(aaia.PlayFIA(session_id, 0), timeout=60)
+        await until(task, cycle=1)
+        with pytest.raises(Overloaded, match="1 tasks play already"):
+            await (await client.submit(aaia.PlayFIA(session_id, 0))).result()
+        await client.request(aaia.PlayFIA(session_id, 0))
+        await client.request(aaia.StopFIA(session_id, 0))
+        await task.result()
+
+
 async def test_a_second_bot_on_a_folder_is_refused(
     mesh: InMemoryMesh, client: AlephScriptClient, tmp_path: Path
 ) -> None:
@@ -272,6 +296,19 @@ async def test_a_task_whose_bot_is_killed_ends_with_each_cycle_made_once(
     assert (fia.runs, fia.ended_runs) == (1, 1)
     assert heard == sorted(set(heard)), "no cycle is told twice"
     await kill(hub)
+
+
+@pytest.mark.slow
+async def test_the_command_refuses_a_folder_that_is_anothers(
+    start: Start, port: int, tmp_path: Path
+) -> None:
+    """In one sentence, and with what to do."""
+    house = House(start, port, tmp_path)
+    await house.start_hub()
+    await house.start_bot()
+    command = ("-m", "examples.persefon_bot", "--url", house.url, "--data", str(house.data))
+    second = await start(*command, ready=b"another bot works on")
+    assert await second.ended() == 1
 
 
 @pytest.mark.slow

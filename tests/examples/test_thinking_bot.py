@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 import asyncio
+import sys
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import attrs
 import pytest
+from pydantic_ai import ModelMessage, ToolReturnPart
+from pydantic_ai.models.function import AgentInfo, DeltaToolCall, FunctionModel
 
 from alephscript import (
     AlephScriptClient,
@@ -22,6 +26,7 @@ from alephscript.testing import InMemoryMesh
 from examples.aaia_runtime import conexionista
 from examples.aaia_runtime.conexionista import make_model
 from examples.aaia_runtime.thoughts import Approval, Approve, ThinkFIA, Thought, TipoThought
+from examples.persefon_bot import PersefonBot, make_bot
 from examples.thinking_bot import ThinkingBot
 from tests.support.models import Call, ModelServer, Script, scripted
 
@@ -271,6 +276,41 @@ async def test_a_model_is_bounded(
     assert "longer than 0.05 s" in eferencia.payload["errores"][0]
 
 
+async def test_a_fia_that_asks_itself_by_way_of_others_is_ended_by_the_hub(
+    mesh: InMemoryMesh, client: AlephScriptClient
+) -> None:
+    """Each step in a step is one of sixteen requests inside each other; the model is told so."""
+    made: list[str] = []
+    results: list[str] = []
+
+    async def reflect(
+        messages: list[ModelMessage], _: AgentInfo
+    ) -> AsyncIterator[str | dict[int, DeltaToolCall]]:
+        part = messages[-1].parts[-1]
+        if isinstance(part, ToolReturnPart):
+            results.append(str(part.content))
+            yield "enough"
+        else:
+            yield {0: DeltaToolCall("REFLECT", "{}", tool_call_id="c")}
+
+    class Mirror(AlephScriptClient):
+        rooms = ("MIRROR",)
+
+        @capability("REFLECT")
+        async def reflect(self, request: Request[dict[str, Any]]) -> aaia.StepResult:
+            """Have another FIA think."""
+            made.append(await told(self, "think about yourself"))
+            return await self.request(aaia.StepFIA(made[-1], 0))
+
+    model = FunctionModel(stream_function=reflect)
+    async with Mirror(mesh), ThinkingBot(mesh, model=model):
+        step = aaia.StepFIA(await told(client, "think about yourself"), 0)
+        last = (await client.request(step)).eferencia
+    assert last.payload["respuesta"] == "enough"
+    assert len(made) == 8
+    assert "inside each other" in results[0]
+
+
 @pytest.mark.parametrize("how", ["stop", "leave", "destroy"])
 async def test_a_thought_can_be_stopped(
     mesh: InMemoryMesh, client: AlephScriptClient, house: House, how: str
@@ -327,6 +367,37 @@ async def test_what_was_said_is_known_after_a_restart(
         assert (step.cycles, step.eferencia.payload["respuesta"]) == (2, "I have said that.")
         said = [each["role"] for each in server.asked[0]["messages"]]
         assert said == ["system", "user", "assistant", "tool", "assistant", "user"]
+
+
+class TestCommand:
+    """What the options of ``python -m examples.persefon_bot`` mean."""
+
+    def options(self, **given: Any) -> argparse.Namespace:
+        """Options as they are parsed."""
+        none: dict[str, Any] = {"url": "http://127.0.0.1:9", "data": None, "model": None}
+        return argparse.Namespace(**{**none, "model_url": None, **given})
+
+    def test_a_model_makes_a_bot_that_thinks(self) -> None:
+        """Of any name, at any address; the bot of the seed without."""
+        url = "http://127.0.0.1:9/v1"
+        assert isinstance(make_bot(self.options(model="m", model_url=url)), ThinkingBot)
+        assert isinstance(make_bot(self.options(model="test")), ThinkingBot)
+        assert type(make_bot(self.options())) is PersefonBot
+
+    def test_a_model_of_nowhere_says_what_is_missing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """OpenAI's own needs a key."""
+        for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):
+            monkeypatch.delenv(name, raising=False)
+        with pytest.raises(SystemExit, match="OPENAI_API_KEY"):
+            make_bot(self.options(model="gpt"))
+
+    def test_an_extra_that_is_missing_is_named(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """With the line that installs it."""
+        for name in ("examples.thinking_bot", "examples.aaia_runtime.conexionista"):
+            monkeypatch.delitem(sys.modules, name)
+        monkeypatch.setitem(sys.modules, "pydantic_ai", None)
+        with pytest.raises(SystemExit, match=r"pip install 'alephscript\[examples,llm\]'"):
+            make_bot(self.options(model="m"))
 
 
 class TestServer:

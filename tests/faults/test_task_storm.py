@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import random
 import signal
-import socket
 from collections import Counter
 from pathlib import Path
 
@@ -13,7 +12,7 @@ import pytest
 
 from alephscript import AlephScriptClient, MasterLost
 from tests.faults.task_master import at_once
-from tests.support.processes import Process, Start
+from tests.support.processes import Process, Start, choose_port
 from tests.support.redis import RedisServer
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(300), pytest.mark.slow]
@@ -84,12 +83,6 @@ async def test_two_hundred_tasks_under_twenty_kills_all_end_on_two_hubs_that_sha
     start: Start, tmp_path: Path, shared_redis: RedisServer
 ) -> None:
     """A task whose hub dies goes on at the other one."""
-    redis, ports = shared_redis.url(), [free_port(), free_port()]
+    redis, ports = shared_redis.url(), [choose_port(), choose_port()]
     hubs = [hub_of(port, "--redis", redis) for port in ports]
     await play(start, tmp_path, hubs, [f"http://127.0.0.1:{port}" for port in ports])
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])

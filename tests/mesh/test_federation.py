@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
 import pytest
 
 from alephscript.hub import SharedToken
-from alephscript.mesh.effects import Acknowledge, Claim, Effect, Release, ToHub
+from alephscript.mesh.effects import Acknowledge, Claim, Deliver, Effect, Emit, Release, ToHub
 from alephscript.mesh.federation import Entry, Federation
 from alephscript.mesh.mesh import Mesh
 from alephscript.protocol import events
@@ -150,3 +151,33 @@ def test_who_has_not_been_identified_may_do_nothing_where_that_is_asked() -> Non
     mesh.connected("x")
     effects = mesh.received("x", "CLIENT_SUSCRIBE", [{"room": "R"}], ACK)
     assert code(effects) == "permission_denied"
+
+
+def test_a_hub_that_goes_hands_its_rooms_over(mesh: Mesh, federation: Federation) -> None:
+    """Where others stand by at once, elsewhere when all is done; what masters have they finish."""
+    for room in ("R", "S"):
+        (claim,) = mesh.received("here~A", "MAKE_MASTER", [{"room": room, "features": ["X"]}], 1)
+        assert isinstance(claim, Claim)
+        own = attrs.evolve(entry("here", "A"), declared=events.Declaration(room, ("X",)))
+        federation.apply_decision(room, 1, [entry("there", "M"), own] if room == "R" else [own])
+        federation.claimed(claim, 1)
+    about = {"sid": "there~B", "name": "B", "identity": None, "meta": True, "seconds": 5.0}
+    ask: Any = ("ask", 1, "here~A", "R", "GET_X", {}, {**about, "extras": {}, "envelope": {}})
+    (asked,) = federation.received("there", ask)
+    assert isinstance(asked, Deliver)
+    release, told = federation.hand_over(is_last=False)
+    assert release == Release("here~A", "R")
+    assert isinstance(told, Emit)
+    assert (told.to, told.event) == (("here~A",), "MASTER_CHANGED")
+    # What comes late goes on to the next one, and what is there is answered.
+    assert federation.received("there", ("ask", 2, *ask[2:])) == [
+        ToHub("there", ("moved", 2, "here~A"))
+    ]
+    federation.apply_decision("R", 2, [entry("there", "M")])
+    answered = mesh.acknowledged("here~A", asked.request, [{"success": True}])
+    (answer,) = [each for each in answered if isinstance(each, ToHub)]
+    assert answer.frame[:3] == ("answer", 1, "here~A")
+    assert federation.hand_over(is_last=False) == []
+    assert federation.hand_over(is_last=True) == [Release("here~A", "S")]
+    mesh.requests.closing = True  # its own members hear of that, not of rooms without a master
+    assert code(mesh.received("here~A", "GET_X", [{}, {"room": "S"}], ACK)) == "overloaded"

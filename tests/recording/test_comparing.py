@@ -132,6 +132,7 @@ def test_objects_by_id_are_paired() -> None:
         ("steps.*.cost", True),
         ("steps.cost", True),
         ("steps", True),
+        ("steps.its_cost", False),
         ("*", True),
         ("steps.1.cost", False),
         ("cost", False),
@@ -143,6 +144,11 @@ def test_a_place_is_ignored_by_its_path(path: str, is_ignored: bool) -> None:
     """And all that is under it; numbers of items may be left out."""
     then, now = {"steps": [{"cost": 1}]}, {"steps": [{"cost": 2}]}
     assert (places(then, now, path) == []) is is_ignored
+
+
+def test_a_path_may_be_spelt_as_in_python() -> None:
+    """As the attribute of a contract."""
+    assert places({"theCost": 1}, {"theCost": 2}, "the_cost") == []
 
 
 JSON = st.recursive(

@@ -84,6 +84,9 @@ def test_kinds_of_later_versions_are_read() -> None:
         ([lines()[0], b"[1]\n", write_record(CLOSED)], "line 2 is damaged"),
         ([lines()[0], b'{"kind":"event","at":1}\n', write_record(CLOSED)], "line 2 is damaged"),
         ([lines()[0], b'{"kind":"closed","at":"x"}\n', write_record(CLOSED)], "line 2 is damaged"),
+        ([lines()[0], write_record({**REQUEST, "redacted": ["a"]}), *lines()], "line 2 is damaged"),
+        ([lines()[0], write_record({**REQUEST, "timeoutMs": "1"}), *lines()], "line 2 is damaged"),
+        ([lines()[0], write_record({**REQUEST, "room": 1}), *lines()], "line 2 is damaged"),
         ([lines()[0], b"[" * 100_000 + b"\n", write_record(CLOSED)], "line 2 is damaged"),
     ],
 )

@@ -311,6 +311,40 @@ async def test_events_that_are_said_no_more_are_noted() -> None:
     assert report.notes == ["OPENED was said 1 times more often than now"]
 
 
+async def test_whoever_asked_and_said_has_the_same_name() -> None:
+    """A class may answer by it."""
+
+    class Polite(AlephScriptClient):
+        rooms = ("SHOP",)
+        speaker = ""
+
+        @on("RAIN")
+        async def rain(self, event: Event[Any]) -> None:
+            self.speaker = event.sender
+
+        @capability("GREET")
+        async def greet(self, request: Request[Any]) -> dict[str, str]:
+            return {"hello": request.caller, "spoke": self.speaker}
+
+    async def greet(client: AlephScriptClient) -> None:
+        await client.broadcast("RAIN", {}, room="SHOP")
+        assert (await client.request("GREET", {}))["spoke"] == "ana1"
+
+    report = await verified(await recorded(greet, Polite), Polite)
+    assert (report.differences, report.compared) == ([], 1)
+
+
+async def test_a_task_is_asked_as_a_request() -> None:
+    """Its hub had asked for it."""
+
+    async def submit(client: AlephScriptClient) -> None:
+        task = await client.submit("WEATHER", {})
+        assert await task.result() == {"rained": 0}
+
+    report = await verified(await recorded(submit, Shop), Shop)
+    assert (report.differences, report.compared) == ([], 1)
+
+
 async def test_a_class_of_other_rooms_is_refused() -> None:
     """With the rooms that were recorded."""
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -18,13 +17,14 @@ from alephscript.a2a import MeshServer
 from alephscript.a2a.parts import part_of, value_of
 from alephscript.testing import InMemoryMesh
 from tests.support.meshes import at_once
+from tests.support.servers import address_of, listening_socket
 
 
 @contextlib.asynccontextmanager
 async def serving(make: Callable[[str], ASGIApp]) -> AsyncIterator[str]:
     """Serve the application that is made for an address, on a free port."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    with listening_socket() as listening:
+        url = address_of(listening)
         config = uvicorn.Config(make(url), log_level="error", timeout_graceful_shutdown=1)
         server = uvicorn.Server(config)
         server.capture_signals = contextlib.nullcontext

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import random
 import signal
 import socket
 import sys
@@ -46,12 +48,14 @@ class Process:
             stderr=asyncio.subprocess.PIPE,
         )
         assert self._process.stderr is not None
-        async with asyncio.timeout(20):
+        said = b""
+        async with asyncio.timeout(60):
             async for line in self._process.stderr:
                 if self._ready in line:
                     self._line = line
                     return line
-        raise AssertionError(f"{self._arguments} ended before it was ready")
+                said += line
+        raise AssertionError(f"{self._arguments} ended before it was ready: {said.decode()}")
 
     def send(self, number: signal.Signals) -> None:
         """Send a signal to the process."""
@@ -61,7 +65,7 @@ class Process:
     async def ended(self) -> int:
         """Wait for the process to end, and return its exit code."""
         assert self._process is not None
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await self._process.communicate()
         assert self._process.returncode is not None
         return self._process.returncode
@@ -92,6 +96,17 @@ async def start() -> AsyncIterator[Start]:
 
 @pytest.fixture
 def port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
+    """Return a port that nobody listens on; see `choose_port`."""
+    return choose_port()
+
+
+def choose_port() -> int:
+    """Choose a port that nobody listens on, for a program that is started again and again.
+
+    Systems give ports from 32768 on to whoever connects, also to those who connect to a hub that is
+    down: a hub could not have such a port again.
+    """
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port

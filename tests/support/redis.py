@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.processes import choose_port
 from tests.support.tools import skip_for_lack_of
 
 
@@ -20,9 +20,7 @@ class RedisServer:
     """A redis-server on a port of its own, to be killed, stalled and started again."""
 
     def __init__(self, program: str, folder: str) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = int(free.getsockname()[1])
+        self.port = choose_port()
         self._command = [
             *(program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", folder),
             *("--save", "", "--appendonly", "no"),

@@ -7,9 +7,11 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+import uvicorn.server
 from fastapi import FastAPI
 
 from alephscript.hub import Hub
@@ -30,9 +32,18 @@ App = Any
 Serve = Callable[..., contextlib.AbstractAsyncContextManager[str]]
 
 
+async def _nap(seconds: float) -> None:
+    await asyncio.sleep(seconds / 20)
+
+
+# uvicorn naps for 0.1 s between looking whether it is to end, and when it ends: in all a minute.
+uvicorn.server.asyncio = cast(Any, SimpleNamespace(**{**vars(asyncio), "sleep": _nap}))
+
+
 def listening_socket() -> socket.socket:
     """A socket that listens on a free port of loopback."""
-    listener = socket.socket()
+    # asyncio turns Nagle's delays, 40 ms each, off only where the protocol is named.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", 0))
     listener.listen(128)
@@ -47,8 +58,6 @@ def address_of(listener: socket.socket) -> str:
 @asynccontextmanager
 async def serve_uvicorn(app: App, **options: Any) -> AsyncIterator[str]:
     """Serve with uvicorn; return the address."""
-    import uvicorn
-
     listener = listening_socket()
     config = uvicorn.Config(
         app, log_config=None, **{"log_level": "critical", "timeout_graceful_shutdown": 2, **options}

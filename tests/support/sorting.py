@@ -27,9 +27,6 @@ SLOW: Final = {
 }
 """Folders and files whose tests take seconds each, and by what."""
 
-SHARING: Final = ("tests/docs", "tests/test_wheel.py")
-"""Folders and files whose tests share what is dear to make, each run by one worker."""
-
 
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
@@ -40,7 +37,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)  # before marks select
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark tests by their folder, and by the programs that their fixtures look for.
+    """Mark tests by their folder, and by the programs that their fixtures look for; order them.
 
     Raises:
         UsageError: An id holds an object's address, which differs from process to process.
@@ -53,6 +50,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.slow)
         if PROGRAMS.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.peers)
-        for shared in SHARING:
-            if path.startswith(shared):
-                item.add_marker(pytest.mark.xdist_group(shared))
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)  # lest one worker has a long file at the end

@@ -8,6 +8,7 @@ a registry works (`redis`). A hub without a registry has none of this.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import itertools
 import logging
@@ -50,6 +51,12 @@ _TAKE_SECONDS = 0.5
 """How long after a hub is gone its tasks are taken over by whoever comes first; before that, those
 whose masters are at a hub go to that hub."""
 
+_SETTLE_SECONDS = 1.0
+"""How long a hub that leaves waits for others to have heard of it."""
+
+_LAST_SURVEY = 2**53 - 1
+"""The number of the survey by which a hub takes leave: no other one has it."""
+
 _TOLD_AT_ONCE = 16
 """Answers of a survey that are told in one turn of the loop: the state of a mesh may be long."""
 
@@ -72,6 +79,7 @@ class Cluster:
         self._registry = registry
         self._is_adrift = False
         self._is_closed = False
+        self._unsettled: set[str] = set()
         self.federations = {
             namespace: carrier.mesh.federate(self.hub)
             for namespace, carrier in engine.carriers.items()
@@ -107,6 +115,27 @@ class Cluster:
         await self._registry.close()
         for surveys in self._surveys.values():
             surveys.close()
+
+    def hand_over(self, *, is_last: bool = False) -> None:
+        """Let masters at other hubs take over; see `Federation.hand_over`."""
+        for namespace, federation in self.federations.items():
+            self._carrier(namespace).carry(federation.hand_over(is_last=is_last))
+
+    async def settle(self) -> None:
+        """Give up all masters here, and tell other hubs what becomes of all that they have asked.
+
+        Each hub hears of the masters before it is asked who is there, and answers behind all that
+        it has sent to them; so nothing is under way to this hub any more, which can leave.
+        """
+        self.hand_over(is_last=True)
+        namespace, federation = next(iter(self.federations.items()))
+        self._unsettled = set(federation.hubs)
+        for hub in federation.hubs:
+            self._registry.send(hub, write_item((namespace, "survey", _LAST_SURVEY)), None)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_SETTLE_SECONDS):
+                while self._unsettled & federation.hubs:  # noqa: ASYNC110 - once in a hub's life
+                    await asyncio.sleep(0.005)
 
     def _take_tasks(self) -> None:
         """Take over the tasks of hubs that are gone, a little later than their masters' runs."""
@@ -264,6 +293,8 @@ class Cluster:
             self._registry.send(hub, write_item(answer), None)
         elif kind == "census":
             number, census = fields
+            if number == _LAST_SURVEY:
+                self._unsettled.discard(hub)
             self._surveys[namespace].answer(number, hub, census)
         else:
             self._carrier(namespace).carry(federation.take(hub, kind, fields))

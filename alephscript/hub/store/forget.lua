@@ -8,11 +8,14 @@ for i = 1, #ended, 2 do
   if tonumber(ended[i + 1]) >= since and bytes <= most_bytes then break end
   local id = ended[i]
   local at = p .. ':task:' .. id
-  local present = redis.call('HMGET', at, 'record', 'mark', 'namespace')
+  local present = redis.call('HMGET', at, 'record', 'mark', 'namespace', 'state', 'room')
   redis.call('ZREM', p .. ':tasks-ended', id)
   if present[1] then
     redis.call('DECRBY', p .. ':tasks-bytes', #present[1])
-    redis.call('ZREM', p .. ':tasks-of:' .. present[3], id)
+    local all = p .. ':tasks-of:' .. present[3]
+    redis.call('ZREM', all, id)
+    redis.call('ZREM', all .. ':state:' .. present[4], id)
+    redis.call('ZREM', all .. ':room:' .. present[5], id)
     if present[2] ~= '' then redis.call('HDEL', p .. ':task-marks', present[2]) end
     redis.call('DEL', at)
   end

@@ -7,11 +7,11 @@ May go in: records in dicts, and their bounds. May not: what another journal sha
 from __future__ import annotations
 
 import asyncio
-import time
+import itertools
 from collections import OrderedDict
 from collections.abc import Sequence
 
-from alephscript.hub.store.store import KEEP_SECONDS, Found, Kept
+from alephscript.hub.store.store import KEEP_SECONDS, Found, Kept, make_clock
 from alephscript.mesh.effects import Look
 from alephscript.mesh.records import Record
 
@@ -37,6 +37,7 @@ class MemoryStore:
 
     def __init__(self, keep_seconds: float = KEEP_SECONDS) -> None:
         self._keep_seconds = keep_seconds
+        self._clock = make_clock()
         self._records: dict[str, Record] = {}  # in the order of submitting
         self._ended: OrderedDict[str, None] = OrderedDict()  # in the order of ending
         self._keys: dict[tuple[str, str, str], str] = {}
@@ -59,17 +60,18 @@ class MemoryStore:
         self._forget_old()
         if query.id is not None:
             record = self._records.get(query.id)
-            found = [] if record is None else [record]
+            found = iter(() if record is None else (record,))
         else:
-            found = [
+            found = (
                 each
                 for each in reversed(self._records.values())
                 if each.namespace == namespace
                 and (query.room is None or each.room == query.room)
                 and (query.state is None or each.state == query.state)
                 and (query.before is None or (each.created, each.id) < query.before)
-            ]
-        asyncio.get_running_loop().call_soon(done, found[: query.most], None)
+            )
+        records = list(itertools.islice(found, query.most))
+        asyncio.get_running_loop().call_soon(done, records, None)
 
     async def close(self) -> None:
         """See `Store.close`."""
@@ -93,7 +95,7 @@ class MemoryStore:
             self._forget_old()
 
     def _forget_old(self) -> None:
-        since = time.time() - self._keep_seconds
+        since = self._clock() - self._keep_seconds
         while self._ended:
             record = self._records[next(iter(self._ended))]
             if record.updated >= since and self._bytes <= _MOST_BYTES:

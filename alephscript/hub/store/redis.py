@@ -39,6 +39,7 @@ from alephscript.hub.store.store import (
     Kept,
     Notice,
     StoreUnavailable,
+    make_clock,
     report_recovery,
     report_trouble,
     report_unreadable,
@@ -110,6 +111,7 @@ class RedisStore:
         database = redis.ConnectionPool.from_url(url).connection_kwargs.get("db", 0)
         self._prefix = f"{prefix}:{database}"
         self._keep_seconds = keep_seconds
+        self._clock = make_clock()
         self._keep_bytes = keep_bytes
         self._client: Any = None
         self._shas: dict[str, str] = {}
@@ -265,6 +267,8 @@ class RedisStore:
             repr(record.updated),
             int(record.has_ended),
             record.run,
+            record.state,
+            record.room,
             self._seals.sign_once("kept", f"{record.namespace}\n{record.id}\n{self.hub}"),
         )
 
@@ -311,6 +315,10 @@ class RedisStore:
     async def _list(self, namespace: str, query: Look) -> AsyncIterator[Record]:
         """List the records that a question means, the newest first."""
         key, begin, found = f"{self._prefix}:tasks-of:{namespace}", 0, 0
+        if query.state is not None:
+            key += f":state:{query.state}"
+        elif query.room is not None:
+            key += f":room:{query.room}"
         most = "+inf" if query.before is None else repr(query.before[0])
         while True:
             ids = await self._client.zrange(
@@ -382,7 +390,7 @@ class RedisStore:
         while not self._is_closing:
             count = 0
             with contextlib.suppress(*_TROUBLE):
-                since = repr(time.time() - self._keep_seconds)
+                since = repr(self._clock() - self._keep_seconds)
                 command = ("forget", since, self._keep_bytes, _SWEEP_TASKS)
                 (count,) = await self._execute([command])
             if not self._is_closing:

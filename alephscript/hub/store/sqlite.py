@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
 import itertools
 import logging
 import queue
@@ -41,6 +42,7 @@ from alephscript.hub.store.store import (
     Found,
     Kept,
     StoreUnavailable,
+    make_clock,
     report_recovery,
     report_trouble,
     report_unreadable,
@@ -54,7 +56,11 @@ logger = logging.getLogger("alephscript.hub")
 
 _FILE = "tasks.db"
 
-_SCHEMA = """
+_VERSION = 1
+"""The form of the file; one of a later version is left as it is."""
+
+_SCHEMA = f"""
+PRAGMA user_version = {_VERSION};
 CREATE TABLE IF NOT EXISTS tasks (
     id TEXT PRIMARY KEY, namespace TEXT NOT NULL, owner TEXT NOT NULL, mark TEXT,
     room TEXT NOT NULL, state TEXT NOT NULL, created REAL NOT NULL, updated REAL NOT NULL,
@@ -63,7 +69,7 @@ CREATE TABLE IF NOT EXISTS tasks (
 CREATE UNIQUE INDEX IF NOT EXISTS by_mark ON tasks (namespace, owner, mark) WHERE mark IS NOT NULL;
 CREATE INDEX IF NOT EXISTS by_time ON tasks (namespace, created, id);
 CREATE INDEX IF NOT EXISTS by_room ON tasks (namespace, room, created, id);
-CREATE INDEX IF NOT EXISTS by_state ON tasks (namespace, state, created, id);
+CREATE INDEX IF NOT EXISTS by_state ON tasks (namespace, state, created, id, room);
 CREATE INDEX IF NOT EXISTS alive ON tasks (created) WHERE ended = 0;
 CREATE INDEX IF NOT EXISTS past ON tasks (updated, bytes) WHERE ended = 1;
 """
@@ -99,6 +105,12 @@ class _Entry:
     done: Kept | None
     is_new: bool
     standing: Record | None = None
+
+
+class _RemovedError(sqlite3.DatabaseError):
+    """Somebody has removed the file."""
+
+    sqlite_errorcode = sqlite3.SQLITE_NOTADB
 
 
 class _Backlog:
@@ -188,6 +200,7 @@ class SqliteStore:
         self._folder = Folder(folder)
         self._path = folder / _FILE
         self._keep_seconds = keep_seconds
+        self._clock = make_clock()
         self._keep_bytes = keep_bytes
         self._loop: asyncio.AbstractEventLoop | None = None
         self._entries: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
@@ -197,6 +210,8 @@ class SqliteStore:
         # The records of tasks that have not ended, which a fresh file has to have; the writer's.
         self._alive: dict[str, Record] = {}
         self._damaged = threading.Event()
+        self._inode = 0
+        self._aside: Path | None = None
 
     async def open(self) -> Sequence[Record]:
         """See `Store.open`."""
@@ -266,6 +281,8 @@ class SqliteStore:
             database = self._connect_or_begin_anew()
             self._tell(_setter(opened, list(self._alive.values())))
             self._write_until_closed(database)
+        except StoreUnavailable as exc:
+            self._tell(_setter(opened, error=exc))
         except BaseException as exc:
             logger.error(
                 "the journal of tasks has ended",
@@ -290,7 +307,9 @@ class SqliteStore:
         database = _connect(self._path)
         try:
             database.execute("PRAGMA synchronous = FULL")
+            self._check_version(database)
             database.executescript(_SCHEMA)
+            self._inode = self._path.stat().st_ino
             rows = database.execute("SELECT record FROM tasks WHERE ended = 0 ORDER BY created")
             self._alive = {each.id: each for each in map(_read, rows) if each is not None}
         except BaseException:
@@ -298,23 +317,53 @@ class SqliteStore:
             raise
         return database
 
+    def _check_version(self, database: sqlite3.Connection) -> None:
+        (version,) = database.execute("PRAGMA user_version").fetchone()
+        if version > _VERSION:
+            raise StoreUnavailable(
+                f"{self._path} is of a later version; update alephscript, or choose another "
+                "folder (--data)"
+            )
+
     def _begin_anew(self, exc: BaseException) -> sqlite3.Connection:
-        """Put a damaged file aside, and begin a fresh one."""
+        """Put a damaged file aside, and begin a fresh one.
+
+        Raises:
+            StoreUnavailable: Another hub has the folder, which was removed meanwhile.
+            OSError: The folder cannot be written.
+            sqlite3.Error: The same.
+        """
+        if isinstance(exc, _RemovedError):
+            self._folder.close()
+            self._folder.open()
         aside = self._path.with_name(f"{_FILE}.damaged-{time.time_ns() // 1_000_000}")
-        for suffix in ("", "-wal", "-shm"):
-            path = self._path.with_name(_FILE + suffix)
+        for path in self._files():
             if path.exists():
-                path.rename(aside.with_name(aside.name + suffix))
-        self.trouble = f"the journal of tasks was damaged ({exc}); it was put aside as {aside}"
-        logger.error("%s, and a fresh one was begun", self.trouble, extra={"file": str(aside)})
+                path.rename(path.with_name(path.name.replace(_FILE, aside.name)))
+                self._aside = aside
         alive = self._alive
-        database = self._connect()
-        with _transaction(database):
-            for record in alive.values():
-                _put(database, record)
-        self._alive = alive
+        try:
+            with contextlib.ExitStack() as undo:
+                database = self._connect()
+                undo.callback(database.close)
+                with _transaction(database):
+                    for record in alive.values():
+                        _put(database, record)
+                undo.pop_all()
+        except BaseException:
+            for path in self._files():  # half of one is none: the next attempt begins another one
+                path.unlink(missing_ok=True)
+            raise
+        finally:
+            self._alive = alive
         self._damaged.set()
+        left = "" if self._aside is None else f"; it was put aside as {self._aside}"
+        self.trouble = f"the journal of tasks was damaged ({exc}){left}"
+        logger.error("%s, and a fresh one was begun", self.trouble, extra={"file": str(aside)})
         return database
+
+    def _files(self) -> list[Path]:
+        return [self._path.with_name(_FILE + suffix) for suffix in ("", "-wal", "-shm")]
 
     def _write_until_closed(self, database: sqlite3.Connection) -> None:
         backlog = _Backlog()
@@ -350,21 +399,39 @@ class SqliteStore:
         """Write what is ready, in one transaction; return the file that is written now."""
         batch = list(itertools.islice(backlog.ready, _MOST_IN_A_BATCH))
         try:
+            self._check_present()
             with _transaction(database):
                 for entry in batch:
                     self._apply(database, entry)
         except sqlite3.DatabaseError as exc:
-            if _code(exc) in _CORRUPT:
-                database.close()
+            if _code(exc) not in _CORRUPT:
+                self._refuse_new(backlog, exc)
+                return database
+            database.close()
+            try:
                 return self._begin_anew(exc)
-            self._refuse_new(backlog, exc)
-            return database
+            except (sqlite3.Error, OSError) as failure:  # it is tried again
+                self._refuse_new(backlog, failure)
+                return database
         backlog.done(len(batch))
         self._note(batch)
         if self.trouble is not None and not self._damaged.is_set():
             report_recovery(self._path)
             self.trouble = None
         return database
+
+    def _check_present(self) -> None:
+        """Check that nobody has taken the file away, into which SQLite would go on writing.
+
+        Raises:
+            _RemovedError: The file is not there any more, or is another one.
+        """
+        try:
+            if self._path.stat().st_ino == self._inode:
+                return
+        except OSError:
+            pass
+        raise _RemovedError(f"{self._path} was removed")
 
     def _apply(self, database: sqlite3.Connection, entry: _Entry) -> None:
         record = entry.record
@@ -399,7 +466,7 @@ class SqliteStore:
 
         self._tell(tell)
 
-    def _refuse_new(self, backlog: _Backlog, exc: sqlite3.DatabaseError) -> None:
+    def _refuse_new(self, backlog: _Backlog, exc: Exception) -> None:
         """Refuse the new tasks that wait; what is to be kept of others waits on."""
         if self.trouble is None:
             self.trouble = report_trouble(exc)
@@ -416,7 +483,7 @@ class SqliteStore:
     def _sweep(self, database: sqlite3.Connection) -> None:
         """Forget tasks that ended long ago, and the oldest of those that take too much."""
         try:
-            since = time.time() - self._keep_seconds
+            since = self._clock() - self._keep_seconds
             (kept,) = database.execute("SELECT total(bytes) FROM tasks WHERE ended = 1").fetchone()
             too_much = kept - self._keep_bytes
             while True:

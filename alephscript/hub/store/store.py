@@ -29,6 +29,10 @@ __all__ = [
     "Store",
     "StoreUnavailable",
     "Values",
+    "make_clock",
+    "report_recovery",
+    "report_trouble",
+    "report_unreadable",
 ]
 
 logger = logging.getLogger("alephscript.hub")
@@ -61,6 +65,12 @@ class Entry:
     done: Kept | None
     is_new: bool
     at: float = attrs.field(factory=time.monotonic)
+
+
+def make_clock() -> Callable[[], float]:
+    """Make a clock that goes on from the time of the day as it is now, whatever that is set to."""
+    ahead = time.time() - time.monotonic()
+    return lambda: ahead + time.monotonic()
 
 
 def report_trouble(why: object) -> str:

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings, strategies as st
 
 from alephscript.aaia import Percepto, RunState, TipoPercepto
+from examples.aaia_runtime import store as store_module
 from examples.aaia_runtime.runtime import RoomChange, Runtime
 from examples.aaia_runtime.store import SessionStore, StoreUnavailable
 from tests.support.properties import examples
@@ -139,10 +140,11 @@ class TestFile:
         assert await kept_in(tmp_path) == list(texts.values())
 
     async def test_a_disk_that_takes_nothing_is_waited_for(
-        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Nothing is said to be kept before, and all is afterwards."""
         caplog.set_level(logging.INFO)
+        monkeypatch.setattr(store_module, "_AGAIN_SECONDS", 0.02)
         store = SessionStore(tmp_path)
         await store.open()
         other = sqlite3.connect(tmp_path / "sessions.db")
@@ -264,6 +266,21 @@ async def test_a_step_that_was_being_made_has_not_been(tmp_path: Path) -> None:
         assert fia.run_state is RunState.PAUSE
         step = await second.step_fia(session_id, 0)
         assert (step.cycles, step.eferencia.payload["meta"]["numSoluciones"]) == (1, 1)
+
+
+async def test_a_mundo_that_ended_with_the_runtime_has_its_end(tmp_path: Path) -> None:
+    """Whoever waits for the end of the run is not left waiting."""
+    async with runtime(tmp_path) as first:
+        session_id = (await first.create_session("demo-logica")).session_id
+        await first.play_fia(session_id, 0)
+    (text,) = await kept_in(tmp_path)
+    store = SessionStore(tmp_path)
+    await store.open()
+    store.keep(session_id, text.replace('"dia":0', '"dia":1000'))
+    await store.close()
+    async with runtime(tmp_path) as second:
+        assert [each async for each in second.play_run(session_id, 0, 1)] == []
+        assert (await second.list_fias(session_id)).fias[0].run_state is RunState.STOP
 
 
 async def test_a_session_that_cannot_be_served_stays_where_it_is(

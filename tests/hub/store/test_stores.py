@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -17,10 +18,12 @@ import pytest
 
 from alephscript.errors import Overloaded, RequestError
 from alephscript.hub.store.memory import MemoryStore
+from alephscript.hub.store.redis import RedisStore
 from alephscript.hub.store.sqlite import SqliteStore
 from alephscript.hub.store.store import Store, StoreUnavailable
 from alephscript.mesh.effects import Look
 from alephscript.mesh.records import Record
+from tests.support.redis import RedisServer
 
 pytestmark = pytest.mark.anyio
 
@@ -78,6 +81,18 @@ async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     await made.close()
 
 
+@pytest.fixture(params=["memory", "sqlite", pytest.param("redis", marks=pytest.mark.peers)])
+async def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Store]:
+    """A journal that is open, of each kind."""
+    made: Store = MemoryStore() if request.param == "memory" else SqliteStore(tmp_path / "data")
+    if request.param == "redis":
+        made = RedisStore(request.getfixturevalue("shared_redis").url())
+        made.hub = "hub"
+    await made.open()
+    yield made
+    await made.close()
+
+
 def again(store: Store) -> Store:
     """Return the same journal, as another process would open it."""
     if isinstance(store, SqliteStore):
@@ -100,45 +115,64 @@ async def test_what_is_kept_is_found_and_outlives_the_journal(store: Store) -> N
     await second.close()
 
 
-async def test_a_key_belongs_to_one_task_of_its_owner(store: Store) -> None:
+async def test_a_key_belongs_to_one_task_of_its_owner(any_store: Store) -> None:
     """Ended or not; another owner has keys of its own."""
-    await keep(store, record("a", key="k"), is_new=True)
-    standing, error = await keep(store, record("b", key="k"), is_new=True)
+    await keep(any_store, record("a", key="k"), is_new=True)
+    standing, error = await keep(any_store, record("b", key="k"), is_new=True)
     assert error is None
     assert standing is not None
     assert standing.id == "a"
-    assert await keep(store, record("c", key="k", owner="you"), is_new=True) == (None, None)
-    await keep(store, record("a", key="k", state="done"))
-    standing, _ = await keep(store, record("d", key="k"), is_new=True)
+    assert await keep(any_store, record("c", key="k", owner="you"), is_new=True) == (None, None)
+    await keep(any_store, record("a", key="k", state="done"))
+    standing, _ = await keep(any_store, record("d", key="k"), is_new=True)
     assert standing is not None
     assert standing.state == "done"
-    assert await ids(store) == ["c", "a"]
+    assert await ids(any_store) == ["c", "a"]
 
 
-async def test_a_task_ends_once(store: Store) -> None:
+async def test_a_task_ends_once(any_store: Store) -> None:
     """What comes later changes nothing, and is told what stands."""
-    await keep(store, record("a"), is_new=True)
-    assert await keep(store, record("a", state="done", result=msgspec.Raw(b"{}"))) == (None, None)
-    standing, _ = await keep(store, record("a", state="failed"))
+    await keep(any_store, record("a"), is_new=True)
+    assert await keep(any_store, record("a", state="done", result=msgspec.Raw(b"{}"))) == (
+        None,
+        None,
+    )
+    standing, _ = await keep(any_store, record("a", state="failed"))
     assert standing is not None
     assert standing.state == "done"
-    (found,) = await look(store, id="a")
+    (found,) = await look(any_store, id="a")
     assert found.state == "done"
 
 
-async def test_records_are_found_by_room_and_state_the_newest_first(store: Store) -> None:
+async def test_records_are_found_by_room_and_state_the_newest_first(any_store: Store) -> None:
     """And a page at a time."""
     for number in range(6):
         room, state = ("R", "S")[number % 2], ("queued", "running", "done")[number % 3]
-        await keep(store, record(f"{number}", created=float(number), room=room), is_new=True)
-        await keep(store, record(f"{number}", created=float(number), room=room, state=state))
-    await keep(store, record("other", namespace="/", created=9.0), is_new=True)
-    assert await ids(store) == ["5", "4", "3", "2", "1", "0"]
-    assert await ids(store, room="R") == ["4", "2", "0"]
-    assert await ids(store, state="done") == ["5", "2"]
-    assert await ids(store, room="S", state="running") == ["1"]
-    assert [each.id for each in await look(store, most=2, before=(4.0, "4"))] == ["3", "2"]
-    assert await ids(store, id="nothing") == []
+        await keep(any_store, record(f"{number}", created=float(number), room=room), is_new=True)
+        await keep(any_store, record(f"{number}", created=float(number), room=room, state=state))
+    await keep(any_store, record("other", namespace="/", created=9.0), is_new=True)
+    assert await ids(any_store) == ["5", "4", "3", "2", "1", "0"]
+    assert await ids(any_store, room="R") == ["4", "2", "0"]
+    assert await ids(any_store, state="done") == ["5", "2"]
+    assert await ids(any_store, room="S", state="running") == ["1"]
+    assert [each.id for each in await look(any_store, most=2, before=(4.0, "4"))] == ["3", "2"]
+    assert await ids(any_store, id="nothing") == []
+
+
+@pytest.mark.peers
+async def test_what_ended_long_ago_leaves_nothing_in_redis(shared_redis: RedisServer) -> None:
+    """In none of the tables by which tasks are found there."""
+    url = shared_redis.url()
+    store = RedisStore(url, keep_seconds=100)
+    store.hub = "hub"
+    await store.open()
+    for room, state in (("", "queued"), ("R", "running"), ("R", "done")):
+        old = record("old", key="k", room=room, state=state, run=state, updated=1.0)
+        await keep(store, old, is_new=state == "queued")
+    await store._execute([("forget", "2.0", 10**9, 10)])  # unless it has swept by itself
+    await store.close()
+    left = shared_redis.command("-n", url.rpartition("/")[2], "keys", "*")
+    assert [key.rpartition(":")[2] for key in left.split()] == ["tasks-bytes"]
 
 
 async def test_a_record_that_nothing_waits_for_is_kept_before_the_journal_is_closed(
@@ -250,6 +284,84 @@ async def test_a_file_that_is_damaged_meanwhile_loses_no_task_that_has_not_ended
     await second.close()
 
 
+async def test_a_file_of_a_later_version_is_left_as_it_is(tmp_path: Path) -> None:
+    """Whoever has put an older hub in its place may want it back."""
+    first = SqliteStore(tmp_path)
+    await first.open()
+    await keep(first, record("a"), is_new=True)
+    await first.close()
+    with sqlite_of(first) as database:
+        database.execute("PRAGMA user_version = 99")
+    with pytest.raises(StoreUnavailable, match="later version; update"):
+        await SqliteStore(tmp_path).open()
+    with sqlite_of(first) as database:
+        database.execute("PRAGMA user_version = 1")
+    second = SqliteStore(tmp_path)
+    assert [each.id for each in await second.open()] == ["a"]
+    await second.close()
+
+
+@pytest.mark.parametrize("what", ["the file", "the folder"])
+async def test_a_file_that_is_removed_meanwhile_loses_no_task_that_has_not_ended(
+    tmp_path: Path, what: str
+) -> None:
+    """SQLite alone would go on writing to what nobody finds any more."""
+    store = SqliteStore(tmp_path / "data")
+    await store.open()
+    await keep(store, record("a"), is_new=True)
+    await keep(store, record("b"), is_new=True)
+    await keep(store, record("b", state="done"))
+    if what == "the folder":
+        shutil.rmtree(tmp_path / "data")
+    else:
+        (tmp_path / "data" / "tasks.db").unlink()
+    assert await keep(store, record("c"), is_new=True) == (None, None)
+    assert await ids(store) == ["c", "a"]
+    assert store.trouble is not None
+    assert "removed" in store.trouble
+    await store.close()
+    second = SqliteStore(tmp_path / "data")
+    assert {each.id for each in await second.open()} == {"a", "c"}
+    await second.close()
+
+
+async def test_a_folder_that_cannot_be_made_again_refuses_tasks_until_it_can(
+    tmp_path: Path,
+) -> None:
+    """No task hangs, and none is lost."""
+    store = SqliteStore(tmp_path / "data")
+    await store.open()
+    await keep(store, record("a"), is_new=True)
+    shutil.rmtree(tmp_path / "data")
+    (tmp_path / "data").write_text("in the way")
+    assert isinstance((await keep(store, record("b"), is_new=True))[1], Overloaded)
+    ended = asyncio.ensure_future(keep(store, record("a", state="done")))
+    assert isinstance((await keep(store, record("c"), is_new=True))[1], Overloaded)
+    (tmp_path / "data").unlink()
+    assert await ended == (None, None)
+    assert await keep(store, record("d"), is_new=True) == (None, None)
+    assert await ids(store) == ["d", "a"]
+    await store.close()
+
+
+async def test_a_clock_that_is_set_forgets_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What has ended is kept by the hub's own time, as deadlines are."""
+    stores = MemoryStore(keep_seconds=100), SqliteStore(tmp_path, keep_seconds=100)
+    for store in stores:
+        await store.open()
+        await keep(store, record("a", updated=time.time()), is_new=True)
+        await keep(store, record("a", state="done", updated=time.time()))
+    tomorrow = time.time() + 86_400
+    monkeypatch.setattr(time, "time", lambda: tomorrow)
+    with sqlite_of(stores[1]) as database:
+        stores[1]._sweep(database)
+    for store in stores:
+        assert await ids(store) == ["a"]
+        await store.close()
+
+
 async def test_a_disk_that_is_full_refuses_new_tasks_and_keeps_the_others_waiting(
     tmp_path: Path,
 ) -> None:
@@ -296,6 +408,7 @@ def _fill(store: SqliteStore) -> Callable[[], None]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 def test_a_million_ended_tasks_cost_neither_a_start_nor_a_look(tmp_path: Path) -> None:
     """Less than 2 s, and less than 5 ms."""
     code = Path(__file__).with_name("million.py")
