@@ -137,6 +137,8 @@ def _is_sound(schema: Any) -> bool:
         return False
     try:
         text = json.dumps(schema, allow_nan=False)
+        if len(text) > _MAX_SCHEMA:
+            return False
         Draft202012Validator.check_schema(schema)
     except (ValueError, TypeError, RecursionError, SchemaError):
         return False
@@ -144,4 +146,4 @@ def _is_sound(schema: Any) -> bool:
     references = re.findall(r'"\$(?:dynamic|recursive)?[Rr]ef": "([^"]*)"', text)
     is_near = all(re.fullmatch(r"#/\$defs/[^/]+", each) for each in references)
     known = {f"#/$defs/{key}" for key in schema.get("$defs", {})}
-    return len(text) <= _MAX_SCHEMA and is_near and known.issuperset(references)
+    return is_near and known.issuperset(references)

@@ -37,7 +37,7 @@ class State(Enum):
     CLOSED = "closed"
 
 
-def full_jitter(*, first: float = 0.2, most: float = 20.0) -> Iterator[float]:
+def full_jitter(*, first: float = 0.2, most: float = 8.0) -> Iterator[float]:
     """Give delays between attempts to reconnect, spread so that clients come back apart.
 
     Args:

@@ -43,8 +43,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Hub", "HubError"]
 
-_BACKLOG = 1024
-"""Connections that may wait to be accepted: a mesh that comes back comes at once."""
+_BACKLOG = 4096
+"""Connections that may wait to be accepted: a mesh that comes back comes at once, and whoever finds
+no place here tries again a second later. The kernel may allow fewer."""
 
 _CLOSE_SECONDS = 2.0
 """Longest wait for connections that do not end when the hub closes."""

@@ -187,7 +187,14 @@ def _read_object(line: bytes) -> dict[str, Any] | None:
 _TEXT, _NAME = (str,), (str, type(None))
 _FIELDS: Mapping[str, Mapping[str, tuple[type, ...]]] = {
     "master": {"room": _TEXT, "usuario": _NAME, "capabilities": (dict,)},
-    "request": {"room": _TEXT, "id": _TEXT, "capability": _TEXT, "usuario": _TEXT, "sesion": _TEXT},
+    "request": {
+        "room": _TEXT,
+        "id": _TEXT,
+        "capability": _TEXT,
+        "from": _TEXT,
+        "usuario": _TEXT,
+        "sesion": _TEXT,
+    },
     "part": {"id": _TEXT},
     "question": {"id": _TEXT, "about": _TEXT},
     "answer": {"id": _TEXT},

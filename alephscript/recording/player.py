@@ -101,19 +101,26 @@ async def replay(
         ignore: Dotted paths within answers that may differ.
 
     Raises:
-        AlephScriptError: The class masters none of the rooms that were recorded, or cannot be
-            opened.
+        AlephScriptError: Nothing was asked, the class masters none of the rooms that were, or it
+            cannot be opened.
     """
     rooms = {room.name for room in cls.declarations.rooms if room.mastered}
     asked = [each for each in recording.records if each["kind"] == "request"]
-    if asked and not any(each["room"] in rooms for each in asked):
+    if not asked:
+        raise AlephScriptError("there is no request in it: nothing to ask, and nothing to compare")
+    if not any(each["room"] in rooms for each in asked):
         named = ", ".join(sorted({each["room"] for each in asked})[:10])
         raise AlephScriptError(f"{cls.__qualname__} masters none of the rooms recorded: {named}")
     async with contextlib.AsyncExitStack() as stack:
-        for standin in make_standins(recording.records, rooms):
+        masters = {  # by the names that the class had
+            each["usuario"]
+            for each in recording.records
+            if each["kind"] == "master" and each["room"] in rooms
+        }
+        for standin in make_standins(recording.records, rooms, masters):
             await stack.enter_async_context(standin(mesh))
         await stack.enter_async_context(cls(mesh))
-        player = _Player(recording, cls, rooms, mesh, stack, ignore)
+        player = _Player(recording, cls, rooms, masters, mesh, stack, ignore)
         await player.play()
         return player.report
 
@@ -124,6 +131,7 @@ class _Player:
         recording: Recording,
         cls: type[AlephScriptClient],
         rooms: Collection[str],
+        masters: Collection[str],
         mesh: Any,
         stack: contextlib.AsyncExitStack,
         ignore: Iterable[str],
@@ -137,11 +145,7 @@ class _Player:
         self._comparison = Comparison(map(parse_path, ignore))
         self._descriptions = _describe(cls)
         self._clients: dict[str, AlephScriptClient] = {}
-        self._masters = {  # by the names that they had
-            each["usuario"]
-            for each in recording.records
-            if each["kind"] == "master" and each["room"] in rooms
-        }
+        self._masters = masters
         self._asked: dict[str, _Asked] = {}
         self._answers = _find_answers(recording.records)
         self._heard: dict[str, deque[Any]] = {}
@@ -185,12 +189,11 @@ class _Player:
     # Asking
 
     async def _ask(self, record: Record) -> None:
-        if record["room"] not in self._rooms:
-            if record.get("inside") not in self._asked:
-                self.report.not_compared[f"{self._cls.__qualname__} does not master the room"] += 1
-            return
-        if record.get("inside") in self._asked:
+        if record.get("inside") in self._asked or record["from"] in self._masters:
             return  # the class asks that itself
+        if record["room"] not in self._rooms:
+            self.report.not_compared[f"{self._cls.__qualname__} does not master the room"] += 1
+            return
         answers = self._answers.get(record["id"], [])
         asked = self._asked[record["id"]] = _Asked(record, answers=answers)
         if "payload" not in record:
@@ -325,6 +328,8 @@ class _Player:
 
         async def listen() -> None:
             async for event in stream:
+                if event.sender in self._clients:
+                    continue  # said by this player, in place of another
                 self._heard.setdefault(event.name, deque()).append(event.data)
                 self._hearing.set()
 

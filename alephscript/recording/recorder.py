@@ -21,7 +21,14 @@ from alephscript.client.client import AlephScriptClient
 from alephscript.client.dialects import Native
 from alephscript.client.lifecycle import State
 from alephscript.client.messages import GAP, Event, Gap
-from alephscript.errors import AlephScriptError, NotConnected, StateError, UnknownEvent
+from alephscript.errors import (
+    AlephScriptError,
+    Closed,
+    LinkLost,
+    NotConnected,
+    StateError,
+    UnknownEvent,
+)
 from alephscript.protocol import events
 from alephscript.protocol.events import HubEvent
 from alephscript.recording.lines import Header, write_header, write_record
@@ -102,8 +109,8 @@ class Recorder(AlephScriptClient):
         """Have the hub tell; after a lost link, note that there is a hole."""
         try:
             await self._begin()
-        except NotConnected:
-            pass  # the next connection begins anew
+        except (NotConnected, LinkLost, Closed):
+            pass  # the next connection begins anew, if there is one
         except (AlephScriptError, OSError) as error:
             if not self._failure.done():
                 self._failure.set_exception(error)
@@ -201,11 +208,10 @@ class Recorder(AlephScriptClient):
             rooms = [each["roomId"] for each in state.get("rooms", []) if "roomId" in each]
         if not rooms:
             raise StateError("this hub does not say which rooms there are: name them by --room")
-        async with contextlib.AsyncExitStack() as stack, asyncio.TaskGroup() as group:
-            for room in rooms:
-                stream = await stack.enter_async_context(self._hear(room))
-                group.create_task(self._write_room(room, stream))
+        async with contextlib.AsyncExitStack() as stack:
+            streams = [await stack.enter_async_context(self._hear(room)) for room in rooms]
             self._opened(False)  # noqa: FBT003 - as documented
+            await asyncio.gather(*map(self._write_room, rooms, streams))
 
     @contextlib.asynccontextmanager
     async def _hear(self, room: str) -> AsyncIterator[Any]:

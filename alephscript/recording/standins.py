@@ -17,20 +17,23 @@ __all__ = ["make_standins", "reply_of"]
 
 
 def make_standins(
-    records: Iterable[Record], rooms: Collection[str]
+    records: Iterable[Record], rooms: Collection[str], masters: Collection[str]
 ) -> list[type[AlephScriptClient]]:
-    """Make a master for each room that masters of other rooms have asked.
+    """Make a master for each room that the masters of other rooms have asked.
 
     Args:
         records: A recording.
-        rooms: Rooms that have a master already, whose requests are answered.
+        rooms: Rooms that have a master, whose requests are answered.
+        masters: The names that their masters had.
     """
     asking, scripts = set(), dict[str, dict[str, list[tuple[Any, Any]]]]()
     nested: dict[str, Record] = {}
     for record in records:
         if record["kind"] == "request" and record["room"] in rooms:
             asking.add(record["id"])
-        elif record["kind"] == "request" and record.get("inside") in asking:
+        elif record["kind"] == "request" and (
+            record.get("inside") in asking or record["from"] in masters
+        ):
             nested[record["id"]] = record
         elif record["kind"] == "answer" and record["id"] in nested:
             asked = nested[record["id"]]

@@ -65,6 +65,9 @@ MAX_OUTPUT = 50_000
 MAX_ARGUMENTS = 20_000
 """Bytes of a tool's arguments."""
 
+_MANY = 2**53 - 1
+"""The largest count that every peer can read; servers say what they like."""
+
 MAX_MEMORY = 100_000
 """Bytes of what was said in earlier steps that are shown to the model, the latest steps first."""
 
@@ -180,7 +183,7 @@ class FIAConexionista(ThinkingFIA):
             async for event in events:
                 if isinstance(event, AgentRunResultEvent):
                     step.answer = _clean(event.result.output)
-                    step.tokens = event.result.usage.total_tokens
+                    step.tokens = min(max(0, event.result.usage.total_tokens), _MANY)
                     self._steps.append(event.result.new_messages())
                 else:
                     await step.take(event)
@@ -234,17 +237,17 @@ class _Step:
 
     def _model_tool(self, tool: Tool) -> ModelTool[object]:
         async def use(context: RunContext[object], /, **arguments: Any) -> str:
-            outcome = "done"
+            entry = {"room": tool.room, "capability": tool.capability, "resultado": "cancelled"}
+            self.used.append(entry)
+            # Not before it was counted and told: whoever is asked back has heard of the tool.
+            await self._told[str(context.tool_call_id)].wait()
             try:
-                # Not before it was counted and told: whoever is asked back has heard of the tool.
-                await self._told[str(context.tool_call_id)].wait()
-                return await self._use(tool, arguments)
+                answer = await self._use(tool, arguments)
             except ToolFailed as failure:
-                outcome = failure.message.partition(":")[0]
+                entry["resultado"] = failure.message.partition(":")[0]
                 raise
-            finally:
-                use = {"room": tool.room, "capability": tool.capability, "resultado": outcome}
-                self.used.append(use)
+            entry["resultado"] = "done"
+            return answer
 
         return ModelTool.from_schema(use, tool.name, tool.description, tool.schema, takes_ctx=True)
 

@@ -158,6 +158,21 @@ async def test_a_task_is_done_and_its_reply_is_typed(mesh: MeshUnderTest) -> Non
     assert await client.tasks(state="queued") == await client.tasks(room="OTHER") == []
 
 
+async def test_a_method_knows_whether_it_runs_for_a_task(mesh: MeshUnderTest) -> None:
+    """A plain request of the same capability is none."""
+
+    class Knowing(AlephScriptClient):
+        rooms = ("WORK",)
+
+        @capability("KNOW")
+        async def know(self, request: Request[dict[str, Any]]) -> dict[str, bool]:
+            return {"task": request.is_task}
+
+    client, _ = await mesh.open(usuario="me"), await mesh.open(Knowing)
+    assert await client.request("KNOW") == {"task": False}
+    assert await (await client.submit("KNOW")).result() == {"task": True}
+
+
 async def test_a_task_waits_for_a_master_and_the_same_key_is_the_same_task(
     mesh: MeshUnderTest,
 ) -> None:

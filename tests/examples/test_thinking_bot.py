@@ -274,6 +274,7 @@ async def test_a_model_is_bounded(
     monkeypatch.setattr(conexionista, "MAX_SECONDS", 0.05)
     eferencia, _ = await thought(mesh, client, [Call("WAIT", {})])
     assert "longer than 0.05 s" in eferencia.payload["errores"][0]
+    assert eferencia.payload["acciones"][0]["payload"]["resultado"] == "cancelled"
 
 
 async def test_a_fia_that_asks_itself_by_way_of_others_is_ended_by_the_hub(
@@ -444,6 +445,7 @@ class TestServer:
             lambda _: b"data: {not json\n\n",
             lambda _: b'data: {"choices": 7}\n\n',
             lambda chunk: chunk.replace(b"hello", b"\\ud800"),
+            lambda chunk: chunk.replace(b'_tokens": 10', b'_tokens": -1' + b"0" * 30),
             lambda _: b"",
         ],
     )

@@ -26,6 +26,7 @@ REQUEST = {
     "room": "R",
     "id": "1",
     "capability": "X",
+    "from": "ana1",
     "usuario": "ana",
     "sesion": "1",
     "payload": {"ñ": "\x00\u2028"},

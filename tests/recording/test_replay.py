@@ -118,6 +118,12 @@ class Shop(AlephScriptClient):
         return {}
 
 
+@pytest.fixture
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait no longer for events that do not come."""
+    monkeypatch.setattr("alephscript.recording.player._EVENT_SECONDS", 0.05)
+
+
 async def recorded(flow: Flow, *bots: type[AlephScriptClient]) -> Recording:
     """A recording of what a client did with bots."""
     lines: list[bytes] = []
@@ -213,6 +219,7 @@ async def test_no_secret_is_in_a_recording() -> None:
         assert "[redacted]" in text
 
 
+@pytest.mark.usefixtures("hurry")
 async def test_an_answer_that_hangs_on_a_secret_is_not_compared() -> None:
     """Since another secret was asked."""
 
@@ -231,6 +238,7 @@ async def test_an_answer_that_hangs_on_a_secret_is_not_compared() -> None:
     assert report.not_compared == {"a secret of the request is not in the recording": 1}
 
 
+@pytest.mark.usefixtures("hurry")
 async def test_breaks_in_schemas_are_found() -> None:
     """A field that is asked for, one that is gone, a capability that is gone."""
 
@@ -264,20 +272,28 @@ async def test_what_a_class_asks_others_is_answered_as_it_was() -> None:
 
     class Till(AlephScriptClient):
         rooms = ("TILL",)
+        opened = ""
+
+        async def on_connected(self) -> None:
+            receipt = await self.request("CHARGE", {"amount": 7}, wait_for_master=True)
+            self.opened = receipt["receipt"]
 
         @capability("PAY")
         async def pay(self, request: dict[str, int]) -> dict[str, Any]:
             try:
                 return await self.request("CHARGE", {"amount": request["amount"]})
             except CapabilityError as error:
-                return {"failed": error.code}
+                return {"failed": error.code, "opened": self.opened}
 
     async def pay(client: AlephScriptClient) -> None:
         for amount in (1, 20, 3):
             await client.request("PAY", {"amount": amount})
+        with pytest.raises(CapabilityError):
+            await client.request("CHARGE", {"amount": 20})
 
     report = await verified(await recorded(pay, Bank, Till), Till)
-    assert (report.differences, report.compared, report.not_compared) == ([], 3, {})
+    assert (report.differences, report.compared) == ([], 3)
+    assert report.not_compared == {f"{Till.__qualname__} does not master the room": 1}
 
 
 async def test_cancelled_and_lost_requests_are_not_compared() -> None:
@@ -296,6 +312,7 @@ async def test_cancelled_and_lost_requests_are_not_compared() -> None:
     assert report.not_compared == {"it had no answer then: cancelled": 1}
 
 
+@pytest.mark.usefixtures("hurry")
 async def test_events_that_are_said_no_more_are_noted() -> None:
     """They are no difference: answers are."""
 
@@ -345,6 +362,16 @@ async def test_a_task_is_asked_as_a_request() -> None:
     assert (report.differences, report.compared) == ([], 1)
 
 
+async def test_a_recording_in_which_nothing_was_asked_is_refused() -> None:
+    """A comparison of nothing would pass for a good one."""
+
+    async def say(client: AlephScriptClient) -> None:
+        await client.broadcast("RAIN", {}, room="SHOP")
+
+    with pytest.raises(AlephScriptError, match="no request in it"):
+        await verified(await recorded(say, Shop), Shop)
+
+
 async def test_a_class_of_other_rooms_is_refused() -> None:
     """With the rooms that were recorded."""
 
@@ -392,3 +419,34 @@ async def test_the_seeds_flow_is_the_same_on_stock_hubs(stock_hub: str) -> None:
     report = await replay(recording, PersefonBot, stock_hub)
     assert (report.differences, report.breaks, report.not_compared) == ([], [], {})
     assert report.compared == 9
+
+
+async def test_what_others_say_is_not_taken_for_the_words_of_the_class() -> None:
+    """Of one name: an asker may have waited for that of the class."""
+
+    class Ticking(AlephScriptClient):
+        rooms = ("SHOP",)
+        ticks = 0
+
+        @on("TICK")
+        async def tick(self, event: Event[Any]) -> None:
+            if event.data["by"] == "ana":
+                await asyncio.sleep(0.02)
+                self.ticks += 1
+                await self.broadcast("TICK", {"by": "shop"})
+
+        @capability("TICKS")
+        async def count(self) -> int:
+            return self.ticks
+
+    async def tick(client: AlephScriptClient) -> None:
+        await client.subscribe("SHOP")
+        for _ in range(3):
+            stream = client.events("SHOP", "TICK")
+            await client.broadcast("TICK", {"by": "ana"}, room="SHOP")
+            assert [(await anext(stream)).data["by"] for _ in range(2)] == ["ana", "shop"]
+            await client.request("TICKS", {})
+            stream.close()
+
+    report = await verified(await recorded(tick, Ticking), Ticking)
+    assert (report.differences, report.notes, report.compared) == ([], [], 3)

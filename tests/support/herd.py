@@ -29,9 +29,14 @@ _numbers = itertools.count(1)
 
 
 class Member(asyncio.Protocol):
-    """One connection."""
+    """One connection.
+
+    Attributes:
+        lost: Set when it has ended.
+    """
 
     def __init__(self, address: str) -> None:
+        self.lost = asyncio.Event()
         self._address = address
         self._head = bytearray()
         self._reader: FrameReader | None = None
@@ -65,6 +70,10 @@ class Member(asyncio.Protocol):
         self._transport.write(_GOODBYE)
         await asyncio.wait({self._answer})
 
+    def abort(self) -> None:
+        """End the connection without a word."""
+        self._transport.abort()
+
     # asyncio's
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -92,6 +101,7 @@ class Member(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Fail what waits."""
+        self.lost.set()
         if not self._answer.done():
             self._answer.set_exception(ConnectionError("the hub ended the connection"))
             self._answer.exception()  # nobody may wait for it any more

@@ -28,7 +28,7 @@ __all__ = ["Returning"]
 
 _RETURN_SECONDS = 22.0
 """The time in which a master of a lost hub has to be back with its runs; clients try at least each
-20 s."""
+8 s, those of earlier versions 20."""
 
 _SUCCESSOR_SECONDS = 3.0
 """The same where another master of that name has come, which seems to be that one, started anew."""
