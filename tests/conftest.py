@@ -6,8 +6,6 @@ from typing import Any
 
 import pytest
 
-from alephscript.testing.virtual import VirtualLoop
-
 pytest_plugins = [
     "tests.support.thrift",  # first: it spares the others' costs
     "tests.support.tools",
@@ -26,5 +24,7 @@ def anyio_backend(request: pytest.FixtureRequest) -> Any:
     """The SDK runs on asyncio, because python-socketio does; what is simulated on virtual time."""
     chosen = getattr(request.node, "callspec", None)
     if chosen is not None and chosen.params.get("mesh") == "simulated":
+        from alephscript.testing.virtual import VirtualLoop
+
         return ("asyncio", {"loop_factory": VirtualLoop})
     return "asyncio"
