@@ -18,6 +18,7 @@ from typing import Any, Self
 
 from alephscript.errors import NotConnected, StateError
 from alephscript.hub.carrier import Carrier
+from alephscript.hub.store.memory import MemoryStore
 from alephscript.links.transport import Receiver
 from alephscript.mesh.presence import Reason
 from alephscript.protocol.json import parse_json
@@ -77,6 +78,8 @@ class SimulatedMesh(InMemoryMesh):
         self._end = surroundings.__exit__
         self.trace.clock = loop.time
         loop.waiting = asyncio.current_task()
+        for carrier in self._carriers.values():
+            carrier.keeper.store = MemoryStore()  # whose clock begins with it
         try:
             return await super().__aenter__()
         except BaseException:

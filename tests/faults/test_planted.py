@@ -69,7 +69,7 @@ def events_come_out_of_order(patch: pytest.MonkeyPatch) -> None:
         held, self._held = self._held, []
         before(self)
         for delivery in held:
-            asyncio.get_running_loop().call_later(0.01, self._hand_on, delivery)
+            asyncio.get_running_loop().call_later(0.3, self._hand_on, delivery)
 
     before = HubSession.release
     patch.setattr(HubSession, "release", release)
@@ -198,25 +198,13 @@ def find(seeds: range) -> int | None:
     return None
 
 
-FEW, MANY = 5, 150
-
-
-@pytest.mark.parametrize(
-    "seeds", [range(FEW), pytest.param(range(FEW, MANY), marks=pytest.mark.slow)], ids=str
-)
-def test_without_a_planted_fault_the_laws_hold(seeds: range) -> None:
+def test_without_a_planted_fault_the_laws_hold() -> None:
     """Whatever is drawn."""
-    for seed in seeds:
+    for seed in range(150):
         simulate(live, seed)
 
 
-QUICK = {"a_cancel_is_not_passed_on", "a_member_leaves_twice", "a_takeover_is_lost"}
-FAULTS = [
-    pytest.param(each, marks=() if each in QUICK else pytest.mark.slow, id=each) for each in PLANTS
-]
-
-
-@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("fault", PLANTS)
 def test_a_planted_fault_is_found_within_a_thousand_seeds(
     fault: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -29,11 +29,13 @@ from alephscript import (
     RequestError,
     State,
     StateError,
+    UnknownTask,
     capability,
 )
 from alephscript.testing import HubMesh, InMemoryMesh, SimulatedMesh, simulate
 from alephscript.testing.surroundings import BEGINNING
 from tests.support.tools import ROOT
+from tests.support.world import live
 
 PHASES = [Phase.generate, Phase.shrink]
 Scenario = Callable[[SimulatedMesh], Awaitable[object]]
@@ -218,6 +220,22 @@ def test_time_can_be_let_pass() -> None:
             mesh.advance(3601)
             with pytest.raises(DeadlineExceeded):
                 await asking
+
+    of(main)
+
+
+def test_tasks_are_kept_in_virtual_time() -> None:
+    """For a day."""
+
+    async def main(mesh: SimulatedMesh) -> None:
+        async with Bot(mesh), AlephScriptClient(mesh) as client:
+            task = await client.submit("STEP", {"n": 1})
+            assert await task.result() == {"n": 1}
+            await asyncio.sleep(3600)
+            assert (await task.status()).state == "done"
+            await asyncio.sleep(2 * 86_400)
+            with pytest.raises(UnknownTask):
+                await task.status()
 
     of(main)
 
@@ -416,6 +434,12 @@ def test_a_bot_that_cannot_be_made_fails_the_test() -> None:
 
     with pytest.raises(LookupError, match="no configuration"):
         of(main)
+
+
+def test_a_small_world_keeps_its_laws() -> None:
+    """tests/faults/test_planted.py breaks them, and looks at more seeds."""
+    for seed in range(4):
+        simulate(live, seed)
 
 
 # Failures
