@@ -97,12 +97,9 @@ class RedisClusterNode(RedisServer):
 
     def __init__(self, program: str, folder: str) -> None:
         super().__init__(program, folder)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            bus = int(free.getsockname()[1])
-        self.bus = bus
+        self.bus = choose_port()
         self._command += [
-            *("--cluster-enabled", "yes", "--cluster-port", str(bus)),
+            *("--cluster-enabled", "yes", "--cluster-port", str(self.bus)),
             *("--cluster-config-file", f"nodes-{self.port}.conf", "--cluster-node-timeout", "1000"),
             *("--cluster-require-full-coverage", "no"),
         ]
