@@ -212,7 +212,10 @@ class Hub:
             access=access,
         )
         if self._data is not None and self._redis is not None:
-            raise HubError("hubs that share a Redis keep tasks there: leave data (--data) out")
+            raise HubError(
+                "hubs that share a Redis keep tasks and retained values there: leave data (--data) "
+                "out"
+            )
         self._engine.use_store(_make_store(self._data, self._keep_tasks))
         if self._data is not None and self._redis is None:  # else Redis has what hubs share
             from alephscript.hub.store.values import ValueStore  # as in `_make_store`

@@ -1,7 +1,7 @@
 """The nodes of a Redis Cluster, among which the channels of rooms are spread (sharded publish).
 
 A room's channel belongs to a slot, and a slot to a node: what is said in a room goes to that node
-alone, and from there to the hubs that subscribed (decision 0054). Slots may
+alone, and from there to the hubs that subscribed (decision 0055). Slots may
 move, and nodes may be lost: this hub asks again who has which slot, and subscribes there; what is
 said meanwhile waits. Nothing of that sets a hub adrift: only the node of the registry can.
 
