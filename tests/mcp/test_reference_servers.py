@@ -102,13 +102,16 @@ async def test_a_reference_server_asks_whoever_has_asked(
         return {"name": "Ana", "check": True}
 
     server = command("mcp-server-everything", tmp_path)
-    async with asyncio.timeout(50), McpMaster(server, room="R", hub=mesh):
-        async with AlephScriptClient(mesh) as client:
-            name = "TRIGGER-ELICITATION-REQUEST"
-            answered = await client.request(name, {}, on_ask=answer)
-            assert "Name: Ana" in answered["content"][1]["text"]
-            declined = await client.request(name, {})
-            assert "declined" in declined["content"][0]["text"]
+    async with (
+        asyncio.timeout(50),
+        McpMaster(server, room="R", hub=mesh),
+        AlephScriptClient(mesh) as client,
+    ):
+        name = "TRIGGER-ELICITATION-REQUEST"
+        answered = await client.request(name, {}, on_ask=answer)
+        assert "Name: Ana" in answered["content"][1]["text"]
+        declined = await client.request(name, {})
+        assert "declined" in declined["content"][0]["text"]
 
 
 @pytest.mark.peers
