@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 pytest_plugins = [
@@ -18,6 +20,11 @@ pytest_plugins = [
 
 
 @pytest.fixture
-def anyio_backend() -> str:
-    """The SDK runs on asyncio, because python-socketio does."""
+def anyio_backend(request: pytest.FixtureRequest) -> Any:
+    """The SDK runs on asyncio, because python-socketio does; what is simulated on virtual time."""
+    chosen = getattr(request.node, "callspec", None)
+    if chosen is not None and chosen.params.get("mesh") == "simulated":
+        from alephscript.testing.virtual import VirtualLoop
+
+        return ("asyncio", {"loop_factory": VirtualLoop})
     return "asyncio"

@@ -15,6 +15,7 @@ from typing import Any
 from alephscript.client.arguments import names_of, unfit
 from alephscript.client.credentials import Auth, choose_auth, read_auth
 from alephscript.client.declaring import Mastery
+from alephscript.client.dialects import LONG_SILENCE, SILENCE
 from alephscript.client.session import DeliveryHandler, HubSession
 from alephscript.diagnostics.redaction import as_logged, ends_program
 from alephscript.errors import AlephScriptError, ConnectionRefused, ContractError
@@ -84,6 +85,8 @@ class Connector:
         self._timeout = timeout
         self._acknowledges = acknowledges
         self._watch = watch
+        self._session: HubSession | None = None  # the last one
+        self._silence = SILENCE
 
     async def open_session(
         self,
@@ -102,7 +105,9 @@ class Connector:
             RequestError: The hub refused a room.
         """
         transport = self._watch(self._transport([*masters, *rooms]))
-        session = HubSession(handler, positions, redacts=self._redact)
+        if self._session is not None and self._session.has_acknowledged:
+            self._silence = LONG_SILENCE
+        session = self._session = HubSession(handler, positions, redacts=self._redact)
         auth = await self._credentials(registration["usuario"])
         try:
             await session.open(
@@ -115,8 +120,19 @@ class Connector:
                 displaced=displaced,
                 timeout=self._timeout,
                 acknowledges=self._acknowledges,
+                silence=self._silence,
             )
         except ConnectionRefused as error:
+            if session.has_acknowledged and self._silence < LONG_SILENCE:
+                # The hub is slow, which was found out just now (decision 0013).
+                return await self.open_session(
+                    handler,
+                    positions,
+                    registration=registration,
+                    rooms=rooms,
+                    masters=masters,
+                    displaced=displaced,
+                )
             raise _with_advice(error, self._namespace) from error.__cause__
         except (AlephScriptError, asyncio.CancelledError):
             raise

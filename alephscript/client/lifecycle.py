@@ -92,7 +92,7 @@ class Lifecycle:
         self._patience = patience
         self._redact = redact
         self._supervisor: asyncio.Task[None] | None = None
-        self._watchers: set[asyncio.Queue[State]] = set()
+        self._watchers: dict[asyncio.Queue[State], None] = {}  # told in their order
 
     def open(self) -> None:
         """Begin to connect.
@@ -146,27 +146,27 @@ class Lifecycle:
         self.check_loop()
         changes: asyncio.Queue[State] = asyncio.Queue()
         changes.put_nowait(self.state)
-        self._watchers.add(changes)
+        self._watchers[changes] = None
         try:
             state = None
             while state is not State.CLOSED:
                 state = await changes.get()
                 yield state
         finally:
-            self._watchers.discard(changes)
+            self._watchers.pop(changes, None)
 
     async def until(self, *states: State) -> State:
         """Wait until the client is in one of these states, or closed; return the state."""
         self.check_loop()
         changes: asyncio.Queue[State] = asyncio.Queue()
-        self._watchers.add(changes)
+        self._watchers[changes] = None
         try:
             state = self.state
             while state not in states and state is not State.CLOSED:
                 state = await changes.get()
             return state
         finally:
-            self._watchers.discard(changes)
+            self._watchers.pop(changes, None)
 
     async def ready(self) -> HubSession:
         """Wait for a session.

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import logging
 from collections.abc import Callable, Collection, Mapping
 from typing import Any, Protocol
 
 from alephscript.client.calls import NO_META, Call, Delivery, read_answer
 from alephscript.client.declaring import Mastery
-from alephscript.client.dialects import Channel, Dialect, Documented, find_dialect
+from alephscript.client.dialects import Channel, Core, Dialect, Documented, find_dialect
 from alephscript.client.messages import GAP, Gap
 from alephscript.errors import Closed, ConnectionRefused, LinkLost, NotConnected, RequestError
 from alephscript.links.transport import Transport
@@ -26,6 +27,8 @@ from alephscript.protocol.events import Answer, HubEvent, Position
 from alephscript.protocol.json import write_json
 
 __all__ = ["DeliveryHandler", "HubSession"]
+
+logger = logging.getLogger("alephscript.client")
 
 
 class DeliveryHandler(Protocol):
@@ -65,6 +68,7 @@ class HubSession:
         dialect: How the hub is spoken to; documented until the registration shows which it is.
         registration: Payload of the last CLIENT_REGISTER that the hub took.
         standing_by: The rooms in which another master had displaced the client, and still does.
+        has_acknowledged: Whether the hub has acknowledged the registration, be it late.
         is_gone: Set when the link is gone.
     """
 
@@ -74,6 +78,8 @@ class HubSession:
         self.redacts = redacts
         self.registration: Mapping[str, Any] = {}
         self.standing_by: set[str] = set()
+        self.has_acknowledged = False
+        self._ending: asyncio.Task[None] | None = None
         self.is_gone = asyncio.Event()
         self._handler = handler
         self._channel = Channel(
@@ -98,6 +104,7 @@ class HubSession:
         displaced: Collection[str],
         timeout: float,
         acknowledges: bool | None,
+        silence: float,
     ) -> None:
         """Connect, register, subscribe and make master, but of no room that another has taken.
 
@@ -111,8 +118,12 @@ class HubSession:
                     self, namespace=namespace, auth=auth, timeout=timeout
                 )
                 self.dialect = await find_dialect(
-                    self._channel, registration, acknowledges=acknowledges
+                    self._channel, registration, acknowledges=acknowledges, silence=silence
                 )
+                if not isinstance(self.dialect, Core):
+                    self.has_acknowledged = True
+                elif acknowledges is None:
+                    self._channel.pending.came_late = self._acknowledge_late
                 self.registration = registration
                 for room, presence in rooms.items():
                     await self.subscribe(room, presence=presence)
@@ -217,6 +228,16 @@ class HubSession:
         message = f"the link to the hub is gone ({reason}); it may have run"
         self.dialect.fail_calls(LinkLost, message)
         self.is_gone.set()
+
+    def _acknowledge_late(self) -> None:
+        """End a session in the core dialect whose hub speaks more, but was slow (decision 0013)."""
+        if self._ending is None and self._channel.link is not None:
+            self.has_acknowledged = True
+            logger.info(
+                "the hub acknowledges after all: connecting anew, to speak its dialect",
+                extra={"usuario": self.registration.get("usuario", "")},
+            )
+            self._ending = asyncio.create_task(self._channel.link.close())
 
     def _cancel(self, id: str, reason: str) -> None:
         held = [each for each in self._held if each.id == id]

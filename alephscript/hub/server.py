@@ -94,7 +94,8 @@ class Hub:
             to reach the same process.
         reuse_port: Let other hubs listen on the same port; the system spreads connections.
         redis: Address of a Redis or Valkey that several hubs share, so that they are one mesh:
-            ``redis://127.0.0.1:6379/0``. Programs that may write there are trusted as hubs are.
+            ``redis://127.0.0.1:6379/0``; or of any node of a Redis Cluster (7 or newer).
+            Programs that may write there are trusted as hubs are, unless hubs have a key.
         cluster_key: File with the key that these hubs share, one a line: the first one signs all
             that this hub writes to the others and to Redis, and what has a signature by none of
             them is refused. None leaves all unsigned.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+from collections.abc import Callable
 
 from alephscript.errors import RequestError
 from alephscript.links.deadlines import Deadlines
@@ -22,10 +23,12 @@ class Pending:
 
     Attributes:
         late: Count of acknowledgements that came after their number was closed.
+        came_late: Called when one has come like that; None for nobody.
     """
 
     def __init__(self) -> None:
         self.late = 0
+        self.came_late: Callable[[], None] | None = None
         self._loop = asyncio.get_running_loop()
         self._futures: dict[int, asyncio.Future[bytes | None]] = {}
         self._numbers = itertools.count(1)
@@ -54,6 +57,8 @@ class Pending:
         future = self._futures.pop(number, None)
         if future is None:
             self.late += 1
+            if self.came_late is not None:
+                self.came_late()
             return
         self._deadlines.forget(number)
         if future.done():

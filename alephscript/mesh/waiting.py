@@ -64,7 +64,7 @@ class Waiting:
         # Whichever is shorter: what is offered, or what is waited for.
         offers = room.masters.offers
         if len(offers) < len(self._places):
-            places = [("capability", each) for each in offers]
+            places = [("capability", each) for each in sorted(offers)]  # in any process the same
         else:
             places = [each for each in self._places if each[0] != "room" and each[1] in offers]
         for place in places:

@@ -1,11 +1,13 @@
 """A test kit for projects that subclass `alephscript.AlephScriptClient`.
 
-`InMemoryMesh` and `HubMesh` take the place of the hub's address: the first is the hub's own mesh
-without sockets, the second a hub on a free port. Both can be given faults (`FaultInjector`). Both
-make an `Observer`, whose expectations fail with what did happen.
+`InMemoryMesh`, `HubMesh` and `SimulatedMesh` take the place of the hub's address: the first is the
+hub's own mesh without sockets, the second a hub on a free port, the third the first on virtual
+time, with deliveries that a seed draws. All can be given faults (`FaultInjector`). All make an
+`Observer`, whose expectations fail with what did happen.
 
-With pytest nothing has to be imported: the fixtures ``mesh`` (in memory, or with ``--mesh=real`` on
-a hub) and ``mesh_hub`` (always on a hub) are there wherever alephscript is installed.
+With pytest nothing has to be imported: the fixtures ``mesh`` (in memory, with ``--mesh=real`` on a
+hub, with ``--mesh=sim`` simulated) and ``mesh_hub`` (always on a hub) are there wherever
+alephscript is installed.
 
 ::
 
@@ -22,18 +24,34 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from alephscript.testing.chaos import Chaos
     from alephscript.testing.faults import FaultInjector
     from alephscript.testing.memory import InMemoryMesh
     from alephscript.testing.observing import Observer
     from alephscript.testing.real import HubMesh
+    from alephscript.testing.simulated import SimulatedMesh, simulate
+    from alephscript.testing.trace import Trace
 
-__all__ = ["FaultInjector", "HubMesh", "InMemoryMesh", "Observer"]
+__all__ = [
+    "Chaos",
+    "FaultInjector",
+    "HubMesh",
+    "InMemoryMesh",
+    "Observer",
+    "SimulatedMesh",
+    "Trace",
+    "simulate",
+]
 
 _HOMES = {
     "HubMesh": "real",
     "InMemoryMesh": "memory",
     "FaultInjector": "faults",
+    "Chaos": "chaos",
     "Observer": "observing",
+    "Trace": "trace",
+    "SimulatedMesh": "simulated",
+    "simulate": "simulated",
 }
 
 

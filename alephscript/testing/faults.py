@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import abc
 import asyncio
+import random
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
+from alephscript.client.client import AlephScriptClient
 from alephscript.errors import RequestError, StateError
 from alephscript.hub.carrier import Carrier
 from alephscript.links.transport import Link, Receiver
@@ -19,6 +21,7 @@ from alephscript.mesh.effects import Effect
 from alephscript.mesh.mesh import Mesh
 from alephscript.protocol import events
 from alephscript.protocol.json import read_value
+from alephscript.testing.chaos import Chaos, MakeBot
 from alephscript.testing.observing import Observer
 
 __all__ = ["FaultInjector"]
@@ -28,11 +31,14 @@ class FaultInjector(abc.ABC):
     """A mesh into which faults can be put; see `InMemoryMesh` and `HubMesh`."""
 
     def __init__(self, carriers: Sequence[Carrier]) -> None:
+        self._random = random.Random()  # noqa: S311 - not a secret
+        self._chaos: list[Chaos] = []
         self._inject_into(carriers)
 
     def _inject_into(self, carriers: Sequence[Carrier]) -> None:
         self._delay_seconds = 0.0
         self._dropped_events: frozenset[str] = frozenset()
+        self._carriers_now = list(carriers)
         for carrier in carriers:
             carrier.mesh = cast("Mesh", _FaultyMesh(self, carrier, carrier.mesh))
 
@@ -85,6 +91,76 @@ class FaultInjector(abc.ABC):
     def drop(self, *events: str) -> None:
         """Lose events of these names, inside ROOM_MESSAGE, too; no names end that."""
         self._dropped_events = frozenset(events)
+
+    def chaos(
+        self,
+        *,
+        cuts: int = 0,
+        kills: int = 0,
+        crashes: int = 0,
+        takeovers: int = 0,
+        bots: Sequence[MakeBot] = (),
+        within: float = 10.0,
+    ) -> Chaos:
+        """Put faults in at moments that are drawn: with ``--mesh=sim`` by the seed.
+
+        The faults begin with the call. ``await`` of what it returns waits for the last one;
+        ``async with`` opens the bots before its block, and ends with its block what is left.
+
+        Args:
+            cuts: How many links are cut, whosever they are.
+            kills: How often the hub is killed, and started again.
+            crashes: How often one of the bots is killed, and another one made.
+            takeovers: How often another one is made beside one of the bots, which is closed after.
+            bots: Functions that make bots; chaos opens and closes these.
+            within: Seconds in which all of it happens.
+
+        Raises:
+            StateError: There are no bots that could crash, or be taken over.
+        """
+        chaos = Chaos(
+            self,
+            cuts=cuts,
+            kills=kills,
+            crashes=crashes,
+            takeovers=takeovers,
+            bots=bots,
+            within=within,
+        )
+        self._chaos.append(chaos)
+        return chaos
+
+    def pick(self, count: int) -> int:
+        """Draw a number below another one."""
+        return self._random.randrange(count)
+
+    @property
+    def _is_rough(self) -> bool:
+        return not all(each.is_over for each in self._chaos)
+
+    async def _end_all_chaos(self) -> None:
+        while self._chaos:
+            await self._chaos.pop().close()
+
+    def crash_client(self, client: AlephScriptClient) -> None:
+        """Have a client hear and say nothing more, as a program that is killed."""
+        for carrier in self._carriers_now:
+            for sid, peer in list(carrier.mesh.rooms.peers.items()):
+                who = peer.registration
+                if who and (who.usuario, who.sesion) == (client.usuario, client.sesion):
+                    self._crash_peer(sid)
+
+    @abc.abstractmethod
+    def present_links(self) -> list[Any]:
+        """Return what `cut_link` takes."""
+
+    @abc.abstractmethod
+    def cut_link(self, link: Any) -> None:
+        """Cut one link."""
+
+    @abc.abstractmethod
+    def _crash_peer(self, sid: str) -> None:
+        """Cut the link of a peer whose program was killed."""
 
     @asynccontextmanager
     async def observer(self, *rooms: str, presence: bool = False) -> AsyncIterator[Observer]:

@@ -64,7 +64,7 @@ class InMemoryMesh(FaultInjector):
         }
         super().__init__(list(self._carriers.values()))
         self._is_open = False
-        self._links: dict[str, _MemoryLink] = {}  # by socket id
+        self._links: dict[str, Any] = {}  # by socket id
         self._sids = itertools.count(1)
 
     async def __aenter__(self) -> Self:
@@ -79,7 +79,10 @@ class InMemoryMesh(FaultInjector):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self.kill()
+        try:
+            await self._end_all_chaos()
+        finally:
+            await self.kill()
 
     async def kill(self) -> None:
         """Die: cut every link and take no more until `restart`."""
@@ -112,12 +115,35 @@ class InMemoryMesh(FaultInjector):
         timeout: float,  # noqa: ARG002 - nothing here takes time
     ) -> Link:
         """Open a link; see `alephscript.links.transport.Transport.connect`."""
+        await self._reach()
         if not self._is_open:
             raise ConnectionRefused("memory", "the mesh is not open")
         carrier = self._carriers.get(namespace)
         if carrier is None:
             raise ConnectionRefused("memory", "Invalid namespace", fatal=True)
-        return _MemoryLink(self._links, carrier, receiver, f"memory-{next(self._sids)}")
+        sid = f"memory-{next(self._sids)}"
+        link = self._make_link(carrier, receiver, sid)
+        carrier.joined(sid, _MemoryRecipient(link, sid), None)
+        made: Link = link
+        return made
+
+    async def _reach(self) -> None:
+        """Take the time that it takes to reach the hub."""
+
+    def _make_link(self, carrier: Carrier, receiver: Receiver, sid: str) -> Any:
+        return _MemoryLink(self._links, carrier, receiver, sid)
+
+    def present_links(self) -> list[Any]:
+        """Return what `cut_link` takes."""
+        return list(self._links.values())
+
+    def cut_link(self, link: Any) -> None:
+        """Cut one link."""
+        link.drop("the connection to the hub ended")
+
+    def _crash_peer(self, sid: str) -> None:
+        if sid in self._links:
+            self._links[sid].crash()
 
 
 class _MemoryLink:
@@ -127,14 +153,13 @@ class _MemoryLink:
     """
 
     def __init__(
-        self, links: dict[str, _MemoryLink], carrier: Carrier, receiver: Receiver, sid: str
+        self, links: dict[str, Any], carrier: Carrier, receiver: Receiver, sid: str
     ) -> None:
         self._links = links
         self._receiver = receiver
         self._carrier = carrier
         self._sid = sid
         links[sid] = self
-        carrier.joined(sid, _MemoryRecipient(self, sid), None)
 
     @property
     def is_up(self) -> bool:
@@ -159,6 +184,10 @@ class _MemoryLink:
             self._carrier.left(self._sid, told)
             self._receiver.lost(reason)
 
+    def crash(self) -> None:
+        """End the link as a program that is killed."""
+        self.drop("it was killed")
+
     def deliver(self, kind: Kind, ack: int | None, payload: bytes) -> None:
         """Hand a packet of the mesh to the client."""
         if kind is Kind.EVENT:
@@ -178,7 +207,7 @@ class _MemoryLink:
 class _MemoryRecipient:
     """The mesh's end: see `alephscript.hub.namespace.Recipient`."""
 
-    def __init__(self, link: _MemoryLink, sid: str) -> None:
+    def __init__(self, link: Any, sid: str) -> None:
         self.id = sid
         self._link = link
 

@@ -1,4 +1,4 @@
-"""The pytest plugin: fixtures ``mesh`` and ``mesh_hub``, option ``--mesh=real|memory``.
+"""The pytest plugin: fixtures ``mesh`` and ``mesh_hub``, options ``--mesh=real|memory|sim``.
 
 A test that takes one of them needs neither a marker nor a fixture ``anyio_backend``: anyio's
 plugin, which comes with alephscript, runs it on asyncio. Other tests are left alone.
@@ -11,8 +11,10 @@ May go in: fixtures and options. May not: an import of the rest of the package a
 
 from __future__ import annotations
 
+import argparse
 import inspect
-from collections.abc import AsyncIterator
+import random
+from collections.abc import AsyncIterator, Generator
 from typing import Any
 
 import pytest
@@ -21,20 +23,78 @@ __all__ = [
     "mesh",
     "mesh_hub",
     "pytest_addoption",
+    "pytest_configure",
     "pytest_pycollect_makeitem",
+    "pytest_report_header",
+    "pytest_runtest_makereport",
 ]
 
 _FIXTURES = {"mesh", "mesh_hub"}
 
+_MOST_SEEDS = 2**32
+
+_simulated = pytest.StashKey[Any]()
+"""The simulated mesh that a test has had."""
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add ``--mesh``."""
-    parser.getgroup("alephscript").addoption(
+    """Add ``--mesh`` and ``--mesh-seed``."""
+    group = parser.getgroup("alephscript")
+    group.addoption(
         "--mesh",
-        choices=["memory", "real"],
+        choices=["memory", "real", "sim"],
         default="memory",
-        help="what the fixture mesh is: a mesh in memory, or a hub on a free port",
+        help="what the fixture mesh is: a mesh in memory, a hub on a free port, or a simulation on "
+        "virtual time",
     )
+    group.addoption(
+        "--mesh-seed",
+        type=_read_seed,
+        metavar="N",
+        help="with --mesh=sim: the number of the run to be simulated; drawn by default",
+    )
+
+
+def _read_seed(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number, 0 or more")
+    return int(text)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Draw a seed, if none is given; processes of pytest-xdist are given this one, too.
+
+    Raises:
+        UsageError: There is a seed, and nothing that it could be for.
+    """
+    if not _is_simulated(config):
+        if config.getoption("--mesh-seed") is not None:
+            raise pytest.UsageError("--mesh-seed chooses a run of --mesh=sim: give that, too")
+    elif config.getoption("--mesh-seed") is None:
+        config.option.mesh_seed = random.SystemRandom().randrange(_MOST_SEEDS)
+
+
+def pytest_report_header(config: pytest.Config) -> str | None:
+    """Name the seed."""
+    return f"mesh: {_options(config)}" if _is_simulated(config) else None
+
+
+def _is_simulated(config: pytest.Config) -> bool:
+    return bool(config.getoption("--mesh") == "sim")
+
+
+def _options(config: pytest.Config) -> str:
+    return f"--mesh=sim --mesh-seed={config.getoption('--mesh-seed')}"
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
+    """Show with a failure how to have it again, and what came before it."""
+    report = (yield).get_result()
+    mesh = item.stash.get(_simulated, None)
+    if mesh is not None and report.failed:
+        again = f"the same run again: pytest {_options(item.config)} {item.nodeid!r}"
+        report.sections.append(("simulated mesh", f"{again}\n{mesh.trace.tail()}"))
 
 
 def pytest_pycollect_makeitem(collector: Any, name: str, obj: Any) -> None:
@@ -61,8 +121,20 @@ def pytest_pycollect_makeitem(collector: Any, name: str, obj: Any) -> None:
     pytest.mark.usefixtures("anyio_backend")(obj)
     found = manager.getfixturedefs("anyio_backend", collector)
     is_anyios = found and found[-1].func.__module__ == "anyio.pytest_plugin"
-    if is_anyios and not any("anyio_backend" in each.args for each in marks):
+    is_said = any("anyio_backend" in each.args for each in marks)
+    if _is_simulated(collector.config) and _is_ours(info.name2fixturedefs) and not is_said:
+        from alephscript.testing.virtual import VirtualLoop
+
+        backend = pytest.param(("asyncio", {"loop_factory": VirtualLoop}), id="asyncio")
+        pytest.mark.parametrize("anyio_backend", [backend], scope="function")(obj)
+    elif is_anyios and not is_said:
         pytest.mark.parametrize("anyio_backend", ["asyncio"], scope="module")(obj)
+
+
+def _is_ours(fixtures: Any) -> bool:
+    """Whether the fixture ``mesh`` that a test takes is the one of this plugin."""
+    found = fixtures.get("mesh")
+    return bool(found) and found[-1].func.__module__ == __name__
 
 
 def _is_auto(config: pytest.Config) -> bool:
@@ -75,12 +147,20 @@ def _is_auto(config: pytest.Config) -> bool:
 
 @pytest.fixture
 async def mesh(request: pytest.FixtureRequest) -> AsyncIterator[Any]:
-    """Open a mesh without members: in memory, or with --mesh=real on a hub."""
-    from alephscript.testing import HubMesh, InMemoryMesh
-
-    closed: Any = HubMesh() if request.config.getoption("--mesh") == "real" else InMemoryMesh()
-    async with closed as opened:
+    """Open a mesh without members: in memory, on a hub (--mesh=real), or simulated (--mesh=sim)."""
+    async with _make_mesh(request) as opened:
         yield opened
+
+
+def _make_mesh(request: pytest.FixtureRequest) -> Any:
+    from alephscript.testing import HubMesh, InMemoryMesh, SimulatedMesh
+
+    config = request.config
+    if not _is_simulated(config):
+        return HubMesh() if config.getoption("--mesh") == "real" else InMemoryMesh()
+    mesh = SimulatedMesh(config.getoption("--mesh-seed"))
+    request.node.stash[_simulated] = mesh
+    return mesh
 
 
 @pytest.fixture

@@ -14,6 +14,7 @@ from alephscript.hub import Hub
 from alephscript.links import transport_to
 from alephscript.links.transport import Link, Receiver
 from alephscript.testing.faults import FaultInjector
+from alephscript.testing.virtual import refuse_outside
 
 __all__ = ["HubMesh"]
 
@@ -52,13 +53,29 @@ class HubMesh(FaultInjector):
         exc: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self.kill()
+        try:
+            await self._end_all_chaos()
+        finally:
+            await self.kill()
 
     def cut(self) -> None:
         """Cut every link; clients may connect again at once."""
         if self._hub is not None:
             for connection in list(self._hub._engine.connections.values()):  # noqa: SLF001 - its other half
                 connection.close("it was cut")
+
+    def present_links(self) -> list[Any]:
+        """Return what `cut_link` takes."""
+        return [] if self._hub is None else list(self._hub._engine.connections.values())  # noqa: SLF001
+
+    def cut_link(self, link: Any) -> None:
+        """Cut one link."""
+        link.close("it was cut")
+
+    def _crash_peer(self, sid: str) -> None:
+        for connection in self.present_links():
+            if sid in connection.sids.values():
+                connection.close("its program was killed")
 
     async def kill(self) -> None:
         """Die: links end, and the port listens no more."""
@@ -69,6 +86,7 @@ class HubMesh(FaultInjector):
 
     async def restart(self) -> None:
         """Come back under the same address, with an empty mesh."""
+        refuse_outside()
         if self._hub is not None:
             raise StateError("this hub is there already; `kill` it first")
         self._hub = await Hub(**self._options).__aenter__()

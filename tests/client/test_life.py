@@ -28,6 +28,7 @@ from alephscript import (
     on,
 )
 from alephscript.testing import InMemoryMesh
+from tests.support.meshes import HUBS
 
 pytestmark = pytest.mark.anyio
 
@@ -488,6 +489,7 @@ print("done", flush=True)
 """
 
 
+@pytest.mark.parametrize("mesh", ["memory", "websocket", "polling", HUBS], indirect=True)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_script_ends_well_on_a_signal(mesh: Any, number: signal.Signals) -> None:
     """It leaves the mesh, goes on after run(), and exits with 0, silently."""

@@ -303,6 +303,24 @@ async def test_a_question_may_be_refused_and_the_method_hears_why(mesh: MeshUnde
         assert told == ("not_today", "ask again tomorrow", [1])
 
 
+async def test_a_task_that_asks_is_cancelled_and_has_its_deadline(mesh: MeshUnderTest) -> None:
+    """As any other; its master is asked the next one."""
+    client = await mesh.open()
+    await mesh.open(Bot)
+    task = await client.submit("SEND", {})
+    await until(task, "asking")
+    assert (await task.cancel()).state == "cancelled"
+    late = await client.submit("SEND", {}, timeout=0.3)
+    with pytest.raises(DeadlineExceeded):
+        await late.result()
+    with pytest.raises(Conflict):
+        await late.answer(Approval(yes=True))
+    last = await client.submit("SEND", {})
+    await until(last, "asking")
+    await last.answer(Approval(yes=True))
+    assert await last.result() == {"sent": True}
+
+
 async def test_each_change_is_told_once_and_none_goes_back(mesh: MeshUnderTest) -> None:
     """What was said before the hub was asked is not told after its answer."""
     client = await mesh.open()

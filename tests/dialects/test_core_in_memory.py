@@ -21,9 +21,10 @@ from alephscript import (
     capability,
     observe,
 )
-from alephscript.client.dialects import Core
+from alephscript.client.dialects import Core, Native
 from alephscript.protocol.json import parse_json, write_json
-from tests.support.meshes import Silent
+from alephscript.testing import SimulatedMesh, simulate
+from tests.support.meshes import Silent, at_once
 
 pytestmark = pytest.mark.anyio
 
@@ -171,6 +172,35 @@ async def test_a_hub_that_does_not_acknowledge_the_registration_is_a_stock_one()
         assert client._alephscript_session is not None
         assert isinstance(client._alephscript_session.dialect, Core)
     assert hub.sent == ["CLIENT_REGISTER", "CLIENT_SUSCRIBE", *["ROOM_MESSAGE"] * 3]
+
+
+def test_a_hub_that_was_slow_once_is_no_stock_hub() -> None:
+    """When its acknowledgement comes after all, the client connects anew; next time it waits."""
+
+    async def open_and_come_back(mesh: SimulatedMesh) -> None:
+        mesh.delay(1.5)
+        async with Master(mesh, backoff=at_once) as master:
+            assert type(master._alephscript_session.dialect) is Native  # type: ignore[union-attr]
+            mesh.cut()
+            await master._alephscript_life.until(State.RECONNECTING)
+            session = await master._alephscript_life.ready()
+            assert type(session.dialect) is Native
+
+    simulate(open_and_come_back, 0)
+
+
+def test_a_hub_that_says_after_a_while_that_it_is_none_is_spoken_to_anew() -> None:
+    """Also where the client has begun to serve by then."""
+
+    async def be_slow(mesh: SimulatedMesh) -> None:
+        mesh.delay(4)
+        async with Master(mesh, backoff=at_once, acknowledges=None) as master:
+            mesh.delay(0)
+            await master._alephscript_life.until(State.RECONNECTING)
+            session = await master._alephscript_life.ready()
+            assert type(session.dialect) is Native
+
+    simulate(be_slow, 0)
 
 
 async def test_a_hub_that_says_nothing_in_the_time_is_refused() -> None:

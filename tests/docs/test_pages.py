@@ -106,7 +106,9 @@ def commands() -> list[str]:
     for page in (README, *PAGES):
         for block in blocks(page):
             if block.language in ("bash", "console", "ini"):
-                typed = r"(?:^|[ /])(alephscript (?!hub listening).+?)(?: +#.*| &&.*| 2?>.*| \|.*|$)"
+                typed = (
+                    r"(?:^|[ /])(alephscript (?!hub listening).+?)(?: +#.*| &&.*| 2?>.*| \|.*|$)"
+                )
                 found += re.findall(typed, block.text, re.MULTILINE)
             elif block.language == "dockerfile":
                 runs = re.findall(r"^CMD (.+)", block.text, re.MULTILINE)

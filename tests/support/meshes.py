@@ -1,8 +1,9 @@
-"""The mesh that every contract is kept on: memory, websockets, polling, two hubs."""
+"""The mesh that every contract is kept on: memory, simulated, websockets, polling, two hubs."""
 
 from __future__ import annotations
 
 import itertools
+import zlib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 from typing import Any
@@ -14,7 +15,7 @@ from alephscript import AlephScriptClient
 from alephscript.hub import Hub
 from alephscript.links.transport import Link, Receiver
 from alephscript.protocol.json import parse_json
-from alephscript.testing import InMemoryMesh
+from alephscript.testing import InMemoryMesh, SimulatedMesh
 
 C = TypeVar("C", bound=AlephScriptClient, default=AlephScriptClient)
 
@@ -29,9 +30,10 @@ class MeshUnderTest:
     """A hub that can die and come back, and the clients that are on it.
 
     Args:
-        kind: ``memory``, the transport of a hub on a socket, or ``hubs``: clients are on two hubs
-            in turn, which share a Redis.
+        kind: ``memory``, ``simulated``, the transport of a hub on a socket, or ``hubs``: clients
+            are on two hubs in turn, which share a Redis.
         redis: The address of one.
+        seed: Which run is simulated.
 
     Attributes:
         kind: As given.
@@ -39,14 +41,15 @@ class MeshUnderTest:
         options: What clients are to be given besides the hub.
     """
 
-    def __init__(self, kind: str, redis: str | None = None) -> None:
+    def __init__(self, kind: str, redis: str | None = None, seed: int = 0) -> None:
         self.kind = kind
         self._redis = redis
         self.transport = "websocket" if kind == "hubs" else kind
         self.options: dict[str, Any] = {"backoff": at_once}
-        if kind != "memory":
+        self._is_in_memory = kind in ("memory", "simulated")
+        if not self._is_in_memory:
             self.options["transports"] = (self.transport,)
-        self._memory = InMemoryMesh()
+        self._memory = SimulatedMesh(seed) if kind == "simulated" else InMemoryMesh()
         self._hubs: list[Hub] = []
         self._urls = [""] if redis is None else ["", ""]
         self._turns = itertools.cycle(range(len(self._urls)))
@@ -55,11 +58,11 @@ class MeshUnderTest:
     @property
     def hub(self) -> Any:
         """What clients take as first argument."""
-        return self._memory if self.kind == "memory" else self._urls[next(self._turns)]
+        return self._memory if self._is_in_memory else self._urls[next(self._turns)]
 
     async def start(self) -> None:
         """The hub is there, under its old address if it had one."""
-        if self.kind == "memory":
+        if self._is_in_memory:
             await self._memory.restart()
             return
         for turn, url in enumerate(self._urls):
@@ -70,7 +73,7 @@ class MeshUnderTest:
 
     async def stop(self) -> None:
         """The hub dies."""
-        if self.kind == "memory":
+        if self._is_in_memory:
             await self._memory.kill()
         while self._hubs:
             await self._hubs.pop().close()
@@ -122,15 +125,21 @@ class Silent:
 HUBS = pytest.param("hubs", marks=pytest.mark.peers)  # Redis joins them
 
 
-@pytest.fixture(params=["memory", "websocket", "polling", HUBS])
-async def mesh(request: pytest.FixtureRequest, anyio_backend: str) -> AsyncIterator[MeshUnderTest]:
+SIMULATED = pytest.param("simulated", marks=pytest.mark.slow)
+
+
+@pytest.fixture(params=["memory", SIMULATED, "websocket", "polling", HUBS])
+async def mesh(request: pytest.FixtureRequest, anyio_backend: Any) -> AsyncIterator[MeshUnderTest]:
     """A mesh without anybody in it."""
     redis = None
     if request.param == "hubs":
         redis = request.getfixturevalue("shared_redis").url()
-    mesh = MeshUnderTest(request.param, redis)
-    await mesh.start()
-    try:
-        yield mesh
-    finally:
-        await mesh.end()
+    mesh = MeshUnderTest(request.param, redis, zlib.crc32(request.node.nodeid.encode()))
+    async with AsyncExitStack() as stack:
+        if request.param == "simulated":
+            await stack.enter_async_context(mesh.hub)
+        await mesh.start()
+        try:
+            yield mesh
+        finally:
+            await mesh.end()

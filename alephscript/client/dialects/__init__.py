@@ -27,16 +27,32 @@ from alephscript.errors import DeadlineExceeded
 from alephscript.protocol import events
 from alephscript.protocol.events import HubEvent
 
-__all__ = ["Channel", "Core", "Dialect", "Documented", "Native", "find_dialect"]
+__all__ = [
+    "LONG_SILENCE",
+    "SILENCE",
+    "Channel",
+    "Core",
+    "Dialect",
+    "Documented",
+    "Native",
+    "find_dialect",
+]
 
 logger = logging.getLogger("alephscript.client")
 
-_SILENCE = 1.0
+SILENCE = 1.0
 """Seconds after which a hub that has not acknowledged the registration speaks core."""
+
+LONG_SILENCE = 5.0
+"""The same for a hub that has acknowledged before: it is slow, rather than another one."""
 
 
 async def find_dialect(
-    channel: Channel, registration: Mapping[str, Any], *, acknowledges: bool | None
+    channel: Channel,
+    registration: Mapping[str, Any],
+    *,
+    acknowledges: bool | None,
+    silence: float = SILENCE,
 ) -> Dialect:
     """Register, and choose the dialect by what comes of it (decision 0013).
 
@@ -44,6 +60,7 @@ async def find_dialect(
         channel: The connection.
         registration: Payload of CLIENT_REGISTER.
         acknowledges: Whether the hub acknowledges; None if that is to be found out.
+        silence: Seconds after which it is found out not to.
 
     Raises:
         DeadlineExceeded: A hub that is known to acknowledge was silent.
@@ -54,7 +71,7 @@ async def find_dialect(
         await core.tell(HubEvent.CLIENT_REGISTER, registration)
         return core
     documented = Documented(channel)
-    patience = _SILENCE if acknowledges is None else events.DEFAULT_TIMEOUT
+    patience = silence if acknowledges is None else events.DEFAULT_TIMEOUT
     try:
         answer = await documented.tell(HubEvent.CLIENT_REGISTER, registration, patience)
     except DeadlineExceeded:
