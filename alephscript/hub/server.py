@@ -29,7 +29,7 @@ from alephscript.hub.senders import Senders
 from alephscript.hub.sockets.listening import Listener, raise_descriptor_limit
 from alephscript.hub.sockets.lobby import Arrival, Lobby
 from alephscript.hub.store.memory import MemoryStore
-from alephscript.hub.store.store import KEEP_SECONDS, Store, StoreUnavailable
+from alephscript.hub.store.store import Store, StoreUnavailable
 from alephscript.hub.workers.siblings import Siblings
 from alephscript.mesh.access import Access
 from alephscript.mesh.budget import Budget
@@ -134,7 +134,7 @@ class Hub:
         history: int = 0,
         retain: Sequence[str] = (),
         data: Path | str | None = None,
-        keep_tasks: float = KEEP_SECONDS,
+        keep_tasks: float = 86_400.0,
         admin_ui: Path | str | None = None,
         mesh_page: bool = True,
     ) -> None:
