@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 from urllib.parse import quote
@@ -31,6 +30,7 @@ from alephscript.a2a.handler import AGENT, MeshHandler
 from alephscript.a2a.members import Agent, Member, Members, Unauthorized
 from alephscript.client import environment, loops
 from alephscript.client.client import AlephScriptClient
+from alephscript.doors.listening import address_of, listen
 from alephscript.errors import ConnectionRefused, Overloaded, StateError
 from alephscript.links.transport import Transport
 from alephscript.protocol.events import DEFAULT_URL
@@ -42,7 +42,6 @@ _TIMEOUT = 300.0
 _GRACE = 5
 """Seconds that responses may take when the server is to end."""
 _MOST_CONNECTIONS = 1000
-_LAST_PORT = 65535
 _MEMBER = "alephscript.member"
 
 
@@ -107,14 +106,7 @@ class MeshServer:
                 f"{host} is open to others, and nobody has to prove who they are: give a token, or "
                 "listen on 127.0.0.1"
             )
-        if not 0 <= port <= _LAST_PORT:
-            raise OSError(f"{port} is no port; choose one from 0 to {_LAST_PORT}")
-        is_v6 = ":" in host
-        family = socket.AF_INET6 if is_v6 else socket.AF_INET
-        listening = socket.create_server((host, port), family=family)
-        # Accepted sockets inherit it; asyncio sets it only where a socket names its protocol, and
-        # Nagle's delays are 40 ms a part of an answer.
-        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        listening = listen(host, port)
         config = uvicorn.Config(
             self,
             access_log=False,
@@ -138,8 +130,7 @@ class MeshServer:
         loops.listen(signal.SIGTERM, drain)
         with listening:
             if ready is not None:
-                name = f"[{host}]" if is_v6 else host
-                ready(f"http://{name}:{listening.getsockname()[1]}")
+                ready(address_of(listening))
             serving = asyncio.create_task(server.serve(sockets=[listening]))
             watching = asyncio.create_task(self._members.watch())
             try:

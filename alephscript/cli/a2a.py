@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import argparse
 import logging
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from alephscript.cli.doors import import_door, listening_on
 from alephscript.cli.options import Add, CliError, client
-from alephscript.cli.printing import complain
 from alephscript.cli.running import serve_all, show_log
-from alephscript.errors import ConnectionRefused
 
 if TYPE_CHECKING:
     from alephscript.a2a import A2aMaster
@@ -34,21 +32,12 @@ def add_to(add: Add) -> None:
 
 
 async def _a2a(options: argparse.Namespace) -> None:
-    a2a = _import()
+    a2a = import_door("a2a")
     client(options)  # refuses an address, a namespace or a token that cannot be one
     server = a2a.MeshServer(options.url, token=options.token, namespace=options.namespace)
     show_log()
-
-    def ready(url: str) -> None:
-        complain(f"alephscript a2a listening on {url}")
-
-    try:
+    with listening_on(options.port, "a2a") as ready:
         await server.serve_http(options.port, ready=ready)
-    except ConnectionRefused:
-        raise  # an OSError, too
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise CliError(f"cannot listen on port {options.port}: {reason}") from None
 
 
 async def serve_skills(options: argparse.Namespace) -> None:
@@ -61,7 +50,7 @@ async def serve_skills(options: argparse.Namespace) -> None:
         raise CliError("--a2a serves all skills of an agent: leave all but --room out", 2)
     if not options.a2a.startswith(("http://", "https://")):
         raise CliError("write the address of an A2A agent behind --a2a: http://127.0.0.1:9999", 2)
-    a2a = _import()
+    a2a = import_door("a2a")
 
     def make(hub: str, **rest: Any) -> A2aMaster:
         made: A2aMaster = a2a.A2aMaster(options.a2a, room=options.room, hub=hub, **rest)
@@ -71,16 +60,3 @@ async def serve_skills(options: argparse.Namespace) -> None:
     show_log()
     logging.getLogger("httpx").setLevel(logging.WARNING)  # else a line each look at the card
     await serve_all([master])
-
-
-def _import() -> ModuleType:
-    """Import what needs the extra.
-
-    Raises:
-        CliError: The extra is not installed.
-    """
-    try:
-        import alephscript.a2a
-    except ModuleNotFoundError as exc:
-        raise CliError("A2A needs its SDK: pip install 'alephscript[a2a]'") from exc
-    return alephscript.a2a

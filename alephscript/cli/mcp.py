@@ -8,9 +8,9 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+from alephscript.cli.doors import import_door, listening_on
 from alephscript.cli.options import NO_HUB, Add, CliError, auth_of, client
 from alephscript.cli.running import serve_all, show_log
 from alephscript.errors import ContractError
@@ -40,7 +40,7 @@ def add_to(add: Add) -> None:
 
 
 async def _mcp(options: argparse.Namespace) -> None:
-    mcp = _import()
+    mcp = import_door("mcp")
     try:
         server = mcp.MeshServer(
             options.url,
@@ -55,7 +55,8 @@ async def _mcp(options: argparse.Namespace) -> None:
     if options.http is None:
         await server.serve_stdio()
     else:
-        await server.serve_http(options.http)
+        with listening_on(options.http, "mcp") as ready:
+            await server.serve_http(options.http, ready=ready)
 
 
 async def serve_tools(options: argparse.Namespace) -> None:
@@ -75,7 +76,7 @@ async def serve_tools(options: argparse.Namespace) -> None:
         )
     if command and shutil.which(command[0]) is None:
         raise CliError(f"there is no program {command[0]}; check its name, or give a path")
-    mcp = _import()
+    mcp = import_door("mcp")
     server = address
     if command:
         from mcp import StdioServerParameters
@@ -92,16 +93,3 @@ async def serve_tools(options: argparse.Namespace) -> None:
     master = client(options, make, usuario=name, retry_open=True)
     show_log()
     await serve_all([master])
-
-
-def _import() -> ModuleType:
-    """Import what needs the extra.
-
-    Raises:
-        CliError: The extra is not installed.
-    """
-    try:
-        import alephscript.mcp
-    except ModuleNotFoundError as exc:
-        raise CliError("MCP needs its SDK: pip install 'alephscript[mcp]'") from exc
-    return alephscript.mcp

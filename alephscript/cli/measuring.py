@@ -12,13 +12,15 @@ import math
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
 from typing import Any
 
 from alephscript.cli.asking import read_payload
 from alephscript.cli.options import Add, CliError, client
 from alephscript.cli.printing import put_line, write_duration
 from alephscript.client.client import AlephScriptClient
-from alephscript.client.declaring import capability
+from alephscript.client.declaring import capability, on
+from alephscript.client.messages import Event
 from alephscript.errors import AlephScriptError, RequestError, UnknownEvent
 
 __all__ = ["add_to", "write_spread"]
@@ -34,7 +36,7 @@ def add_to(add: Add) -> None:
     ping.add_argument(
         "--interval", type=float, default=0.1, help="seconds between two (%(default)s)"
     )
-    bench = add("bench", "requests a second, and how long each takes", _bench)
+    bench = add("bench", "requests and events a second, and how long each takes", _bench)
     bench.add_argument(
         "capability",
         metavar="CAP",
@@ -107,6 +109,28 @@ class _Echo(AlephScriptClient):
         return payload
 
 
+_ONE_BY_ONE = 500
+_LISTENERS = 10
+_BURST = 500
+"""Events of one; a listener keeps 1,024 that wait."""
+
+
+class _Listener(AlephScriptClient):
+    """A member that counts what it hears."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.awaited = 0
+        self.all_heard = asyncio.Event()
+
+    @on("BENCH_EVENT")
+    async def hear(self, _: Event[Any]) -> None:
+        """Count it."""
+        self.awaited -= 1
+        if not self.awaited:
+            self.all_heard.set()
+
+
 async def _bench(options: argparse.Namespace) -> None:
     payload = read_payload(options.payload)
     async with client(options) as asker:
@@ -118,7 +142,41 @@ async def _bench(options: argparse.Namespace) -> None:
         room = f"BENCH_{uuid.uuid4().hex[:8]}"
         async with client(options, _Echo, max_in_flight=options.concurrency) as master:
             await master.make_master(room)
+            began = time.process_time()
             await _measure(options, lambda: asker.request("BENCH_ECHO", payload, room=room))
+            spent = time.process_time() - began
+            put_line(
+                f"CPU of asker and master: {write_duration(spent / options.requests)} a request"
+            )
+            times = []
+            for _ in range(min(options.requests, _ONE_BY_ONE)):
+                began = time.perf_counter()
+                await asker.request("BENCH_ECHO", payload, room=room)
+                times.append(time.perf_counter() - began)
+            put_line(f"one at a time: {write_spread(times)}")
+        await _burst(options, asker, room)
+
+
+async def _burst(options: argparse.Namespace, teller: AlephScriptClient, room: str) -> None:
+    """Say events to listeners as fast as they go, and print how many a second were heard."""
+    events = min(options.requests, _BURST)
+    async with AsyncExitStack() as stack:
+        listeners = [
+            await stack.enter_async_context(client(options, _Listener)) for _ in range(_LISTENERS)
+        ]
+        for each in listeners:
+            each.awaited = events
+            await each.subscribe(room)
+        began = time.perf_counter()
+        for number in range(events):
+            await teller.broadcast("BENCH_EVENT", number, room=room)
+        await asyncio.gather(*(each.all_heard.wait() for each in listeners))
+        seconds = time.perf_counter() - began
+    heard = events * len(listeners)
+    put_line(
+        f"{heard} events heard by {len(listeners)} listeners in {write_duration(seconds)}: "
+        f"{heard / seconds:.0f}/s"
+    )
 
 
 async def _measure(options: argparse.Namespace, ask: Callable[[], Awaitable[Any]]) -> None:

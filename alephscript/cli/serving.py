@@ -97,7 +97,8 @@ def add_to(add: Add) -> None:
     hub.add_argument(
         "--redis",
         metavar="URL",
-        help="be one of several hubs, which share this Redis: redis://127.0.0.1:6379/0",
+        help="be one of several hubs, which share this Redis, or the cluster that it is a node of: "
+        "redis://127.0.0.1:6379/0",
     )
     hub.add_argument(
         "--cluster-key",

@@ -144,10 +144,29 @@ def write_any(result: Any) -> Outcome:
 
 def _write_fields(text: bytes, *, is_loose: bool) -> Outcome:
     """Make the outcome of an object; one that is loose may say that it is a failure."""
-    if b'"success"' in text or (is_loose and b'"error"' in text):
+    if _has(text, b'"success"') or (is_loose and _has(text, b'"error"')):
         value = parse_json(text)
         return _outcome_of(events.normalise([value]) if is_loose else events.make_success(value))
     return DONE if text == b"{}" else Outcome(b'{"success":true,%b' % text[1:])
+
+
+def _has(text: bytes, name: bytes) -> bool:
+    """Whether a name, in its quotes, is somewhere in a text.
+
+    To find a quote takes a tenth of the time of finding a word: a large text of few strings.
+    """
+    at = -1
+    for _ in range(_FEW_QUOTES if len(text) > _LARGE else 0):
+        at = text.find(b'"', at + 1)
+        if at < 0:
+            return False
+        if text.startswith(name, at):
+            return True
+    return text.find(name, at + 1) >= 0
+
+
+_LARGE = 65_536
+_FEW_QUOTES = 64
 
 
 def write_part(capability: Capability, part: Any) -> bytes:

@@ -179,7 +179,7 @@ class Mastery:
     features: tuple[str, ...]
     group: Group
     descriptions: Mapping[str, Mapping[str, Any]]
-    says: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
+    says: Mapping[str, Mapping[str, Any]] = types.MappingProxyType({})
 
 
 @attrs.frozen
@@ -196,7 +196,7 @@ class Declarations:
     rooms: tuple[RoomRole, ...]
     capabilities: Mapping[str, Capability]
     listeners: Mapping[str, tuple[Listener, ...]]
-    secret_events: Mapping[str, Mapping[str, Any]] = attrs.field(factory=dict)
+    secret_events: Mapping[str, Mapping[str, Any]] = types.MappingProxyType({})
 
     def features(self, room: str) -> tuple[str, ...]:
         """Return the names of the capabilities offered in a room, in order of declaration."""

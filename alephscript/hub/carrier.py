@@ -59,8 +59,12 @@ logger = logging.getLogger("alephscript.hub")
 class ClusterPort(Protocol):
     """The way to other hubs, for effects that concern them."""
 
+    def send(self, carrier: Carrier, effect: ToHub) -> None:
+        """Send a frame to another hub."""
+        ...
+
     def carry(self, carrier: Carrier, effect: Effect) -> None:
-        """Carry out an effect that concerns other hubs, other than `SubscribeRoom`."""
+        """Carry out another effect that concerns other hubs, but for `SubscribeRoom`."""
         ...
 
     def subscribe(self, carrier: Carrier, room: str, done: Callable[[], None]) -> None:
@@ -287,10 +291,13 @@ class Carrier:
         self.keeper.wake(effect)
 
     def _send_to_hub(self, effect: ToHub) -> None:
-        if effect.seconds is not None:
-            self._open(effect.request, effect.seconds)
+        seconds = effect.seconds
+        if seconds is not None:
+            # `_open`, without the call.
+            self._deadlines.set(effect.request, seconds)
+            self._opened_at[effect.request] = time.perf_counter()
         assert self.cluster is not None
-        self.cluster.carry(self, effect)
+        self.cluster.send(self, effect)
 
     def _send(self, to: Iterable[str], event: str, args: tuple[Any, ...]) -> None:
         # Encoded and framed once, for all that hear it.

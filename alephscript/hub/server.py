@@ -94,7 +94,8 @@ class Hub:
             to reach the same process.
         reuse_port: Let other hubs listen on the same port; the system spreads connections.
         redis: Address of a Redis or Valkey that several hubs share, so that they are one mesh:
-            ``redis://127.0.0.1:6379/0``. Programs that may write there are trusted as hubs are.
+            ``redis://127.0.0.1:6379/0``; or of any node of a Redis Cluster (7 or newer).
+            Programs that may write there are trusted as hubs are, unless hubs have a key.
         cluster_key: File with the key that these hubs share, one a line: the first one signs all
             that this hub writes to the others and to Redis, and what has a signature by none of
             them is refused. None leaves all unsigned.
@@ -211,7 +212,10 @@ class Hub:
             access=access,
         )
         if self._data is not None and self._redis is not None:
-            raise HubError("hubs that share a Redis keep tasks there: leave data (--data) out")
+            raise HubError(
+                "hubs that share a Redis keep tasks and retained values there: leave data (--data) "
+                "out"
+            )
         self._engine.use_store(_make_store(self._data, self._keep_tasks))
         if self._data is not None and self._redis is None:  # else Redis has what hubs share
             from alephscript.hub.store.values import ValueStore  # as in `_make_store`

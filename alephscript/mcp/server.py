@@ -47,6 +47,7 @@ from alephscript.client.environment import DEFAULT_HUB
 from alephscript.client.lifecycle import State
 from alephscript.client.messages import Progress, Question
 from alephscript.doors.catalogue import Catalogue, KnownOffers, is_same
+from alephscript.doors.listening import address_of, listen
 from alephscript.doors.texts import as_json, shown
 from alephscript.errors import (
     ContractError,
@@ -200,12 +201,24 @@ class MeshServer(Server[Any]):
         async with stdio_server() as (read, write):
             await self.run(read, write, self.create_initialization_options())
 
-    async def serve_http(self, port: int, *, host: str = "127.0.0.1") -> None:
-        """Serve streamable HTTP at ``/mcp`` from the main thread, until SIGINT or SIGTERM."""
+    async def serve_http(
+        self, port: int, *, host: str = "127.0.0.1", ready: Callable[[str], None] | None = None
+    ) -> None:
+        """Serve streamable HTTP at ``/mcp`` from the main thread, until SIGINT or SIGTERM.
+
+        Args:
+            port: The port, 0 for a free one.
+            host: The address to listen on.
+            ready: Called with the address of ``/mcp`` as soon as it can be asked.
+
+        Raises:
+            OSError: The port cannot be had.
+        """
         import uvicorn
 
+        listening = listen(host, port)
         app = self.streamable_http_app(host=host)
-        config = uvicorn.Config(app, host=host, port=port, access_log=False)
+        config = uvicorn.Config(app, access_log=False)
         server = uvicorn.Server(config)
 
         def stop() -> None:
@@ -215,7 +228,10 @@ class MeshServer(Server[Any]):
         server.capture_signals = contextlib.nullcontext
         for each in (signal.SIGINT, signal.SIGTERM):
             loops.listen(each, stop)
-        await server.serve()
+        with listening:
+            if ready is not None:
+                ready(f"{address_of(listening)}/mcp")
+            await server.serve(sockets=[listening])
 
     def create_initialization_options(
         self,

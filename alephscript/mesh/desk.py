@@ -85,6 +85,14 @@ class TaskDesk:
             HubEvent.TASK_RESUME: self._resume,
         }
 
+    def greet(self, peer: Peer) -> None:
+        """Tell a peer that has come back of its tasks from now on; native peers ask for that."""
+        if peer.reads_meta:
+            return
+        for task in self._tasks.of_owner(_owner_of(peer)):
+            if self._may_use(peer, task.shown):
+                self._tasks.audience.watch(peer, task.record.id)
+
     # Submitting
 
     def _submit(self, peer: Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:

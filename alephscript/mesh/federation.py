@@ -453,7 +453,9 @@ class Federation:
         master = self._find_master(sid, name) if name else self._find_member(asker, sid)
         if master is None:
             return [ToHub(hub, ("moved", number, sid))]
-        extras = self._own_chain(hub, about["extras"])
+        extras = about["extras"]
+        if extras:
+            extras = self._own_chain(hub, extras)
         meta = RequestMeta(room=name or None, seconds=about["seconds"], extras=extras)
         question = events.RoomMessage(event, name or "", data, about["envelope"])
         return self._requests.ask_master(asker, question, master, number, meta)
@@ -606,13 +608,16 @@ class Federation:
             for idle in [each for each in self._askers.values() if not each.requests]:
                 del self._askers[idle.sid]
             self._most_askers = _FEW_ASKERS + 2 * len(self._askers)
-        sid, dialect = about["sid"], self._dialects.choose_remote(reads_meta=about["meta"])
+        sid, reads_meta, name = about["sid"], about["meta"], about["name"]
         asker = self._askers.get(sid)
         if asker is None:
+            dialect = self._dialects.choose_remote(reads_meta=reads_meta)
             asker = Peer(sid, sid, dialect, _identity(about["identity"]), hub=hub)
             self._askers[sid] = asker
-        asker.speak(dialect)
-        asker.rename(about["name"])
+        elif asker.reads_meta is not reads_meta:
+            asker.speak(self._dialects.choose_remote(reads_meta=reads_meta))
+        if asker.name != name:
+            asker.rename(name)
         return asker
 
     def _request_from(self, hub: str, number: int, sid: str) -> OpenRequest | None:

@@ -343,6 +343,7 @@ class Mesh:
             raise LimitExceeded("what this client makes the hub keep takes too much memory already")
         before = member_of(peer)
         peer.register(registration, self._dialects.choose(registration))
+        self._desk.greet(peer)
         effects = acknowledge(peer, ack, {"protocol": events.PROTOCOL, "socketId": peer.sid})
         return effects + self.rooms.presences.renamed(peer, before)
 

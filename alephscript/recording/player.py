@@ -136,7 +136,8 @@ class _Player:
         stack: contextlib.AsyncExitStack,
         ignore: Iterable[str],
     ) -> None:
-        self.report = Report(notes=list(recording.notes))
+        self.report = Report()
+        self.report.notes += recording.notes
         self._records = recording.records
         self._cls = cls
         self._rooms = rooms

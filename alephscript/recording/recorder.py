@@ -235,7 +235,7 @@ async def record(
     rooms: Sequence[str],
     write: Callable[[bytes], object],
     *,
-    opened: Callable[[bool], object] = lambda _: None,
+    opened: Callable[[bool], object] | None = None,
     counts: dict[str, int] | None = None,
     **options: Any,
 ) -> None:
@@ -257,10 +257,19 @@ async def record(
     """
     counts = {} if counts is None else counts
     recorder = Recorder(
-        hub, record_rooms=rooms, write=write, opened=opened, counts=counts, **options
+        hub,
+        record_rooms=rooms,
+        write=write,
+        opened=opened or _tell_nobody,
+        counts=counts,
+        **options,
     )
     async with recorder:
         try:
             await recorder.record()
         finally:
             recorder.finish()
+
+
+def _tell_nobody(_: bool) -> None:  # noqa: FBT001 - as it is called
+    pass

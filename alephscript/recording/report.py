@@ -43,8 +43,8 @@ class Timing:
         now: Of the new version.
     """
 
-    then: list[float] = attrs.field(factory=list)
-    now: list[float] = attrs.field(factory=list)
+    then: list[float] = attrs.field(factory=list, init=False)
+    now: list[float] = attrs.field(factory=list, init=False)
 
     @property
     def medians(self) -> tuple[float, float]:
@@ -65,12 +65,12 @@ class Report:
         notes: What is to be known besides, a sentence each.
     """
 
-    compared: int = 0
-    differences: list[Difference] = attrs.field(factory=list)
-    breaks: list[str] = attrs.field(factory=list)
-    not_compared: dict[str, int] = attrs.field(factory=Counter)
-    timings: dict[str, Timing] = attrs.field(factory=dict)
-    notes: list[str] = attrs.field(factory=list)
+    compared: int = attrs.field(default=0, init=False)
+    differences: list[Difference] = attrs.field(factory=list, init=False)
+    breaks: list[str] = attrs.field(factory=list, init=False)
+    not_compared: dict[str, int] = attrs.field(factory=Counter, init=False)
+    timings: dict[str, Timing] = attrs.field(factory=dict, init=False)
+    notes: list[str] = attrs.field(factory=list, init=False)
 
     @property
     def is_same(self) -> bool:

@@ -67,7 +67,7 @@ class Scale:
     clients: tuple[int, ...] = (10, 500, 5_000)
     leaving: tuple[int, ...] = (10, 10_000)
     leaves: int = 5
-    idle: tuple[int, ...] = (500, 5_000, 20_000)
+    idle: tuple[int, ...] = (500, 5_000, 19_500)  # with 20,000 files
     storms: tuple[int, ...] = (2_000,)
     across_seconds: float = 15.0
     starts: int = 5

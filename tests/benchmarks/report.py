@@ -190,7 +190,7 @@ GOALS = (
         Goal("aleph", "socketio_tuned", f"payload_rps@{size}", least=1.3)
         for size in (100_000, 900_000)
     ),
-    *(Goal("aleph", "node", f"idle_kb@{count}", most=1) for count in (500, 5_000, 20_000)),
+    *(Goal("aleph", "node", f"idle_kb@{count}", most=1) for count in (500, 5_000, 19_500)),
     Goal("aleph", "node", "join_us@10000", most=1),
     Goal("aleph", "node", "leave_us@10000", most=1),
     Goal("aleph", "", "storm_s@2000", most=10),

@@ -24,6 +24,8 @@ from tests.benchmarks.contenders import Bystander, Options
 
 _AT_ONCE = 10
 _BYSTANDERS_ROOM = "ESPERA"
+_IN_A_ROOM = 5_000
+"""Half as many as a room may have."""
 _SILENCE_SECONDS = 10.0
 
 
@@ -156,7 +158,7 @@ class Bystanders(Role):
         self._there: list[Bystander] = []
 
     async def join(self, count: int) -> dict[str, int]:
-        """So many more are there, in one room."""
+        """So many more are there, in a few rooms."""
         await _in_groups(self._join() for _ in range(count))
         return {"clients": len(self._there)}
 
@@ -168,7 +170,7 @@ class Bystanders(Role):
 
     async def _join(self) -> None:
         bystander = await self._module.bystander(*self._at)
-        await bystander.join(_BYSTANDERS_ROOM)
+        await bystander.join(f"{_BYSTANDERS_ROOM}_{len(self._there) // _IN_A_ROOM}")
         self._there.append(bystander)
 
     async def rooms(self, first: int, last: int) -> dict[str, int]:

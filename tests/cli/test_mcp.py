@@ -75,7 +75,7 @@ async def test_a_mesh_is_served_on_stdio_and_over_http() -> None:
             assert greeting.structured_content == {"text": "hello you"}
         options = ("--url", hub.url, "--http", str(port), "--room", "LOBBY")
         async with running("mcp", *options) as process:
-            await read_until(process, b"running on")
+            await read_until(process, b"listening on")
             async with Client(f"http://127.0.0.1:{port}/mcp") as client:
                 assert {*await tools_of(client)} == {"GREET", "recent_events"}
 

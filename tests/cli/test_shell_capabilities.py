@@ -216,7 +216,11 @@ async def test_a_hub_is_measured(url: str) -> None:
     assert ping.code == 0
     assert re.search(r"3 round trips to .*: min .* ms, p50 .* ms, p95 .*, p99 .*, max ", ping.out)
     bench = await run("bench", "--requests", "50", url=url)
-    assert re.match(r"50 answers in .*: \d+/s\nmin .*p99", bench.out), bench.err
+    assert re.fullmatch(
+        r"50 answers in .*: \d+/s\nmin .*p99.*\nCPU of asker and master: \S+ \S+ a request\n"
+        r"one at a time: min .*p99.*\n500 events heard by 10 listeners in .*: \d+/s\n",
+        bench.out,
+    ), bench.err
     assert (bench.code, bench.err) == (0, "")
 
 

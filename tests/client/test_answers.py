@@ -21,6 +21,28 @@ pytestmark = pytest.mark.anyio
 SECRET = "the password is 1234"
 
 
+@pytest.mark.parametrize("strings", [0, 1, 100, 1_000])
+async def test_a_large_result_that_says_how_it_went_is_read(strings: int) -> None:
+    """Wherever the word is, after however many strings."""
+    filling = {"filling": ["a"] * strings, "text": "x" * 70_000}
+
+    @capability("X")
+    async def method(self: Any, what: Any) -> Any:
+        return {**filling, **what}
+
+    assert await answer_of(method, {"success": False, "error": "no"}) == {
+        **filling,
+        "success": False,
+        "error": "no",
+        "code": "error",
+    }
+    assert await answer_of(method, {"successes": 1}) == {
+        **filling,
+        "success": True,
+        "successes": 1,
+    }
+
+
 class TestPayload:
     """What reaches the method."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import attrs
@@ -114,6 +115,18 @@ class Bot(AlephScriptClient):
         except PayloadTooLarge as error:
             return {"refused": error.code}
         return {}
+
+
+class Storyteller(AlephScriptClient):
+    """Answers in parts."""
+
+    rooms = ("WORK",)
+
+    @capability("TELL")
+    async def tell(self, request: Request[dict[str, int]]) -> AsyncIterator[int]:
+        """Count, a part at a time."""
+        for number in range(request.payload["to"]):
+            yield number
 
 
 class Runner(AlephScriptClient):
@@ -290,6 +303,24 @@ async def test_a_question_may_be_refused_and_the_method_hears_why(mesh: MeshUnde
         assert told == ("not_today", "ask again tomorrow", [1])
 
 
+async def test_a_task_that_asks_is_cancelled_and_has_its_deadline(mesh: MeshUnderTest) -> None:
+    """As any other; its master is asked the next one."""
+    client = await mesh.open()
+    await mesh.open(Bot)
+    task = await client.submit("SEND", {})
+    await until(task, "asking")
+    assert (await task.cancel()).state == "cancelled"
+    late = await client.submit("SEND", {}, timeout=0.3)
+    with pytest.raises(DeadlineExceeded):
+        await late.result()
+    with pytest.raises(Conflict):
+        await late.answer(Approval(yes=True))
+    last = await client.submit("SEND", {})
+    await until(last, "asking")
+    await last.answer(Approval(yes=True))
+    assert await last.result() == {"sent": True}
+
+
 async def test_each_change_is_told_once_and_none_goes_back(mesh: MeshUnderTest) -> None:
     """What was said before the hub was asked is not told after its answer."""
     client = await mesh.open()
@@ -379,7 +410,7 @@ async def test_a_task_that_there_is_not_is_unknown(mesh: MeshUnderTest, event: H
     assert client._alephscript_session is not None
     tell = client._alephscript_session.dialect.tell
     if event != HubEvent.TASK_LIST:
-        for unknown in ("a" * 32, "no such id", "", "x" * 1000):
+        for unknown in ("a" * 32, "no such id", "", "x" * 200):
             with pytest.raises(UnknownTask):
                 await tell(event, {"id": unknown})
         with pytest.raises(InvalidPayload):
@@ -436,3 +467,44 @@ async def test_a_capability_may_be_a_method_called_run(mesh: MeshUnderTest) -> N
     await task.answer(Approval(yes=True))
     assert await task.result(timeout=None) == {"total": 3}
     assert (await task.status()).progress is not None
+
+
+async def test_a_task_of_a_method_that_answers_in_parts_has_all_of_them(
+    mesh: MeshUnderTest,
+) -> None:
+    """However many: nobody reads them meanwhile."""
+    client = await mesh.open()
+    await mesh.open(Storyteller)
+    task = await client.submit("TELL", {"to": 500})
+    assert await task.result() == {"result": list(range(500))}
+
+
+async def test_of_two_answers_one_counts_and_cancelling_twice_is_cancelling(
+    mesh: MeshUnderTest,
+) -> None:
+    """At the same moment, or later."""
+    client = await mesh.open()
+    await mesh.open(Bot)
+    task = await client.submit("SEND", {})
+    await until(task, "asking")
+    answers = [task.answer(Approval(yes=True)), task.answer(Approval(yes=False))]
+    first, second = await asyncio.gather(*answers, return_exceptions=True)
+    assert isinstance(first, TaskStatus)
+    assert isinstance(second, Conflict)
+    assert await task.result() == {"sent": True}
+    with pytest.raises(Conflict):
+        await task.answer(Approval(yes=False))
+    other = await client.submit("FIRE", {})
+    ends = await asyncio.gather(other.cancel(), other.cancel())
+    assert [each.state for each in ends] == ["cancelled", "cancelled"]
+    assert (await other.cancel()).state == "cancelled"
+
+
+async def test_many_wait_for_one_task_and_all_are_answered(mesh: MeshUnderTest) -> None:
+    """Each at once when it has ended."""
+    client, bot = await mesh.open(), await mesh.open(Bot)
+    task = await client.submit("FIRE", {})
+    waiting = [asyncio.ensure_future(task.result()) for _ in range(200)]
+    await bot.begun.get()
+    bot.go.set()
+    assert await asyncio.gather(*waiting) == [{"fired": True}] * 200

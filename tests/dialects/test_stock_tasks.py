@@ -85,6 +85,21 @@ async def test_a_stock_submitter_hears_of_its_task_and_a_stock_master_runs_it(jo
     assert not any({"payload", "result"} & each["task"].keys() for each in public)
 
 
+async def test_a_stock_submitter_that_comes_back_hears_of_its_tasks_again(join: Join) -> None:
+    """By its name, whatever its session; nobody else does."""
+    first = await join("A")
+    task = (await first.call("TASK_SUBMIT", {"capability": "X", "room": "R"}))["task"]
+    await first.sio.disconnect()
+    told: asyncio.Queue[Any] = asyncio.Queue()
+    again, other = await join("A"), await join("B")
+    again.sio.on("TASK_CHANGED", told.put, namespace=again.namespace)
+    other.sio.on("TASK_CHANGED", lambda _: told.put("other"), namespace=other.namespace)
+    await other.call("TASK_CANCEL", {"id": task["id"]})
+    await other.call("TASK_GET", {"id": task["id"]})
+    assert (await told.get())["task"]["state"] == "cancelled"
+    assert told.empty()
+
+
 async def test_a_stock_peer_cancels_waits_and_is_told_what_is_wrong(join: Join) -> None:
     """Each event is acknowledged."""
     asker = await join("A")

@@ -49,6 +49,12 @@ class TaskMaster(AlephScriptClient):
             self.note(request, f"step {step}")
         return {"number": request.payload["number"], "first": first}
 
+    @capability("SEND", idempotent=True)
+    async def send(self, request: Request[dict[str, Any]]) -> dict[str, Any]:
+        """Ask whether to."""
+        self.note(request, "send")
+        return {"sent": await request.ask("APPROVE", {"what": "send it"}, timeout=60)}
+
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO)

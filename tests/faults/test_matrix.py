@@ -90,6 +90,18 @@ MATRIX = {
     "test_a_redis_that_is_killed_loses_no_task_if_it_writes_them_down",
     "hubs that share a Redis are killed 20 times under 200 tasks": "faults/test_task_storm.py::"
     "test_two_hundred_tasks_under_twenty_kills_all_end_on_two_hubs_that_share_a_redis",
+    "the hub dies with a task's question, and again with its answer": "faults/test_task_kills.py::"
+    "test_a_question_outlives_its_hub_and_is_answered_while_its_master_is_away",
+    "the master dies with a task's question": "faults/test_task_kills.py::"
+    "test_a_question_dies_with_its_master_and_is_asked_by_the_next",
+    "the journal of tasks is removed under its hub": "hub/store/test_stores.py::"
+    "test_a_file_that_is_removed_meanwhile_loses_no_task_that_has_not_ended",
+    "the journal of tasks is of a later version": "hub/store/test_stores.py::"
+    "test_a_file_of_a_later_version_is_left_as_it_is",
+    "the disk gets full in the middle of runs": "faults/test_task_disk.py::"
+    "test_a_full_disk_refuses_tasks_keeps_runs_waiting_and_lets_plain_requests_go_on",
+    "the clock is set while tasks are kept": "hub/store/test_stores.py::"
+    "test_a_clock_that_is_set_forgets_nothing",
     "the journal of tasks is damaged": "hub/store/test_stores.py::"
     "test_a_damaged_file_is_put_aside_and_a_fresh_one_begun",
     "the disk of the journal is full": "hub/store/test_stores.py::"

@@ -12,7 +12,7 @@ import pytest
 from alephscript import AlephScriptClient, Overloaded, Request, Task, capability
 from tests.support.processes import Start
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120), pytest.mark.slow]
 
 BIG = "x" * 150_000
 

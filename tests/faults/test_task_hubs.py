@@ -17,7 +17,12 @@ from tests.faults.test_task_kills import kill, payload
 from tests.support.processes import Process, Start
 from tests.support.redis import RedisServer
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120), pytest.mark.peers]
+pytestmark = [
+    pytest.mark.anyio,
+    pytest.mark.timeout(120),
+    pytest.mark.peers,
+    pytest.mark.slow,
+]
 
 
 def reader(hub: Hub) -> AlephScriptClient:

@@ -16,6 +16,7 @@ import pytest
 
 from alephscript import (
     AlephScriptClient,
+    Conflict,
     DeadlineExceeded,
     MasterLost,
     NotConnected,
@@ -27,7 +28,7 @@ from alephscript.hub import Hub
 from tests.faults.task_master import at_once
 from tests.support.processes import Process, Start
 
-pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120), pytest.mark.slow]
 
 
 class House:
@@ -234,6 +235,53 @@ async def test_a_hub_that_is_stopped_in_peace_leaves_its_tasks_as_they_are(house
         await house.start_hub()
         assert await task.result() == {"number": 4}
         assert house.runs("once") == 1
+
+
+async def asks(client: AlephScriptClient, task: Task[Any], attempts: int = 1) -> None:
+    """Wait until a run of a task has asked back."""
+    while True:
+        status = await after(client.task(task.id).status)
+        if status.state == "asking" and status.attempts == attempts:
+            assert status.question["payload"] == {"what": "send it"}
+            return
+        await asyncio.sleep(0.01)
+
+
+async def test_a_question_outlives_its_hub_and_is_answered_while_its_master_is_away(
+    house: House,
+) -> None:
+    """The answer waits for the master, which asks it only once."""
+    master = await house.start_master()
+    async with house.client() as client:
+        task = await client.submit("SEND", payload())
+        await asks(client, task)
+        master.send(signal.SIGSTOP)
+        await house.kill_hub()
+        await house.start_hub()
+        await asks(client, task)
+        assert (await task.answer({"yes": True})).state == "running"
+        await house.kill_hub()
+        await house.start_hub()
+        master.send(signal.SIGCONT)
+        assert await task.result() == {"sent": {"yes": True}}
+        assert house.runs("send") == 1
+
+
+async def test_a_question_dies_with_its_master_and_is_asked_by_the_next(house: House) -> None:
+    """The answer that is given then is that run's."""
+    master = await house.start_master()
+    async with house.client() as client:
+        task = await client.submit("SEND", payload())
+        await asks(client, task)
+        await kill(master)
+        while (await task.status()).state != "queued":  # noqa: ASYNC110 - a hub that notices
+            await asyncio.sleep(0.01)
+        with pytest.raises(Conflict):
+            await task.answer({"yes": False})
+        await house.start_master()
+        await asks(client, task, attempts=2)
+        await task.answer({"yes": True})
+        assert await task.result() == {"sent": {"yes": True}}
 
 
 class Patient(AlephScriptClient):

@@ -11,6 +11,9 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+import attrs
+
+from alephscript import AlephScriptClient, Request, RequestFor, capability
 from alephscript.hub import Hub
 from tests.support.browser import Page, browsing
 from tests.support.crowd import crowd
@@ -29,6 +32,55 @@ VIEWS: Mapping[str, dict[str, Any]] = {
     "dark": {**DESK, "colorScheme": "dark"},
     "phone": {"viewport": {"width": 390, "height": 844}, "deviceScaleFactor": 1.5},
 }
+
+
+@attrs.frozen
+class Approval:
+    """The word of somebody who may say it."""
+
+    is_given: bool
+    limit: int = 500
+
+
+@attrs.frozen
+class Approve(RequestFor[Approval], capability="APPROVE"):
+    """Is this order to be sent? It costs more than the bot may spend."""
+
+    supplier: str
+    total: int
+
+
+class Purchasing(AlephScriptClient):
+    """Orders what is running out; asks back where that is dear."""
+
+    rooms = ("PURCHASING",)
+
+    @capability("RESTOCK", idempotent=True)
+    async def restock(self, request: Request[dict[str, Any]]) -> dict[str, Any]:
+        """Order what is running out."""
+        request.progress(0.4, "4 of 10 shelves are counted")
+        if request.payload["shelf"] == 1:
+            approval = await request.ask(Approve(supplier="Harbour Supplies", total=1240))
+            return {"ordered": approval.is_given}
+        if request.payload["shelf"] == 2:
+            await asyncio.Event().wait()
+        return {"ordered": False}
+
+
+async def picture_tasks(page: Page, url: str) -> None:
+    """Take a picture of a task that asks."""
+    async with (
+        Purchasing(url, max_in_flight=10),
+        AlephScriptClient(url, usuario="Planner") as asker,
+    ):
+        for shelf in (3, 2, 1):
+            task = await asker.submit("RESTOCK", {"shelf": shelf}, room="PURCHASING", timeout=3600)
+        await asker.submit("AUDIT", {}, room="NIGHT_SHIFT", timeout=3600)
+        await page.do(["goto", f"{url}/#task={task.id}"])
+        await page.see("#view .question", "APPROVE asks back")
+        await page.see("#tasks tbody", "queued")
+        await asyncio.sleep(3)
+        await _take(page, "task")
 
 
 async def main(seconds: float) -> None:
@@ -54,6 +106,7 @@ async def main(seconds: float) -> None:
                         await page.see(".outcome[data-state=ok]", "answered in")
                         await asyncio.sleep(3)
                         await _take(page, "capability")
+                        await picture_tasks(page, hub.url)
 
 
 async def _take(page: Page, name: str) -> None:

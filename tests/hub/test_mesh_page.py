@@ -32,6 +32,7 @@ from tests.support.servers import mounted
 pytestmark = pytest.mark.anyio
 
 POLICY = "default-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+LONG = "R" * 120
 HOSTILE = "<img src=x onerror=\"document.title='hit'\">"
 
 
@@ -259,7 +260,7 @@ async def test_the_keyboard_alone_reaches_and_uses_the_form(page: Page, plain: H
         assert await page.problems() == []
 
 
-@pytest.mark.parametrize(
+in_each_view = pytest.mark.parametrize(
     "view",
     [
         {"colorScheme": "light"},
@@ -268,6 +269,9 @@ async def test_the_keyboard_alone_reaches_and_uses_the_form(page: Page, plain: H
     ],
     ids=["light", "dark", "phone"],
 )
+
+
+@in_each_view
 async def test_everybody_can_read_and_use_it(
     browser: str, node: str, plain: Hub, view: dict[str, Any]
 ) -> None:
@@ -453,6 +457,94 @@ async def test_a_task_is_submitted_answered_and_cancelled(page: Page, plain: Hub
         assert (await task.status()).state == "cancelled"
         await page.do(["locator", "#find"], ["fill", "cancelled"])
         await page.until("document.querySelectorAll('#tasks tbody tr').length === 1")
+        assert await page.problems() == []
+
+
+@pytest.mark.slow
+@in_each_view
+async def test_everybody_can_read_and_use_a_task(
+    browser: str, node: str, plain: Hub, view: dict[str, Any]
+) -> None:
+    """While it asks, when it is refused, when it is done, with an error, and in the table."""
+
+    async def fits(page: Page, shown: str) -> None:
+        assert await page.violations() == [], shown
+        root = "document.documentElement"
+        assert await page.do(["evaluate", f"{root}.scrollWidth - {root}.clientWidth"]) == 0, shown
+
+    async with (
+        asyncio.timeout(50),
+        browsing(node, **view) as page,
+        PersefonBot(plain.url),
+        Asking(plain.url),
+        Clock(plain.url) as client,
+    ):
+        await opened(page, plain)
+        await client.submit(LONG, {LONG: LONG}, room=LONG)
+        await client.submit("WIND", {}, room="CLOCK", timeout=3600)
+        refused = await client.submit("SEND", {}, room="ASKING")
+        await page.see("#tasks tbody", "50 %")
+        await page.do(["goto", f"{plain.url}/#task={refused.id}"])
+        await page.see("#view .question", "APPROVE asks back")
+        await page.do(["getByLabel", "howOften"], ["fill", "often"])
+        await page.do(["getByRole", "button", {"name": "Answer", "exact": True}], ["click"])
+        await page.see(".question .problem", "howOften")
+        await fits(page, "asking")
+        await page.do(["getByRole", "button", {"name": "Decline"}], ["click"])
+        await page.see("#view-facts", "failed")
+        await page.see("#view-facts", "the viewer of the mesh page did not agree")
+        assert (await refused.status()).state == "failed"
+        await fits(page, "refused")
+        long = (await client.tasks(state="queued"))[0]
+        await page.do(["goto", f"{plain.url}/#task={long.id}"])
+        await page.see("#view-title", LONG)
+        await page.see("#view-facts", "queued")
+        await fits(page, "a long name")
+        await page.do(["goto", f"{plain.url}/#task={'0' * 32}"])
+        await page.see("#view", "no such task")
+        await fits(page, "unknown")
+        await page.do(["goto", plain.url])
+        await page.see("#tasks tbody", "failed")
+        await fits(page, "table")
+        assert await page.problems() == []
+
+
+@pytest.mark.slow
+async def test_the_keyboard_alone_submits_answers_and_finds_a_task(page: Page, plain: Hub) -> None:
+    """The question is where one types next; arrow keys go through the table."""
+
+    async def press(*keys: str) -> None:
+        for key in keys:
+            await page.do(["keyboard"], ["press", key])
+
+    async def focused(selector: str) -> None:
+        await page.until(f"document.activeElement.matches({json.dumps(selector)})")
+
+    async with PersefonBot(plain.url), Asking(plain.url), Clock(plain.url) as client:
+        await opened(page, plain)
+        first = await client.submit("WIND", {}, room="CLOCK", timeout=3600)
+        await page.see("#tasks tbody", "50 %")
+        await choose(page, "SEND")
+        await page.do(["getByRole", "button", {"name": "Submit as a task"}], ["focus"])
+        await press("Enter")
+        await page.see("#view .question", "APPROVE asks back")
+        await focused(".question input")
+        await press("Space", "Tab", "3", "Enter")
+        await page.see("#view-facts", "done")
+        await page.see("#view-task pre", '"times": 3')
+        await focused("#view")
+        await page.do(["locator", "#tasks tbody a"], ["first"], ["focus"])
+        await press("End", "Enter")
+        await page.see("#view-facts", "50 % half way")
+        await focused("#view")
+        await press("Tab")
+        while await page.text("*:focus") != "Cancel the task":
+            await press("Tab")
+        await press("Enter")
+        await page.see("#view-facts", "cancelled")
+        assert (await first.status()).state == "cancelled"
+        await focused("#view")
+        assert await page.violations() == []
         assert await page.problems() == []
 
 

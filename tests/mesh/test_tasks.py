@@ -139,3 +139,24 @@ def test_the_result_is_json_however_the_answer_was_written(mesh: Mesh, answer: s
     told = play(mesh, mesh.acknowledged("m", deliver.request, [msgspec.Raw(answer.encode())]))
     record = next(each.record for each in told if isinstance(each, Keep))
     assert read_value(record.result) == {"x": 1}
+
+
+@pytest.mark.parametrize(
+    ("code", "is_retryable", "told"),
+    [("mine", False, None), ("mine", True, True), ("busy", None, None), ("internal", True, True)],
+)
+def test_the_error_says_what_its_code_does_not(
+    mesh: Mesh, code: str, is_retryable: bool | None, told: bool | None
+) -> None:
+    """Whether the same may succeed later is mostly a matter of the code."""
+    declare(mesh)
+    (deliver,) = [each for each in submit(mesh) if isinstance(each, Deliver)]
+    answer: dict[str, Any] = {"success": False, "error": "no", "code": code}
+    if is_retryable is not None:
+        answer["retryable"] = is_retryable
+    told_all = play(mesh, mesh.acknowledged("m", deliver.request, [answer]))
+    record = next(each.record for each in told_all if isinstance(each, Keep))
+    assert record.error is not None
+    assert record.error == {"error": "no", "code": code, "details": []} | (
+        {} if told is None else {"retryable": told}
+    )

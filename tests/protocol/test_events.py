@@ -681,6 +681,8 @@ def test_nesting_is_counted_in_the_text_as_in_the_value(
         value = [*siblings, value, *siblings] if key is None else {"[": siblings, key: value}
     text = json.dumps(value, ensure_ascii=is_ascii, separators=separators).encode()
     assert is_shallow_utf8(text) is (depth_of(value) <= MAX_DEPTH)
+    large = b'["%b",%b]' % (b"x" * 10_000, text)
+    assert is_shallow_utf8(large) is (depth_of([value]) <= MAX_DEPTH)
 
 
 def test_lists_of_any_length_are_read_in_one_pass() -> None:

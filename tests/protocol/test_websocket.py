@@ -192,6 +192,19 @@ def test_a_megabyte_is_read_from_any_pieces(masked: bool) -> None:
         assert read == [text, b""]
 
 
+@MASKED
+def test_what_follows_a_large_message_is_read_with_it(masked: bool) -> None:
+    """In the piece that ends it, whole and begun; all of it bytes."""
+    text = bytes(range(256)) * 1024
+    small = [Frame(Opcode.TEXT, b"%d" % number) for number in range(50)]
+    data = written([Frame(Opcode.TEXT, text), *small], masked=masked)
+    reader = FrameReader(masked=masked, max_bytes=len(text))
+    for cut in (len(text) // 2, len(data) - 3):
+        read = reader.read(data[:cut]) + reader.read(data[cut:])
+        assert read == [text, *(each.data for each in small)]
+        assert {type(each) for each in read} == {bytes}
+
+
 @pytest.mark.parametrize("reason", ["", "bye", "x" * 123, "\u00f1" * 80])
 def test_a_hub_closes_with_a_code_and_as_much_of_a_reason_as_fits(reason: str) -> None:
     """A close frame takes 123 bytes of it."""

@@ -25,6 +25,7 @@ PORT = "3010"
 
 VARYING = {
     r"(?m)^\d+\.\d+ m?s$": "1.25 ms",
+    r"\d+\.\d+ m?s (then|now)": r"1.25 ms \1",
     r"\bin \d+\.\d\ds\b": "in 0.01s",
     r"\bseed \d+\b": "seed 7",
     r"\b[0-9a-f]{12}\b": "0123456789ab",

@@ -7,10 +7,12 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from redis.crc import key_slot
 
 from tests.support.processes import choose_port
 from tests.support.tools import skip_for_lack_of
@@ -88,3 +90,78 @@ def own_redis(redis_program: str, tmp_path: Path) -> Iterator[RedisServer]:
     server.start()
     yield server
     server.kill()
+
+
+class RedisClusterNode(RedisServer):
+    """A redis-server that is a node of a cluster, and keeps its place when it is started again."""
+
+    def __init__(self, program: str, folder: str) -> None:
+        super().__init__(program, folder)
+        self.bus = choose_port()
+        self._command += [
+            *("--cluster-enabled", "yes", "--cluster-port", str(self.bus)),
+            *("--cluster-config-file", f"nodes-{self.port}.conf", "--cluster-node-timeout", "1000"),
+            *("--cluster-require-full-coverage", "no"),
+        ]
+
+
+class RedisCluster:
+    """Three nodes on loopback, each with a third of the slots."""
+
+    def __init__(self, program: str, folder: str) -> None:
+        self.nodes = [RedisClusterNode(program, folder) for _ in range(3)]
+        self._moved: dict[str, RedisClusterNode] = {}
+        for node in self.nodes:
+            node.start()
+        bounds = ((0, 5460), (5461, 10922), (10923, 16383))
+        first = self.nodes[0]
+        for node, (low, high) in zip(self.nodes, bounds, strict=True):
+            node.command("cluster", "addslotsrange", str(low), str(high))
+            meet = ("cluster", "meet", "127.0.0.1", str(node.port), str(node.bus))
+            first.command(*meet)
+        self._wait()
+
+    def _wait(self) -> None:
+        """Wait until all nodes know all others."""
+        until = time.monotonic() + 20
+        while time.monotonic() < until:
+            known = [node.command("cluster", "info") for node in self.nodes]
+            slots = [node.command("cluster", "slots") for node in self.nodes]
+            if all("cluster_state:ok" in each for each in known) and all(
+                str(node.port) in each for node in self.nodes for each in slots
+            ):
+                return
+            time.sleep(0.05)
+        raise AssertionError("the nodes have not found each other")
+
+    @property
+    def url(self) -> str:
+        """The address of one of them."""
+        return f"redis://127.0.0.1:{self.nodes[0].port}/0"
+
+    def node_of(self, name: str) -> RedisClusterNode:
+        """Find the node that has a key or a channel."""
+        return self.nodes[min(key_slot(name.encode()) // 5461, 2)]
+
+    def move(self, name: str, to: RedisClusterNode) -> None:
+        """Move the slot of a name, which has no keys, to another node."""
+        slot, owner = str(key_slot(name.encode())), to.command("cluster", "myid")
+        before = self._moved.get(slot, self.node_of(name))
+        to.command("cluster", "setslot", slot, "importing", before.command("cluster", "myid"))
+        before.command("cluster", "setslot", slot, "migrating", owner)
+        for node in (to, before, *(each for each in self.nodes if each not in {to, before})):
+            node.command("cluster", "setslot", slot, "node", owner)
+        self._moved[slot] = to
+
+    def kill(self) -> None:
+        """Kill all nodes."""
+        for node in self.nodes:
+            node.kill()
+
+
+@pytest.fixture
+def redis_cluster(redis_program: str, tmp_path: Path) -> Iterator[RedisCluster]:
+    """Start a Redis Cluster of three nodes for one test, which may stop them."""
+    cluster = RedisCluster(redis_program, str(tmp_path))
+    yield cluster
+    cluster.kill()

@@ -23,7 +23,7 @@ from unittest import mock
 import hiredis
 import msgspec
 
-from alephscript.hub.cluster import redis as registries
+from alephscript.hub.cluster import redis as registries, shards
 from alephscript.hub.cluster.cluster import Cluster
 from alephscript.hub.cluster.frames import read_message
 from alephscript.hub.cluster.redis import SCRIPTS as NAMES, RedisRegistry
@@ -78,6 +78,8 @@ def run(main: Coroutine[Any, Any, T]) -> T:
 def _resp(value: Any) -> bytes:
     if value is None:
         return b"$-1\r\n"
+    if isinstance(value, Exception):
+        return b"-%b\r\n" % str(value).encode()
     if isinstance(value, int):
         return b":%d\r\n" % value
     if isinstance(value, bytes | str):
@@ -199,6 +201,8 @@ class SimulatedRedis:
                 link.deliver([b"unsubscribe", channel, len(link.channels)])
         elif verb == b"PUBLISH":
             link.deliver(self._publish(*arguments))
+        elif verb == b"CLUSTER":
+            link.deliver(Exception("ERR This instance has cluster support disabled"))
         elif verb == b"SCRIPT":
             link.deliver(hashlib.sha1(arguments[1]).hexdigest())
         else:
@@ -445,7 +449,10 @@ class SimulatedCluster:
 async def cluster_of(count: int) -> AsyncIterator[SimulatedCluster]:
     """Open so many hubs."""
     cluster = SimulatedCluster(SimulatedRedis())
-    with mock.patch.object(registries, "open_connection", cluster.link):
+    with (
+        mock.patch.object(registries, "open_connection", cluster.link),
+        mock.patch.object(shards, "open_connection", cluster.link),
+    ):
         try:
             await cluster.grow(count)
             yield cluster

@@ -14,11 +14,12 @@ import itertools
 import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any
 
 from alephscript.diagnostics.redaction import redacted
 from alephscript.errors import Overloaded
 from alephscript.hub.carrier import Carrier
-from alephscript.hub.cluster.frames import Item, make_hub_name, read_message, write_item
+from alephscript.hub.cluster.frames import make_hub_name, read_message, write_item
 from alephscript.hub.cluster.pace import Pace
 from alephscript.hub.cluster.registry import Registry, Standings, Values
 from alephscript.hub.cluster.signing import Untrusted
@@ -154,9 +155,7 @@ class Cluster:
         """Carry out an effect that concerns other hubs; see `ClusterPort`."""
         namespace = carrier.mesh.namespace
         registry = self._registry
-        if isinstance(effect, ToHub):
-            self._send(carrier, effect)
-        elif isinstance(effect, ToRoom):
+        if isinstance(effect, ToRoom):
             registry.say(namespace, effect.room, write_item(effect.frame))
         elif isinstance(effect, UnsubscribeRoom):
             registry.unsubscribe(namespace, effect.room)
@@ -176,7 +175,8 @@ class Cluster:
         """Receive from now on what other hubs say in a room; see `ClusterPort`."""
         self._registry.subscribe(carrier.mesh.namespace, room, done)
 
-    def _send(self, carrier: Carrier, effect: ToHub) -> None:
+    def send(self, carrier: Carrier, effect: ToHub) -> None:
+        """Send a frame to another hub; see `ClusterPort`."""
         namespace, frame = carrier.mesh.namespace, effect.frame
         undelivered = None
         if frame[0] == "ask":
@@ -277,27 +277,31 @@ class Cluster:
         except Exception as exc:  # noqa: BLE001 - as below
             self._skip_frame(exc)
             return
+        now = time.time()
+        for carrier in self._engine.carriers.values():
+            carrier.mesh.rooms.now = now
         for frame in frames:
             try:
-                self._handle_frame(hub, frame)
+                namespace, kind, fields = read_frame(frame)
+                federation = self.federations[namespace]
+                if kind in {"survey", "census"}:
+                    self._handle_survey(hub, namespace, kind, fields)
+                else:
+                    self._engine.carriers[namespace].carry(federation.take(hub, kind, fields))
             except Exception as exc:  # noqa: BLE001
                 # All that a frame brings about is caught here: others wait for the next one.
                 self._skip_frame(exc)
 
-    def _handle_frame(self, hub: str, frame: Item) -> None:
-        namespace, kind, fields = read_frame(frame)
-        federation = self.federations[namespace]
+    def _handle_survey(self, hub: str, namespace: str, kind: str, fields: Sequence[Any]) -> None:
         if kind == "survey":
             (number,) = fields
-            answer = (namespace, "census", number, federation.census())
+            answer = (namespace, "census", number, self.federations[namespace].census())
             self._registry.send(hub, write_item(answer), None)
-        elif kind == "census":
+        else:
             number, census = fields
             if number == _LAST_SURVEY:
                 self._unsettled.discard(hub)
             self._surveys[namespace].answer(number, hub, census)
-        else:
-            self._carrier(namespace).carry(federation.take(hub, kind, fields))
 
     def refuse(self, exc: Exception) -> None:
         """Count what does not count, and log now and then who may have written it."""

@@ -59,6 +59,11 @@ class Command:
         """The command's words."""
         return self._words
 
+    @property
+    def channel(self) -> bytes:
+        """The channel of a message, the key of another command."""
+        return bytes(self._words[1])
+
 
 class Pack(Command):
     """One message with all that is for one channel.
@@ -68,16 +73,26 @@ class Pack(Command):
         head: What the message begins with.
         nobody: Called if nobody was there to take it.
         sign: Makes a message of what goes by a channel, at the moment that it is sent.
+        verb: The command.
+
+    Attributes:
+        items: What the message has.
+        undelivered: Called if nobody was there to take it, too.
     """
 
-    __slots__ = ("_items", "_nobody", "_sign", "_undelivered")
+    __slots__ = ("_nobody", "_sign", "items", "undelivered")
 
     def __init__(
-        self, channel: str | bytes, head: bytes, nobody: Callable[[], None], sign: Sign | None
+        self,
+        channel: str | bytes,
+        head: bytes,
+        nobody: Callable[[], None],
+        sign: Sign | None,
+        verb: str,
     ) -> None:
-        super().__init__(("PUBLISH", channel, head), self._finish)
-        self._items: list[bytes] = []
-        self._undelivered: list[Callable[[], None]] = []
+        super().__init__((verb, channel, head), self._finish)
+        self.items: list[bytes] = []
+        self.undelivered: list[Callable[[], None]] = []
         self._nobody = nobody
         self._sign = sign
 
@@ -85,22 +100,15 @@ class Pack(Command):
     def words(self) -> tuple[Any, ...]:
         """The command's words: a JSON array of the head and all items."""
         verb, channel, head = self._words
-        message = b"%b%b]]" % (head, b",".join(self._items))
+        message = b"%b%b]]" % (head, b",".join(self.items))
         return (verb, channel, message if self._sign is None else self._sign(channel, message))
-
-    def add(self, item: bytes, undelivered: Callable[[], None] | None) -> None:
-        """Add an item, and who is told that it could not be delivered."""
-        self._items.append(item)
-        self.size += len(item)
-        if undelivered is not None:
-            self._undelivered.append(undelivered)
 
     def _finish(self, listeners: Any) -> None:
         if listeners == 0:
             self._nobody()
         elif not isinstance(listeners, Exception):
             return
-        for undelivered in self._undelivered:
+        for undelivered in self.undelivered:
             undelivered()
 
 
@@ -110,9 +118,13 @@ class CommandQueue:
     Args:
         nobody: Called if nobody was there to take a message for a hub.
         sign: Signs messages; None leaves them as they are.
+
+    Attributes:
+        publish: The command by which a message is sent.
     """
 
     def __init__(self, nobody: Callable[[], None], sign: Sign | None = None) -> None:
+        self.publish = "PUBLISH"
         self._nobody = nobody
         self._sign = sign
         self._queue: deque[Command] = deque()
@@ -138,13 +150,19 @@ class CommandQueue:
         self._queue.append(command)
         self._bytes += command.size
 
+    def put_again(self, command: Command) -> None:
+        """Let a command wait once more, behind all others."""
+        self._close_packs()
+        self._queue.append(command)
+        self._bytes += command.size
+
     def put_first(self, words: tuple[Any, ...], done: Done) -> None:
         """Let a command wait before all others: nothing that members do may keep it."""
         self._urgent.append(Command(words, done))
 
     def put_frame(
         self, channel: str, head: bytes, frame: bytes, undelivered: Callable[[], None] | None
-    ) -> None:
+    ) -> bool:
         """Let a frame wait, with those for the same hub.
 
         Args:
@@ -152,13 +170,23 @@ class CommandQueue:
             head: What a message of frames begins with.
             frame: The frame.
             undelivered: Called if nobody was there to take the frame.
+
+        Returns:
+            Whether there was room; else nothing has come of it.
         """
+        if self._bytes >= _MOST_BYTES or len(self._queue) >= _MOST_COMMANDS:
+            return False  # as `is_full`, without the call: frames are many
         self._for_room = None
         pack = self._for_hubs.get(channel)
         if pack is None or pack.size > _PACK_BYTES:
             pack = self._for_hubs[channel] = self._open_pack(channel, head, self._nobody)
-        pack.add(frame, undelivered)
-        self._bytes += len(frame)
+        pack.items.append(frame)
+        if undelivered is not None:
+            pack.undelivered.append(undelivered)
+        size = len(frame)
+        pack.size += size
+        self._bytes += size
+        return True
 
     def put_announcement(self, channel: bytes, head: bytes, announcement: bytes) -> None:
         """Let something that is said in a room wait, with what was said there just before."""
@@ -166,8 +194,10 @@ class CommandQueue:
         for_room = self._for_room
         if for_room is None or for_room[0] != channel or for_room[1].size > _PACK_BYTES:
             for_room = self._for_room = (channel, self._open_pack(channel, head, _do_nothing))
-        for_room[1].add(announcement, None)
-        self._bytes += len(announcement)
+        pack, size = for_room[1], len(announcement)
+        pack.items.append(announcement)
+        pack.size += size
+        self._bytes += size
 
     def take(self, awaited: int = 0, awaited_bytes: int = 0) -> list[Command]:
         """Take the commands that are sent next.
@@ -199,7 +229,7 @@ class CommandQueue:
         return commands
 
     def _open_pack(self, channel: str | bytes, head: bytes, nobody: Callable[[], None]) -> Pack:
-        pack = Pack(channel, head, nobody, self._sign)
+        pack = Pack(channel, head, nobody, self._sign, self.publish)
         self._queue.append(pack)
         self._bytes += pack.size
         return pack

@@ -6,12 +6,14 @@
 -- position and last value; by the empty field: a name of the data, another one after some were lost),
 -- PREFIX:seals (by hub: the signature that it came with, where hubs have a key).
 local prefix = KEYS[1]
+-- In a Redis Cluster all keys are in the slot of the prefix, and so are the channels of hubs and notices.
+local is_sharded = prefix:sub(1, 1) == '{'
 -- The hub that has this decided, and its signature, where hubs have a key; the hub that is being removed.
 local by, seal, removed
 local function notice(decision)
   if seal ~= '' then decision.by, decision.seal, decision.gone = by, seal, removed end
   decision.seq = redis.call('INCR', prefix .. ':seq')
-  redis.call('PUBLISH', prefix .. ':notices', cjson.encode(decision))
+  redis.call(is_sharded and 'SPUBLISH' or 'PUBLISH', prefix .. ':notices', cjson.encode(decision))
   return decision.seq
 end
 local function is_record(record)
@@ -82,7 +84,8 @@ local function remove_hub(hub)
   removed = nil
 end
 local function is_heard(hub)
-  return tonumber(redis.call('PUBSUB', 'NUMSUB', prefix .. ':to:' .. hub)[2]) > 0
+  local count = is_sharded and 'SHARDNUMSUB' or 'NUMSUB'
+  return tonumber(redis.call('PUBSUB', count, prefix .. ':to:' .. hub)[2]) > 0
 end
 local function is_silent(hub)
   return not is_heard(hub) or redis.call('EXISTS', prefix .. ':hub:' .. hub) == 0

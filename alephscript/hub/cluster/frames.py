@@ -151,11 +151,6 @@ def write_head(hub: str) -> bytes:
     return b"[%b,[" % _encode(hub)
 
 
-def write_item(item: Sequence[Any]) -> bytes:
-    """Write a frame or an announcement, whose fields may be unread."""
-    return _encode(item)
-
-
 def write_single(hub: str, item: bytes) -> bytes:
     """Write a frame or an announcement for a hub that reads no messages of several."""
     return b"[%b,%b" % (_encode(hub), item[1:])
@@ -412,5 +407,9 @@ _declarations: weakref.WeakValueDictionary[bytes, events.Declaration]
 _declarations = weakref.WeakValueDictionary()
 
 
-_encode = msgspec.json.Encoder().encode
+_encode: Callable[[Any], bytes] = msgspec.json.Encoder().encode
+
+write_item: Callable[[Sequence[Any]], bytes] = _encode
+"""Writes a frame or an announcement, whose fields may be unread."""
+
 _split = msgspec.json.Decoder(list[msgspec.Raw]).decode

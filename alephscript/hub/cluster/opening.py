@@ -1,7 +1,7 @@
 """Opening a connection to Redis, by whatever its address says: TLS, sockets, users, databases.
 
-May go in: what redis-py knows of addresses; alone imports redis-py. May not: what is said on a
-connection that is open (`resp`).
+May go in: what redis-py knows of addresses and slots; alone imports redis-py. May not: what is said
+on a connection that is open (`resp`).
 """
 
 from __future__ import annotations
@@ -12,9 +12,13 @@ from typing import Any
 import redis.asyncio as redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.crc import key_slot
 from redis.exceptions import RedisError
 
-__all__ = ["database_of", "open_connection"]
+__all__ = ["Place", "database_of", "open_connection", "slot_of"]
+
+Place = tuple[str, int]
+"""Host and port of a node of a Redis Cluster."""
 
 _RESP = 2
 """Version of Redis' protocol, in which what comes by a channel is a reply like others."""
@@ -25,12 +29,20 @@ def database_of(url: str) -> int:
     return int(redis.ConnectionPool.from_url(url).connection_kwargs.get("db", 0))
 
 
-async def open_connection(url: str, timeout: float) -> asyncio.StreamWriter:
+def slot_of(name: bytes) -> int:
+    """Return the number of the slot that a key or a channel is in."""
+    return int(key_slot(name))
+
+
+async def open_connection(
+    url: str, timeout: float, place: Place | None = None
+) -> asyncio.StreamWriter:
     """Open a connection on which Redis awaits commands.
 
     Args:
         url: ``redis://[[username]:[password]@]host:port/database``, or ``rediss://``.
         timeout: Seconds that each step may take.
+        place: The node to connect to, None for the one that the address names.
 
     Raises:
         ConnectionError: Redis cannot be reached, or lets nobody in by that address.
@@ -42,6 +54,8 @@ async def open_connection(url: str, timeout: float) -> asyncio.StreamWriter:
         retry=Retry(NoBackoff(), 0),  # a link that is gone means that something was missed
     )
     pool.connection_kwargs["protocol"] = _RESP
+    if place is not None:
+        pool.connection_kwargs["host"], pool.connection_kwargs["port"] = place
     opened: Any = pool.make_connection()  # type: ignore[no-untyped-call]
     try:
         await opened.connect()

@@ -50,10 +50,11 @@ from alephscript.hub.cluster.frames import (
     write_single,
     write_value,
 )
-from alephscript.hub.cluster.opening import database_of, open_connection
+from alephscript.hub.cluster.opening import Place, database_of, open_connection
 from alephscript.hub.cluster.pace import Pace
 from alephscript.hub.cluster.registry import RegistryListener
 from alephscript.hub.cluster.resp import Commands, RedisConnection, Refused
+from alephscript.hub.cluster.shards import Shards, find_place, find_slots
 from alephscript.hub.cluster.signing import OPEN, Freshness, Seals, Untrusted
 from alephscript.hub.cluster.subscriptions import SUBSCRIBE, UNSUBSCRIBE, Subscriptions
 from alephscript.mesh.effects import Claim, Release, Retain
@@ -73,6 +74,7 @@ _BUSY_BEAT_SECONDS = 0.05
 """Between two beats while a request here waits for another hub: the loss of that hub ends it."""
 
 _TIMEOUT_SECONDS = 1.0
+_MESSAGES, _SUBSCRIBED = (b"message", b"smessage"), (b"subscribe", b"ssubscribe")
 _MOST_SKIPPED = 1000
 """Decisions of no sense that are remembered, so that none of them counts as missed."""
 
@@ -110,6 +112,9 @@ class RedisRegistry:
         self._mine = b""
         self._notices = f"{self._prefix}:notices".encode()
         self._rooms = f"{self._prefix}:in:".encode()
+        self._shards: Shards | None = None  # in a Redis Cluster
+        self._subscribe = SUBSCRIBE
+        self._is_known = False  # whether the Redis is a cluster
         self.is_busy: Callable[[], bool] = lambda: False
         self._hub = ""
         self._listener: RegistryListener
@@ -139,7 +144,6 @@ class RedisRegistry:
         """Join the hubs of the mesh; see `Registry`."""
         self._hub, self._listener = hub, listener
         self._head = write_head(hub)
-        self._mine = f"{self._prefix}:to:{hub}".encode()
         try:
             await self._join()
         except (Refused, OSError, TimeoutError, _Adrift) as exc:
@@ -210,12 +214,13 @@ class RedisRegistry:
     def send(self, hub: str, data: bytes, undelivered: Callable[[], None] | None) -> None:
         """Send a frame to another hub; see `Registry`."""
         channel = f"{self._prefix}:to:{hub}"
-        if self._queue.is_full or not self._is_up:
-            if undelivered is not None:
+        if hub not in self._before:
+            # No call that does nothing: frames are many.
+            if self._is_up and self._queue.put_frame(channel, self._head, data, undelivered):
+                if self._flush is None:
+                    self._flush_soon()
+            elif undelivered is not None:
                 asyncio.get_running_loop().call_soon(undelivered)
-        elif reads_messages(hub):
-            self._queue.put_frame(channel, self._head, data, undelivered)
-            self._flush_soon()
         else:
 
             def done(listeners: Any) -> None:
@@ -231,6 +236,8 @@ class RedisRegistry:
         channel = self._channel(namespace, room)
         if self._before:
             self._put(("PUBLISH", channel, write_single(self._hub, data)), None)
+        elif self._is_up and self._shards is not None:
+            self._shards.say(channel, self._head, data)
         elif self._is_up and not self._queue.is_full:
             self._queue.put_announcement(channel, self._head, data)
             self._flush_soon()
@@ -321,7 +328,10 @@ class RedisRegistry:
 
     async def _serve(self) -> None:
         loop = asyncio.get_running_loop()
-        tasks = [loop.create_task(each()) for each in (self._hear, self._beat, self._write)]
+        parts = [self._hear, self._beat, self._write]
+        if self._shards is not None:
+            parts.append(self._shards.keep)
+        tasks = [loop.create_task(each()) for each in parts]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
@@ -334,17 +344,20 @@ class RedisRegistry:
     async def _join(self) -> None:
         """Listen, then take part, then look around: nothing that is decided can be missed."""
         # `_go_adrift` has told those that waited for a subscription; nobody waits for these.
-        mine, notices = f"{self._prefix}:to:{self._hub}", f"{self._prefix}:notices"
-        listened = [mine, notices, *self._subscriptions]
         async with asyncio.timeout(_TIMEOUT_SECONDS * 3):
-            writer = await open_connection(self.url, _TIMEOUT_SECONDS)
+            place = await self._look_for_nodes()
+            self._mine = f"{self._prefix}:to:{self._hub}".encode()
+            listened = [self._mine, self._notices]
+            if self._shards is None:
+                listened += self._subscriptions
+            writer = await open_connection(self.url, _TIMEOUT_SECONDS, place)
             self._commands = commands = Commands(self._answered, writer)
-            writer = await open_connection(self.url, _TIMEOUT_SECONDS)
+            writer = await open_connection(self.url, _TIMEOUT_SECONDS, place)
             self._channels = channels = RedisConnection(self._take, writer)
             commands.resume()
             self._unconfirmed = len(listened)
             self._confirmed = asyncio.get_running_loop().create_future()
-            channels.write((SUBSCRIBE, *listened))
+            channels.write((self._subscribe, *listened))
             channels.resume()
             await channels.wait_for(self._confirmed)
             for name in SCRIPTS:
@@ -374,6 +387,36 @@ class RedisRegistry:
         for waiting in self._claims:
             self._put_claim(waiting)
 
+    async def _look_for_nodes(self) -> Place | None:
+        """Find the node that has the registry, and connect to those that have rooms.
+
+        Returns:
+            None for a Redis that is no cluster.
+        """
+        if self._is_known and self._shards is None:
+            return None
+        places = () if self._shards is None else self._shards.places
+        slots = await find_slots(self.url, _TIMEOUT_SECONDS, places)
+        self._is_known = True
+        if slots is None:
+            return None
+        if self._shards is None:
+            # All of the registry is in one slot, with the channels of hubs, so that what is said
+            # there keeps its order; rooms' channels are wherever they are.
+            self._prefix = f"{{{self._prefix}}}"
+            self._notices = f"{self._prefix}:notices".encode()
+            self._subscribe, self._queue.publish = "SSUBSCRIBE", "SPUBLISH"
+            self._shards = Shards(
+                self.url,
+                _TIMEOUT_SECONDS,
+                self._subscriptions,
+                self._take_from_room,
+                self._subscriptions.confirm,
+                self._sign_message if self._has_key else None,
+            )
+        await self._shards.open(slots)
+        return find_place(slots, self._prefix.encode())
+
     def _go_adrift(self) -> None:
         self._is_up = False
         left = self._queue.take_all()
@@ -388,6 +431,8 @@ class RedisRegistry:
         self._subscriptions.reset()
 
     async def _hang_up(self) -> None:
+        if self._shards is not None:
+            self._shards.close()
         connections = (self._commands, self._channels)
         self._commands = self._channels = None
         for each in connections:
@@ -415,6 +460,10 @@ class RedisRegistry:
             if self._steps:
                 joined, left = self._subscriptions.reduce(self._steps)
                 self._steps.clear()
+                if self._shards is not None:
+                    self._shards.subscribe(joined)
+                    self._shards.unsubscribe(left)
+                    joined = left = []
                 if joined:
                     channels.write((SUBSCRIBE, *joined))
                 if left:
@@ -465,14 +514,14 @@ class RedisRegistry:
     def _take(self, message: list[Any]) -> None:
         """Take what comes by a channel."""
         kind, channel, data = message
-        if kind == b"message":
+        if kind in _MESSAGES:
             if channel == self._notices:
                 self._follow(data)
             elif self._has_key or data.startswith(b"*"):
-                self._take_signed(channel, data)
+                self._take_signed(channel, data, self._messages_seen)
             else:
                 self._hand_over(channel, data)
-        elif kind == b"subscribe":
+        elif kind in _SUBSCRIBED:
             if not self._unconfirmed:
                 self._subscriptions.confirm(channel)
                 return
@@ -483,10 +532,17 @@ class RedisRegistry:
                 if not self._confirmed.done():
                     self._confirmed.set_result(None)
 
-    def _take_signed(self, channel: bytes, data: bytes) -> None:
+    def _take_from_room(self, channel: bytes, data: bytes, seen: Freshness) -> None:
+        """Take what a node of the cluster has of a room."""
+        if self._has_key or data.startswith(b"*"):
+            self._take_signed(channel, data, seen)
+        else:
+            self._hand_over(channel, data)
+
+    def _take_signed(self, channel: bytes, data: bytes, seen: Freshness) -> None:
         try:
             stamp, text = self._seals.verify_once("message", channel, data)
-            self._messages_seen.take(find_sender(text), stamp)
+            seen.take(find_sender(text), stamp)
         except Untrusted as exc:
             self.refuse(exc)
         else:
@@ -628,7 +684,7 @@ class RedisRegistry:
         self._flush_soon()
 
     def _channel(self, namespace: str, room: str) -> bytes:
-        return f"{self._prefix}:in:{write_field(namespace, room)}".encode()
+        return self._rooms + write_field(namespace, room).encode()
 
 
 def _pause() -> float:

@@ -88,3 +88,10 @@ export function show(parent, items, keyOf, make) {
   }
   shown.set(parent, after);
 }
+
+/** Take something away, and have whoever was in it, by keyboard, in what is around it. */
+export function leave(node, take) {
+  const around = node.contains(document.activeElement) && node.parentElement.closest("[tabindex]");
+  take();
+  if (around) around.focus({ preventScroll: true });
+}

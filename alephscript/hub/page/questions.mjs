@@ -1,6 +1,6 @@
 // What a capability asks back before it goes on: a form each, made of the schema of the answer.
 
-import { element, write } from "./dom.mjs";
+import { element, leave, write } from "./dom.mjs";
 import { Fields } from "./fields.mjs";
 import { plan, read, Unfit } from "./schema.mjs";
 
@@ -45,7 +45,7 @@ export class Questions {
       outcome,
     );
     const end = (then) => {
-      form.remove();
+      leave(form, () => form.remove());
       then();
     };
     form.addEventListener("submit", (event) => {
@@ -61,12 +61,12 @@ export class Questions {
     });
     this.#place.append(form);
     form.querySelector("input, select, textarea, button").focus();
-    return () => form.remove();
+    return () => leave(form, () => form.remove());
   }
 
   /** Take all questions away: the request has ended. */
   clear() {
-    this.#place.replaceChildren();
+    leave(this.#place, () => this.#place.replaceChildren());
   }
 }
 

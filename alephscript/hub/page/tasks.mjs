@@ -1,6 +1,12 @@
 // The tasks that the viewer may know of, kept up to date, and the one that is looked at.
 
 const MOST = 1000; // that are kept
+const ENDED = ["done", "failed", "cancelled"];
+
+/** Whether a task will never change again. */
+export function hasEnded({ state }) {
+  return ENDED.includes(state);
+}
 
 export class Tasks {
   looked = null; // of the task that is looked at all that the viewer may see; null before

@@ -1,14 +1,13 @@
 // How tasks are shown: in a table; and in a task's own view, besides facts, its question, what it
 // has come to, and its end.
 
-import { element, named, put, write } from "./dom.mjs";
+import { element, leave, named, put, write } from "./dom.mjs";
 import { span } from "./figures.mjs";
-import { Questions } from "./questions.mjs";
+import { declined, Questions } from "./questions.mjs";
 import { Table } from "./table.mjs";
+import { hasEnded } from "./tasks.mjs";
 import { printable } from "./text.mjs";
 import { progressOf } from "./view.mjs";
-
-const ENDED = ["done", "failed", "cancelled"];
 
 export class TaskView {
   #place;
@@ -45,7 +44,8 @@ export class TaskView {
       if (question) this.#ask(task.id, question);
     }
     if (task === null) return;
-    this.#cancel.hidden = ENDED.includes(task.state);
+    const isOver = hasEnded(task);
+    if (this.#cancel.hidden !== isOver) leave(this.#cancel, () => (this.#cancel.hidden = isOver));
     const result = task.result ?? task.error?.details;
     const text = result === undefined ? "" : JSON.stringify(result, null, 2);
     const label = task.error ? "Details of the error" : "Result";
@@ -63,7 +63,7 @@ export class TaskView {
           this.#asked = ""; // the same may be asked again
         }
       });
-    this.#questions.add(question, { answer });
+    this.#questions.add(question, { answer, decline: () => answer(declined) });
   }
 
   async #try(act) {

@@ -2,6 +2,7 @@
 
 import { element, named, put, who, write } from "./dom.mjs";
 import { duration, perSecond, span } from "./figures.mjs";
+import { hasEnded } from "./tasks.mjs";
 
 const MOST_LINKS = 30; // of one fact
 const MOST_OTHERS = 3; // rooms that are only to show that there are some
@@ -111,7 +112,7 @@ function taskFacts(task, to) {
     ["attempts", String(task.attempts)],
     ["submitted", new Date(created).toLocaleString()],
     ["changed", new Date(updated).toLocaleString()],
-    ["took so far", duration((Date.parse(updated) - Date.parse(created)) / 1000)],
+    ["took", hasEnded(task) ? duration((Date.parse(updated) - Date.parse(created)) / 1000) : ""],
     ["id", task.id],
   ];
 }

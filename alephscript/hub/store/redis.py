@@ -30,6 +30,8 @@ import redis.asyncio as redis
 from redis.exceptions import NoScriptError, RedisError
 
 from alephscript.errors import Internal, Overloaded, RequestError
+from alephscript.hub.cluster.opening import Place
+from alephscript.hub.cluster.shards import find_place, find_slots
 from alephscript.hub.cluster.signing import OPEN, Freshness, Seals, Untrusted
 from alephscript.hub.store.store import (
     KEEP_BYTES,
@@ -110,6 +112,7 @@ class RedisStore:
         self._url = url
         database = redis.ConnectionPool.from_url(url).connection_kwargs.get("db", 0)
         self._prefix = f"{prefix}:{database}"
+        self._place: Place | None = None
         self._keep_seconds = keep_seconds
         self._clock = make_clock()
         self._keep_bytes = keep_bytes
@@ -130,6 +133,7 @@ class RedisStore:
             socket_connect_timeout=_TIMEOUT_SECONDS,
         )
         try:
+            await self._find_node()
             await self._load_scripts()
         except _TROUBLE as exc:
             await self._client.aclose()
@@ -205,6 +209,8 @@ class RedisStore:
                 except _TROUBLE as exc:
                     self._refuse_new(exc)
                     await asyncio.sleep(_AGAIN_SECONDS)
+                    with contextlib.suppress(*_TROUBLE):
+                        await self._find_node()
                     continue
                 if self.trouble is not None:
                     report_recovery("Redis")
@@ -397,6 +403,21 @@ class RedisStore:
                 await asyncio.sleep(0 if count == _SWEEP_TASKS else _SWEEP_SECONDS)
 
     # Commands
+
+    async def _find_node(self) -> None:
+        """In a Redis Cluster, use the node that has the journal: all of it is in one slot."""
+        places = [] if self._place is None else [self._place]
+        slots = await find_slots(self._url, _TIMEOUT_SECONDS, places)
+        if slots is None:
+            return
+        if not self._prefix.startswith("{"):
+            self._prefix = f"{{{self._prefix}}}"
+        place = find_place(slots, self._prefix.encode())
+        if place is not None and place != self._place:
+            self._place = place
+            pool = self._client.connection_pool
+            pool.connection_kwargs["host"], pool.connection_kwargs["port"] = place
+            await pool.disconnect()
 
     async def _load_scripts(self) -> None:
         folder = importlib.resources.files("alephscript.hub.store")

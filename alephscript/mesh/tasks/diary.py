@@ -158,7 +158,8 @@ class Diary(TaskDiary):
 
     def unasked(self, question: OpenRequest) -> list[Effect]:
         """Have a task ask nothing any more: its run has given the question up."""
-        assert question.about is not None
+        if question.about is None:
+            return []  # the run has ended, and whoever ended it says what becomes of the task
         task = self._task_of(question.about)
         if task.question is not question or task.is_over:
             return []

@@ -71,6 +71,12 @@ class Ledger:
         """Get the task of a run that a master may still bring along."""
         return self._runs.get(run)
 
+    def of_owner(self, owner: str) -> list[Task]:
+        """List the tasks of a submitter."""
+        if owner not in self._owned:
+            return []
+        return [each for each in self._tasks.values() if each.record.owner == owner]
+
     def add(self, task: Task) -> None:
         """Add a task."""
         self._tasks[task.record.id] = task

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from alephscript.errors import Overloaded
+from alephscript.errors import Overloaded, error_from_answer
 from alephscript.mesh.dialects import TaskDialect
 from alephscript.mesh.peers import Master, OpenRequest, Peer
 from alephscript.mesh.records import Record
@@ -100,12 +100,11 @@ def make_error(record: Record, answer: Answer) -> dict[str, Any]:
             details[0] = {**details[0], **about}
         else:
             details.insert(0, about)
-    return {
-        "error": answer["error"],
-        "code": answer["code"],
-        "retryable": answer.get("retryable") is True,
-        "details": details,
-    }
+    error = {"error": answer["error"], "code": answer["code"], "details": details}
+    is_retryable = answer.get("retryable") is True
+    if is_retryable != error_from_answer(error).retryable:  # else the code says so
+        error["retryable"] = is_retryable
+    return error
 
 
 def make_answer(reply: msgspec.Raw) -> Answer:

@@ -91,6 +91,10 @@ class Tasks:
         """Get a task that has not ended, or whose end is not kept yet."""
         return self._ledger.get(id)
 
+    def of_owner(self, owner: str) -> list[Task]:
+        """List the tasks of a submitter that have not ended."""
+        return self._ledger.of_owner(owner)
+
     def count(self) -> dict[str, int]:
         """Count the tasks that have not ended, by state."""
         return dict(Counter(each.shown.state for each in self._ledger))

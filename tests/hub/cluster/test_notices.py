@@ -144,6 +144,7 @@ async def test_what_is_not_understood_is_logged_and_skipped(
         async with Bot(hub.url, sesion="2"):
             assert await client.request("X", 1) == {"said": 1}
         assert hub._engine.why_not_ready is None
+        assert hub._engine.refusals == {"hub_garbage": 1}
     records = [each for each in caplog.records if each.name.startswith("alephscript.hub.")]
     assert [each.levelno for each in records] == [logging.ERROR]
     assert all("makes no sense" in each.getMessage() for each in records)

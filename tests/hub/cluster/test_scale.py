@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections import Counter
+from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
 from redis import Redis
 
+import alephscript
 from tests.support.simulation import (
     Member,
     SimulatedCluster,
@@ -27,6 +31,10 @@ pytestmark = pytest.mark.timeout(60)
 
 HUBS = (2, 10, 50)
 """How many hubs there are, in turn."""
+
+PACKAGE = str(Path(alephscript.__file__).parent)
+MOST_CALLS = 77
+"""Of Python's functions, for a request from one hub to another and its answer."""
 
 ASKED = 20
 """Requests that each hub's members ask at once."""
@@ -181,6 +189,31 @@ def test_members_cost_other_hubs_nothing(costs: Costs) -> None:
     """However many come to rooms that their hubs have members in."""
     for each in costs.values():
         assert set(each["come"]) <= {"bytes from hubs", "bytes to hubs"}  # of signs of life
+
+
+@pytest.mark.slow
+def test_a_request_across_takes_so_many_calls() -> None:
+    """Of Python's functions in this package, at both hubs, where twenty are asked at once."""
+
+    async def main() -> float:
+        async with cluster_of(2) as cluster:
+            _, askers = await populated(cluster)
+            await ask(askers, 0)
+            count = 0
+
+            def look(frame: FrameType, event: str, _: Any) -> None:
+                nonlocal count
+                is_ours = frame.f_code.co_filename.startswith(PACKAGE)
+                count += event == "call" and is_ours
+
+            sys.setprofile(look)
+            try:
+                await ask(askers, 0)
+            finally:
+                sys.setprofile(None)
+            return count / (2 * ASKED)
+
+    assert run(main()) <= MOST_CALLS
 
 
 # The simulation beside Redis itself

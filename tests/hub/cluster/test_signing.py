@@ -438,14 +438,14 @@ async def test_a_flood_of_nonsense_costs_the_cluster_nothing(
     said = cluster.heard()
     assert said
     with cluster.redis.pipeline(transaction=False) as pipe:
-        for number in range(3000):
+        for number in range(1000):
             channel, data = said[number % len(said)]
             pipe.publish(f"{cluster.prefix}:to:{one._cluster.hub}", data[:number] + b"x" * 200)
             pipe.publish(f"{cluster.prefix}:notices", data + b"x")
             pipe.publish(channel, data)
-        pipe.execute()
+        await asyncio.to_thread(pipe.execute)
     await goes_on(asker)
-    assert refusals(one)["hub_signature"] + refusals(one).get("hub_garbage", 0) >= 6000
+    assert refusals(one)["hub_signature"] + refusals(one).get("hub_garbage", 0) >= 2000
     assert one._engine.why_not_ready is two._engine.why_not_ready is None
     assert len([each for each in caplog.records if each.levelname in {"ERROR", "WARNING"}]) < 20
     caplog.clear()

@@ -1,0 +1,51 @@
+"""Where a hub keeps tasks, and how long: what it is told, and what makes no sense."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from alephscript import AlephScriptClient, Task, UnknownTask, capability
+from alephscript.hub import Hub, HubError
+
+pytestmark = pytest.mark.anyio
+
+
+class Bot(AlephScriptClient):
+    """Answers at once."""
+
+    rooms = ("WORK",)
+
+    @capability("DO")
+    async def do(self) -> None:
+        """Do nothing."""
+
+
+async def poll(task: Task[Any]) -> None:
+    """Ask as long as there is an answer."""
+    while True:
+        await task.status()
+
+
+def test_a_folder_and_a_redis_together_are_refused(tmp_path: Path) -> None:
+    """There is one journal; the message says which of the two to leave out."""
+    with pytest.raises(HubError, match=r"leave data \(--data\) out"):
+        Hub(data=tmp_path, redis="redis://127.0.0.1:6379")
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("nan")])
+def test_tasks_are_kept_for_more_than_no_time(seconds: float) -> None:
+    """A submitter would never see how its task has ended."""
+    with pytest.raises(HubError, match="--keep-tasks"):
+        Hub(keep_tasks=seconds)
+
+
+async def test_tasks_that_have_ended_are_kept_so_long_and_no_longer() -> None:
+    """Then they are as unknown as any other."""
+    async with Hub(port=0, keep_tasks=0.3) as hub, Bot(hub.url), AlephScriptClient(hub.url) as me:
+        task = await me.submit("DO")
+        await task.result()
+        with pytest.raises(UnknownTask):
+            await poll(task)
