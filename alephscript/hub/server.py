@@ -585,8 +585,8 @@ class Hub:
         if self._is_spread():
             await self._cluster.close()
             raise HubError(
-                "log=… (--log) needs a Redis that is no cluster: the log and what is told of it are "
-                "one step there"
+                "log=… (--log) needs a Redis that is no cluster: an entry, and the word of it to "
+                "all hubs, are one step there"
             )
 
     def _listen(self, make_protocol: Callable[[Arrival], asyncio.BaseProtocol]) -> Listener:

@@ -13,9 +13,9 @@ import attrs
 import pytest
 
 from alephscript import AlephScriptClient, EventStream, Gap, Overloaded, Position
-from alephscript.hub import Hub
+from alephscript.hub import Hub, HubError
 from tests.support.meshes import at_once
-from tests.support.redis import RedisServer
+from tests.support.redis import RedisCluster, RedisServer
 
 pytestmark = [pytest.mark.anyio, pytest.mark.peers]
 
@@ -171,3 +171,9 @@ async def test_a_log_is_signed_where_hubs_have_a_key(
             told = [data for data, _ in await heard(reader.events(ROOM, since="1970-01-01"), 3)]
         assert told == [1, Gap(1), 3]
         assert other._engine.refusals["hub_signature"] >= 1
+
+
+async def test_a_redis_that_is_a_cluster_is_refused(redis_cluster: RedisCluster) -> None:
+    """In a sentence, before any client has come."""
+    with pytest.raises(HubError, match="no cluster"):
+        await Hub(port=0, redis=redis_cluster.url, log=["*"]).__aenter__()
