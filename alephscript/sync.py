@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime as dt
 import os
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
@@ -305,12 +306,18 @@ class AlephScriptClient:
             pumping.cancel()
             receive.close()
 
-    def events(self, room: str | None = None, *names: str, buffer: int = 1024) -> Events:
-        """Return what is said from now on in a room, or in all; see `Events`."""
+    def events(
+        self,
+        room: str | None = None,
+        *names: str,
+        since: str | dt.datetime | Position | None = None,
+        buffer: int = 1024,
+    ) -> Events:
+        """Return what is said from now on, or since a time, in a room, or in all; see `Events`."""
         client = self._present()
 
         async def make() -> EventStream:  # on the loop, to which a stream belongs
-            return client.events(room, *names, buffer=buffer)
+            return client.events(room, *names, since=since, buffer=buffer)
 
         return Events(self, self._wait(make))
 

@@ -51,7 +51,10 @@ autodoc_preserve_defaults = True
 nitpicky = True  # a name that is documented nowhere is a mistake …
 nitpick_ignore_regex = [
     # … unless it is documented elsewhere: building wants no network …
-    ("py:.*", r"(attrs|msgspec|mcp|mcp_types|a2a|collections\.abc|datetime|pathlib|ssl)\..*"),
+    (
+        "py:.*",
+        r"(attrs|msgspec|mcp|mcp_types|a2a|collections\.abc|datetime|pathlib|random|ssl)\..*",
+    ),
     # … or is a type variable, which says all that it is by its place …
     ("py:class", r"alephscript(\.\w+)+\.[A-Z]"),
     # … or a folder or a file, or a module of the inside.

@@ -133,7 +133,7 @@ class MeshHandler(RequestHandler):
         if max(len(message.message_id), len(message.task_id)) > _LONGEST_ID:
             raise InvalidParamsError(f"An id has at most {_LONGEST_ID} characters.")
         if len(message.context_id) > LONGEST_CONTEXT:
-            raise InvalidParamsError(f"The id of a context has at most {LONGEST_CONTEXT}.")
+            raise InvalidParamsError(f"A contextId has at most {LONGEST_CONTEXT} characters.")
         if message.task_id:
             return await self._go_on(message, agent)
         await agent.first_look()

@@ -27,6 +27,7 @@ from alephscript.cli import (
     measuring,
     printing,
     recording,
+    replaying,
     running,
     serving,
     showing,
@@ -115,7 +116,10 @@ def parser() -> argparse.ArgumentParser:
     serving.add_to(add)
     demo.add_to(add)
     bridging.add_to(add)
-    for module in (running, commanding, mcp, a2a, asking, tasks, watching, showing, top, measuring):
+    for module in (
+        *(running, commanding, mcp, a2a, asking, tasks, watching, replaying),
+        *(showing, top, measuring),
+    ):
         module.add_to(_on_a_mesh(add))
     recording.add_to(_on_a_mesh(add))
     recording.add_verify_to(add)

@@ -137,7 +137,8 @@ def add_to(add: Add) -> None:
     hub.add_argument(
         "--data",
         metavar="DIR",
-        help="keep tasks in this folder, so that they outlive the hub; else in memory, or in Redis",
+        help="keep tasks, retained values and logs in this folder, so that they outlive the "
+        "hub; else in memory, or in Redis",
     )
     hub.add_argument(
         "--keep-tasks",
@@ -145,6 +146,21 @@ def add_to(add: Add) -> None:
         default=KEEP_SECONDS,
         metavar="SECONDS",
         help="how long tasks that have ended are kept (a day)",
+    )
+    hub.add_argument(
+        "--log",
+        action="append",
+        default=[],
+        metavar="ROOM",
+        help="keep all that members say in this room, to be heard again; * for all",
+    )
+    hub.add_argument(
+        "--log-keep", default="7d", metavar="7d", help="how long that is kept (%(default)s)"
+    )
+    hub.add_argument(
+        "--log-bytes",
+        metavar="1G",
+        help="how much of it is kept, of all rooms (1G; in memory 64M)",
     )
     hub.add_argument(
         "--admin-ui",
@@ -262,6 +278,9 @@ async def _hub(options: argparse.Namespace) -> None:
         retain=options.retain,
         data=options.data,
         keep_tasks=options.keep_tasks,
+        log=options.log,
+        log_keep=options.log_keep,
+        log_bytes=options.log_bytes,
         admin_ui=options.admin_ui,
         mesh_page=not options.no_mesh_page,
     )

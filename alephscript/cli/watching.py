@@ -22,7 +22,7 @@ from alephscript.errors import AlephScriptError, NotConnected, PermissionDenied,
 from alephscript.protocol import events
 from alephscript.protocol.names import short_name
 
-__all__ = ["add_to"]
+__all__ = ["add_to", "put_event"]
 
 _LOOK_SECONDS = 1.0
 """How often new rooms are looked for; a hub announces only their masters."""
@@ -60,7 +60,7 @@ async def _watch(options: argparse.Namespace) -> None:
             if options.json:
                 put(_as_json(event))
             else:
-                _put_event(event, has_room=everywhere)
+                put_event(event, has_room=everywhere)
             seen += 1
             if seen == options.count:
                 return
@@ -74,7 +74,8 @@ def _as_json(event: Event[Any]) -> dict[str, Any]:
     return {"time": event.at.astimezone().isoformat(timespec="milliseconds"), **said}
 
 
-def _put_event(event: Event[Any], *, has_room: bool) -> None:
+def put_event(event: Event[Any], *, has_room: bool) -> None:
+    """Print an event for a person."""
     data = json.dumps(event.data, ensure_ascii=False, default=str)
     put_parts(
         (event.at.astimezone().strftime("%H:%M:%S"), Style.DIM),

@@ -15,12 +15,14 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from alephscript.errors import ContractError
+from alephscript.errors import ContractError, InvalidPayload
+from alephscript.protocol.positions import write_since
 from alephscript.protocol.text import write_type
 
 __all__ = [
     "check_count",
     "check_seconds",
+    "check_since",
     "check_text",
     "is_count",
     "is_number",
@@ -76,6 +78,19 @@ def check_text(where: str, name: str, value: Any) -> None:
     """
     if value is not None and not isinstance(value, str):
         raise unfit(where, name, f"a text, and not {write_type(value)}")
+
+
+def check_since(where: str, since: Any) -> str:
+    """Return since when somebody wants to hear what was said, as hubs read it.
+
+    Raises:
+        ContractError: The value is no duration, no time and no position.
+    """
+    try:
+        return write_since(since)
+    except InvalidPayload:
+        expected = 'a duration such as "10m", a datetime or its ISO text, or a Position'
+        raise unfit(where, "since", f"{expected}, and not {_brief(since)}") from None
 
 
 def names_of(value: Any) -> tuple[str, ...] | None:

@@ -56,7 +56,8 @@ class HubMeta(msgspec.Struct, rename=contracts.wire_key, frozen=True):
         caller: Name of the member that asks.
         sender: Name of the member that said the event.
         timeout_ms: How long the asker waits, None if it does not say.
-        number: The event's number in the history of its room.
+        number: The event's number in the log or the history of its room.
+        history: Name of that log; empty if it is a history.
         retained: Whether the event was said before, and is told as the last of its name.
         at: When the hub took the event, milliseconds since 1970; None if it does not say.
         request: Number of the call of this client that a part or a progress belongs to.
@@ -75,6 +76,7 @@ class HubMeta(msgspec.Struct, rename=contracts.wire_key, frozen=True):
     sender: str = ""
     timeout_ms: float | None = None
     number: int | None = None
+    history: str = ""
     retained: bool = False
     at: float | None = None
     request: int | None = None

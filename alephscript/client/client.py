@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime as dt
 import logging
 import signal
 import ssl
@@ -24,7 +25,14 @@ import attrs
 
 from alephscript import contracts
 from alephscript.client import environment, loops, surveying, threads
-from alephscript.client.arguments import check_count, check_seconds, check_text, names_of, unfit
+from alephscript.client.arguments import (
+    check_count,
+    check_seconds,
+    check_since,
+    check_text,
+    names_of,
+    unfit,
+)
 from alephscript.client.asking import USE_CLIENT_TIMEOUT, UseClientTimeout
 from alephscript.client.calls import Call
 from alephscript.client.connecting import Connector
@@ -40,6 +48,7 @@ from alephscript.client.methods import check_instance, gives_way
 from alephscript.client.middleware import Middleware
 from alephscript.client.offline import OfflineBuffer
 from alephscript.client.proxy import Proxy, methods_of
+from alephscript.client.replaying import LogStream
 from alephscript.client.serving import Service
 from alephscript.client.session import HubSession
 from alephscript.client.streams import EventStream, Streams
@@ -48,6 +57,7 @@ from alephscript.client.telling import Patience, describe_place
 from alephscript.diagnostics import debugging, tracing
 from alephscript.errors import (
     AlephScriptError,
+    Closed,
     ConnectionRefused,
     NotConnected,
     StateError,
@@ -648,7 +658,7 @@ class AlephScriptClient(Tasks):
             RequestError: The hub refused.
         """
         if since is not None:
-            self._alephscript_positions[events.check_room_name(room)] = attrs.evolve(since)
+            self._alephscript_positions[events.check_room_name(room)] = since
         presence = presence or self._alephscript_rooms.get(room, False)
         session = self._alephscript_life.present_session()
         await session.subscribe(events.check_room_name(room), presence=presence)
@@ -656,8 +666,7 @@ class AlephScriptClient(Tasks):
 
     def position(self, room: str) -> Position | None:
         """Return how far a room was heard, for `subscribe`; None without a history."""
-        position = self._alephscript_positions.get(room)
-        return None if position is None else attrs.evolve(position)
+        return self._alephscript_positions.get(room)
 
     async def unsubscribe(self, room: str) -> None:
         """Leave a room; what the client masters, it goes on mastering."""
@@ -758,23 +767,57 @@ class AlephScriptClient(Tasks):
         self._alephscript_offline.keep(*message, retain=retain)
         return None
 
-    def events(self, room: str | None = None, *names: str, buffer: int = 1024) -> EventStream:
+    def events(
+        self,
+        room: str | None = None,
+        *names: str,
+        since: str | dt.datetime | Position | None = None,
+        buffer: int = 1024,
+    ) -> EventStream:
         """Return an async iterator over what is said from now on, also across reconnections.
+
+        With ``since`` it begins with what was said since then, where the hub keeps a log of the
+        room (``--log``), and goes on as the client hears the room, which it subscribes to before or
+        after. Nothing of that is dropped, heard twice or out of order; what the hub no longer has
+        is a `GAP` event, as everything is that was said before on a hub without a log.
 
         Args:
             room: Only this room; None for all that the client is in.
             names: Only events of these names; none for all.
-            buffer: How many unread events are kept before the oldest are dropped.
+            since: A duration until now, such as ``"10m"`` or ``"1.5h"``; a time, as a datetime (a
+                local one without a zone) or in ISO 8601; or a position. It needs a room.
+            buffer: How many unread events are kept before the oldest are dropped; with ``since``,
+                before further ones are read from the log.
 
         Raises:
-            ContractError: The buffer is no number of events.
+            ContractError: The buffer is no number of events, or ``since`` is none of these.
             StateError: The client was opened on another event loop.
         """
         check_count("events", "buffer", buffer, 1)
         self._alephscript_life.check_loop()
+        if since is not None:
+            if room is None:
+                raise unfit("events", "since", "given together with a room")
+            stream = LogStream(
+                room=events.check_room_name(room),
+                since=check_since("events", since),
+                read=self._alephscript_read_log,
+                names=frozenset(names),
+                buffer=buffer,
+                streams=self._alephscript_streams,
+            )
+            return self._alephscript_streams.add(stream)
         return self._alephscript_streams.open(room, frozenset(names), buffer)
 
     # Inside
+
+    async def _alephscript_read_log(self, query: Mapping[str, Any]) -> dict[str, Any]:
+        """Ask the hub for a page of a log, when there is a link."""
+        if self.state is State.CLOSED:
+            raise Closed("this client is closed; make another one")
+        session = await self._alephscript_life.ready()
+        timeout = self._alephscript_timeout or events.DEFAULT_TIMEOUT
+        return await session.dialect.ask_about_mesh(HubEvent.GET_ROOM_LOG, query, timeout)
 
     async def _alephscript_say(
         self, room: str, event: str, data: bytes, *, retain: bool

@@ -50,7 +50,7 @@ class Inbox:
         self.take_kept = service.runs.take
         self.resume = service.runs.resume
 
-    def deliver(  # noqa: C901 - one call for an event
+    def deliver(  # noqa: C901, PLR0912 - one call for an event
         self, session: HubSession, delivery: Delivery
     ) -> None:
         """See `alephscript.client.session.DeliveryHandler`."""
@@ -75,13 +75,17 @@ class Inbox:
             return
         data = delivery.data
         if name == GAP:
-            if not isinstance(data, Gap):
-                return  # a stranger's: a gap is the session's own word
+            if not isinstance(data, Gap):  # the session's own word, or the hub's
+                data = session.dialect.read_gap(data)
+            if data is None:
+                return
         elif name.startswith("SET_") and isinstance(data, dict):
             data.pop("sender", None)
         meta = delivery.meta
         sent = time() if meta.at is None else meta.at / 1000
-        position = None if meta.number is None else session.position(delivery.room, meta.number)
+        position = None
+        if meta.number is not None:
+            position = session.position(delivery.room, meta.number, meta.history)
         event = Event(delivery.room, name, data, delivery.sender, meta.retained, sent, position)
         for stream in streams:
             stream.offer(event)

@@ -189,8 +189,10 @@ class HubSession:
             gap = Gap(missed if isinstance(missed, int) else None)
             self._hand_on(Delivery(GAP, gap, None, NO_META, room, "", ""))
 
-    def position(self, room: str, number: int) -> Position | None:
+    def position(self, room: str, number: int, history: str = "") -> Position | None:
         """Return the position of an event of a room by its number, if the history is known."""
+        if history:
+            return Position(history, number)
         known = self._channel.positions.get(room)
         return None if known is None else Position(known.history, number)
 

@@ -10,13 +10,15 @@ import asyncio
 import logging
 from collections import deque
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from alephscript.client.messages import Event
 
 __all__ = ["EventStream", "Streams"]
 
 logger = logging.getLogger("alephscript.client")
+
+Stream = TypeVar("Stream", bound="EventStream")
 
 
 class EventStream:
@@ -48,6 +50,11 @@ class EventStream:
         self._streams = streams
 
     @property
+    def listens_to(self) -> frozenset[str]:
+        """Names of the events that the stream is offered; none for all."""
+        return self._names
+
+    @property
     def names(self) -> frozenset[str]:
         """Names of the events that the stream takes; none for all."""
         return self._names
@@ -73,8 +80,7 @@ class EventStream:
     def close(self) -> None:
         """End the stream after what it holds."""
         self._closed = True
-        if self._wake is not None and not self._wake.done():
-            self._wake.set_result(None)
+        self._rouse()
         self._streams.forget(self)
 
     async def __aenter__(self) -> Self:
@@ -101,12 +107,20 @@ class EventStream:
         while not self._events:
             if self._closed:
                 return False
-            self._wake = asyncio.get_running_loop().create_future()
-            try:
-                await self._wake
-            finally:
-                self._wake = None
+            await self._sleep()
         return True
+
+    async def _sleep(self) -> None:
+        """Wait until something has come, or the stream has ended."""
+        self._wake = asyncio.get_running_loop().create_future()
+        try:
+            await self._wake
+        finally:
+            self._wake = None
+
+    def _rouse(self) -> None:
+        if self._wake is not None and not self._wake.done():
+            self._wake.set_result(None)
 
     def __len__(self) -> int:
         return len(self._events)
@@ -126,7 +140,11 @@ class Streams:
 
     def open(self, room: str | None, names: frozenset[str], buffer: int) -> EventStream:
         """Make a stream that takes events from now on, and has ended if its client has."""
-        stream = EventStream(room=room, names=names, buffer=buffer, streams=self)
+        return self.add(EventStream(room=room, names=names, buffer=buffer, streams=self))
+
+    def add(self, stream: Stream) -> Stream:
+        """Have a stream take events from now on."""
+        names = stream.listens_to
         for name in names:
             self._by_name.setdefault(name, []).append(stream)
         if not names:
@@ -145,7 +163,7 @@ class Streams:
 
     def forget(self, stream: EventStream) -> None:
         """Give no more events to a stream, which has ended."""
-        for name in stream.names:
+        for name in stream.listens_to:
             listening = self._by_name.get(name, [])
             if stream in listening:
                 listening.remove(stream)

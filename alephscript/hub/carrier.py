@@ -23,12 +23,14 @@ from alephscript.hub.keeping import Keeper
 from alephscript.hub.measuring import Measurements
 from alephscript.hub.metering import Meter
 from alephscript.hub.namespace import Recipient
+from alephscript.hub.scribe import Scribe
 from alephscript.hub.store.store import Values
 from alephscript.hub.tracing import trace_hub
 from alephscript.links.deadlines import Deadlines
 from alephscript.mesh.access import Identity
 from alephscript.mesh.effects import (
     Acknowledge,
+    Append,
     Arm,
     ArmIdle,
     Deliver,
@@ -38,6 +40,7 @@ from alephscript.mesh.effects import (
     Ended,
     Keep,
     Look,
+    ReadLog,
     Resume,
     Retain,
     SubscribeRoom,
@@ -92,6 +95,7 @@ class Carrier:
         measurements: What was counted lately, step by step.
         journal: The last requests, while somebody looks.
         keeper: Keeps the namespace's tasks.
+        scribe: Keeps what is said in its rooms.
         values: Keeps its retained values, None if nothing outlives the hub.
         cluster: The way to other hubs; None if there are none.
     """
@@ -102,6 +106,7 @@ class Carrier:
         self.measurements = Measurements(self.meter)
         self.journal = Journal(mesh.requests, self._age)
         self.keeper = Keeper(mesh.tasks, self.carry)
+        self.scribe = Scribe(mesh.namespace, mesh.logs, self.carry, self._backlog)
         self.values: Values | None = None
         self.cluster: ClusterPort | None = None
         self._recipients: dict[str, Recipient] = {}  # by socket id
@@ -290,6 +295,12 @@ class Carrier:
     def _set_alarm(self, effect: Wake) -> None:
         self.keeper.wake(effect)
 
+    def _append(self, effect: Append) -> None:
+        self.scribe.append(effect)
+
+    def _read_log(self, effect: ReadLog) -> None:
+        self.scribe.read(effect)
+
     def _send_to_hub(self, effect: ToHub) -> None:
         seconds = effect.seconds
         if seconds is not None:
@@ -315,6 +326,10 @@ class Carrier:
         """Return how many seconds a request has been open."""
         now = time.perf_counter()
         return now - self._opened_at.get(request, now)
+
+    def _backlog(self, sid: str) -> int:
+        recipient = self._recipients.get(sid)
+        return 0 if recipient is None else recipient.backlog()
 
     def _expire(self, request: int) -> None:
         self.carry(self.mesh.expired(request))
@@ -355,6 +370,8 @@ class Carrier:
         Look: _look,
         Take: _take,
         Wake: _set_alarm,
+        Append: _append,
+        ReadLog: _read_log,
     }
     """How each kind of effect is carried out here; all others concern other hubs alone."""
 

@@ -8,6 +8,7 @@ client sends (`connection`), how a client joins a namespace (`joining`), what th
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.metadata
 import secrets
 import time
@@ -22,6 +23,7 @@ from alephscript.hub.connection import Connection, Host
 from alephscript.hub.joining import Entrance
 from alephscript.hub.namespace import Namespace
 from alephscript.hub.refusals import RefusalLog
+from alephscript.hub.store.logs import Log, MemoryLog
 from alephscript.hub.store.memory import MemoryStore
 from alephscript.hub.store.store import SharedStore, Store, Values
 from alephscript.hub.turns import Turns
@@ -63,6 +65,7 @@ class Engine:
         halves: Messages of all clients that are not whole yet.
         store: The journal of tasks, of all namespaces.
         values: Where retained values are kept, so that they outlive the hub; None if they do not.
+        log: The log of rooms, of all namespaces.
         find_obstacle: Tells why no clients should be sent here just now, None if they may come.
     """
 
@@ -89,6 +92,7 @@ class Engine:
         self.namespaces: dict[str, Namespace] = {**self.carriers}
         self.use_store(MemoryStore())
         self.values: Values | None = None
+        self.use_log(MemoryLog())
         self.refusal_log = RefusalLog()
         self.entrance = Entrance(self.namespaces, access, self.refusals, self.refusal_log)
         self.is_reading = False
@@ -193,22 +197,29 @@ class Engine:
         for carrier in self.carriers.values():
             carrier.keep_values(values)
 
+    def use_log(self, log: Log) -> None:
+        """Keep what is said in rooms in a log; before it is opened."""
+        self.log = log
+        for carrier in self.carriers.values():
+            carrier.scribe.use(log)
+
     async def open_store(self) -> None:
-        """Open the journal of tasks, and go on with those that had not ended; read the values.
+        """Open the journal of tasks, and go on with those that had not ended; and all else.
 
         Raises:
-            StoreUnavailable: The journal cannot be opened.
+            StoreUnavailable: One of them cannot be opened.
         """
-        records = await self.store.open()
-        if self.values is not None:
-            try:
+        async with contextlib.AsyncExitStack() as opened:
+            records = await self.store.open()
+            opened.push_async_callback(self.store.close)
+            if self.values is not None:
                 values = await self.values.open()
-            except BaseException:
-                await self.store.close()
-                raise
-            for namespace, room, event, value in values:
-                if namespace in self.meshes:
-                    self.meshes[namespace].rooms.retained.put(room, event, value)
+                opened.push_async_callback(self.values.close)
+                for namespace, room, event, value in values:
+                    if namespace in self.meshes:
+                        self.meshes[namespace].rooms.retained.put(room, event, value)
+            await self.log.open()
+            opened.pop_all()
         for carrier in self.carriers.values():
             carrier.keeper.load(records)
 
@@ -238,6 +249,7 @@ class Engine:
         """Close the journal of tasks, which keeps them as they stand, and that of values."""
         for carrier in self.carriers.values():
             carrier.keeper.close()
+        await self.log.close()
         if self.values is not None:
             await self.values.close()
         await self.store.close()
@@ -245,7 +257,8 @@ class Engine:
     @property
     def trouble(self) -> str | None:
         """What is wrong with what this hub keeps on a disk; None if nothing is."""
-        return self.store.trouble or (None if self.values is None else self.values.trouble)
+        values = None if self.values is None else self.values.trouble
+        return self.store.trouble or values or self.log.trouble
 
     def take_requests(self, *, take: bool) -> None:
         """Take requests from now on, or refuse them; those that are open may end."""

@@ -147,7 +147,7 @@ class HubApp:
         if path == "/readyz":
             why_not = self._engine.why_not_ready
             body = {"status": "ready"} if why_not is None else {"status": why_not}
-            if self._engine.store.trouble is not None:
+            if self._engine.trouble is not None:
                 body["journal"] = "trouble"  # which one is not for everybody: see /mesh
             return 200 if why_not is None else 503, _JSON, msgspec.json.encode(body)
         if refusal is not None:

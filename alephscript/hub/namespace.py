@@ -34,6 +34,10 @@ class Recipient(Protocol):
         """
         ...
 
+    def backlog(self) -> int:
+        """Count the bytes that were sent, and that the client has not taken yet."""
+        ...
+
 
 class Namespace(Protocol):
     """A namespace of a hub: what becomes of the packets that clients send to it."""

@@ -28,8 +28,9 @@ from alephscript.hub.pages import MeshPage, find_admin_ui
 from alephscript.hub.senders import Senders
 from alephscript.hub.sockets.listening import Listener, raise_descriptor_limit
 from alephscript.hub.sockets.lobby import Arrival, Lobby
+from alephscript.hub.store.logs import LOG_BYTES, LOG_SECONDS, MEMORY_BYTES, Log, MemoryLog
 from alephscript.hub.store.memory import MemoryStore
-from alephscript.hub.store.store import KEEP_SECONDS, Store, StoreUnavailable
+from alephscript.hub.store.store import Store, StoreUnavailable
 from alephscript.hub.workers.siblings import Siblings
 from alephscript.mesh.access import Access
 from alephscript.mesh.budget import Budget
@@ -37,6 +38,7 @@ from alephscript.mesh.limits import DEFAULT_LIMITS, Limits
 from alephscript.mesh.mesh import Mesh
 from alephscript.mesh.retained import parse_rules
 from alephscript.protocol import events
+from alephscript.protocol.positions import parse_bytes, parse_duration
 
 if TYPE_CHECKING:
     from alephscript.hub.cluster.cluster import Cluster
@@ -106,6 +108,11 @@ class Hub:
         data: Folder in which tasks and retained values are kept, so that they outlive the hub;
             None keeps them in memory, or where there is a Redis, there.
         keep_tasks: Seconds that tasks which have ended are kept.
+        log: Rooms of which all is kept that members say, so that it can be heard again; ``*`` for
+            all. The log is in ``data``, or where there is a Redis, there; else in memory.
+        log_keep: How long that is kept: seconds, or a text such as ``7d``.
+        log_bytes: How many bytes of it, of all rooms: a number, or a text such as ``1G``. Beyond,
+            the room with the most loses its oldest. By default ``1G``, in memory ``64M``.
         admin_ui: Folder of an installed ``@socket.io/admin-ui``, to be served under ``/admin-ui``;
             beyond loopback this needs ``access``, as the UI shows who is connected.
         mesh_page: Serve the page that shows the mesh at ``/``; beyond loopback only with
@@ -134,7 +141,10 @@ class Hub:
         history: int = 0,
         retain: Sequence[str] = (),
         data: Path | str | None = None,
-        keep_tasks: float = KEEP_SECONDS,
+        keep_tasks: float = 86_400.0,
+        log: Sequence[str] = (),
+        log_keep: float | str = LOG_SECONDS,
+        log_bytes: int | str | None = None,
         admin_ui: Path | str | None = None,
         mesh_page: bool = True,
     ) -> None:
@@ -183,6 +193,8 @@ class Hub:
             raise HubError(
                 f"{keep_tasks:g} s keep no task: keep_tasks (--keep-tasks) is more than 0"
             )
+        self._log = (log,) if isinstance(log, str) else tuple(log)
+        self._log_keep, self._log_bytes = _check_log(log_keep, log_bytes)
         self._data = data
         self._keep_tasks = keep_tasks
         self._make()
@@ -203,6 +215,7 @@ class Hub:
                     authorize=None if access is None else access.authorize,
                     budget=budget,
                     retain=self._retain,
+                    log=self._log,
                 )
                 for namespace in events.NAMESPACES
             },
@@ -221,10 +234,13 @@ class Hub:
             from alephscript.hub.store.values import ValueStore  # as in `_make_store`
 
             self._engine.use_values(ValueStore(Path(self._data)))
+        if self._log and self._redis is None:
+            self._engine.use_log(self._make_log())
         self._engine.make_connection = watch_connections(self._engine.meshes)
         if self._admin_ui is not None:
             self._engine.add_namespace("/admin", Admin(self._engine))
         self._cluster: Cluster | None = None
+        self._is_spread: Callable[[], bool] = lambda: False
         self._server: Listener | None = None
         self._lobby = Lobby(self._engine)
         self._state: Any = SimpleNamespace(connections=set(), tasks=set())  # uvicorn's
@@ -234,6 +250,16 @@ class Hub:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ended_in: asyncio.AbstractEventLoop | None = None
         self._serving: Serving | None = None
+
+    def _make_log(self) -> Log:
+        """Make the log of rooms of a hub without Redis."""
+        if self._data is None:
+            size = self._log_bytes or MEMORY_BYTES
+            return MemoryLog(keep_seconds=self._log_keep, keep_bytes=size)
+        from alephscript.hub.store.sqlite_log import SqliteLog  # as in `_make_store`
+
+        size = self._log_bytes or LOG_BYTES
+        return SqliteLog(Path(self._data), keep_seconds=self._log_keep, keep_bytes=size)
 
     @property
     def url(self) -> str:
@@ -510,6 +536,7 @@ class Hub:
             from alephscript.hub.cluster.redis import RedisRegistry
             from alephscript.hub.cluster.signing import Seals, read_keys
             from alephscript.hub.store.redis import RedisStore
+            from alephscript.hub.store.redis_log import RedisLog
         except ModuleNotFoundError as exc:
             raise HubError(
                 f"redis=… needs {exc.name}; install it with `pip install 'alephscript[redis]'`"
@@ -526,6 +553,19 @@ class Hub:
                 store = RedisStore(url, keep_seconds=self._keep_tasks, seals=Seals(keys))
                 store.refuse = self._cluster.refuse
                 self._engine.share_store(store, self._cluster.hub)
+                if self._log:
+                    size = self._log_bytes or LOG_BYTES
+                    log = RedisLog(
+                        url,
+                        registry.append,
+                        self._cluster.hub,
+                        seals=Seals(keys),
+                        keep_seconds=self._log_keep,
+                        keep_bytes=size,
+                    )
+                    self._engine.use_log(log)
+                    self._cluster.rejoined = log.resume
+                    self._is_spread = lambda: registry.is_spread
             except ValueError:
                 # Without its text, which quotes parts of the address.
                 raise HubError(
@@ -542,6 +582,12 @@ class Hub:
                 f"cannot reach Redis at {where}; start one there, or leave redis=… (--redis) out "
                 "to run one hub alone"
             ) from None
+        if self._is_spread():
+            await self._cluster.close()
+            raise HubError(
+                "log=… (--log) needs a Redis that is no cluster: an entry, and the word of it to "
+                "all hubs, are one step there"
+            )
 
     def _listen(self, make_protocol: Callable[[Arrival], asyncio.BaseProtocol]) -> Listener:
         return Listener(
@@ -578,6 +624,21 @@ class Hub:
             ) from exc
         self._port = listener.getsockname()[1]
         return listener
+
+
+def _check_log(keep: float | str, size: int | str | None) -> tuple[float, int | None]:
+    """Read how long a log keeps events, and how many bytes of them.
+
+    Raises:
+        HubError: One of them is none.
+    """
+    seconds = parse_duration(keep) if isinstance(keep, str) else keep
+    if seconds is None or not 0 < seconds < float("inf"):
+        raise HubError(f"log_keep={keep!r} (--log-keep) is no duration; write 7d, 12h or 30m")
+    count = parse_bytes(size) if isinstance(size, str) else size
+    if size is not None and (count is None or count <= 0):
+        raise HubError(f"log_bytes={size!r} (--log-bytes) is no size; write 1G, 200M or 500k")
+    return seconds, count
 
 
 def _make_store(data: Path | str | None, keep_seconds: float) -> Store:

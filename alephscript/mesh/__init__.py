@@ -9,6 +9,7 @@ one kind of rule, and imports only modules that stand above it here:
 `access`        who may connect, and what each client may do
 `limits`        how much one client may take
 `history`       recent events of a room, for clients that reconnect
+`pages`         what was read of a log of rooms
 `meta`          what an asker says about its request
 `peers`         peers, declarations, open requests, and what a dialect has to offer
 `masters`       which declarations a room keeps, and which master serves
@@ -17,6 +18,7 @@ one kind of rule, and imports only modules that stand above it here:
 `requests`      how a request begins, waits, and ends
 `answers`       which request the SET_ event of a master answers
 `reports`       what a hub tells about itself
+`log`           rooms of which all is kept that members say
 `federation`    the other hubs of a mesh
 `mesh`          the inputs
 ==============  ===================================================================

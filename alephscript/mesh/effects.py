@@ -35,6 +35,10 @@ effect              what the shell does
 `Look`              looks tasks up in the journal; calls `Tasks.found`
 `Take`              takes over tasks of other hubs; calls `Tasks.found`
 `Wake`              calls `Tasks.woken` with its key after so many seconds
+`Append`            puts an event into the log of its room; calls `Logs.appended`
+                    and, where hubs share the log, `Logs.heard`
+`ReadLog`           reads a page of a log, once its reader has taken what it was
+                    told before; calls `Logs.read`
 ==================  ===========================================================
 
 May go in: effects, as data. May not: how any shell carries one out. Pure: no socket, no clock.
@@ -47,12 +51,14 @@ from typing import Any
 
 import msgspec
 
+from alephscript.mesh.pages import LogEntry
 from alephscript.mesh.records import Record
 from alephscript.mesh.retained import RetainedValue
 from alephscript.protocol.events import Answer
 
 __all__ = [
     "Acknowledge",
+    "Append",
     "Arm",
     "ArmIdle",
     "Claim",
@@ -63,6 +69,7 @@ __all__ = [
     "Ended",
     "Keep",
     "Look",
+    "ReadLog",
     "Release",
     "Resume",
     "Retain",
@@ -327,8 +334,48 @@ class Wake(msgspec.Struct, frozen=True):
     seconds: float | None
 
 
+class Append(msgspec.Struct, frozen=True):
+    """Put an event into the log of its room, in the order of these effects.
+
+    Attributes:
+        number: To be told to `Logs.appended`.
+        room: The room.
+        entry: The event.
+    """
+
+    number: int
+    room: str
+    entry: LogEntry
+
+
+class ReadLog(msgspec.Struct, frozen=True):
+    """Read a page of a log, for `Logs.read`.
+
+    Attributes:
+        number: To be told to `Logs.read`.
+        sid: Socket id of the reader, which is to have taken what it was told before; empty for the
+            hub itself.
+        room: The room.
+        most: How many entries, at the most.
+        after: Only entries behind this number; None for what the next two say.
+        at: Only entries from the first on that was said then, in milliseconds since 1970.
+        before: The last entries before this number. If all three are None, the page is empty, and
+            begins where the log ends.
+    """
+
+    number: int
+    sid: str
+    room: str
+    most: int
+    after: int | None = None
+    at: int | None = None
+    before: int | None = None
+
+
 Effect = (
-    Claim
+    Append
+    | ReadLog
+    | Claim
     | Release
     | ToHub
     | ToRoom

@@ -43,6 +43,7 @@ of the table has its handler here.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -134,6 +135,7 @@ class Federation:
         self.hubs: set[str] = set()
         self.replicas = Replicas(hub, rooms)
         rooms.keep = self.replicas.take
+        rooms.keep_quietly = functools.partial(self.replicas.take, is_quiet=True)
         rooms.presences.hubs = recording.hubs = self.hubs
         recording.hub = hub
         self._rooms = rooms

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from alephscript.mesh.budget import weigh
+from alephscript.mesh.pages import LogEntry, LogPage
 from alephscript.protocol.json import write_json
 
 __all__ = ["Archive", "History", "PastEvent"]
@@ -159,10 +160,39 @@ class History:
         """Iterate over the events after a number that are kept, in order."""
         return (event for event in self._kept if event.number > number)
 
+    def find(self, at: int) -> tuple[int, int | None]:
+        """Find the number after which events were said at a time, or later.
+
+        Returns:
+            The number; and 0, or None if such events may have been dropped.
+        """
+        begin = next((each.number - 1 for each in self._kept if each.at >= at), self.last)
+        return begin, None if self.missed(0) and begin < self._first else 0
+
+    @property
+    def _first(self) -> int:
+        return self._kept[0].number if self._kept else self.last + 1
+
+    def read(
+        self, name: str, *, most: int, after: int | None, at: int | None, before: int | None
+    ) -> LogPage:
+        """Read a page as of a log; see `alephscript.mesh.effects.ReadLog`."""
+        begin, missed = (after or 0, 0) if at is None else self.find(at)
+        kept = [each for each in self._kept if before is not None or each.number > begin]
+        if before is not None:
+            kept = [each for each in kept if each.number < before][-most:]
+            begin = kept[0].number - 1 if kept else 0
+        entries = [
+            LogEntry(
+                each.number, each.event, msgspec.Raw(write_json(each.data)), each.sender, each.at
+            )
+            for each in kept[:most]
+        ]
+        return LogPage(name, entries, begin, self._first, self.last, has_lost=missed is None)
+
     def missed(self, number: int) -> int:
         """Count the events after a number that are not kept any more."""
-        oldest = self._kept[0].number if self._kept else self.last + 1
-        return max(0, oldest - number - 1)
+        return max(0, self._first - number - 1)
 
     def _drop_oldest(self) -> None:
         dropped = self._kept.popleft()

@@ -40,7 +40,7 @@ read (decision 0004). Over 500 lines, because each event of a peer has its handl
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -62,6 +62,7 @@ from alephscript.mesh.effects import Acknowledge, Effect, Emit, SurveyHubs
 from alephscript.mesh.federation import Federation
 from alephscript.mesh.history import History
 from alephscript.mesh.limits import DEFAULT_LIMITS, Limits
+from alephscript.mesh.log import Logs
 from alephscript.mesh.meta import NO_META, RequestMeta, is_part_count, parse_meta, parse_number
 from alephscript.mesh.peers import Master, Peer, acknowledge
 from alephscript.mesh.presence import Reason, member_of
@@ -74,6 +75,7 @@ from alephscript.mesh.tasks import Tasks
 from alephscript.protocol import events
 from alephscript.protocol.events import HubEvent
 from alephscript.protocol.json import read_value
+from alephscript.protocol.positions import Position, Since
 
 __all__ = ["Mesh"]
 
@@ -84,7 +86,7 @@ _Handler = Callable[[Peer, Sequence[Any], int | None], list[Effect]]
 _GET_SERVER_STATE, _MAKE_MASTER = HubEvent.GET_SERVER_STATE, HubEvent.MAKE_MASTER
 _RELEASE_MASTER, _REQUEST_PART = HubEvent.RELEASE_MASTER, HubEvent.REQUEST_PART
 
-_Saying = Callable[[Iterable[str], events.RoomMessage, Any, str, Hashable], list[Effect]]
+_Saying = Callable[[Collection[str], events.RoomMessage, Any, str, Hashable], list[Effect]]
 """Says something in a room: `Rooms.say`, or what does more."""
 
 _NO_EXTRAS: dict[str, Any] = {}
@@ -108,12 +110,14 @@ class Mesh:
         authorize: The rule of what each identity may do in a room; None lets all do everything.
         budget: What all peers may have kept; namespaces of one hub share it.
         retain: Events that are retained whoever says them, by room; `*` stands for all.
+        log: Rooms that have a log; ``*`` for all.
 
     Attributes:
         budget: As given.
         rooms: The rooms and their members.
         requests: The open requests.
         tasks: The tasks that have not ended.
+        logs: The rooms of which all is kept that members say.
         reports: What the hub tells about itself.
         recording: Who records what happens in rooms.
         drops: What was not taken, and its sender was not told of.
@@ -135,6 +139,7 @@ class Mesh:
         authorize: Authorize | None = None,
         budget: Budget | None = None,
         retain: Mapping[str, frozenset[str]] | None = None,
+        log: Iterable[str] = (),
     ) -> None:
         self.namespace = namespace
         self.budget = budget or Budget(limits)
@@ -145,7 +150,11 @@ class Mesh:
             limits=limits,
             authorize=authorize,
             retain=retain,
+            incarnation=incarnation,
         )
+        self.logs = Logs(self.rooms, log)
+        if self.logs.names:
+            self.rooms.has_log = self.logs.keeps
         self.requests = Requests(
             self.rooms,
             self.budget,
@@ -159,7 +168,6 @@ class Mesh:
         self.federation: Federation | None = None
         self.report_unheard: Callable[[str, str], None] = lambda _event, _room: None
         self._dialects = Dialects(self.rooms, namespace)
-        self._incarnation = incarnation
         self._peers = self.rooms.peers
         self._retained = self.rooms.retained
         self._desk = TaskDesk(self.tasks, self.rooms)
@@ -181,6 +189,7 @@ class Mesh:
             HubEvent.GET_SERVER_STATE: self._report_state,
             HubEvent.GET_CAPABILITIES: self._report_capabilities,
             HubEvent.GET_MEMBERS: self._report_members,
+            HubEvent.GET_ROOM_LOG: self._read_log,
             **{event: functools.partial(self._ask_member, event) for event in events.MEMBER_EVENTS},
         }
         # Bound once, handlers and the look-up: each event needs both.
@@ -319,7 +328,7 @@ class Mesh:
         effects = self.requests.abandon(peer) + self.tasks.audience.leave(sid)
         effects += self.recording.leave(sid)
         for name in list(peer.rooms):
-            effects += self.rooms.leave(peer, name, reason)
+            effects += self._leave(peer, name, reason)
         mastered = (*peer.mastered, *peer.displaced)
         rooms = [room for name in mastered if (room := self.rooms.get(name))]
         for room in rooms:
@@ -354,8 +363,11 @@ class Mesh:
         self.rooms.check(peer, "subscribe", subscription.room)
         room = self.rooms.get_or_create(subscription.room)
         is_new = peer.sid not in room.members
-        history, since = room.history, subscription.since
-        replays = peer.reads_meta and is_new and since is not None and self._knows(history, since)
+        if self.logs.names and self.logs.keeps(room.name):
+            return self._subscribe_to_log(peer, room, subscription, ack, is_new=is_new)
+        history = room.history
+        since, missed = self._find(history, subscription.since)
+        replays = is_new and since is not None and self._knows(history, since)
         # Before the room is entered: where that takes other hubs, what comes after it waits.
         retained = self.rooms.tell_retained(peer, room, since.number if replays and since else None)
         entering = retained + self.rooms.enter(peer, room)
@@ -366,47 +378,104 @@ class Mesh:
         ]
         fields: dict[str, Any] = dict(payload)
         if history is not None and peer.reads_meta:
-            fields["history"] = self._name_of(history)
+            fields["history"] = self.rooms.name_of(history)
             fields["number"] = history.last
             if since is not None and is_new:
-                fields["missed"] = history.missed(since.number) if replays else None
+                if missed == 0:
+                    missed = history.missed(since.number) if replays else None
+                fields["missed"] = missed
                 effects += self._replay(peer, room, history, since) if replays else []
-        elif since is not None:
+        elif replays and history is not None and since is not None:
+            effects += self._replay(peer, room, history, since)
+        elif subscription.since is not None:
             fields["missed"] = None
         effects += acknowledge(peer, ack, fields)
-        if subscription.presence:
-            entering += self.rooms.presences.watch(peer, room.name, room.members)
-            effects = [*self.rooms.presences.when_known(peer, room.name, effects)]
-        return entering + effects
+        return entering + self._watch(peer, room, subscription, effects)
 
-    def _knows(self, history: History | None, since: events.Position) -> bool:
+    def _watch(
+        self,
+        peer: Peer,
+        room: Room,
+        subscription: events.Subscription,
+        effects: list[Effect],
+    ) -> list[Effect]:
+        """Tell a peer who comes and goes, if it wants that, before what it is told then."""
+        if not subscription.presence:
+            return effects
+        watching = self.rooms.presences.watch(peer, room.name, room.members)
+        return [*watching, *self.rooms.presences.when_known(peer, room.name, effects)]
+
+    def _subscribe_to_log(
+        self,
+        peer: Peer,
+        room: Room,
+        subscription: events.Subscription,
+        ack: int | None,
+        *,
+        is_new: bool,
+    ) -> list[Effect]:
+        since = subscription.since
+        entering = self.rooms.tell_retained(peer, room, None, since)
+        entering += self.rooms.enter(peer, room)
+        payload = {"room": room.name}
+        effects: list[Effect] = [
+            Emit((peer.sid,), HubEvent.SUBSCRIBE_OK, (payload,)),
+            Emit((peer.sid,), HubEvent.ROOM_JOINED, (payload,)),
+        ]
+        if is_new or (since is not None and not since.resumes):
+            answer = functools.partial(self._confirm_subscription, peer, ack, payload)
+            effects += self.logs.enter(peer, room, since, answer)
+        else:
+            effects += acknowledge(peer, ack, payload | self.logs.describe(peer, room.name))
+        return entering + self._watch(peer, room, subscription, effects)
+
+    def _confirm_subscription(
+        self, peer: Peer, ack: int | None, payload: dict[str, Any], place: dict[str, Any]
+    ) -> list[Effect]:
+        return acknowledge(peer, ack, payload | place)
+
+    def _find(
+        self, history: History | None, since: Since | None
+    ) -> tuple[Position | None, int | None]:
+        """Find the position that is meant, and how many events before it may be lost."""
+        if since is None or history is None:
+            return None, 0
+        at = since.resolve(self.rooms.now)
+        if at is None:
+            return since.position, 0
+        number, missed = history.find(at)
+        return Position(self.rooms.name_of(history), number), missed
+
+    def _knows(self, history: History | None, since: Position) -> bool:
         """Whether a position is one in a history."""
-        if history is None or since.history != self._name_of(history):
+        if history is None or since.history != self.rooms.name_of(history):
             return False
         return since.number <= history.last
 
-    def _replay(
-        self, peer: Peer, room: Room, history: History, since: events.Position
-    ) -> list[Effect]:
+    def _replay(self, peer: Peer, room: Room, history: History, since: Position) -> list[Effect]:
         """Repeat to a member the events after a position, as far as they are kept."""
         effects: list[Effect] = []
         for past in history.since(since.number):
             meta: dict[str, Any] = {"room": room.name, "sender": past.sender, "number": past.number}
             if past.at:
                 meta["at"] = past.at
-            effects.append(Emit((peer.sid,), past.event, (past.data, meta)))
+            args = (past.data, meta) if peer.reads_meta else (past.data,)
+            effects.append(Emit((peer.sid,), past.event, args))
         return effects
-
-    def _name_of(self, history: History) -> str:
-        return f"{self._incarnation}.{history.number}"
 
     def _unsubscribe(self, peer: Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:
         payload = {"room": events.parse_subscription(_read_first(args)).room}
         return [
-            *self.rooms.leave(peer, payload["room"], "unsubscribed"),
+            *self._leave(peer, payload["room"], "unsubscribed"),
             Emit((peer.sid,), HubEvent.ROOM_LEFT, (payload,)),
             *acknowledge(peer, ack, payload),
         ]
+
+    def _leave(self, peer: Peer, room: str, reason: Reason) -> list[Effect]:
+        effects = self.rooms.leave(peer, room, reason)
+        if self.logs.names:
+            self.logs.leave(peer.sid, room)
+        return effects
 
     # Mastering
 
@@ -481,7 +550,9 @@ class Mesh:
         if self.requests.recorder is not None:
             self.requests.recorder.said(peer, message)
         say: _Saying = self.rooms.say
-        if "retain" in message.extras or self._retained.rules:  # of most events neither is true
+        if self.logs.names and self.logs.keeps(message.room):
+            say, ack = self._log_saying(peer, message, ack), None  # acknowledged by the log
+        elif "retain" in message.extras or self._retained.rules:  # of most events neither is true
             say = self._choose_saying(message)
         if message.event.startswith("SET_"):
             return self._say_answer(peer, message, ack, say)
@@ -504,8 +575,18 @@ class Mesh:
         history = self.rooms.history_of(room)
         if history is None:
             return {"room": room, "members": members}
-        place = {"history": self._name_of(history), "number": history.last}
+        position = Position(self.rooms.name_of(history), history.last)
+        place = {"history": position.history, "number": position.number, "position": str(position)}
         return {"room": room, "members": members, **place}
+
+    def _log_saying(self, peer: Peer, message: events.RoomMessage, ack: int | None) -> _Saying:
+        """Say an event by way of the log of its room."""
+        value = None
+        if "retain" in message.extras or self._retained.rules:
+            is_asked = wants_retaining(message)
+            if is_asked or self._retained.has_rule(message):
+                value = functools.partial(self.rooms.make_value, is_asked=is_asked)
+        return functools.partial(self.logs.say, peer, ack, value)
 
     def _choose_saying(self, message: events.RoomMessage) -> _Saying:
         """Choose whether an event is only said, or retained as well."""
@@ -630,6 +711,9 @@ class Mesh:
         if self.federation is not None and self.federation.hubs:
             return [question]
         return self.reports.give(peer, lambda: self.reports.answer_survey(peer, question, []))
+
+    def _read_log(self, peer: Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:
+        return self.logs.ask(peer, ack, _read_first(args))
 
     def _ask_member(
         self, event: str, peer: Peer, args: Sequence[Any], ack: int | None

@@ -21,8 +21,16 @@ import msgspec
 from alephscript.errors import LimitExceeded
 from alephscript.protocol.events import RoomMessage
 from alephscript.protocol.json import read_value, write_json
+from alephscript.protocol.positions import Position, Since
 
-__all__ = ["Retained", "RetainedValue", "make_value", "parse_rules", "wants_retaining"]
+__all__ = [
+    "Retained",
+    "RetainedValue",
+    "is_told_again",
+    "make_value",
+    "parse_rules",
+    "wants_retaining",
+]
 
 _EVERY_EVENT = "*"
 
@@ -46,6 +54,7 @@ class RetainedValue(msgspec.Struct, eq=False):
         stamp: The value's name among hubs; empty where there is one alone.
         place: The number of a history of this hub, and the event's number in it, if it has that.
         position: Where the decision about it stands among those of all hubs; 0 for none.
+        logged: Where the log of the room has the event, as far as that is known.
         is_pending: Whether the other hubs are still to say where the value stands.
         is_contested: Whether members here have heard another value since this one was said.
     """
@@ -56,6 +65,7 @@ class RetainedValue(msgspec.Struct, eq=False):
     stamp: str = ""
     place: tuple[int, int] | None = None
     position: int = 0
+    logged: Position | None = None
     is_pending: bool = False
     is_contested: bool = False
 
@@ -65,6 +75,16 @@ def make_value(data: Any, sender: str, at: int) -> RetainedValue:
     # A copy: a view would keep the whole message that it came in.
     raw = data.copy() if isinstance(data, msgspec.Raw) else msgspec.Raw(write_json(data))
     return RetainedValue(None if bytes(raw).strip() == b"null" else raw, sender, at)
+
+
+def is_told_again(value: RetainedValue, since: Since, now: float) -> bool:
+    """Whether the log of its room has a value among what somebody wants to hear."""
+    logged, position = value.logged, since.position
+    if logged is None:
+        return False
+    if position is None:
+        return value.at >= (since.resolve(now) or 0)
+    return logged.history == position.history and logged > position
 
 
 def parse_rules(rules: Iterable[str]) -> dict[str, frozenset[str]]:

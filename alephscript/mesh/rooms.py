@@ -45,9 +45,10 @@ from alephscript.mesh.limits import Limits
 from alephscript.mesh.masters import Change, Masters
 from alephscript.mesh.peers import Master, Peer
 from alephscript.mesh.presence import Presences, Reason
-from alephscript.mesh.retained import Retained, RetainedValue, make_value
+from alephscript.mesh.retained import Retained, RetainedValue, is_told_again, make_value
 from alephscript.protocol import events
 from alephscript.protocol.events import HubEvent
+from alephscript.protocol.positions import Since
 
 __all__ = ["Authorize", "Room", "Rooms"]
 
@@ -96,6 +97,7 @@ class Rooms:
         limits: How much one peer may have.
         authorize: The rule of what each identity may do; None lets all do everything.
         retain: Events that are retained whoever says them; see `Retained`.
+        incarnation: Names this hub's histories; see `alephscript.mesh.mesh.Mesh`.
 
     Attributes:
         peers: Connected peers, by socket id.
@@ -103,6 +105,8 @@ class Rooms:
         presences: Who is in the rooms of which somebody wants to know that.
         report_masters: Told of each room that other masters serve from now on.
         keep: Keeps a value of a room in place of the one before; `put_value`, unless hubs agree.
+        keep_quietly: The same where the room hears of the value in another way.
+        has_log: Says whether a room has a log, and so no history.
         is_kept: Whether retained values outlive this hub, so that somebody wants to hear of them.
         is_federated: Whether there may be other hubs, so that a registry decides who masters what.
         now: When the input came that is being handled, seconds since 1970; the shell says so. 0
@@ -118,6 +122,7 @@ class Rooms:
         limits: Limits,
         authorize: Authorize | None,
         retain: Mapping[str, frozenset[str]] | None = None,
+        incarnation: str = "",
     ) -> None:
         self._limits = limits
         self._authorize = authorize
@@ -126,6 +131,9 @@ class Rooms:
         self.presences = Presences(self.peers, self.milliseconds)
         self.report_masters: Callable[[Room], None] = lambda _: None
         self.keep: Callable[[str, str, RetainedValue], list[Effect]] = self.put_value
+        self.keep_quietly = self.keep
+        self.has_log: Callable[[str], bool] = lambda _room: False
+        self._incarnation = incarnation
         self.is_kept = False
         self.is_federated = False
         self.now = 0.0
@@ -188,7 +196,11 @@ class Rooms:
         forgotten = self._forgotten.pop(name, None)
         if forgotten is not None:
             return forgotten
-        return self._archive.open()
+        return None if self.has_log(name) else self._archive.open()
+
+    def name_of(self, history: History) -> str:
+        """Name a history, so that one of another hub is known as such."""
+        return f"{self._incarnation}.{history.number}"
 
     # Permissions and limits
 
@@ -532,18 +544,24 @@ class Rooms:
             LimitExceeded: Too much is kept already, and the speaker has asked for it; nothing was
                 said. Without having asked a speaker is heard, and nothing is kept.
         """
-        at = self.milliseconds()
-        value = make_value(data, sender, at)
+        value, at = self.make_value(message, data, sender, is_asked=is_asked), self.milliseconds()
+        effects = self.tell(to, message, data, sender, speaker, at=at)
+        self.note_place(message.room, value)
+        return effects + self.keep(message.room, message.event, value)
+
+    def make_value(
+        self, message: events.RoomMessage, data: Any, sender: str, *, is_asked: bool
+    ) -> RetainedValue:
+        """Make the value that is kept of an event; arguments and errors as `say_and_retain`."""
+        value = make_value(data, sender, self.milliseconds())
         try:
             self.retained.check(message.room, message.event, value)
         except LimitExceeded:
             if is_asked:
                 raise
             # What is kept is the last value, or none; never one before the last.
-            value = RetainedValue(None, sender, at)
-        effects = self.tell(to, message, data, sender, speaker, at=at)
-        self.note_place(message.room, value)
-        return effects + self.keep(message.room, message.event, value)
+            value = RetainedValue(None, sender, value.at)
+        return value
 
     def note_place(self, room: str, value: RetainedValue) -> None:
         """Note where the history of a room has the event of a value, which was said just now."""
@@ -561,7 +579,9 @@ class Rooms:
             changes.append((*other, RetainedValue(None, "")))
         return [Retain(*each) for each in changes] if self.is_kept else []
 
-    def tell_retained(self, peer: Peer, room: Room, since: int | None) -> list[Effect]:
+    def tell_retained(
+        self, peer: Peer, room: Room, since: int | None, log_since: Since | None = None
+    ) -> list[Effect]:
         """Tell a peer the last values of a room.
 
         Args:
@@ -569,9 +589,12 @@ class Rooms:
             room: The room.
             since: The number in the room's history after which events are told anyway; None if
                 none are.
+            log_since: From where they are told from the room's log; None if none are.
         """
         effects: list[Effect] = []
         for event, value in self.retained.of(room.name):
+            if log_since is not None and is_told_again(value, log_since, self.now):
+                continue
             if since is None or not _is_kept_after(value, room.history, since):
                 effects += self.tell_value([peer.sid], room.name, event, value)
         return effects
@@ -600,6 +623,7 @@ class Rooms:
         number: int | None = None,
         at: int = 0,
         is_retained: bool = False,
+        history: str = "",
     ) -> list[Effect]:
         """Tell members here an event of a room.
 
@@ -615,6 +639,7 @@ class Rooms:
             number: The number under which the room's history has it, if it was said before.
             at: When the event was said, in milliseconds since 1970; 0 for now.
             is_retained: Whether it is told as the last value of what was said before.
+            history: Name of the room's log, if that has the event.
         """
         # Two events however many hear one: each is written as JSON and framed once.
         plain: list[str] = []
@@ -639,6 +664,8 @@ class Rooms:
                 meta["at"] = int(self.now * 1000)
             if is_retained:
                 meta["retained"] = True
+            if history:
+                meta["history"] = history
             effects.append(Emit(tuple(with_meta), message.event, (data, meta)))
         return effects
 

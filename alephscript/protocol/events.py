@@ -22,6 +22,7 @@ import msgspec
 
 from alephscript.errors import InvalidPayload, PayloadTooLarge, UnknownEvent
 from alephscript.protocol.json import MAX_DEPTH, is_plain, read_value, write_plain_json
+from alephscript.protocol.positions import Position, Since, parse_since
 from alephscript.protocol.secrets import without_secrets
 from alephscript.protocol.text import has_controls
 from alephscript.protocol.vocabulary import HubEvent
@@ -148,6 +149,7 @@ ANSWERED_BY_HUB = ASKED_OF_ONE | {
     HubEvent.GET_SERVER_STATE,
     HubEvent.GET_CAPABILITIES,
     HubEvent.GET_MEMBERS,
+    HubEvent.GET_ROOM_LOG,
 }
 """Requests that the hub or every client answers by itself: no capability can be called so."""
 
@@ -187,19 +189,6 @@ class Registration:
         return self.extras.get("protocol") == PROTOCOL
 
 
-@attrs.define
-class Position:
-    """The last event that a client has heard of a room.
-
-    Attributes:
-        history: Name of the room's history; a hub that forgot it gives a new one.
-        number: The event's number in that history.
-    """
-
-    history: str
-    number: int
-
-
 @attrs.frozen
 class Subscription:
     """CLIENT_SUSCRIBE.
@@ -207,13 +196,13 @@ class Subscription:
     Attributes:
         room: The room.
         out: Whether the client leaves the room instead of joining.
-        since: Where to replay the room's history from; None for no replay.
+        since: From where to tell again what was said in the room; None for no telling.
         presence: Whether the client wants to hear who comes and goes.
     """
 
     room: str
     out: bool
-    since: Position | None = None
+    since: Since | None = None
     presence: bool = False
 
 
@@ -335,24 +324,17 @@ def parse_registration(payload: Any) -> Registration:
 
 
 def parse_subscription(payload: Any) -> Subscription:
-    """Parse CLIENT_SUSCRIBE ``{room, out?, since?: {history, number}, presence?}``.
+    """Parse CLIENT_SUSCRIBE ``{room, out?, since?, presence?}``.
 
     Raises:
-        InvalidPayload: The payload is no object, or the room or the position is not valid.
+        InvalidPayload: The payload is no object, or the room or ``since`` is not valid.
     """
     fields = _check_object(payload)
     since = fields.get("since")
-    position = None
-    if since is not None:
-        history = since.get("history") if isinstance(since, dict) else None
-        number = since.get("number") if isinstance(since, dict) else None
-        if not isinstance(history, str) or type(number) is not int:
-            raise _invalid("since", "expected {history, number} as the hub gave it")
-        position = Position(history, number)
     return Subscription(
         room=check_room_name(fields.get("room")),
         out=fields.get("out") is True,
-        since=position,
+        since=None if since is None else parse_since(since),
         presence=fields.get("presence") is True,
     )
 

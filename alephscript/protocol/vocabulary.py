@@ -25,8 +25,11 @@ class HubEvent(StrEnum):
     CLIENT_SUBSCRIBE = "CLIENT_SUSCRIBE"
     """client → hub: ``{room, out?, since?, presence?}`` The client enters the room, or leaves it
     with ``out``. The last values that are retained there come before the answer, each as its
-    event; with ``presence: true`` the client hears who comes and goes. The answer has ``room``, and
-    on a hub with a history ``history``, ``number`` and ``missed``."""
+    event; with ``presence: true`` the client hears who comes and goes. With ``since`` (``"10m"``,
+    an ISO time, or a ``position``) the client first hears what was said since then, as far as the
+    hub has it. The answer has ``room``, and where the room has a log or a history ``position``,
+    ``history`` and ``number``, and with ``since`` ``missed``, a count of what the hub no longer
+    has: null if that is not known."""
 
     CLIENT_UNSUBSCRIBE = "CLIENT_UNSUSCRIBE"
     """client → hub: ``{room}`` The client leaves the room; the answer has ``room``."""
@@ -44,8 +47,9 @@ class HubEvent(StrEnum):
     ROOM_MESSAGE = "ROOM_MESSAGE"
     """client → hub: ``{event, room, data, retain?}`` The room gets the inner event; with
     ``retain: true`` the hub keeps its data for those who subscribe later, or forgets it where
-    ``data`` is null. The answer has ``room`` and ``members``, a count, and on a hub with a history
-    ``history`` and the event's ``number`` in it; or the answer is the inner event's own.
+    ``data`` is null. The answer has ``room`` and ``members``, a count, and where the room has a
+    log or a history the event's ``position``, as ``history`` and ``number``, too; or the answer is
+    the inner event's own.
     A request to a core master comes in it, too. Native clients say most events without this
     envelope."""
 
@@ -59,6 +63,14 @@ class HubEvent(StrEnum):
     ``offers``, a list of ``{room, capability, masters[], group, epoch}`` with what the
     description says besides. If that is too much, the descriptions are left out, then offers,
     which ``omitted`` counts; a question with ``room`` or ``capability`` is answered in full."""
+
+    GET_ROOM_LOG = "GET_ROOM_LOG"
+    """client → hub: ``{room, since?, before?, most?}`` The client reads what was said in a room: a
+    page of ``events`` with ``event``, ``data``, ``sender``, ``at``, ``number`` and ``position``,
+    or with ``lost``, a count, where the log could not take any. The page begins at ``since``, or
+    ends before the number ``before``. The answer says with ``position`` where the page ends, with
+    ``isEnd`` whether the log ends there, with ``first`` and ``last`` which numbers there are, and
+    with ``missed`` as CLIENT_SUSCRIBE what the hub no longer has."""
 
     GET_MEMBERS = "GET_MEMBERS"
     """client → hub: ``{room?, presence?}`` The client asks which native members there are; the
@@ -265,4 +277,7 @@ class MetaKey(StrEnum):
     """event: When the hub took the event, in milliseconds since 1970 by the hub's clock."""
 
     NUMBER = "number"
-    """event: The event's number in the room's history, on a hub that keeps one."""
+    """event: The event's number in the log or the history of the room, if the hub keeps one."""
+
+    HISTORY = "history"
+    """event: The name of the room's log, to which the number belongs."""

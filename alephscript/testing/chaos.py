@@ -56,7 +56,7 @@ class Disturbed(Protocol):
 
 
 class Chaos:
-    """Faults under way; see `FaultInjector.chaos`.
+    """Faults under way, as ``mesh.chaos(…)`` has asked for them.
 
     Attributes:
         bots: The bots that run at the moment, in the order of the functions that make them.

@@ -20,6 +20,7 @@ from typing import Any, Self
 
 from alephscript.errors import ConnectionRefused, NotConnected, StateError
 from alephscript.hub.carrier import Carrier
+from alephscript.hub.store.logs import MemoryLog
 from alephscript.links.transport import Link, Receiver
 from alephscript.mesh.mesh import Mesh
 from alephscript.mesh.presence import Reason
@@ -39,6 +40,7 @@ class InMemoryMesh(FaultInjector):
         require_subscription: Whether an asker has to be in the room that it asks.
         history: Events of each room that are kept for clients that were away; 0 keeps none.
         retain: Events that are retained whoever says them, as in `alephscript.hub.Hub`.
+        log: Rooms of which all is kept that members say, as in a file; ``*`` for all.
     """
 
     def __init__(
@@ -48,6 +50,7 @@ class InMemoryMesh(FaultInjector):
         require_subscription: bool = False,
         history: int = 0,
         retain: Sequence[str] = (),
+        log: Sequence[str] = (),
     ) -> None:
         self._carriers = {
             namespace: Carrier(
@@ -58,10 +61,13 @@ class InMemoryMesh(FaultInjector):
                     history=history,
                     incarnation="memory",
                     retain=parse_rules(retain),
+                    log=(log,) if isinstance(log, str) else log,
                 )
             )
             for namespace in events.NAMESPACES
         }
+        for carrier in self._carriers.values():
+            carrier.scribe.use(MemoryLog(name="memory"))
         super().__init__(list(self._carriers.values()))
         self._is_open = False
         self._links: dict[str, Any] = {}  # by socket id
@@ -214,6 +220,9 @@ class _MemoryRecipient:
     def send(self, message: bytes, frame: bytes | None = None) -> None:  # noqa: ARG002
         kind, _, ack, payload = packets.parse_packet(message)
         self._link.deliver(kind, ack, payload)
+
+    def backlog(self) -> int:
+        return 0  # a hop takes a turn of the loop, and no more
 
 
 async def _turn() -> None:

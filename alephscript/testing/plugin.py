@@ -24,6 +24,7 @@ __all__ = [
     "mesh_hub",
     "pytest_addoption",
     "pytest_configure",
+    "pytest_configure_node",
     "pytest_pycollect_makeitem",
     "pytest_report_header",
     "pytest_runtest_makereport",
@@ -32,6 +33,7 @@ __all__ = [
 _FIXTURES = {"mesh", "mesh_hub"}
 
 _MOST_SEEDS = 2**32
+_SEED = "alephscript_mesh_seed"
 
 _simulated = pytest.StashKey[Any]()
 """The simulated mesh that a test has had."""
@@ -71,7 +73,14 @@ def pytest_configure(config: pytest.Config) -> None:
         if config.getoption("--mesh-seed") is not None:
             raise pytest.UsageError("--mesh-seed chooses a run of --mesh=sim: give that, too")
     elif config.getoption("--mesh-seed") is None:
-        config.option.mesh_seed = random.SystemRandom().randrange(_MOST_SEEDS)
+        drawn = random.SystemRandom().randrange(_MOST_SEEDS)
+        config.option.mesh_seed = getattr(config, "workerinput", {}).get(_SEED, drawn)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Give a process of pytest-xdist the seed, which is told with its own options only."""
+    node.workerinput[_SEED] = node.config.getoption("--mesh-seed")
 
 
 def pytest_report_header(config: pytest.Config) -> str | None:

@@ -98,13 +98,13 @@ class SimulatedMesh(InMemoryMesh):
             self._end(None, None, None)
 
     def advance(self, seconds: float) -> None:
-        """Let time pass; see `FaultInjector.advance`."""
+        """Let time pass, for all that runs on this event loop."""
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualLoop)
         loop.advance(seconds)
 
     async def kill(self) -> None:
-        """Die; see `InMemoryMesh.kill`."""
+        """Die: cut every link and take no more until `restart`; wait until all have noticed."""
         if self._is_open:
             self.trace.note("the hub is killed")
         for link in self.present_links():
@@ -113,7 +113,7 @@ class SimulatedMesh(InMemoryMesh):
         await asyncio.sleep(_NOTICES[-1] * _AT_ONCE)  # until all clients have noticed
 
     async def restart(self) -> None:
-        """Come back; see `InMemoryMesh.restart`."""
+        """Come back, with an empty mesh, but with the tasks that had not ended."""
         self.trace.note("the hub is there")
         await super().restart()
 

@@ -43,7 +43,7 @@ class Trace:
 
     @property
     def digest(self) -> str:
-        """A digest of all entries: runs with the same one were the same."""
+        """The digest of all entries; runs that have the same were the same."""
         return self._digest.hexdigest()
 
     def lines(self) -> list[str]:

@@ -105,6 +105,10 @@ class _Nobody:
     def send(self, message: bytes, frame: bytes | None = None) -> None:
         """Hear nothing."""
 
+    def backlog(self) -> int:
+        """Nothing waits."""
+        return 0
+
 
 @pytest.mark.parametrize("kind", ["waiting", "history"])
 async def test_a_flood_of_large_messages_is_not_kept(kind: str) -> None:

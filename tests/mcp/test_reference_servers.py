@@ -14,6 +14,7 @@ from mcp import StdioServerParameters
 from mcp.client.client import Client
 from mcp_types import CallToolResult, ElicitResult, TextContent, Tool
 
+from alephscript import AlephScriptClient, Question
 from alephscript.mcp import McpMaster
 from alephscript.testing import InMemoryMesh
 from tests.support.mcp_peers import client_of, tools_of
@@ -88,6 +89,29 @@ def said(result: CallToolResult) -> list[object]:
 async def declines(context: object, params: object) -> ElicitResult:
     """Answer no question."""
     return ElicitResult(action="decline")
+
+
+@pytest.mark.peers
+async def test_a_reference_server_asks_whoever_has_asked(
+    mesh: InMemoryMesh, tmp_path: Path
+) -> None:
+    """By a form, which is answered, or declined by whoever takes no questions."""
+
+    def answer(question: Question[dict[str, str]]) -> dict[str, Any]:
+        assert question.reply is not None
+        return {"name": "Ana", "check": True}
+
+    server = command("mcp-server-everything", tmp_path)
+    async with (
+        asyncio.timeout(50),
+        McpMaster(server, room="R", hub=mesh),
+        AlephScriptClient(mesh) as client,
+    ):
+        name = "TRIGGER-ELICITATION-REQUEST"
+        answered = await client.request(name, {}, on_ask=answer)
+        assert "Name: Ana" in answered["content"][1]["text"]
+        declined = await client.request(name, {})
+        assert "declined" in declined["content"][0]["text"]
 
 
 @pytest.mark.peers

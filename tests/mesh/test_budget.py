@@ -191,6 +191,9 @@ def test_a_message_is_counted_as_the_whole_that_its_parts_are_views_of() -> None
         def send(self, message: bytes, frame: bytes | None = None) -> None:
             self.answers.append(message)
 
+        def backlog(self) -> int:
+            return 0
+
     carrier = Carrier(Mesh(limits=LIMITS))
     nobody = Nobody()
     carrier.joined("x", nobody, None)

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from alephscript.mesh.effects import Acknowledge, Deliver, Effect, Emit, Keep, Wake
+from alephscript.mesh.effects import Acknowledge, Deliver, Effect, Emit, Keep, Look, Wake
 from alephscript.mesh.limits import Limits
 from alephscript.mesh.mesh import Mesh
 from alephscript.protocol import events
@@ -160,3 +160,21 @@ def test_the_error_says_what_its_code_does_not(
     assert record.error == {"error": "no", "code": code, "details": []} | (
         {} if told is None else {"retryable": told}
     )
+
+
+def test_a_peer_has_so_much_looked_up_at_once_and_no_more(mesh: Mesh) -> None:
+    """Lists are dearer than single tasks; each page of them is bounded."""
+    looks = []
+    for ack in range(8):
+        (look,) = mesh.received("a", "TASK_LIST", [{}], ack)
+        assert isinstance(look, Look)
+        assert look.most == 1000
+        looks.append(look)
+    assert answer_of(mesh.received("a", "TASK_LIST", [{}], 8), 8)["code"] == "overloaded"
+    refused = mesh.received("a", "TASK_GET", [{"id": "f" * 32}], 9)
+    assert answer_of(refused, 9)["code"] == "overloaded"
+    (other,) = mesh.received("m", "TASK_LIST", [{}], 1)
+    assert isinstance(other, Look)
+    assert answer_of(mesh.tasks.found(looks[0].number, []), 0)["tasks"] == []
+    (again,) = mesh.received("a", "TASK_LIST", [{}], 10)
+    assert isinstance(again, Look)

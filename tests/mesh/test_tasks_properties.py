@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 from hypothesis import settings, strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from alephscript.mesh.effects import Acknowledge, Deliver, Effect, Emit, Ended, Keep, Look, Wake
 from alephscript.mesh.mesh import Mesh
@@ -29,6 +29,9 @@ pytestmark = pytest.mark.timeout(300)
 
 NATIVE = {"protocol": events.PROTOCOL}
 CAPABILITIES = ("ONCE", "AGAIN")
+
+
+WORK = ["ok", "error", "full", "checkpoint", "progress"]
 
 
 class Tasks(RuleBasedStateMachine):
@@ -57,6 +60,7 @@ class Tasks(RuleBasedStateMachine):
         self.pending: list[Keep] = []
         self.wakes: dict[Any, float] = {}
         self.masters: dict[str, str] = {}
+        self.told: dict[str, str] = {}  # by task: when it last changed, as members hear
         self.submitter = self.join("u")
 
     def join(self, usuario: str) -> str:
@@ -91,6 +95,10 @@ class Tasks(RuleBasedStateMachine):
                     self.carry(
                         self.mesh.tasks.found(effect.number, [] if found is None else [found])
                     )
+                case Emit(event="TASK_CHANGED", args=(payload, *_)):
+                    id_, changed = (read_value(payload)["task"][key] for key in ("id", "updated"))
+                    assert self.told.setdefault(id_, changed) <= changed
+                    self.told[id_] = changed
                 case Emit(event="TASK_KEPT", args=(payload, *_)):
                     if "number" not in payload:
                         self.runs.pop(payload["run"], None)
@@ -123,6 +131,16 @@ class Tasks(RuleBasedStateMachine):
             assert self.acknowledged.setdefault(key, task["id"]) == task["id"]
 
     # What happens
+
+    @initialize(is_at_work=st.booleans())
+    def start(self, *, is_at_work: bool) -> None:
+        """Two tasks are at work already, or nobody is there: chance alone rarely gets so far."""
+        if is_at_work:
+            self.come("single")
+            for key, capability in zip("ab", CAPABILITIES, strict=False):
+                self.submit(key, capability)
+            while self.pending:
+                self.write(5)
 
     @rule(key=st.sampled_from("abcdef"), capability=st.sampled_from(CAPABILITIES))
     def submit(self, key: str, capability: str) -> None:
@@ -178,7 +196,7 @@ class Tasks(RuleBasedStateMachine):
                 self.carry(self.mesh.tasks.kept(effect.number, standing))
 
     @precondition(lambda self: any(each[2] is not None for each in self.runs.values()))
-    @rule(data=st.data(), how=st.sampled_from(["ok", "error", "full", "checkpoint", "progress"]))
+    @rule(data=st.data(), how=st.sampled_from(WORK))
     def work(self, data: st.DataObject, how: str) -> None:
         """A run goes on, or ends."""
         at_work = sorted(run for run, each in self.runs.items() if each[2] is not None)
@@ -202,6 +220,26 @@ class Tasks(RuleBasedStateMachine):
                 answer = {"success": False, "error": "full", "code": "overloaded"}
                 answer["details"] = [{"delivered": False}]
             self.carry(self.mesh.acknowledged(master, number, [answer]))
+
+    @precondition(lambda self: any(each[2] is not None for each in self.runs.values()))
+    @rule()
+    def ask(self) -> None:
+        """Each run asks something back."""
+        payload = {"number": 1, "capability": "MAY_I", "payload": None}
+        for _, master, number in list(self.runs.values()):
+            if number is not None:
+                args = [payload, {"id": str(number)}]
+                ack = next(self.acks)
+                self.carry(self.mesh.received(master, "GET_ASKER_ANSWER", args, ack))
+
+    @rule(key=st.sampled_from("abcdef"), refuses=st.booleans())
+    def answer(self, key: str, *, refuses: bool) -> None:
+        """Somebody answers what a task asks, whether it asks or not."""
+        if key in self.acknowledged:
+            reply = {"success": False, "error": "no", "code": "no"} if refuses else {"yes": True}
+            payload = {"id": self.acknowledged[key], "payload": reply}
+            ack = next(self.acks)
+            self.carry(self.mesh.received(self.submitter, "TASK_ANSWER", [payload], ack))
 
     @rule(key=st.sampled_from("abcdef"))
     def cancel(self, key: str) -> None:

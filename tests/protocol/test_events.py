@@ -104,6 +104,7 @@ def test_names_are_spelt_as_peers_spell_them() -> None:
         # of this package's own peers
         "GET_CAPABILITIES",
         "GET_MEMBERS",
+        "GET_ROOM_LOG",
         "GET_MEMBER_PING",
         "GET_MEMBER_INFO",
         "GET_MEMBER_STATS",

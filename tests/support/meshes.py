@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import zlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,6 +35,8 @@ class MeshUnderTest:
             are on two hubs in turn, which share a Redis.
         redis: The address of one.
         seed: Which run is simulated.
+        log: Rooms that have a log.
+        data: The folder of a hub's data, for kinds with one hub.
 
     Attributes:
         kind: As given.
@@ -41,7 +44,15 @@ class MeshUnderTest:
         options: What clients are to be given besides the hub.
     """
 
-    def __init__(self, kind: str, redis: str | None = None, seed: int = 0) -> None:
+    def __init__(
+        self,
+        kind: str,
+        redis: str | None = None,
+        seed: int = 0,
+        *,
+        log: Sequence[str] = (),
+        data: Path | None = None,
+    ) -> None:
         self.kind = kind
         self._redis = redis
         self.transport = "websocket" if kind == "hubs" else kind
@@ -49,7 +60,8 @@ class MeshUnderTest:
         self._is_in_memory = kind in ("memory", "simulated")
         if not self._is_in_memory:
             self.options["transports"] = (self.transport,)
-        self._memory = SimulatedMesh(seed) if kind == "simulated" else InMemoryMesh()
+        self._memory = SimulatedMesh(seed) if kind == "simulated" else InMemoryMesh(log=log)
+        self._kept: dict[str, Any] = {"log": log, "data": None if redis else data}
         self._hubs: list[Hub] = []
         self._urls = [""] if redis is None else ["", ""]
         self._turns = itertools.cycle(range(len(self._urls)))
@@ -67,7 +79,7 @@ class MeshUnderTest:
             return
         for turn, url in enumerate(self._urls):
             port = int(url.rpartition(":")[2]) if url else 0
-            hub = await Hub(port=port, redis=self._redis).__aenter__()
+            hub = await Hub(port=port, redis=self._redis, **self._kept).__aenter__()
             self._hubs.append(hub)
             self._urls[turn] = hub.url
 
@@ -143,3 +155,19 @@ async def mesh(request: pytest.FixtureRequest, anyio_backend: Any) -> AsyncItera
             yield mesh
         finally:
             await mesh.end()
+
+
+@pytest.fixture(params=["memory", "websocket", "polling", HUBS])
+async def logged(
+    request: pytest.FixtureRequest, anyio_backend: str, tmp_path: Path
+) -> AsyncIterator[MeshUnderTest]:
+    """A mesh whose rooms all have a log, in memory, in a file, or in Redis."""
+    redis = None
+    if request.param == "hubs":
+        redis = request.getfixturevalue("shared_redis").url()
+    mesh = MeshUnderTest(request.param, redis, log=["*"], data=tmp_path)
+    await mesh.start()
+    try:
+        yield mesh
+    finally:
+        await mesh.end()

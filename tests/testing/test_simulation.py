@@ -584,6 +584,14 @@ def test_the_plugin_draws_a_seed_and_says_which(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_all_processes_of_a_run_have_its_seed(tmp_path: Path) -> None:
+    """pytest-xdist's."""
+    said = run_pytest(tmp_path, "-p", "xdist", "-n2", "--mesh=sim", "-k", "fails or stuck")
+    [seed] = {word for word in said.split() if word.startswith("--mesh-seed=")}
+    assert said.count(seed) == 3
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [

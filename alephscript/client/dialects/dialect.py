@@ -13,6 +13,7 @@ from typing import Any
 from alephscript.client.calls import NO_META, Call, Delivery, read_answer
 from alephscript.client.declaring import Mastery
 from alephscript.client.dialects.channel import Channel, json_text
+from alephscript.client.messages import Gap
 from alephscript.errors import InvalidPayload, RequestError, UnknownEvent, error_from_answer
 from alephscript.protocol import events, packets
 from alephscript.protocol.events import Answer, HubEvent
@@ -211,6 +212,10 @@ class Dialect(ABC):
         raise NotImplementedError  # only native hubs say that a request is a task's
 
     # Understanding
+
+    def read_gap(self, data: Any) -> Gap | None:  # noqa: ARG002 - one dialect knows this
+        """Read a hub's word that it does not have all that a client wants to hear."""
+        return None  # a stranger's
 
     def receive(self, payload: bytes, ack: int | None) -> Delivery | None:
         """Read what the hub sent.

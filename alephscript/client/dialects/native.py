@@ -31,9 +31,10 @@ from alephscript.client.declaring import Mastery
 from alephscript.client.dialects.channel import Channel, json_text
 from alephscript.client.dialects.dialect import CONTROLS, last_part
 from alephscript.client.dialects.documented import Documented, write_meta
+from alephscript.client.messages import Gap
 from alephscript.client.patience import Patience
 from alephscript.errors import DeadlineExceeded, NoAnswerer, NotConnected, RequestError
-from alephscript.protocol.events import HubEvent
+from alephscript.protocol.events import HubEvent, Position
 from alephscript.protocol.json import is_shallow_utf8, parse_json, write_json
 
 __all__ = ["Native"]
@@ -188,6 +189,11 @@ class Native(Documented):
         reply = await self.ask_about_mesh(HubEvent.GET_MEMBERS, query, timeout)
         return contracts.structure(reply.get("members"), list[dict[str, Any]])
 
+    def read_gap(self, data: Any) -> Gap | None:
+        """See `Dialect.read_gap`; no member can say such an event at a native hub."""
+        missed = data.get("missed") if isinstance(data, dict) else None
+        return Gap(missed if type(missed) is int else None)
+
     def send_part(self, request: Delivery, part: bytes) -> None:
         """See `Dialect.send_part`."""
         self._channel.send(_PART, part, write_json({"id": request.id}))
@@ -219,7 +225,8 @@ class Native(Documented):
         if meta.number is not None:
             position = self._channel.positions.get(meta.room)
             if position is not None:
-                position.number = meta.number
+                history = meta.history or position.history
+                self._channel.positions[meta.room] = Position(history, meta.number)
         sender = meta.sender or meta.caller
         delivery = Delivery(packet.event, packet.data, ack, meta, meta.room, sender, meta.id)
         if packet.event == _QUESTION:

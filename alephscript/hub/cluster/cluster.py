@@ -21,10 +21,11 @@ from alephscript.errors import Overloaded
 from alephscript.hub.carrier import Carrier
 from alephscript.hub.cluster.frames import make_hub_name, read_message, write_item
 from alephscript.hub.cluster.pace import Pace
-from alephscript.hub.cluster.registry import Registry, Standings, Values
+from alephscript.hub.cluster.registry import Logged, Registry, Standings, Values
 from alephscript.hub.cluster.signing import Untrusted
 from alephscript.hub.cluster.surveys import Surveys
 from alephscript.hub.engine import Engine
+from alephscript.hub.store.logs import name_history
 from alephscript.mesh.census import Censuses
 from alephscript.mesh.effects import (
     Claim,
@@ -72,6 +73,7 @@ class Cluster:
     Attributes:
         hub: This hub's name.
         federations: The other hubs as each mesh sees them, by namespace.
+        rejoined: Called when the registry can be reached again.
     """
 
     def __init__(self, engine: Engine, registry: Registry) -> None:
@@ -94,6 +96,7 @@ class Cluster:
         }
         for carrier in engine.carriers.values():
             carrier.cluster = self
+        self.rejoined: Callable[[], None] = lambda: None
         self._frames_told, self._announcements_told = Pace(), Pace()
         self._refusals_told = Pace()
         registry.refuse = self.refuse
@@ -342,6 +345,15 @@ class Cluster:
             except Exception as exc:  # noqa: BLE001 - the next one may make sense
                 self._skip_announcement(namespace, room, exc)
 
+    def handle_logged(self, namespace: str, room: str, logged: Logged) -> None:
+        """See `RegistryListener`."""
+        carrier = self._engine.carriers.get(namespace)
+        if carrier is None:
+            return
+        history = name_history(logged.log, namespace, room)
+        ticket = logged.ticket if logged.hub == self.hub else None
+        carrier.carry(carrier.mesh.logs.heard(room, history, logged.entry, ticket))
+
     def _skip_announcement(self, namespace: str, room: str, exc: Exception) -> None:
         self.refuse(exc)
         if self._announcements_told.is_due():
@@ -382,5 +394,7 @@ class Cluster:
                 if name == namespace
             }
             carrier.carry(federation.replicas.resynchronise(kept, is_lost=is_lost))
+            carrier.carry(carrier.mesh.logs.resynchronise())
+        self.rejoined()
         self._is_adrift = False  # last: whoever asks is to hear the truth
         self._take_tasks()

@@ -9,6 +9,8 @@ announcement   event, data, sender, when           all hubs that subscribed to a
 entry          name, dialect, declaration          all hubs, inside the record of a room
 record         epoch, masters with their entries   all hubs
 value          stamp, sender, when, data, quiet    all hubs
+logged         log, number, lost; event, data,     all hubs that subscribed to a room,
+               sender, when, hub, ticket           and who reads its log
 =============  ==================================  ====================================
 
 Where hubs have a key, each message, entry and value is signed (`signing`), and so is each notice
@@ -33,16 +35,18 @@ import attrs
 import msgspec
 
 from alephscript.errors import AlephScriptError
-from alephscript.hub.cluster.registry import Standings, Values
+from alephscript.hub.cluster.registry import Logged, Standings, Values
 from alephscript.hub.cluster.signing import OPEN, Seals, Untrusted
 from alephscript.mesh.effects import Claim
 from alephscript.mesh.federation import Entry
 from alephscript.mesh.foreign import read_count, read_flag, read_number, read_text
+from alephscript.mesh.pages import LogEntry
 from alephscript.mesh.retained import RetainedValue
 from alephscript.protocol import events
 from alephscript.protocol.json import parse_json
 
 __all__ = [
+    "LOGGED",
     "MALFORMED",
     "HubNotice",
     "Item",
@@ -54,6 +58,8 @@ __all__ = [
     "make_hub_name",
     "master_place",
     "read_field",
+    "read_item",
+    "read_logged",
     "read_message",
     "read_notice",
     "read_notice_number",
@@ -66,6 +72,7 @@ __all__ = [
     "write_field",
     "write_head",
     "write_item",
+    "write_logged",
     "write_single",
     "write_value",
 ]
@@ -79,6 +86,9 @@ MALFORMED = (
 
 Item = msgspec.Raw | bytes
 """The JSON text of a frame or an announcement."""
+
+LOGGED = b"L"
+"""What tells of an entry of a log, and is no JSON, begins with."""
 
 _READS_MESSAGES = "m"
 """What the names of such hubs begin with: those before them had hexadecimal digits alone."""
@@ -168,6 +178,41 @@ def read_message(data: bytes) -> tuple[str, Sequence[Item]]:
 def find_sender(message: bytes) -> str:
     """Find the sender's name in a message whose signature is right, without reading the rest."""
     return message[2 : message.find(b'"', 2)].decode()
+
+
+class _Item(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False):
+    event: str
+    data: msgspec.Raw
+    sender: str
+    at: int
+    hub: str
+    ticket: int
+
+
+_read_item = msgspec.json.Decoder(_Item).decode
+
+
+def write_logged(entry: LogEntry, hub: str, ticket: int, field: str, seals: Seals) -> bytes:
+    """Write an entry for the stream of a room."""
+    item = (entry.event, entry.data, entry.sender, entry.at, hub, ticket)
+    return seals.sign_once("logged", field, _encode(item))
+
+
+def read_item(log: str, number: int, lost: int, item: bytes, field: str, seals: Seals) -> Logged:
+    """Read an entry of a stream; raises one of `MALFORMED`."""
+    stamp, text = seals.verify_once("logged", field, item)
+    read = _read_item(text)
+    if not lost:
+        events.check_event(read.event)
+    at = read_count(read.at)
+    entry = LogEntry(number, read.event, read.data.copy(), read.sender, at, lost)
+    return Logged(log, entry, read.hub, read.ticket, stamp)
+
+
+def read_logged(message: bytes, field: str, seals: Seals) -> Logged:
+    """Read what `append.lua` tells of an entry; raises one of `MALFORMED`."""
+    log, number, lost, item = message[1:].split(b"\n", 3)
+    return read_item(log.decode(), int(number), int(lost), item, field, seals)
 
 
 class _Message(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False):

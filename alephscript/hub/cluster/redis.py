@@ -30,6 +30,7 @@ from alephscript.diagnostics.redaction import redacted
 from alephscript.hub.cluster.commands import Command, CommandQueue, Done
 from alephscript.hub.cluster.deciding import OpenClaim, OpenClaims
 from alephscript.hub.cluster.frames import (
+    LOGGED,
     MALFORMED,
     HubNotice,
     RoomNotice,
@@ -37,6 +38,7 @@ from alephscript.hub.cluster.frames import (
     find_sender,
     master_place,
     read_field,
+    read_logged,
     read_notice,
     read_notice_number,
     read_standings,
@@ -63,7 +65,7 @@ __all__ = ["SCRIPTS", "RedisRegistry"]
 
 logger = logging.getLogger("alephscript.hub.redis")
 
-SCRIPTS = ("join", "dump", "beat", "remove", "claim", "release", "retain", "leave")
+SCRIPTS = ("join", "dump", "beat", "remove", "claim", "release", "retain", "append", "leave")
 """Names of the scripts."""
 
 _LEASE_SECONDS = 1.5
@@ -108,6 +110,7 @@ class RedisRegistry:
         self._has_key = bool(seals)
         self._version = version
         self._messages_seen, self._notices_seen = Freshness(), Freshness()
+        self._logged_seen = Freshness()
         self._prefix = f"{prefix}:{database_of(url)}"  # channels know nothing of databases
         self._mine = b""
         self._notices = f"{self._prefix}:notices".encode()
@@ -150,6 +153,11 @@ class RedisRegistry:
             await self._hang_up()
             raise ConnectionError(str(exc) or type(exc).__name__) from exc
         self._start(0)
+
+    @property
+    def is_spread(self) -> bool:
+        """Whether the Redis is a cluster, which has each room at one of its nodes."""
+        return self._shards is not None
 
     async def close(self) -> None:
         """Leave; see `Registry`."""
@@ -210,6 +218,26 @@ class RedisRegistry:
             self._sign_value(field, entry),
         )
         self._put(command, done)
+
+    def append(
+        self, namespace: str, room: str, words: tuple[Any, ...], done: Callable[[Any], None]
+    ) -> None:
+        """Put what is said in a room into its log; see `append.lua`.
+
+        Args:
+            namespace: The room's namespace.
+            room: The room.
+            words: What the script is told besides.
+            done: Told the script's result, or what was raised.
+        """
+        field = write_field(namespace, room)
+
+        def told(result: Any) -> None:
+            if result == 0:
+                self._beat_now.set()  # refused: this hub may have been removed, the beat will say
+            done(result)
+
+        self._put(self._command("append", self._hub, self._generation, field, *words), told)
 
     def send(self, hub: str, data: bytes, undelivered: Callable[[], None] | None) -> None:
         """Send a frame to another hub; see `Registry`."""
@@ -517,6 +545,8 @@ class RedisRegistry:
         if kind in _MESSAGES:
             if channel == self._notices:
                 self._follow(data)
+            elif data.startswith(LOGGED):
+                self._take_logged(channel, data)
             elif self._has_key or data.startswith(b"*"):
                 self._take_signed(channel, data, self._messages_seen)
             else:
@@ -547,6 +577,19 @@ class RedisRegistry:
             self.refuse(exc)
         else:
             self._hand_over(channel, text)
+
+    def _take_logged(self, channel: bytes, data: bytes) -> None:
+        """Take an entry of a log, which is signed as it stands there."""
+        if channel not in self._subscriptions:
+            return
+        field = channel.removeprefix(self._rooms).decode()
+        try:
+            logged = read_logged(data, field, self._seals)
+            self._logged_seen.take(logged.hub, logged.stamp)
+        except MALFORMED as exc:
+            self.refuse(exc)
+        else:
+            self._listener.handle_logged(*read_field(field), logged)
 
     def _hand_over(self, channel: bytes, message: bytes) -> None:
         if channel == self._mine:

@@ -11,17 +11,39 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
+import attrs
+
 from alephscript.mesh.effects import Claim, Release, Retain
 from alephscript.mesh.federation import Entry
+from alephscript.mesh.pages import LogEntry
 from alephscript.mesh.retained import RetainedValue
 
-__all__ = ["Registry", "RegistryListener", "Standings", "Values"]
+__all__ = ["Logged", "Registry", "RegistryListener", "Standings", "Values"]
 
 Standings = Mapping[tuple[str, str], tuple[int, Sequence[Entry]]]
 """Epoch and masters, by namespace and room."""
 
 Values = Mapping[tuple[str, str, str], RetainedValue]
 """Retained values, by namespace, room and event."""
+
+
+@attrs.frozen
+class Logged:
+    """An entry of a log, as its stream has it, and as hubs are told of it.
+
+    Attributes:
+        log: Name of the log.
+        entry: The entry.
+        hub: The hub that has put it there.
+        ticket: That hub's number of its `Append`.
+        stamp: That hub's stamp; 0 where nothing is signed.
+    """
+
+    log: str
+    entry: LogEntry
+    hub: str
+    ticket: int
+    stamp: int
 
 
 class RegistryListener(Protocol):
@@ -60,6 +82,10 @@ class RegistryListener(Protocol):
 
     def handle_announcements(self, namespace: str, room: str, data: bytes) -> None:
         """Handle a message of another hub to a room that this hub subscribed to."""
+        ...
+
+    def handle_logged(self, namespace: str, room: str, logged: Logged) -> None:
+        """Handle an entry of the log of a room that this hub subscribed to, its own included."""
         ...
 
     def reclaims(self) -> list[tuple[str, Claim]]:

@@ -1,9 +1,9 @@
 """The nodes of a Redis Cluster, among which the channels of rooms are spread (sharded publish).
 
 A room's channel belongs to a slot, and a slot to a node: what is said in a room goes to that node
-alone, and from there to the hubs that subscribed (decision 0055). Slots may
-move, and nodes may be lost: this hub asks again who has which slot, and subscribes there; what is
-said meanwhile waits. Nothing of that sets a hub adrift: only the node of the registry can.
+alone, and from there to the hubs that subscribed (decision 0055). Slots may move, and nodes may be
+lost: this hub asks again which node has which slot, and subscribes there; what is said meanwhile
+waits. Nothing of that sets a hub adrift: only the node of the registry can.
 
 May go in: which node has a channel, connections to nodes. May not: the registry (`redis`), what is
 said (`frames`), who waits for a subscription (`subscriptions`).

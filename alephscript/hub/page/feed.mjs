@@ -21,6 +21,7 @@ export class Feed {
   #fresh = 0; // of these, what is not drawn yet: the last ones
   #kinds = new Set();
   #open = new Set(); // rows
+  #instead = null; // shown instead of what is kept
   #isPaused = false;
   #isScrolled = false;
   #isScheduled = false;
@@ -31,7 +32,7 @@ export class Feed {
   /**
    * `of` says what the list is of: `noun`, its plural; `kinds(item)`, what it can be filtered by;
    * `words(item)`, a text in which it is searched; `cells(item)`, its row; `details(item)`, what
-   * is shown when the row is opened.
+   * is shown when the row is opened; `released()` ends what is shown instead (`show`).
    */
   constructor(section, of) {
     const names = ["list", "count", "filter", "search", "pause", "clear", "more", "empty"];
@@ -80,11 +81,21 @@ export class Feed {
   /** Forget all. */
   clear() {
     this.#kept = [];
+    this.#fresh = 0;
     this.#drawAll();
+  }
+
+  /** Show these, the latest last, while what is new is counted; null goes on with what is new. */
+  show(items) {
+    this.#instead = items;
+    for (const item of items ?? []) for (const kind of this.#of.kinds(item)) this.#offer(kind);
+    if (items === null) this.#release();
+    else this.#drawAll();
   }
 
   get #isHeld() {
     return (
+      this.#instead !== null ||
       this.#isPaused ||
       this.#isScrolled ||
       this.#open.size > 0 ||
@@ -105,6 +116,7 @@ export class Feed {
   }
 
   #release() {
+    if (this.#instead !== null) return this.#of.released();
     if (this.#isPaused) this.#pause(false);
     this.#drawAll();
     this.#list.scrollTop = 0;
@@ -137,8 +149,8 @@ export class Feed {
   }
 
   #drawAll() {
-    if (!this.#isPaused) this.#fresh = 0;
-    const known = this.#kept.slice(0, this.#kept.length - this.#fresh);
+    if (!this.#isPaused && this.#instead === null) this.#fresh = 0;
+    const known = this.#instead ?? this.#kept.slice(0, this.#kept.length - this.#fresh);
     const fits = known.filter((each) => this.#fits(each)).slice(-SHOWN);
     this.#open.clear();
     this.#list.replaceChildren(...fits.reverse().map((each) => this.#row(each)));
@@ -151,7 +163,7 @@ export class Feed {
   #tell() {
     const { count, more, empty } = this.#parts;
     const shown = this.#list.childElementCount;
-    write(count, `${shown} of ${this.#kept.length} ${this.#of.noun}`);
+    write(count, `${shown} of ${(this.#instead ?? this.#kept).length} ${this.#of.noun}`);
     const fresh = this.#kept.slice(this.#kept.length - this.#fresh);
     const waiting = fresh.filter((each) => this.#fits(each)).length;
     more.hidden = waiting === 0;

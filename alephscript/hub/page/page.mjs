@@ -57,7 +57,7 @@ const live = new Live(token, {
 });
 const recent = new Recent();
 const asked = new Asked($("requests"));
-const said = new Said($("events"));
+const said = new Said($("events"), (...question) => mesh.ask(...question));
 const view = new View($("view"));
 const tasks = new Tasks((...asked) => mesh.ask(...asked), () => showSoon());
 const taskView = new TaskView($("view-task"), tasks);

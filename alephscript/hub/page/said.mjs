@@ -2,6 +2,7 @@
 
 import { element, named, who } from "./dom.mjs";
 import { clock, Feed } from "./feed.mjs";
+import { Timeline } from "./timeline.mjs";
 
 const LONGEST = 20_000; // characters of each
 const LINE = 300; // of these, shown without being asked for
@@ -29,11 +30,19 @@ function shown(value) {
 
 export class Said {
   #feed;
+  #timeline;
+  #room = null;
   #before = new Map(); // room and event -> data
 
-  constructor(section) {
+  /** `ask(event, payload)` asks the hub, for what was said before. */
+  constructor(section, ask) {
+    this.#timeline = new Timeline(section.querySelector("#timeline"), {
+      ask,
+      show: (events) => this.#feed.show(events?.map((each) => this.#keep(each, new Map())) ?? null),
+    });
     this.#feed = new Feed(section, {
       noun: "events",
+      released: () => this.#timeline.live(),
       kinds: ({ event }) => [event],
       words: ({ room, event, sender, text }) => `${room} ${event} ${sender} ${text}`,
       cells,
@@ -55,21 +64,27 @@ export class Said {
   }
 
   /** Take an event `{at, room, event, sender, data}`. */
-  add({ at, room, event, sender, data }) {
+  add(event) {
+    this.#feed.add([this.#keep(event, this.#before)]);
+  }
+
+  #keep({ at, room = this.#room, event, sender, data }, before) {
     const text = JSON.stringify(data) ?? "";
     const key = JSON.stringify([room, event]);
     const isCut = text.length > LONGEST;
-    const line = isCut ? text.slice(0, LINE) : digest(data, this.#before.get(key));
-    this.#before.delete(key);
-    if (!isCut) this.#before.set(key, data);
-    if (this.#before.size > MOST_SAID) this.#before.delete(this.#before.keys().next().value);
+    const line = isCut ? text.slice(0, LINE) : digest(data, before.get(key));
+    before.delete(key);
+    if (!isCut) before.set(key, data);
+    if (before.size > MOST_SAID) before.delete(before.keys().next().value);
     const kept = { at, room, event, sender: sender ?? "", text: text.slice(0, LONGEST), isCut };
     kept.line = line.length > LINE ? `${line.slice(0, LINE)}…` : line;
-    this.#feed.add([kept]);
+    return kept;
   }
 
   /** Show what is said in one room (null: in all), and by one member (null: by all). */
   look(room, member) {
+    this.#room = room;
+    this.#timeline.look(room);
     this.#feed.look(
       (each) => (room === null || each.room === room) && (member === null || each.sender === member),
     );

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import httpx2
 import pytest
@@ -204,3 +205,29 @@ async def test_a_hub_that_closes_ends_its_streams() -> None:
         async with asyncio.timeout(1.5):
             await hub.close()
         assert await events.rest() == []
+
+
+async def test_who_comes_again_hears_what_it_has_missed_from_a_log(tmp_path: Path) -> None:
+    """By the same id, after the hub was started again, and however much it is."""
+    ids = ""
+    for begin in (0, 1000):
+        async with (
+            Hub(port=0, log=["R"], data=tmp_path) as hub,
+            httpx2.AsyncClient(base_url=hub.url) as http,
+            AlephScriptClient(hub.url) as client,
+        ):
+            if ids:
+                for number in range(begin, begin + 999):
+                    await client.broadcast("E", number, room="R")
+                await client.broadcast("E", begin + 999, room="R", confirm=True)
+            headers = {"last-event-id": ids} if ids else {}
+            async with source(http, EVENTS, headers=headers) as events:
+                if not ids:
+                    await client.broadcast("E", 0, room="R", confirm=True)
+                    heard = await events.next()
+                    assert heard.data == 0
+                    ids = heard.id
+                else:
+                    told = [await events.next() for _ in range(1000)]
+                    assert [each.data for each in told] == list(range(1000, 2000))
+                    assert len({each.id for each in told}) == 1000

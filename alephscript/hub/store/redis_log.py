@@ -1,0 +1,270 @@
+"""The log of rooms in the Redis that hubs share: a stream for each room.
+
+Theory of operation. A script puts what is said into the room's stream and tells all hubs that hear
+the room, in one step, so that all of them hear it in the stream's order; the hub that has put it
+there hears it so, too. Scripts go the way of all that hubs write to each other (`append`), so that
+what one member says and asks keeps its order at other hubs. Pages are read by a connection of their
+own, and few at once: whoever reads much keeps nobody else.
+
+While Redis is out of reach, what is said is told at this hub alone, and counted; the hole is an
+entry of its own as soon as the hub is back. Whether a log outlives Redis is a matter of its
+persistence.
+
+May go in: what is particular to Redis. May not: what a log is (`logs`), how the registry is reached
+(`alephscript.hub.cluster.redis`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.resources
+import logging
+import secrets
+import time
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import redis.asyncio as redis
+from redis.exceptions import ConnectionError, NoScriptError, RedisError  # noqa: A004
+
+from alephscript.hub.cluster.frames import MALFORMED, read_item, write_logged
+from alephscript.hub.cluster.signing import OPEN, Seals
+from alephscript.hub.store.logs import (
+    LOG_BYTES,
+    LOG_SECONDS,
+    PAGE_BYTES,
+    Appended,
+    PageRead,
+    name_history,
+    not_kept,
+    report_log_recovery,
+    report_log_trouble,
+    weigh_entry,
+)
+from alephscript.hub.store.store import StoreUnavailable
+from alephscript.mesh.effects import ReadLog
+from alephscript.mesh.pages import LogEntry, LogPage
+
+__all__ = ["AppendCommand", "RedisLog"]
+
+logger = logging.getLogger("alephscript.hub")
+
+AppendCommand = Callable[[str, str, tuple[Any, ...], Callable[[Any], None]], None]
+"""Runs `append.lua` for a namespace and a room; tells its result, or an exception."""
+
+_SCRIPTS = ("read_log", "trim_log")
+_READS = 4
+"""Pages that are read at once."""
+
+_TIMEOUT_SECONDS = 5.0
+_SWEEP_SECONDS = 60.0
+_SWEEP_ROWS = 500
+_TROUBLE = (RedisError, OSError, TimeoutError)
+
+
+class RedisLog:
+    """Keeps rooms in Redis Streams.
+
+    Args:
+        url: The address of the Redis.
+        append: Puts entries into their streams, by way of the registry.
+        hub: The name of this hub.
+        seals: Signs entries, and looks at the signatures of others.
+        keep_seconds: How long events are kept.
+        keep_bytes: How many bytes of them.
+        prefix: The text that keys begin with.
+
+    Attributes:
+        is_shared: True.
+        trouble: What is wrong with the log, None if nothing is.
+    """
+
+    is_shared = True
+
+    def __init__(
+        self,
+        url: str,
+        append: AppendCommand,
+        hub: str,
+        *,
+        seals: Seals = OPEN,
+        keep_seconds: float = LOG_SECONDS,
+        keep_bytes: int = LOG_BYTES,
+        prefix: str = "alephscript",
+    ) -> None:
+        self.trouble: str | None = None
+        self._url = url
+        self._append = append
+        self._hub = hub
+        self._seals = seals
+        self._keep_seconds = keep_seconds
+        self._keep_bytes = keep_bytes
+        database = redis.ConnectionPool.from_url(url).connection_kwargs.get("db", 0)
+        self._prefix = f"{prefix}:{database}"
+        self._lost: Counter[tuple[str, str]] = Counter()
+        self._client: Any = None
+        self._shas: dict[str, str] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._turn = asyncio.Semaphore(_READS)
+
+    async def open(self) -> None:
+        """See `Log.open`."""
+        self._client = redis.Redis.from_url(
+            self._url,
+            socket_timeout=_TIMEOUT_SECONDS,
+            socket_connect_timeout=_TIMEOUT_SECONDS,
+        )
+        try:
+            await self._load_scripts()
+        except _TROUBLE as exc:
+            await self._client.aclose()
+            raise StoreUnavailable(f"cannot keep a log in Redis: {exc}; start one there") from exc
+        self._begin(self._sweep())
+
+    def append(self, namespace: str, room: str, entry: LogEntry, done: Appended) -> None:
+        """See `Log.append`; the numbers of entries are heard by all hubs."""
+        self._fill(namespace, room)
+
+        def told(result: Any) -> None:
+            if isinstance(result, list):
+                if self.trouble is not None:
+                    report_log_recovery("Redis")
+                    self.trouble = None
+                done(name_history(result[0].decode(), namespace, room), result[1], None)
+                return
+            if self.trouble is None:
+                self.trouble = report_log_trouble("Redis is out of reach")
+            self._lost[namespace, room] += 1
+            done("", 0, not_kept("Redis is out of reach"))
+
+        # By its number the hub knows what it said itself.
+        self._put(namespace, room, entry, entry.number, told)
+
+    def read(self, namespace: str, query: ReadLog, done: PageRead) -> None:
+        """See `Log.read`."""
+        self._begin(self._read(namespace, query, done))
+
+    def resume(self) -> None:
+        """Note the holes, now that Redis can be reached again."""
+        for namespace, room in list(self._lost):
+            self._fill(namespace, room)
+
+    async def close(self) -> None:
+        """See `Log.close`."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        client, self._client = self._client, None
+        if client is not None:
+            with contextlib.suppress(*_TROUBLE):
+                await client.aclose()
+
+    def _fill(self, namespace: str, room: str) -> None:
+        """Put the hole of a room into its log, if it has one."""
+        lost = self._lost.pop((namespace, room), 0)
+        if not lost:
+            return
+
+        def told(result: Any) -> None:
+            if not isinstance(result, list):
+                self._lost[namespace, room] += lost
+
+        hole = LogEntry(0, "", msgspec.Raw(b"null"), "", int(time.time() * 1000), lost)
+        self._put(namespace, room, hole, 0, told)
+
+    def _put(
+        self,
+        namespace: str,
+        room: str,
+        entry: LogEntry,
+        ticket: int,
+        told: Callable[[Any], None],
+    ) -> None:
+        item = write_logged(entry, self._hub, ticket, f"{namespace}\n{room}", self._seals)
+        size = weigh_entry(entry)
+        words = (_propose_name(), item, entry.at, entry.lost, size, self._keep_bytes)
+        self._append(namespace, room, words, told)
+
+    def _begin(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _read(self, namespace: str, query: ReadLog, done: PageRead) -> None:
+        page = None
+        try:
+            async with self._turn:
+                page = await self._read_page(namespace, query)
+        except _TROUBLE as exc:
+            logger.error("the log of rooms cannot be read: %s", exc, extra={"error": str(exc)})
+        done(page)
+
+    async def _read_page(self, namespace: str, query: ReadLog) -> LogPage:
+        def word(number: int | None) -> str:
+            return "" if number is None else str(number)
+
+        field = f"{namespace}\n{query.room}"
+        name, last, gone, first, begin, found = await self._run(
+            "read_log",
+            field,
+            _propose_name(),
+            word(query.after),
+            word(query.at),
+            word(query.before),
+            query.most,
+            PAGE_BYTES,
+        )
+        entries = [self._read_entry(field, *each) for each in found]
+        if query.before is not None:
+            entries.reverse()
+            begin = entries[0].number - 1 if entries else first - 1
+        return LogPage(
+            name_history(name.decode(), namespace, query.room),
+            entries,
+            begin,
+            first,
+            last,
+            has_lost=query.at is not None and gone >= query.at,
+        )
+
+    def _read_entry(self, field: str, number: int, item: bytes, at: int, lost: int) -> LogEntry:
+        """Read an entry of a stream; what no hub has written there is a hole."""
+        try:
+            return read_item("", number, lost, item, field, self._seals).entry
+        except MALFORMED:
+            return LogEntry(number, "", msgspec.Raw(b"null"), "", at, lost or 1)
+
+    async def _sweep(self) -> None:
+        """Drop what is older than is kept."""
+        while True:
+            with contextlib.suppress(*_TROUBLE):
+                since = int((time.time() - self._keep_seconds) * 1000)
+                async for field, _ in self._client.zscan_iter(f"{self._prefix}:log:sizes"):
+                    is_more = True
+                    while is_more:
+                        is_more = await self._run("trim_log", field, since, _SWEEP_ROWS)
+            await asyncio.sleep(_SWEEP_SECONDS)
+
+    async def _load_scripts(self) -> None:
+        folder = importlib.resources.files("alephscript.hub.store")
+        for name in _SCRIPTS:
+            text = folder.joinpath(f"{name}.lua").read_text(encoding="utf-8")
+            self._shas[name] = await self._client.script_load(text)
+
+    async def _run(self, name: str, *arguments: Any) -> Any:
+        for _ in range(2):
+            try:
+                return await self._client.evalsha(self._shas[name], 1, self._prefix, *arguments)
+            except NoScriptError:
+                await self._load_scripts()  # a Redis that was started again
+            except ConnectionError:
+                pass  # the connection was one to the Redis before
+        return await self._client.evalsha(self._shas[name], 1, self._prefix, *arguments)
+
+
+def _propose_name() -> str:
+    """Make the name of the log, if there is none yet: another one than before, if that was lost."""
+    return secrets.token_hex(8)
