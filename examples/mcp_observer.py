@@ -213,9 +213,15 @@ def main() -> int:
     server = ObserverServer(options.url)
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(
-            server.serve_stdio() if options.http is None else server.serve_http(options.http)
+            server.serve_stdio()
+            if options.http is None
+            else server.serve_http(options.http, ready=_say_where)
         )
     return 0
+
+
+def _say_where(url: str) -> None:
+    print(f"mcp-observer listening on {url}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

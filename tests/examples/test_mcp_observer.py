@@ -229,7 +229,7 @@ async def test_it_serves_over_http(hub: HubMesh, bot: PersefonBot) -> None:
         try:
             assert process.stderr is not None
             async for line in process.stderr:
-                if b"running on" in line:
+                if b"listening on" in line:
                     break
             async with Client(f"http://127.0.0.1:{port}/mcp") as client:
                 assert await names(client) >= TOOLS
