@@ -8,6 +8,7 @@ exception of a user's block into an ExceptionGroup (decision 0027).
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -246,6 +247,12 @@ class Lifecycle:
             )
         yield from full_jitter()
 
+    def _lose(self, session: HubSession) -> None:
+        if self.session is session:
+            self.session = None
+            self._ended(session)
+            self._become(State.RECONNECTING)
+
     async def _supervise(self) -> None:
         delays = self._delays()
         self._patience.begin()
@@ -267,9 +274,10 @@ class Lifecycle:
                 self.session = session
                 self._began(session)
                 self._become(State.READY)
+                # In the call that loses the link: who asks again at once has to wait, not to spin.
+                session.when_gone = functools.partial(self._lose, session)
+                if session.is_gone.is_set():
+                    self._lose(session)
                 await session.is_gone.wait()
-                self.session = None
-                self._ended(session)
-                self._become(State.RECONNECTING)
                 self._patience.begin()
             await asyncio.sleep(next(delays))

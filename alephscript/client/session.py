@@ -70,6 +70,7 @@ class HubSession:
         standing_by: The rooms in which another master had displaced the client, and still does.
         has_acknowledged: Whether the hub has acknowledged the registration, be it late.
         is_gone: Set when the link is gone.
+        when_gone: Called as soon as the link is gone.
     """
 
     def __init__(
@@ -81,6 +82,7 @@ class HubSession:
         self.has_acknowledged = False
         self._ending: asyncio.Task[None] | None = None
         self.is_gone = asyncio.Event()
+        self.when_gone: Callable[[], None] = _nothing
         self._handler = handler
         self._channel = Channel(
             positions, cancel=self._cancel, grant=self._grant, take_kept=self._take_kept
@@ -230,6 +232,8 @@ class HubSession:
         message = f"the link to the hub is gone ({reason}); it may have run"
         self.dialect.fail_calls(LinkLost, message)
         self.is_gone.set()
+        when_gone, self.when_gone = self.when_gone, _nothing
+        when_gone()
 
     def _acknowledge_late(self) -> None:
         """End a session in the core dialect whose hub speaks more, but was slow (decision 0013)."""
@@ -253,3 +257,7 @@ class HubSession:
 
     def _grant(self, id: str, parts: int) -> None:
         self._handler.grant(self, id, parts)
+
+
+def _nothing() -> None:
+    """Do nothing: nobody wants to be told."""

@@ -312,6 +312,22 @@ async def test_a_cut_link_is_made_anew_and_the_states_say_so(wires: Wires) -> No
     assert worker.runs == [2, 3, 4]
 
 
+async def test_who_asks_again_at_once_waits_for_the_link(wires: Wires) -> None:
+    """In the turn of the loop that ends the request, too: a loop around it would spin for ever."""
+    worker = await wires.open(Worker)
+    asker = await wires.open(Watched)
+
+    async def ask_twice() -> Any:
+        with pytest.raises(LinkLost):
+            await asker.request("FOREVER", timeout=60)
+        return await asker.request("RUN", {"n": 1}, wait_for_master=True, timeout=5)
+
+    asked = asyncio.create_task(ask_twice())
+    await worker.is_serving(1)
+    wires.cut(asker)
+    assert await asked == {"n": 1}
+
+
 async def test_what_is_asked_between_the_links_is_not_sent(wires: Wires) -> None:
     """It fails as not connected, or, where the cut was not noticed yet, as lost."""
     worker = await wires.open(Worker, backoff=lambda: itertools.repeat(0.05))
