@@ -158,7 +158,9 @@ async def _reload() -> None:
 async def _start() -> asyncio.subprocess.Process:
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "alephscript", *sys.argv[1:]),
-        env={**os.environ, _IS_CHILD: "1"},
+        # Compiled code is known by its source's size and second: a change in the same second, of
+        # as many characters, would not be seen.
+        env={**os.environ, _IS_CHILD: "1", "PYTHONDONTWRITEBYTECODE": "1"},
         start_new_session=True,  # a terminal's Ctrl+C goes to this process, which ends that one
     )
 

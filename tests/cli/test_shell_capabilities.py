@@ -206,7 +206,7 @@ async def test_a_class_runs_and_again_when_its_file_changes(url: str, tmp_path: 
         assert await process.wait() == 0
     finally:
         if process.returncode is None:
-            process.kill()
+            process.terminate()  # a kill would leave the process that it has started
             await process.wait()
 
 
