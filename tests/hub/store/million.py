@@ -47,7 +47,7 @@ def fill(path: Path) -> None:
         record.size,
         msgspec.json.encode(record),
     )
-    table, *_ = _SCHEMA.split(";")
+    _version, table, *_ = _SCHEMA.split(";")
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as database:
         database.execute("PRAGMA journal_mode = OFF")
         database.execute("PRAGMA synchronous = OFF")
