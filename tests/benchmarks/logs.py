@@ -23,8 +23,6 @@ from alephscript import AlephScriptClient
 from tests.benchmarks.hubs import cpu, started
 
 ROOM = "BENCH"
-EVENTS = 500
-"""Of a burst."""
 
 
 @attrs.define
@@ -44,22 +42,21 @@ class Stand:
     rates: list[float] = attrs.Factory(list)
     costs: list[float] = attrs.Factory(list)
 
-    async def say(self, observers: int) -> None:
+    async def say(self, events: int) -> None:
         """Say a burst, and wait until everybody has heard it."""
-        hearing = [asyncio.create_task(_hear(each)) for each in self.sockets]
+        hearing = [asyncio.create_task(_hear(each, events)) for each in self.sockets]
         began, before = time.perf_counter(), cpu([self.pid])
-        for number in range(EVENTS):
+        for number in range(events):
             await self.speaker.broadcast("TICK", {"number": number, "text": "x" * 100}, room=ROOM)
             if number % 50 == 0:
                 await asyncio.sleep(0)
         await asyncio.gather(*hearing)
-        count = EVENTS * observers
+        count = events * len(self.sockets)
         self.rates.append(count / (time.perf_counter() - began))
         self.costs.append((cpu([self.pid]) - before) / count * 1000)
 
 
-async def _hear(socket: aiohttp.ClientWebSocketResponse) -> None:
-    left = EVENTS
+async def _hear(socket: aiohttp.ClientWebSocketResponse, left: int) -> None:
     while left:
         message = await socket.receive()
         if message.type is not aiohttp.WSMsgType.TEXT:
@@ -91,6 +88,7 @@ async def main() -> None:
     """Measure, with and without a log."""
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--observers", type=int, default=50)
+    options.add_argument("--events", type=int, default=4000, help="of a burst")
     options.add_argument("--bursts", type=int, default=20)
     given = options.parse_args()
     async with AsyncExitStack() as stack:
@@ -98,12 +96,12 @@ async def main() -> None:
         plain = await _open(stack, given.observers)
         logged = await _open(stack, given.observers, "--log", ROOM, "--data", folder)
         for stand in (plain, logged):
-            await stand.say(given.observers)
+            await stand.say(given.events)
             stand.rates.clear()
             stand.costs.clear()
         for _ in range(given.bursts):
             for stand in (plain, logged):
-                await stand.say(given.observers)
+                await stand.say(given.events)
     rates = [statistics.median(each.rates) for each in (plain, logged)]
     costs = [statistics.median(each.costs) * 1000 for each in (plain, logged)]
     sys.stdout.write(
