@@ -66,6 +66,9 @@ _PATIENCE_SECONDS = 2.0
 
 _NOT_KEPT = {"error": "the task was not taken", "code": Overloaded.code, "details": []}
 _SWEEP_SECONDS = 60.0
+_CANCEL_SECONDS = 0.1
+"""How long a task that was cancelled may take before that is said again."""
+
 _SWEEP_TASKS = 1000
 _PAGE = 200
 """Records that are read at once for a list."""
@@ -183,10 +186,10 @@ class RedisStore:
             async with asyncio.timeout(_TIMEOUT_SECONDS):
                 while self._entries:  # noqa: ASYNC110 - once in a hub's life
                     await asyncio.sleep(0.01)
-        # redis-py may swallow a cancellation, hence the loops that look.
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        while self._tasks:  # again: redis-py may swallow a cancellation
+            for task in self._tasks:
+                task.cancel()
+            await asyncio.wait(self._tasks, timeout=_CANCEL_SECONDS)
         client, self._client = self._client, None
         with contextlib.suppress(*_TROUBLE):
             await client.aclose()

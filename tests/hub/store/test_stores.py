@@ -175,6 +175,21 @@ async def test_what_ended_long_ago_leaves_nothing_in_redis(shared_redis: RedisSe
     assert [key.rpartition(":")[2] for key in left.split()] == ["tasks-bytes"]
 
 
+@pytest.mark.peers
+async def test_a_journal_in_redis_that_is_closed_at_any_moment_ends(
+    shared_redis: RedisServer,
+) -> None:
+    """While it connects, too, where redis-py may swallow that its task was cancelled."""
+    for turns in range(60):
+        store = RedisStore(shared_redis.url(), keep_seconds=100)
+        store.hub = "hub"
+        await store.open()
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        async with asyncio.timeout(20):
+            await store.close()
+
+
 async def test_a_record_that_nothing_waits_for_is_kept_before_the_journal_is_closed(
     store: Store,
 ) -> None:
