@@ -36,6 +36,7 @@ import msgspec
 from alephscript.diagnostics.redaction import redacted
 from alephscript.errors import Overloaded, RequestError
 from alephscript.hub.store.folder import Folder
+from alephscript.hub.store.sqlite_file import connect, files_of, is_damaged, put_aside
 from alephscript.hub.store.store import (
     KEEP_BYTES,
     KEEP_SECONDS,
@@ -94,7 +95,6 @@ _SWEEP_ROWS = 5000
 """Tasks that are forgotten in one transaction."""
 
 _NOT_DELIVERED = [{"delivered": False}]
-_CORRUPT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
 @attrs.define(eq=False)
@@ -299,12 +299,12 @@ class SqliteStore:
         try:
             return self._connect()
         except sqlite3.DatabaseError as exc:
-            if isinstance(exc, sqlite3.OperationalError) and _code(exc) not in _CORRUPT:
+            if isinstance(exc, sqlite3.OperationalError) and not is_damaged(exc):
                 raise
             return self._begin_anew(exc)
 
     def _connect(self) -> sqlite3.Connection:
-        database = _connect(self._path)
+        database = connect(self._path)
         try:
             database.execute("PRAGMA synchronous = FULL")
             self._check_version(database)
@@ -336,11 +336,7 @@ class SqliteStore:
         if isinstance(exc, _RemovedError):
             self._folder.close()
             self._folder.open()
-        aside = self._path.with_name(f"{_FILE}.damaged-{time.time_ns() // 1_000_000}")
-        for path in self._files():
-            if path.exists():
-                path.rename(path.with_name(path.name.replace(_FILE, aside.name)))
-                self._aside = aside
+        self._aside = put_aside(self._path) or self._aside
         alive = self._alive
         try:
             with contextlib.ExitStack() as undo:
@@ -351,7 +347,9 @@ class SqliteStore:
                         _put(database, record)
                 undo.pop_all()
         except BaseException:
-            for path in self._files():  # half of one is none: the next attempt begins another one
+            for path in files_of(
+                self._path
+            ):  # half of one is none: the next attempt begins another one
                 path.unlink(missing_ok=True)
             raise
         finally:
@@ -359,11 +357,10 @@ class SqliteStore:
         self._damaged.set()
         left = "" if self._aside is None else f"; it was put aside as {self._aside}"
         self.trouble = f"the journal of tasks was damaged ({exc}){left}"
-        logger.error("%s, and a fresh one was begun", self.trouble, extra={"file": str(aside)})
+        logger.error(
+            "%s, and a fresh one was begun", self.trouble, extra={"file": str(self._path)}
+        )
         return database
-
-    def _files(self) -> list[Path]:
-        return [self._path.with_name(_FILE + suffix) for suffix in ("", "-wal", "-shm")]
 
     def _write_until_closed(self, database: sqlite3.Connection) -> None:
         backlog = _Backlog()
@@ -404,7 +401,7 @@ class SqliteStore:
                 for entry in batch:
                     self._apply(database, entry)
         except sqlite3.DatabaseError as exc:
-            if _code(exc) not in _CORRUPT:
+            if not is_damaged(exc):
                 self._refuse_new(backlog, exc)
                 return database
             database.close()
@@ -519,23 +516,13 @@ class SqliteStore:
                 self._reading.close()
                 self._reading = None
             if self._reading is None:
-                self._reading = _connect(self._path)
+                self._reading = connect(self._path)
             text, values = _write_query(namespace, query)
             rows = self._reading.execute(text, values)
             records = [each for each in map(_read, rows) if each is not None]
         except sqlite3.DatabaseError as exc:
             error = report_unreadable(exc)
         self._tell(lambda: done(records, error))
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    database = sqlite3.connect(path, timeout=10.0, isolation_level=None, check_same_thread=False)
-    try:
-        database.execute("PRAGMA journal_mode = WAL")
-    except BaseException:
-        database.close()
-        raise
-    return database
 
 
 class _transaction:  # noqa: N801 - used as a word
@@ -604,11 +591,6 @@ def _read(row: tuple[bytes]) -> Record | None:
 
 
 _decode = msgspec.json.Decoder(Record).decode
-
-
-def _code(exc: sqlite3.Error) -> int:
-    """Return the primary result code of an error of SQLite."""
-    return getattr(exc, "sqlite_errorcode", 0) & 0xFF
 
 
 def _setter(

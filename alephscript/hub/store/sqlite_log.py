@@ -49,6 +49,7 @@ from alephscript.hub.store.logs import (
     report_log_trouble,
     weigh_entry,
 )
+from alephscript.hub.store.sqlite_file import connect, is_damaged, put_aside
 from alephscript.hub.store.store import StoreUnavailable
 from alephscript.mesh.effects import ReadLog
 from alephscript.mesh.pages import LogEntry, LogPage
@@ -98,7 +99,6 @@ _SWEEP_ROOMS = 200
 _SWEEP_ROWS = 2000
 """Entries that are dropped in one transaction."""
 
-_CORRUPT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 _NOTHING = msgspec.Raw(b"null")
 
 
@@ -235,12 +235,12 @@ class SqliteLog:
         try:
             return self._connect()
         except sqlite3.DatabaseError as exc:
-            if _code(exc) not in _CORRUPT:
+            if not is_damaged(exc):
                 raise
             return self._begin_anew(exc)
 
     def _connect(self) -> sqlite3.Connection:
-        database = _connect(self._path)
+        database = connect(self._path)
         try:
             database.execute("PRAGMA synchronous = FULL")
             database.executescript(_SCHEMA)
@@ -259,11 +259,7 @@ class SqliteLog:
 
     def _begin_anew(self, exc: BaseException) -> sqlite3.Connection:
         """Put a damaged file aside, and begin a fresh one."""
-        aside = self._path.with_name(f"{_FILE}.damaged-{time.time_ns() // 1_000_000}")
-        for suffix in ("", "-wal", "-shm"):
-            path = self._path.with_name(_FILE + suffix)
-            if path.exists():
-                path.rename(aside.with_name(aside.name + suffix))
+        aside = put_aside(self._path)
         self.trouble = f"the log of rooms was damaged ({exc}); it was put aside as {aside}"
         logger.error("%s, and a fresh one was begun", self.trouble, extra={"file": str(aside)})
         self._is_damaged = True
@@ -338,7 +334,7 @@ class SqliteLog:
         except sqlite3.Error as exc:
             self._rooms.update(before)
             self._bytes, self._lost = bytes_before, lost_before
-            if _code(exc) in _CORRUPT:
+            if is_damaged(exc):
                 database.close()
                 self._lose(batch, exc)
                 return self._begin_anew(exc)
@@ -495,11 +491,11 @@ class SqliteLog:
                 self._reading = None
             if self._reading is None:
                 self._read_name = self._name
-                self._reading = _connect(self._path)
+                self._reading = connect(self._path)
             page = _read_page(self._reading, self._read_name, namespace, query)
         except sqlite3.Error as exc:
             logger.error("the log of rooms cannot be read: %s", exc, extra={"error": str(exc)})
-            if _code(exc) in _CORRUPT:
+            if is_damaged(exc):
                 self._entries.put(exc)
         self._tell(lambda: done(page))
 
@@ -549,16 +545,6 @@ def _find(database: sqlite3.Connection, room: int, first: int, last: int, at: in
     return low - 1
 
 
-def _connect(path: Path) -> sqlite3.Connection:
-    database = sqlite3.connect(path, timeout=10.0, isolation_level=None, check_same_thread=False)
-    try:
-        database.execute("PRAGMA journal_mode = WAL")
-    except BaseException:
-        database.close()
-        raise
-    return database
-
-
 @contextlib.contextmanager
 def _transaction(database: sqlite3.Connection) -> Iterator[None]:
     """Have all of what is in it written, or nothing."""
@@ -569,8 +555,3 @@ def _transaction(database: sqlite3.Connection) -> Iterator[None]:
     finally:
         if database.in_transaction:
             database.execute("ROLLBACK")
-
-
-def _code(exc: sqlite3.Error) -> int:
-    """Return the primary result code of an error of SQLite."""
-    return getattr(exc, "sqlite_errorcode", 0) & 0xFF

@@ -18,13 +18,13 @@ import contextlib
 import logging
 import sqlite3
 import threading
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
 from alephscript.diagnostics.redaction import redacted
+from alephscript.hub.store.sqlite_file import is_damaged, put_aside
 from alephscript.hub.store.store import KeptValue, StoreUnavailable
 from alephscript.mesh.retained import RetainedValue
 
@@ -48,8 +48,6 @@ _MOST_WAITING = 100_000
 
 _AGAIN_SECONDS = 0.5
 """How long the writer waits before it tries anew what the disk did not take."""
-
-_CORRUPT = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 _Key = tuple[str, str, str]
 
@@ -151,7 +149,7 @@ class ValueStore:
             try:
                 _write(database, waiting, anew=anew)
             except sqlite3.Error as exc:
-                if _is_corrupt(exc) and not is_fresh:  # else the disk, and not the file
+                if is_damaged(exc) and not is_fresh:  # else the disk, and not the file
                     database, is_fresh = self._begin_anew(exc, database), True
                 elif not self._put_back(waiting, exc, anew=anew):
                     break
@@ -186,7 +184,7 @@ class ValueStore:
         try:
             return self._connect()
         except sqlite3.DatabaseError as exc:
-            if not _is_corrupt(exc):
+            if not is_damaged(exc):
                 raise
             return self._begin_anew(exc)
 
@@ -212,11 +210,7 @@ class ValueStore:
         if damaged is not None:
             with contextlib.suppress(sqlite3.Error):
                 damaged.close()
-        aside = self._path.with_name(f"{_FILE}.damaged-{time.time_ns() // 1_000_000}")
-        for suffix in ("", "-wal", "-shm"):
-            path = self._path.with_name(_FILE + suffix)
-            if path.exists():
-                path.rename(aside.with_name(aside.name + suffix))
+        aside = put_aside(self._path)
         self.trouble = f"the retained values were damaged ({exc}); they were put aside as {aside}"
         logger.error("%s, and a fresh file was begun", self.trouble, extra={"file": str(aside)})
         self._is_damaged = True
@@ -241,7 +235,3 @@ def _write(database: sqlite3.Connection, values: dict[_Key, RetainedValue], *, a
                 if each.data is not None
             ],
         )
-
-
-def _is_corrupt(exc: BaseException) -> bool:
-    return getattr(exc, "sqlite_errorcode", 0) & 0xFF in _CORRUPT
