@@ -357,9 +357,7 @@ class SqliteStore:
         self._damaged.set()
         left = "" if self._aside is None else f"; it was put aside as {self._aside}"
         self.trouble = f"the journal of tasks was damaged ({exc}){left}"
-        logger.error(
-            "%s, and a fresh one was begun", self.trouble, extra={"file": str(self._path)}
-        )
+        logger.error("%s, and a fresh one was begun", self.trouble, extra={"file": str(self._path)})
         return database
 
     def _write_until_closed(self, database: sqlite3.Connection) -> None:
