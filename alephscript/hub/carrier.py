@@ -124,7 +124,7 @@ class Carrier:
         mesh.requests.remaining = self._deadlines.remaining  # (decision 0019)
         mesh.drops.report = self._report_drop
         mesh.recording.clock, mesh.recording.tell = time.time, self.carry
-        mesh.report_unheard = self._report_unheard
+        mesh.speech.report_unheard = self._report_unheard
 
     def keep_values(self, values: Values) -> None:
         """Keep retained values where they outlive the hub."""

@@ -17,8 +17,8 @@ running        `queued` again, if its master is lost and running  the next run i
 any of these   `done`, `failed`, `cancelled`                     it ends once
 =============  ================================================  ===================================
 
-May go in: what becomes of a task. May not: what peers ask about tasks (`alephscript.mesh.desk`),
-who hears of it (`audience`), where it is kept. Pure: no socket; the clock is the shell's. Each
+May go in: what becomes of a task. May not: what peers ask about tasks (the desk of tasks), who hears
+of it (`audience`), where it is kept. Pure: no socket; the clock is the shell's. Each
 module imports only those that stand above it here:
 
 ============  =====================================================================
