@@ -167,7 +167,9 @@ async def test_how_a_hub_is_told(
     assert end.sent == [broadcasting]
 
 
-CALL = Call("GET_X", b'{"n":1}', "R", 10.0, {"member": "m"})
+def call() -> Call:
+    """A request as any other."""
+    return Call("GET_X", b'{"n":1}', "R", 10.0, {"member": "m"})
 
 
 @pytest.mark.parametrize(
@@ -191,7 +193,7 @@ async def test_how_a_hub_is_asked_and_a_call_is_given_up(
 ) -> None:
     """The answer comes as an acknowledgement, or as an event that carries the call's mark."""
     end = end_of(kind)
-    asking = asyncio.ensure_future(end.dialect.ask(CALL))
+    asking = asyncio.ensure_future(end.dialect.ask(call()))
     await asyncio.sleep(0)
     [sent] = end.sent
     if kind is Core:
@@ -206,7 +208,7 @@ async def test_how_a_hub_is_asked_and_a_call_is_given_up(
     assert parse_json(await asking) == [{"success": True, "sum": 2}]
 
     end = end_of(kind)
-    asking = asyncio.ensure_future(end.dialect.ask(CALL))
+    asking = asyncio.ensure_future(end.dialect.ask(call()))
     await asyncio.sleep(0)
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -240,7 +242,7 @@ async def test_what_a_call_says_besides(room: Any, timeout: Any, meta: list[Any]
 async def test_what_waits_ends_with_the_link_and_with_its_time(kind: type[Dialect]) -> None:
     """In every dialect."""
     end = end_of(kind)
-    asking = asyncio.ensure_future(end.dialect.ask(CALL))
+    asking = asyncio.ensure_future(end.dialect.ask(call()))
     await asyncio.sleep(0)
     end.dialect.fail_calls(LinkLost, "gone")
     with pytest.raises(LinkLost):

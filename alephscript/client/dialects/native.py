@@ -104,6 +104,7 @@ class Native(Documented):
             self._attend(call, number, future)
         try:
             self._channel.send(call.event, call.data, write_meta(call), number)
+            call.data = b""
             payload = await future
         except BaseException as exc:
             pending.discard(number)
@@ -127,6 +128,7 @@ class Native(Documented):
         try:
             meta = write_meta(call.with_meta({"parts": _WINDOW}))
             self._channel.send(call.event, call.data, meta, number)
+            call.data = b""
             while parts.unread or not future.done():
                 if not parts.unread:
                     parts.wake.clear()
