@@ -70,6 +70,7 @@ class Outcome(msgspec.Struct, frozen=True):
     message: str = ""
 
 
+_NULL, _EMPTY = msgspec.Raw(b"null"), msgspec.Raw(b"{}")
 _SUCCESS = b'{"success":true}'
 
 DONE = Outcome(_SUCCESS)
@@ -84,7 +85,7 @@ def read_payload(capability: Capability, data: Any) -> Any:
     """
     payload = capability.payload
     # Stock peers send null, or nothing, where there is nothing to say.
-    is_nothing = data is None or (isinstance(data, msgspec.Raw) and bytes(data) == b"null")
+    is_nothing = data is None or data == _NULL
     try:
         if payload is None:
             return {} if is_nothing else read_value(data)
@@ -95,7 +96,7 @@ def read_payload(capability: Capability, data: Any) -> Any:
                 return contracts.read(data, payload)
             except ContractError:
                 # Our own askers send an empty object for nothing, which stock masters rely on.
-                if bytes(data) != b"{}":
+                if data != _EMPTY:
                     raise
                 return contracts.read_nothing(payload)
         return contracts.structure(data, payload)

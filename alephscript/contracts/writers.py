@@ -26,6 +26,7 @@ from alephscript.contracts.forms.records import ABSENT, Record
 from alephscript.contracts.forms.scalars import AnyJSON, Boolean, Integer, Null, Number, String
 from alephscript.contracts.forms.unions import Union
 from alephscript.protocol.json import is_plain, write_plain_json
+from alephscript.protocol.long_strings import LARGE, Habit, write_long_strings
 
 __all__ = ["Writer", "compile_writer"]
 
@@ -67,6 +68,8 @@ def compile_writer(form: Form) -> Writer | None:
     # Else no deeper than its class, which does not hold itself.
     encode = write_plain_json if is_open else _encode
 
+    habit = Habit()
+
     # One function, without calls of its own that could be left out: each request is written so.
     def write(value: Any) -> bytes | None:
         if type(value) is not cls:
@@ -75,9 +78,15 @@ def compile_writer(form: Form) -> Writer | None:
             for name, fits in checks:
                 if not fits(getattr(value, name)):
                     return None
-            return encode(convert(value, mirror, from_attributes=True))
+            made = convert(value, mirror, from_attributes=True)
+            if habit.is_long:
+                write_long_strings(made)
+            text = encode(made)
         except Exception:  # noqa: BLE001 - the form says what is wrong, if anything is
             return None
+        if habit.is_long or len(text) > LARGE:
+            habit.note(text)
+        return text
 
     return write
 
