@@ -51,6 +51,7 @@ import attrs
 import msgspec
 
 from alephscript.errors import InvalidPayload, NoMaster, Overloaded, RequestError
+from alephscript.mesh import frames
 from alephscript.mesh.access import Identity
 from alephscript.mesh.census import Censuses, count_peers, take_census
 from alephscript.mesh.claims import Claims, make_claim
@@ -64,7 +65,8 @@ from alephscript.mesh.effects import (
     SurveyHubs,
     ToHub,
 )
-from alephscript.mesh.foreign import read_fields, read_said, read_text
+from alephscript.mesh.foreign import read_kind, read_said
+from alephscript.mesh.frames import About, AboutIdentity, Frame
 from alephscript.mesh.meta import RequestMeta, is_part_count
 from alephscript.mesh.peers import Master, OpenRequest, Peer
 from alephscript.mesh.recording import Recording
@@ -150,13 +152,13 @@ class Federation:
         self.act_on_task: Callable[[str, str, Any], list[Effect]] = lambda _verb, _id, _answer: []
         self._most_askers = _FEW_ASKERS
         self._handlers: Mapping[Any, Callable[..., list[Effect]]] = {
-            "ask": self._on_ask,
-            "cancel": self._on_cancel,
-            "more": self._on_more,
-            "answer": self._on_answer,
-            "moved": self._on_moved,
-            "lost": self._on_lost,
-            "note": self._on_note,
+            **dict.fromkeys(("ask", frames.Ask), self._on_ask),
+            **dict.fromkeys(("cancel", frames.Cancel), self._on_cancel),
+            **dict.fromkeys(("more", frames.More), self._on_more),
+            **dict.fromkeys(("answer", frames.Answer), self._on_answer),
+            **dict.fromkeys(("moved", frames.Moved), self._on_moved),
+            **dict.fromkeys(("lost", frames.Lost), self._on_lost),
+            **dict.fromkeys(("note", frames.Note), self._on_note),
             "task": lambda _, verb, task, answer: self.act_on_task(verb, task, answer),
             "kept": self._on_kept,
             "watch": self._on_watch,
@@ -417,12 +419,10 @@ class Federation:
         Raises:
             RequestError: The frame makes no sense; nothing has come of it.
         """
-        kind, *fields = frame
-        kind = read_text(kind)
-        return self.take(hub, kind, read_fields(kind, fields))
+        return self.take(hub, *read_kind(frame))
 
-    def take(self, hub: str, kind: str, fields: Sequence[Any]) -> list[Effect]:
-        """Take a frame for this hub that was read; see `received`."""
+    def take(self, hub: str, kind: str | type[Frame], fields: Sequence[Any]) -> list[Effect]:
+        """Take a frame for this hub that was read, of a kind by its name or its record."""
         handle = self._handlers.get(kind)
         return [] if handle is None else handle(hub, *fields)
 
@@ -447,30 +447,32 @@ class Federation:
         name: str | None,
         event: str,
         data: Any,
-        about: Mapping[str, Any],
+        about: About,
     ) -> list[Effect]:
-        asker = self._remember_asker(hub, about)
+        asker = self._askers.get(about.sid)
+        if asker is None or asker.name != about.name or asker.reads_meta is not about.meta:
+            asker = self._remember_asker(hub, about)
         if event == events.HubEvent.GET_ASKER_ANSWER:
             return self._on_question(hub, number, sid, asker, data, about)
         master = self._find_master(sid, name) if name else self._find_member(asker, sid)
         if master is None:
             return [ToHub(hub, ("moved", number, sid))]
-        extras = about["extras"]
+        extras = about.extras
         if extras:
             extras = self._own_chain(hub, extras)
-        meta = RequestMeta(room=name or None, seconds=about["seconds"], extras=extras)
-        question = events.RoomMessage(event, name or "", data, about["envelope"])
+        meta = RequestMeta(name or None, about.seconds, extras=extras)
+        question = events.RoomMessage(event, name or "", data, about.envelope)
         return self._requests.ask_master(asker, question, master, number, meta)
 
     def _on_question(
-        self, hub: str, number: int, sid: str, master: Peer, data: Any, about: Mapping[str, Any]
+        self, hub: str, number: int, sid: str, master: Peer, data: Any, about: About
     ) -> list[Effect]:
         """Ask a peer here what the master of its request asks back."""
-        extras = self._own_chain(hub, about["extras"])
+        extras = self._own_chain(hub, about.extras)
         request = self._request_at(hub, extras.get("request", 0), master.sid)
         if request is not None and request.asker.sid != sid:
             request = None
-        meta = RequestMeta(seconds=about["seconds"], extras={"chain": extras.get("chain", [])})
+        meta = RequestMeta(seconds=about.seconds, extras={"chain": extras.get("chain", [])})
         question = events.RoomMessage(events.HubEvent.GET_ASKER_ANSWER, "", data, {})
         return self._requests.ask_back(master, question, request, number, meta)
 
@@ -602,7 +604,7 @@ class Federation:
         peer = master.peer
         return Entry(peer.hub or self.hub, peer.sid, peer.name, master.declared, master.is_core)
 
-    def _remember_asker(self, hub: str, about: Mapping[str, Any]) -> Peer:
+    def _remember_asker(self, hub: str, about: About) -> Peer:
         """Find or make the peer of an asker at another hub, and keep what the frame says of it."""
         if len(self._askers) >= self._most_askers:
             # No hub says that an asker is gone: those without a request are forgotten, when there
@@ -610,11 +612,11 @@ class Federation:
             for idle in [each for each in self._askers.values() if not each.requests]:
                 del self._askers[idle.sid]
             self._most_askers = _FEW_ASKERS + 2 * len(self._askers)
-        sid, reads_meta, name = about["sid"], about["meta"], about["name"]
+        sid, reads_meta, name = about.sid, about.meta, about.name
         asker = self._askers.get(sid)
         if asker is None:
             dialect = self._dialects.choose_remote(reads_meta=reads_meta)
-            asker = Peer(sid, sid, dialect, _identity(about["identity"]), hub=hub)
+            asker = Peer(sid, sid, dialect, _identity(about.identity), hub=hub)
             self._askers[sid] = asker
         elif asker.reads_meta is not reads_meta:
             asker.speak(self._dialects.choose_remote(reads_meta=reads_meta))
@@ -638,8 +640,8 @@ class Federation:
         return request if peer.hub == hub and peer.sid == sid else None
 
 
-def _identity(fields: Mapping[str, Any] | None) -> Identity | None:
-    if fields is None:
+def _identity(known: AboutIdentity | None) -> Identity | None:
+    if known is None:
         return None
-    rooms = fields["rooms"]
-    return Identity(usuario=fields["usuario"], rooms=None if rooms is None else frozenset(rooms))
+    rooms = None if known.rooms is None else frozenset(known.rooms)
+    return Identity(usuario=known.usuario, rooms=rooms)

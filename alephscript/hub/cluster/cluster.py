@@ -16,10 +16,20 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
+from msgspec.structs import astuple
+
 from alephscript.diagnostics.redaction import redacted
 from alephscript.errors import Overloaded
 from alephscript.hub.carrier import Carrier
-from alephscript.hub.cluster.frames import make_hub_name, read_message, write_item
+from alephscript.hub.cluster.frames import (
+    MALFORMED,
+    Item,
+    has_kinds,
+    make_hub_name,
+    read_message,
+    read_one_by_one,
+    write_item,
+)
 from alephscript.hub.cluster.pace import Pace
 from alephscript.hub.cluster.registry import Logged, Registry, Standings, Values
 from alephscript.hub.cluster.signing import Untrusted
@@ -38,7 +48,8 @@ from alephscript.mesh.effects import (
     UnsubscribeRoom,
 )
 from alephscript.mesh.federation import Entry
-from alephscript.mesh.foreign import read_announcement, read_frame
+from alephscript.mesh.foreign import read_announcement, read_frame, read_kind
+from alephscript.mesh.frames import Frame, Said, read_frames, read_said
 from alephscript.mesh.peers import Peer
 from alephscript.mesh.retained import RetainedValue
 
@@ -135,7 +146,7 @@ class Cluster:
         namespace, federation = next(iter(self.federations.items()))
         self._unsettled = set(federation.hubs)
         for hub in federation.hubs:
-            self._registry.send(hub, write_item((namespace, "survey", _LAST_SURVEY)), None)
+            self._registry.send(hub, namespace, ("survey", _LAST_SURVEY))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_SETTLE_SECONDS):
                 while self._unsettled & federation.hubs:  # noqa: ASYNC110 - once in a hub's life
@@ -180,15 +191,12 @@ class Cluster:
 
     def send(self, carrier: Carrier, effect: ToHub) -> None:
         """Send a frame to another hub; see `ClusterPort`."""
-        namespace, frame = carrier.mesh.namespace, effect.frame
-        undelivered = None
-        if frame[0] == "ask":
+        self._registry.send(effect.hub, carrier.mesh.namespace, effect.frame)
 
-            def undelivered() -> None:
-                federation = self.federations[namespace]
-                carrier.carry(federation.undelivered(effect.hub, frame))
-
-        self._registry.send(effect.hub, write_item((namespace, *frame)), undelivered)
+    def undelivered(self, hub: str, namespace: str, frame: Sequence[Any]) -> None:
+        """See `RegistryListener`."""
+        federation = self.federations[namespace]
+        self._engine.carriers[namespace].carry(federation.undelivered(hub, frame))
 
     def _retain(self, carrier: Carrier, effect: Retain) -> None:
         room, event, value = effect.room, effect.event, effect.value
@@ -213,7 +221,7 @@ class Cluster:
     def _begin_survey(self, namespace: str, number: int) -> Collection[str]:
         hubs = self.federations[namespace].hubs
         for hub in hubs:
-            self._registry.send(hub, write_item((namespace, "survey", number)), None)
+            self._registry.send(hub, namespace, ("survey", number))
         return hubs
 
     def _finish_survey(
@@ -275,31 +283,47 @@ class Cluster:
 
     def handle_frames(self, data: bytes) -> None:
         """See `RegistryListener`; a frame that makes no sense is dropped, and logged."""
+        frames: Sequence[Frame] | None = None
+        with contextlib.suppress(*MALFORMED):  # or are of another kind, or version
+            (hub, namespace), frames = read_frames(data)
+        if frames is None or namespace not in self.federations:
+            self._handle_one_by_one(data)
+            return
+        carrier, take = self._carrier(namespace), self.federations[namespace].take
+        for frame in frames:
+            try:
+                carrier.carry(take(hub, type(frame), astuple(frame)))
+            except Exception as exc:  # noqa: BLE001
+                # All that a frame brings about is caught here: others wait for the next one.
+                self._skip_frame(exc)
+
+    def _handle_one_by_one(self, data: bytes) -> None:
+        """Handle the frames of a message of which not all can be read in one go."""
         try:
-            hub, frames = read_message(data)
+            if has_kinds(data):
+                hub, namespace, items = read_one_by_one(data)
+            else:
+                namespace = ""  # each frame says its own
+                hub, items = read_message(data)
         except Exception as exc:  # noqa: BLE001 - as below
             self._skip_frame(exc)
             return
-        now = time.time()
-        for carrier in self._engine.carriers.values():
-            carrier.mesh.rooms.now = now
-        for frame in frames:
+        for item in items:
             try:
-                namespace, kind, fields = read_frame(frame)
-                federation = self.federations[namespace]
+                at, kind, fields = (namespace, *read_kind(item)) if namespace else read_frame(item)
+                federation = self.federations[at]
                 if kind in {"survey", "census"}:
-                    self._handle_survey(hub, namespace, kind, fields)
+                    self._handle_survey(hub, at, kind, fields)
                 else:
-                    self._engine.carriers[namespace].carry(federation.take(hub, kind, fields))
-            except Exception as exc:  # noqa: BLE001
-                # All that a frame brings about is caught here: others wait for the next one.
+                    self._carrier(at).carry(federation.take(hub, kind, fields))
+            except Exception as exc:  # noqa: BLE001 - as above
                 self._skip_frame(exc)
 
     def _handle_survey(self, hub: str, namespace: str, kind: str, fields: Sequence[Any]) -> None:
         if kind == "survey":
             (number,) = fields
-            answer = (namespace, "census", number, self.federations[namespace].census())
-            self._registry.send(hub, write_item(answer), None)
+            census = self.federations[namespace].census()
+            self._registry.send(hub, namespace, ("census", number, census))
         else:
             number, census = fields
             if number == _LAST_SURVEY:
@@ -330,16 +354,20 @@ class Cluster:
 
     def handle_announcements(self, namespace: str, room: str, data: bytes) -> None:
         """See `RegistryListener`; what makes no sense is dropped, and logged."""
+        announcements: Sequence[Said | Item] | None = None
+        with contextlib.suppress(*MALFORMED):  # or are of another version
+            hub, announcements = read_said(data)
         try:
-            hub, announcements = read_message(data)
+            if announcements is None:
+                hub, announcements = read_message(data)
         except Exception as exc:  # noqa: BLE001 - as below
             self._skip_announcement(namespace, room, exc)
             return
         if hub == self.hub:  # a channel brings back what this hub itself said
             return
-        for announcement in announcements:
+        for each in announcements:
             try:
-                said = read_announcement(announcement)
+                said = astuple(each) if isinstance(each, Said) else read_announcement(each)
                 effects = self.federations[namespace].heard(room, *said)
                 self._engine.carriers[namespace].carry(effects)
             except Exception as exc:  # noqa: BLE001 - the next one may make sense

@@ -129,7 +129,7 @@ class _Node:
     """
 
     def __init__(self, sign: Sign | None) -> None:
-        self.queue = CommandQueue(lambda: None, sign)
+        self.queue = CommandQueue(lambda *_: None, sign)
         self.queue.publish = "SPUBLISH"
         self.seen = Freshness()
         self.channels: dict[bytes, None] = {}
