@@ -52,7 +52,12 @@ from alephscript.mesh.mesh import Mesh
 from alephscript.mesh.presence import Reason
 from alephscript.protocol import packets
 from alephscript.protocol.packets import Kind
-from alephscript.protocol.websocket import write_text_frame
+from alephscript.protocol.wire import (
+    split_event,
+    split_values,
+    write_numbered,
+    write_text_frame,
+)
 
 __all__ = ["Carrier", "ClusterPort"]
 
@@ -151,7 +156,7 @@ class Carrier:
         self._rooms.now = time.time()
         try:
             # Values stay the bytes that they came as (decision 0004).
-            name, args = packets.split_event(payload)
+            name, args = split_event(payload)
         except RequestError as error:
             self.refused(sid, ack, error)
         else:
@@ -162,7 +167,7 @@ class Carrier:
         if ack is None:
             return False
         try:
-            values = packets.split_values(payload)
+            values = split_values(payload)
         except RequestError as error:
             # The request ends all the same: its asker gets the error for an answer.
             values = [msgspec.Raw(_encode(error.answer()))]
@@ -231,7 +236,7 @@ class Carrier:
     def _deliver(self, effect: Deliver) -> None:
         request, seconds = effect.request, effect.seconds
         payload = _encode((effect.event, *effect.args))
-        self._recipients[effect.to].send(b"%b%d%b" % (self._event_head, request, payload))
+        self._recipients[effect.to].send(write_numbered(self._event_head, request, payload))
         if seconds is not None:
             # `_open`, without the call.
             self._deadlines.set(request, seconds)
@@ -239,7 +244,7 @@ class Carrier:
 
     def _acknowledge(self, effect: Acknowledge) -> None:
         payload = _encode((effect.answer,))
-        self._recipients[effect.sid].send(b"%b%d%b" % (self._ack_head, effect.ack, payload))
+        self._recipients[effect.sid].send(write_numbered(self._ack_head, effect.ack, payload))
 
     def _end(self, effect: Ended) -> None:
         request = effect.request
