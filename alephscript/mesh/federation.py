@@ -53,6 +53,7 @@ import msgspec
 from alephscript.errors import InvalidPayload, NoMaster, Overloaded, RequestError
 from alephscript.mesh import frames
 from alephscript.mesh.access import Identity
+from alephscript.mesh.budget import Account, Budget
 from alephscript.mesh.census import Censuses, count_peers, take_census
 from alephscript.mesh.claims import Claims, make_claim
 from alephscript.mesh.dialects import Dialects
@@ -117,6 +118,7 @@ class Federation:
         reports: The answers that it gives about itself.
         recording: Who records what happens in rooms.
         dialects: Where the dialects of peers at other hubs are found.
+        budget: What may be kept for those.
 
     Attributes:
         hubs: The names of the other hubs; none while they cannot be reached.
@@ -134,6 +136,7 @@ class Federation:
         reports: Reports,
         recording: Recording,
         dialects: Dialects,
+        budget: Budget,
     ) -> None:
         self.hub = hub
         self.hubs: set[str] = set()
@@ -153,6 +156,8 @@ class Federation:
         self._recording = recording
         self.act_on_task: Callable[[str, str, Any], list[Effect]] = lambda _verb, _id, _answer: []
         self._most_askers = _FEW_ASKERS
+        self._budget = budget
+        self._accounts: dict[str, Account] = {}  # by hub
         self.takers: Mapping[Any, Callable[..., list[Effect]]] = {
             **dict.fromkeys(("ask", frames.Ask), self._on_ask),
             **dict.fromkeys(("cancel", frames.Cancel), self._on_cancel),
@@ -305,6 +310,7 @@ class Federation:
             effects += self._let_tasks_go(peer)
             effects += self._requests.abandon(peer)
             self._askers.pop(peer.sid, None)
+        self._accounts.pop(hub, None)
         for request in self._requests.open_at_hub(hub):
             effects += self._requests.lose(request, "the hub that it was asked at is gone")
         return effects
@@ -621,7 +627,11 @@ class Federation:
         asker = self._askers.get(sid)
         if asker is None:
             dialect = self._dialects.choose_remote(reads_meta=reads_meta)
-            asker = Peer(sid, sid, dialect, _identity(about.identity), hub=hub)
+            known = hub if hub in self.hubs else ""
+            account = self._accounts.get(known)
+            if account is None:
+                account = self._accounts[known] = self._budget.open_for_hub()
+            asker = Peer(sid, sid, dialect, _identity(about.identity), hub=hub, account=account)
             self._askers[sid] = asker
         elif asker.reads_meta is not reads_meta:
             asker.speak(self._dialects.choose_remote(reads_meta=reads_meta))

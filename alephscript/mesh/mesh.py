@@ -213,7 +213,13 @@ class Mesh:
         """
         self.rooms.is_federated = True
         self.federation = Federation(
-            hub, self.rooms, self.requests, self.reports, self.recording, self._dialects
+            hub,
+            self.rooms,
+            self.requests,
+            self.reports,
+            self.recording,
+            self._dialects,
+            self.budget,
         )
         self.federation.act_on_task = self._desk.elsewhere
         self.tasks.hub, self.tasks.hubs = hub, self.federation.hubs

@@ -21,6 +21,7 @@ from msgspec.structs import astuple
 from alephscript.diagnostics.redaction import redacted
 from alephscript.errors import Overloaded
 from alephscript.hub.carrier import Carrier
+from alephscript.hub.cluster.credit import SurveyCredit
 from alephscript.hub.cluster.frames import (
     MALFORMED,
     Item,
@@ -110,7 +111,8 @@ class Cluster:
             carrier.cluster = self
         self.rejoined: Callable[[], None] = lambda: None
         self._frames_told, self._announcements_told = Pace(), Pace()
-        self._refusals_told = Pace()
+        self._refusals_told, self._floods_told = Pace(), Pace()
+        self._survey_credit = SurveyCredit()
         registry.refuse = self.refuse
         registry.call_when_read = self._call_when_read
         registry.is_busy = lambda: any(each.is_waiting for each in self.federations.values())
@@ -285,6 +287,7 @@ class Cluster:
             self._carrier(namespace).carry(federation.hub_gone(hub))
         for surveys in self._surveys.values():
             surveys.lose(hub)
+        self._survey_credit.forget(hub)
         self._take_tasks()
 
     def handle_frames(self, data: bytes) -> None:
@@ -295,7 +298,10 @@ class Cluster:
         if frames is None or namespace not in self.federations:
             self._handle_one_by_one(data)
             return
-        engine, carry = self._engine, self._carrier(namespace).carry
+        carrier, engine = self._carrier(namespace), self._engine
+        carry = carrier.carry
+        # About what each of them keeps in memory: what is unread is a view of the message.
+        carrier.mesh.budget.message_bytes = len(data) // (len(frames) or 1)
         takers = self.federations[namespace].takers
         # Until all of it is handled, what is to be sent waits: one write each connection.
         engine.is_reading = True
@@ -333,13 +339,28 @@ class Cluster:
     def _handle_survey(self, hub: str, namespace: str, kind: str, fields: Sequence[Any]) -> None:
         if kind == "survey":
             (number,) = fields
-            census = self.federations[namespace].census()
-            self._registry.send(hub, namespace, ("census", number, census))
+            self._answer_survey(hub, namespace, number)
         else:
             number, census = fields
             if number == _LAST_SURVEY:
                 self._unsettled.discard(hub)
             self._surveys[namespace].answer(number, hub, census)
+
+    def _answer_survey(self, hub: str, namespace: str, number: int) -> None:
+        federation, began = self.federations[namespace], time.perf_counter()
+        name = hub if hub in federation.hubs else ""  # strangers may have any number of names
+        if not self._survey_credit.has(name, began):
+            self._engine.refusals["hub_flood"] += 1
+            if self._floods_told.is_due():
+                logger.warning(
+                    "hub %s asks who is here more often than there is time for",
+                    hub,
+                    extra={"hub": hub},
+                )
+            return
+        self._registry.send(hub, namespace, ("census", number, federation.census()))
+        ended = time.perf_counter()
+        self._survey_credit.spend(name, ended - began, ended)
 
     def refuse(self, exc: Exception) -> None:
         """Count what does not count, and log now and then who may have written it."""
