@@ -300,7 +300,9 @@ class Remote(_ShapesAnswers):
 
     def answer(self, request: OpenRequest, answer: Answer | msgspec.Raw) -> list[Effect]:
         """Send `answer`."""
-        frame = ("answer", request.ack, request.master_sid, answer, request.answer_room)
+        # `OpenRequest.master_sid`, without the call.
+        sid = request.master.peer.sid if request.master else ""
+        frame = ("answer", request.ack, sid, answer, request.answer_room)
         return [ToHub(request.asker.hub, frame)]
 
     def refuse(

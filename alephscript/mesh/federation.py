@@ -53,6 +53,7 @@ import msgspec
 from alephscript.errors import InvalidPayload, NoMaster, Overloaded, RequestError
 from alephscript.mesh import frames
 from alephscript.mesh.access import Identity
+from alephscript.mesh.budget import Account, Budget
 from alephscript.mesh.census import Censuses, count_peers, take_census
 from alephscript.mesh.claims import Claims, make_claim
 from alephscript.mesh.dialects import Dialects
@@ -66,7 +67,7 @@ from alephscript.mesh.effects import (
     ToHub,
 )
 from alephscript.mesh.foreign import read_kind, read_said
-from alephscript.mesh.frames import About, AboutIdentity, Frame
+from alephscript.mesh.frames import About, AboutIdentity
 from alephscript.mesh.meta import RequestMeta, is_part_count
 from alephscript.mesh.peers import Master, OpenRequest, Peer
 from alephscript.mesh.recording import Recording
@@ -117,10 +118,13 @@ class Federation:
         reports: The answers that it gives about itself.
         recording: Who records what happens in rooms.
         dialects: Where the dialects of peers at other hubs are found.
+        budget: What may be kept for those.
 
     Attributes:
         hubs: The names of the other hubs; none while they cannot be reached.
         replicas: The retained values of all hubs, as this one has them.
+        takers: What takes a frame that was read: by its kind or its record, called with the sender
+            and the fields.
         act_on_task: Does what a peer at another hub wants of a task here.
     """
 
@@ -132,6 +136,7 @@ class Federation:
         reports: Reports,
         recording: Recording,
         dialects: Dialects,
+        budget: Budget,
     ) -> None:
         self.hub = hub
         self.hubs: set[str] = set()
@@ -151,7 +156,9 @@ class Federation:
         self._recording = recording
         self.act_on_task: Callable[[str, str, Any], list[Effect]] = lambda _verb, _id, _answer: []
         self._most_askers = _FEW_ASKERS
-        self._handlers: Mapping[Any, Callable[..., list[Effect]]] = {
+        self._budget = budget
+        self._accounts: dict[str, Account] = {}  # by hub
+        self.takers: Mapping[Any, Callable[..., list[Effect]]] = {
             **dict.fromkeys(("ask", frames.Ask), self._on_ask),
             **dict.fromkeys(("cancel", frames.Cancel), self._on_cancel),
             **dict.fromkeys(("more", frames.More), self._on_more),
@@ -303,6 +310,7 @@ class Federation:
             effects += self._let_tasks_go(peer)
             effects += self._requests.abandon(peer)
             self._askers.pop(peer.sid, None)
+        self._accounts.pop(hub, None)
         for request in self._requests.open_at_hub(hub):
             effects += self._requests.lose(request, "the hub that it was asked at is gone")
         return effects
@@ -421,10 +429,10 @@ class Federation:
         """
         return self.take(hub, *read_kind(frame))
 
-    def take(self, hub: str, kind: str | type[Frame], fields: Sequence[Any]) -> list[Effect]:
-        """Take a frame for this hub that was read, of a kind by its name or its record."""
-        handle = self._handlers.get(kind)
-        return [] if handle is None else handle(hub, *fields)
+    def take(self, hub: str, kind: str, fields: Sequence[Any]) -> list[Effect]:
+        """Take a frame for this hub that was read; see `received`."""
+        take = self.takers.get(kind)
+        return [] if take is None else take(hub, *fields)
 
     def heard(self, name: str, event: Any, data: Any, sender: Any, at: Any = 0) -> list[Effect]:
         """Tell the members here what was said in a room at another hub."""
@@ -487,20 +495,23 @@ class Federation:
         return self._requests.grant(request, parts)
 
     def _on_answer(self, hub: str, number: int, sid: str, answer: Any, room: Any) -> list[Effect]:
-        request = self._request_at(hub, number, sid)
-        if request is None or request.master is None:
+        # `_request_at`, without the call.
+        request = self._requests.get(number)
+        master = None if request is None else request.master
+        if request is None or master is None or master.peer.hub != hub or master.peer.sid != sid:
             self._requests.late_answers += 1
             return []
         effects: list[Effect] = []
-        if isinstance(room, str) and room and request.ack is None:
+        if room and isinstance(room, str) and request.ack is None:
             # The room heard the SET_ already, at each of the hubs.
             fields = {**events.spread(read_value(answer)), "sender": sid}
             request.answer_room = room
             event = events.answer_event(request.event)
             message = events.RoomMessage(event, room, None, {})
             effects += request.dialect.echo(request, message, fields, "")
-        shaped = request.master.peer.dialect.read_answer(request, [answer])
-        return effects + self._requests.end(request, shaped)
+        shaped = master.peer.dialect.read_answer(request, (answer,))
+        ended = self._requests.end(request, shaped)
+        return effects + ended if effects else ended
 
     def _on_moved(self, hub: str, number: int, sid: str) -> list[Effect]:
         """Put a request that reached nobody to the next, or let it wait for a decision."""
@@ -616,7 +627,11 @@ class Federation:
         asker = self._askers.get(sid)
         if asker is None:
             dialect = self._dialects.choose_remote(reads_meta=reads_meta)
-            asker = Peer(sid, sid, dialect, _identity(about.identity), hub=hub)
+            known = hub if hub in self.hubs else ""
+            account = self._accounts.get(known)
+            if account is None:
+                account = self._accounts[known] = self._budget.open_for_hub()
+            asker = Peer(sid, sid, dialect, _identity(about.identity), hub=hub, account=account)
             self._askers[sid] = asker
         elif asker.reads_meta is not reads_meta:
             asker.speak(self._dialects.choose_remote(reads_meta=reads_meta))

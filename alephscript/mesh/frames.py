@@ -105,9 +105,7 @@ class Ask(_Frame):
     about: About
 
     def __post_init__(self) -> None:
-        _check_question(self.event)
-        if self.room is not None:
-            events.check_room_name(self.room)
+        _check_question(self.room, self.event)
         about = self.about
         if about.extras or about.envelope:
             check_about(about)
@@ -178,8 +176,10 @@ def check_about(about: About) -> None:
 
 
 @functools.lru_cache(maxsize=1024)
-def _check_question(event: str) -> None:
-    """Check the event of an `ask`; a mesh uses few of them."""
+def _check_question(room: str | None, event: str) -> None:
+    """Check room and event of an `ask`; a mesh uses few of them."""
+    if room is not None:
+        events.check_room_name(room)
     events.check_event(event)
     if not event.startswith("GET_"):
         raise InvalidPayload("not a question")

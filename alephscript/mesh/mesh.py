@@ -194,7 +194,13 @@ class Mesh:
         """
         self.rooms.is_federated = True
         self.federation = Federation(
-            hub, self.rooms, self.requests, self.reports, self.recording, self._dialects
+            hub,
+            self.rooms,
+            self.requests,
+            self.reports,
+            self.recording,
+            self._dialects,
+            self.budget,
         )
         self._masters_desk.federation = self.federation
         self._requests_desk.federation = self.federation

@@ -21,6 +21,7 @@ from msgspec.structs import astuple
 from alephscript.diagnostics.redaction import redacted
 from alephscript.errors import Overloaded
 from alephscript.hub.carrier import Carrier
+from alephscript.hub.cluster.credit import SurveyCredit
 from alephscript.hub.cluster.frames import (
     MALFORMED,
     Item,
@@ -43,7 +44,6 @@ from alephscript.mesh.effects import (
     Release,
     Retain,
     SurveyHubs,
-    ToHub,
     ToRoom,
     UnsubscribeRoom,
 )
@@ -85,10 +85,12 @@ class Cluster:
         hub: This hub's name.
         federations: The other hubs as each mesh sees them, by namespace.
         rejoined: Called when the registry can be reached again.
+        send: See `ClusterPort`; the registry's own, without a call between.
     """
 
     def __init__(self, engine: Engine, registry: Registry) -> None:
         self.hub = make_hub_name()
+        self.send = registry.send
         self._engine = engine
         self._registry = registry
         self._is_adrift = False
@@ -109,8 +111,10 @@ class Cluster:
             carrier.cluster = self
         self.rejoined: Callable[[], None] = lambda: None
         self._frames_told, self._announcements_told = Pace(), Pace()
-        self._refusals_told = Pace()
+        self._refusals_told, self._floods_told = Pace(), Pace()
+        self._survey_credit = SurveyCredit()
         registry.refuse = self.refuse
+        registry.call_when_read = self._call_when_read
         registry.is_busy = lambda: any(each.is_waiting for each in self.federations.values())
         engine.entrance.sid_prefix = next(iter(self.federations.values())).prefix
         engine.find_obstacle = lambda: "adrift" if self._is_adrift else None
@@ -152,6 +156,14 @@ class Cluster:
                 while self._unsettled & federation.hubs:  # noqa: ASYNC110 - once in a hub's life
                     await asyncio.sleep(0.005)
 
+    def _call_when_read(self, call: Callable[[], None]) -> None:
+        """Call when what is read now is handled, which is before the loop's next turn."""
+        engine = self._engine
+        if engine.is_reading and engine.outbox is None:
+            engine.outbox = call
+        else:
+            asyncio.get_running_loop().call_soon(call)
+
     def _take_tasks(self) -> None:
         """Take over the tasks of hubs that are gone, a little later than their masters' runs."""
         if not self._is_adrift:
@@ -188,10 +200,6 @@ class Cluster:
     def subscribe(self, carrier: Carrier, room: str, done: Callable[[], None]) -> None:
         """Receive from now on what other hubs say in a room; see `ClusterPort`."""
         self._registry.subscribe(carrier.mesh.namespace, room, done)
-
-    def send(self, carrier: Carrier, effect: ToHub) -> None:
-        """Send a frame to another hub; see `ClusterPort`."""
-        self._registry.send(effect.hub, carrier.mesh.namespace, effect.frame)
 
     def undelivered(self, hub: str, namespace: str, frame: Sequence[Any]) -> None:
         """See `RegistryListener`."""
@@ -279,6 +287,7 @@ class Cluster:
             self._carrier(namespace).carry(federation.hub_gone(hub))
         for surveys in self._surveys.values():
             surveys.lose(hub)
+        self._survey_credit.forget(hub)
         self._take_tasks()
 
     def handle_frames(self, data: bytes) -> None:
@@ -289,13 +298,21 @@ class Cluster:
         if frames is None or namespace not in self.federations:
             self._handle_one_by_one(data)
             return
-        carrier, take = self._carrier(namespace), self.federations[namespace].take
+        carrier, engine = self._carrier(namespace), self._engine
+        carry = carrier.carry
+        # About what each of them keeps in memory: what is unread is a view of the message.
+        carrier.mesh.budget.message_bytes = len(data) // (len(frames) or 1)
+        takers = self.federations[namespace].takers
+        # Until all of it is handled, what is to be sent waits: one write each connection.
+        engine.is_reading = True
         for frame in frames:
             try:
-                carrier.carry(take(hub, type(frame), astuple(frame)))
+                carry(takers[type(frame)](hub, *astuple(frame)))
             except Exception as exc:  # noqa: BLE001
                 # All that a frame brings about is caught here: others wait for the next one.
                 self._skip_frame(exc)
+        engine.is_reading = False
+        engine.flush()
 
     def _handle_one_by_one(self, data: bytes) -> None:
         """Handle the frames of a message of which not all can be read in one go."""
@@ -322,13 +339,28 @@ class Cluster:
     def _handle_survey(self, hub: str, namespace: str, kind: str, fields: Sequence[Any]) -> None:
         if kind == "survey":
             (number,) = fields
-            census = self.federations[namespace].census()
-            self._registry.send(hub, namespace, ("census", number, census))
+            self._answer_survey(hub, namespace, number)
         else:
             number, census = fields
             if number == _LAST_SURVEY:
                 self._unsettled.discard(hub)
             self._surveys[namespace].answer(number, hub, census)
+
+    def _answer_survey(self, hub: str, namespace: str, number: int) -> None:
+        federation, began = self.federations[namespace], time.perf_counter()
+        name = hub if hub in federation.hubs else ""  # strangers may have any number of names
+        if not self._survey_credit.has(name, began):
+            self._engine.refusals["hub_flood"] += 1
+            if self._floods_told.is_due():
+                logger.warning(
+                    "hub %s asks who is here more often than there is time for",
+                    hub,
+                    extra={"hub": hub},
+                )
+            return
+        self._registry.send(hub, namespace, ("census", number, federation.census()))
+        ended = time.perf_counter()
+        self._survey_credit.spend(name, ended - began, ended)
 
     def refuse(self, exc: Exception) -> None:
         """Count what does not count, and log now and then who may have written it."""

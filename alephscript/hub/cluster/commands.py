@@ -91,7 +91,10 @@ class Pack(Command):
         sign: Sign | None,
         verb: str,
     ) -> None:
-        super().__init__((verb, channel, head), self._finish)
+        # Without a look at each word: a message for one hub is made for each of its turns.
+        self._words = verb, channel, head
+        self.done = self._finish
+        self.size = len(channel) + len(head)
         self.head = head
         self.items: list[bytes] = []
         self.returns: list[Any] = []

@@ -109,6 +109,7 @@ class RedisRegistry:
     ) -> None:
         self.url = url
         self.refuse: Callable[[Exception], None] = lambda _: None
+        self.call_when_read: Callable[[Callable[[], None]], None]
         self._seals = seals
         self._has_key = bool(seals)
         self._version = version
@@ -137,7 +138,7 @@ class RedisRegistry:
         self._unconfirmed = 0
         self._confirmed: asyncio.Future[None]
         self._steps: list[tuple[str, bytes]] = []
-        self._flush: asyncio.Handle | None = None
+        self._is_flushing = False
         self._skipped: set[int] = set()  # numbers of decisions that made no sense
         self._skips_told = Pace()
         self._beat_now = asyncio.Event()
@@ -257,7 +258,7 @@ class RedisRegistry:
             self._send_single(hub, item, returned)
         # No call that does nothing: frames are many.
         elif self._is_up and self._queue.put_frame(hub, head, item, returned):
-            if self._flush is None:
+            if not self._is_flushing:
                 self._flush_soon()
         elif returned is not None:
             asyncio.get_running_loop().call_soon(self._listener.undelivered, *returned)
@@ -496,12 +497,20 @@ class RedisRegistry:
         await self._commands.until_ended()
 
     def _flush_soon(self) -> None:
-        """Send what waits at the end of this turn of the loop: all that it brings together."""
-        if self._flush is None:
-            self._flush = asyncio.get_running_loop().call_soon(self._send_waiting)
+        """Send what waits at the end of this turn of the loop: all that it brings together.
+
+        Where nothing is under way, it leaves as soon as what is read now is handled: under load
+        something always is, and one request alone is answered the sooner.
+        """
+        if not self._is_flushing:
+            self._is_flushing = True
+            if self._commands is not None and self._commands.awaited:
+                asyncio.get_running_loop().call_soon(self._send_waiting)
+            else:
+                self.call_when_read(self._send_waiting)
 
     def _send_waiting(self) -> None:
-        self._flush = None
+        self._is_flushing = False
         commands, channels = self._commands, self._channels
         if commands is None or channels is None or not self._is_up:
             return
@@ -564,7 +573,9 @@ class RedisRegistry:
         """Take what comes by a channel."""
         kind, channel, data = message
         if kind in _MESSAGES:
-            if channel == self._notices:
+            if channel == self._mine and not self._has_key and not data.startswith(b"*"):
+                self._listener.handle_frames(data)
+            elif channel == self._notices:
                 self._follow(data)
             elif data.startswith(LOGGED):
                 self._take_logged(channel, data)

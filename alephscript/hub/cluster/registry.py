@@ -121,10 +121,12 @@ class Registry(Protocol):
         is_busy: Says whether a request here waits for another hub, so that the loss of that hub is
             to be noticed soon.
         refuse: Told why something does not count that others have written.
+        call_when_read: Calls when what this hub reads now is handled.
     """
 
     is_busy: Callable[[], bool]
     refuse: Callable[[Exception], None]
+    call_when_read: Callable[[Callable[[], None]], None]
 
     async def open(self, hub: str, listener: RegistryListener) -> None:
         """Join the hubs of the mesh.

@@ -186,8 +186,8 @@ class Shards:
 
     @property
     def places(self) -> Sequence[Place]:
-        """The nodes that were known last."""
-        return [*self._nodes]
+        """The nodes that had slots when somebody last said so; one of them may know more."""
+        return list(dict.fromkeys(place for *_, place in self._slots))
 
     async def open(self, slots: Slots) -> None:
         """Connect to the nodes that can be reached, and subscribe; the rest comes by itself."""
