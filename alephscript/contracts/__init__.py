@@ -165,7 +165,10 @@ def read(text: bytes | msgspec.Raw, cls: type[T]) -> T:
         PayloadTooLarge: The text is nested too deeply.
     """
     kind: Any = cls  # as a plain object, for the cache: mypy takes no type[T] there
-    decode = replies.reader(kind)
+    try:  # as `reader`, without the call
+        decode = replies.readers[kind]
+    except (KeyError, TypeError):
+        decode = replies.reader(kind)
     if decode is not None and (isinstance(text, msgspec.Raw) or is_shallow_utf8(text)):
         try:
             value: T = decode(text)
@@ -202,7 +205,10 @@ def read_reply(payload: bytes, cls: type[T]) -> T | None:
         None if the acknowledgement is none, or has to be looked at more closely.
     """
     kind: Any = cls
-    decode = replies.reply_reader(kind)
+    try:  # as `reply_reader`, without the call
+        decode = replies.reply_readers[kind]
+    except (KeyError, TypeError):
+        decode = replies.reply_reader(kind)
     if decode is None or not is_shallow_utf8(payload):
         return None
     try:

@@ -19,6 +19,7 @@ from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
+from alephscript.contracts.fillers import compile_filler
 from alephscript.contracts.forms.choices import Choices
 from alephscript.contracts.forms.containers import Array
 from alephscript.contracts.forms.form import Form
@@ -57,7 +58,7 @@ class _Unfit(Exception):
     """A form that only itself can write."""
 
 
-def compile_writer(form: Form) -> Writer | None:
+def compile_writer(form: Form) -> Writer | None:  # noqa: C901 - one function, see below
     """Return what writes values of a form, None if only the form can."""
     if not isinstance(form, Record):
         return None
@@ -68,18 +69,19 @@ def compile_writer(form: Form) -> Writer | None:
     cls, convert = form.shape.cls, msgspec.convert
     # Else no deeper than its class, which does not hold itself.
     encode = write_plain_json if is_open else _encode
-
-    habit = Habit()
+    habit, fill = Habit(), compile_filler(form)
 
     # One function, without calls of its own that could be left out: each request is written so.
     def write(value: Any) -> bytes | None:
         if type(value) is not cls:
             return None
         try:
-            for name, fits in checks:
-                if not fits(getattr(value, name)):
-                    return None
-            made = convert(value, mirror, from_attributes=True)
+            made = fill(value)
+            if made is None:
+                for name, fits in checks:
+                    if not fits(getattr(value, name)):
+                        return None
+                made = convert(value, mirror, from_attributes=True)
             if habit.is_long:
                 write_long_strings(made)
             text = encode(made)
