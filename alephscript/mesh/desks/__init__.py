@@ -4,3 +4,5 @@ May go in: reading an event's arguments, asking the rules, acknowledging. May no
 that of the rest of `alephscript.mesh`. Desks are called by `alephscript.mesh.mesh` alone. Pure: no
 socket, no clock.
 """
+
+__all__: list[str] = []
