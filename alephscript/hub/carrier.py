@@ -11,7 +11,7 @@ import asyncio
 import datetime as dt
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
 import msgspec
@@ -67,8 +67,8 @@ logger = logging.getLogger("alephscript.hub")
 class ClusterPort(Protocol):
     """The way to other hubs, for effects that concern them."""
 
-    def send(self, carrier: Carrier, effect: ToHub) -> None:
-        """Send a frame to another hub."""
+    def send(self, hub: str, namespace: str, frame: Sequence[Any]) -> None:
+        """Send a frame to another hub; see `alephscript.hub.cluster.registry.Registry`."""
         ...
 
     def carry(self, carrier: Carrier, effect: Effect) -> None:
@@ -116,6 +116,7 @@ class Carrier:
         self.cluster: ClusterPort | None = None
         self._recipients: dict[str, Recipient] = {}  # by socket id
         self._opened_at: dict[int, float] = {}  # by request
+        self._namespace = mesh.namespace
         self._budget = mesh.budget
         self._rooms = mesh.rooms
         self._resumption: asyncio.Handle | None = None
@@ -129,7 +130,7 @@ class Carrier:
         mesh.requests.remaining = self._deadlines.remaining  # (decision 0019)
         mesh.drops.report = self._report_drop
         mesh.recording.clock, mesh.recording.tell = time.time, self.carry
-        mesh.report_unheard = self._report_unheard
+        mesh.speech.report_unheard = self._report_unheard
 
     def keep_values(self, values: Values) -> None:
         """Keep retained values where they outlive the hub."""
@@ -313,7 +314,7 @@ class Carrier:
             self._deadlines.set(effect.request, seconds)
             self._opened_at[effect.request] = time.perf_counter()
         assert self.cluster is not None
-        self.cluster.send(self, effect)
+        self.cluster.send(effect.hub, self._namespace, effect.frame)
 
     def _send(self, to: Iterable[str], event: str, args: tuple[Any, ...]) -> None:
         # Encoded and framed once, for all that hear it.

@@ -39,6 +39,9 @@ __all__ = ["MAX_BYTES", "WebSocketLink", "WebSocketTransport"]
 MAX_BYTES = 16_000_000
 """The largest message taken from a hub, which takes 1 MB itself but may gather."""
 
+_LARGE = 65_536
+"""Bytes of a message from which on a copy costs more than a write of its own."""
+
 logger = logging.getLogger("alephscript.client")
 
 # Kept: a member of an enum costs 0.1 µs and more to look up where Python is older than 3.12.
@@ -277,6 +280,10 @@ class WebSocketLink(asyncio.Protocol):
         if len(message) > self._max_bytes:
             raise PayloadTooLarge(f"the hub takes messages of {self._max_bytes} bytes at most")
         out = self._out
+        if len(message) > _LARGE:  # not to be copied once more
+            self._flush()
+            self._write(write_masked_text_frame(message))
+            return
         if not out:
             self._loop.call_soon(self._flush)
         out.append(write_masked_text_frame(message))

@@ -49,6 +49,7 @@ class Documented(Dialect):
         number, future = pending.open(seconds)
         try:
             self._channel.send(call.event, call.data, write_meta(call), number)
+            call.data = b""
             payload = await future
         except BaseException:
             pending.discard(number)
