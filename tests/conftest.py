@@ -8,6 +8,7 @@ import pytest
 
 pytest_plugins = [
     "tests.support.thrift",  # first: it spares the others' costs
+    "tests.support.hangs",
     "tests.support.tools",
     "tests.support.properties",
     "tests.support.sorting",

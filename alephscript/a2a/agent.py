@@ -140,7 +140,8 @@ class Agent(upstream.Upstream):
             ValueError: The agent says what is no A2A.
         """
         said: asyncio.Queue[StreamResponse | Exception] = asyncio.Queue(1)
-        pump = asyncio.create_task(self._pump(request, said, answer.shadow()))
+        seen = answer.shadow()
+        pump = asyncio.create_task(self._pump(request, said, seen))
         has_ended = False
         try:
             while not answer.is_over:
@@ -154,6 +155,7 @@ class Agent(upstream.Upstream):
             if has_ended or answer.is_over or self.gone.is_set():
                 pump.cancel()
             else:
+                answer.task_id = seen.task_id  # of an event, maybe, that went with its waiting
                 self._end(self._abandon(pump, said, answer))
 
     async def _pump(

@@ -1,8 +1,8 @@
 """`Hub`: the life of a hub, from a bound port to the last closed connection.
 
-May go in: what users set, what listens, and the order of opening and closing. May not: connections
-(`engine`), requests by HTTP (`http`), or rules (`mesh`). Over 500 lines, because all that users may
-set is described in one place.
+May go in: what users set, what listens, and the order of opening and closing. May not: when an
+option is refused (`options`), connections (`engine`), requests by HTTP (`http`), or rules (`mesh`).
+Over 500 lines, because all that users may set is described in one place.
 """
 
 from __future__ import annotations
@@ -10,44 +10,39 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
-import socket
 import ssl
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import SimpleNamespace, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from alephscript.errors import AlephScriptError, StateError
+from alephscript.errors import StateError
 from alephscript.hub.admin import Admin
 from alephscript.hub.admission import Admit, is_loopback, make_admission
 from alephscript.hub.asgi import HubAsgi, Serving, make_serving
 from alephscript.hub.debugging import watch_connections
 from alephscript.hub.engine import Engine
 from alephscript.hub.http import HubApp
-from alephscript.hub.pages import MeshPage, find_admin_ui
+from alephscript.hub.options import HubError, read_admin_ui, read_keep, read_log, read_retain
+from alephscript.hub.pages import MeshPage
 from alephscript.hub.senders import Senders
-from alephscript.hub.sockets.listening import Listener, raise_descriptor_limit
+from alephscript.hub.sockets.listening import Listener, bind, raise_descriptor_limit
 from alephscript.hub.sockets.lobby import Arrival, Lobby
-from alephscript.hub.store.logs import LOG_BYTES, LOG_SECONDS, MEMORY_BYTES, Log, MemoryLog
-from alephscript.hub.store.memory import MemoryStore
-from alephscript.hub.store.store import Store, StoreUnavailable
+from alephscript.hub.store.choice import make_log, make_store, make_values
+from alephscript.hub.store.logs import LOG_SECONDS
+from alephscript.hub.store.store import StoreUnavailable
 from alephscript.hub.workers.siblings import Siblings
 from alephscript.mesh.access import Access
 from alephscript.mesh.budget import Budget
 from alephscript.mesh.limits import DEFAULT_LIMITS, Limits
 from alephscript.mesh.mesh import Mesh
-from alephscript.mesh.retained import parse_rules
 from alephscript.protocol import events
-from alephscript.protocol.positions import parse_bytes, parse_duration
 
 if TYPE_CHECKING:
     from alephscript.hub.cluster.cluster import Cluster
+    from alephscript.hub.cluster.membership import Membership
 
 __all__ = ["Hub", "HubError"]
-
-_BACKLOG = 4096
-"""Connections that may wait to be accepted: a mesh that comes back comes at once, and whoever finds
-no place here tries again a second later. The kernel may allow fewer."""
 
 _CLOSE_SECONDS = 2.0
 """Longest wait for connections that do not end when the hub closes."""
@@ -57,10 +52,6 @@ _LOOPBACK = ("localhost", "127.0.0.1", "::1")
 _ADMIN_NEEDS_ACCESS = (
     "the Admin UI shows who is connected; beyond 127.0.0.1 it needs access=SharedToken(…) (--token)"
 )
-
-
-class HubError(AlephScriptError, OSError):
-    """A hub cannot be started with these options; the message says which to change."""
 
 
 class Hub:
@@ -167,12 +158,7 @@ class Hub:
         self._history = history
         self._ping_interval = ping_interval
         self._ping_timeout = ping_timeout
-        self._admin_ui = None if admin_ui is None else find_admin_ui(Path(admin_ui))
-        if admin_ui is not None and self._admin_ui is None:
-            raise HubError(
-                f"{admin_ui} holds no Admin UI; `npm install @socket.io/admin-ui` makes "
-                "node_modules/@socket.io/admin-ui"
-            )
+        self._admin_ui = read_admin_ui(admin_ui)
         self._polling = polling
         self._reuse_port = reuse_port
         self._redis = redis
@@ -185,18 +171,10 @@ class Hub:
         self._mesh_page = MeshPage() if mesh_page else None
         self._limits = limits
         self._asgi: HubAsgi | None = None
-        try:
-            self._retain = parse_rules((retain,) if isinstance(retain, str) else retain)
-        except ValueError as exc:
-            raise HubError(f"retain=… (--retain): {exc}") from None
-        if not keep_tasks > 0:
-            raise HubError(
-                f"{keep_tasks:g} s keep no task: keep_tasks (--keep-tasks) is more than 0"
-            )
-        self._log = (log,) if isinstance(log, str) else tuple(log)
-        self._log_keep, self._log_bytes = _check_log(log_keep, log_bytes)
+        self._retain = read_retain(retain)
+        self._keep_tasks = read_keep(keep_tasks)
+        self._log = read_log(log, log_keep, log_bytes)
         self._data = data
-        self._keep_tasks = keep_tasks
         self._make()
 
     def _make(self) -> None:
@@ -215,7 +193,7 @@ class Hub:
                     authorize=None if access is None else access.authorize,
                     budget=budget,
                     retain=self._retain,
-                    log=self._log,
+                    log=self._log.rooms,
                 )
                 for namespace in events.NAMESPACES
             },
@@ -229,18 +207,15 @@ class Hub:
                 "hubs that share a Redis keep tasks and retained values there: leave data (--data) "
                 "out"
             )
-        self._engine.use_store(_make_store(self._data, self._keep_tasks))
+        self._engine.use_store(make_store(self._data, self._keep_tasks))
         if self._data is not None and self._redis is None:  # else Redis has what hubs share
-            from alephscript.hub.store.values import ValueStore  # as in `_make_store`
-
-            self._engine.use_values(ValueStore(Path(self._data)))
-        if self._log and self._redis is None:
-            self._engine.use_log(self._make_log())
+            self._engine.use_values(make_values(self._data))
+        if self._log.rooms and self._redis is None:
+            self._engine.use_log(make_log(self._data, self._log))
         self._engine.make_connection = watch_connections(self._engine.meshes)
         if self._admin_ui is not None:
             self._engine.add_namespace("/admin", Admin(self._engine))
-        self._cluster: Cluster | None = None
-        self._is_spread: Callable[[], bool] = lambda: False
+        self._membership: Membership | None = None
         self._server: Listener | None = None
         self._lobby = Lobby(self._engine)
         self._state: Any = SimpleNamespace(connections=set(), tasks=set())  # uvicorn's
@@ -250,16 +225,6 @@ class Hub:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ended_in: asyncio.AbstractEventLoop | None = None
         self._serving: Serving | None = None
-
-    def _make_log(self) -> Log:
-        """Make the log of rooms of a hub without Redis."""
-        if self._data is None:
-            size = self._log_bytes or MEMORY_BYTES
-            return MemoryLog(keep_seconds=self._log_keep, keep_bytes=size)
-        from alephscript.hub.store.sqlite_log import SqliteLog  # as in `_make_store`
-
-        size = self._log_bytes or LOG_BYTES
-        return SqliteLog(Path(self._data), keep_seconds=self._log_keep, keep_bytes=size)
 
     @property
     def url(self) -> str:
@@ -531,67 +496,26 @@ class Hub:
     async def _join(self, url: str) -> None:
         """Join the hubs that share a Redis."""
         try:
-            from alephscript.hub.cluster.addresses import show_address
-            from alephscript.hub.cluster.cluster import Cluster
-            from alephscript.hub.cluster.redis import RedisRegistry
-            from alephscript.hub.cluster.signing import Seals, read_keys
-            from alephscript.hub.store.redis import RedisStore
-            from alephscript.hub.store.redis_log import RedisLog
+            from alephscript.hub.cluster.membership import Membership
         except ModuleNotFoundError as exc:
             raise HubError(
                 f"redis=… needs {exc.name}; install it with `pip install 'alephscript[redis]'`"
             ) from exc
-        if self._cluster is None:
-            try:
-                keys = [] if self._cluster_key is None else read_keys(Path(self._cluster_key))
-            except (OSError, ValueError) as exc:
-                raise HubError(f"cluster_key=… (--cluster-key): {exc}") from None
-            version = self._engine.about()["version"]
-            try:
-                registry = RedisRegistry(url, seals=Seals(keys), version=version)
-                self._cluster = Cluster(self._engine, registry)
-                store = RedisStore(url, keep_seconds=self._keep_tasks, seals=Seals(keys))
-                store.refuse = self._cluster.refuse
-                self._engine.share_store(store, self._cluster.hub)
-                if self._log:
-                    size = self._log_bytes or LOG_BYTES
-                    log = RedisLog(
-                        url,
-                        registry.append,
-                        self._cluster.hub,
-                        seals=Seals(keys),
-                        keep_seconds=self._log_keep,
-                        keep_bytes=size,
-                    )
-                    self._engine.use_log(log)
-                    self._cluster.rejoined = log.resume
-                    self._is_spread = lambda: registry.is_spread
-            except ValueError:
-                # Without its text, which quotes parts of the address.
-                raise HubError(
-                    f"{show_address(url) or 'redis=… (--redis)'} is no address of a Redis; write "
-                    "redis://127.0.0.1:6379/0, and in a password % / ? # @ : as %25 %2F %3F %23 "
-                    "%40 %3A"
-                ) from None
-        try:
-            await self._cluster.open()
-        except OSError as exc:
-            shown = show_address(url)
-            where = "the given address" if shown is None else f"{shown}: {exc}"
-            raise HubError(
-                f"cannot reach Redis at {where}; start one there, or leave redis=… (--redis) out "
-                "to run one hub alone"
-            ) from None
-        if self._is_spread():
-            await self._cluster.close()
-            raise HubError(
-                "log=… (--log) needs a Redis that is no cluster: an entry, and the word of it to "
-                "all hubs, are one step there"
+        if self._membership is None:
+            self._membership = Membership(
+                self._engine,
+                url,
+                cluster_key=self._cluster_key,
+                keep_tasks=self._keep_tasks,
+                log=self._log,
             )
+        await self._membership.begin()
 
     def _listen(self, make_protocol: Callable[[Arrival], asyncio.BaseProtocol]) -> Listener:
+        listener = bind(self._host, self._port, is_shared=self._reuse_port)
+        self._port = listener.getsockname()[1]
         return Listener(
-            self._bind(),
+            listener,
             self._lobby,
             make_protocol,
             tls=self._tls,
@@ -599,52 +523,11 @@ class Hub:
             siblings=self._siblings(),
         )
 
+    @property
+    def _cluster(self) -> Cluster | None:
+        """The hub as one of those that share a Redis, None for a hub alone."""
+        return None if self._membership is None else self._membership.cluster
+
     def _siblings(self) -> Siblings | None:
         """Return the other processes on this port, of which a hub by itself knows nothing."""
         return None
-
-    def _bind(self) -> socket.socket:
-        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
-        # asyncio turns Nagle's delays off only where the protocol is named, here for all accepted.
-        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if self._reuse_port:
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        try:
-            listener.bind((self._host, self._port))
-            listener.listen(_BACKLOG)  # now: of two hubs that start at once, one must fail here
-        except OverflowError:
-            listener.close()
-            raise HubError(f"{self._port} is no port; ports are 0 to 65535") from None
-        except OSError as exc:
-            listener.close()
-            raise HubError(
-                f"cannot listen on {self._host}:{self._port}: {exc.strerror}; "
-                "is another hub running there? choose another --port"
-            ) from exc
-        self._port = listener.getsockname()[1]
-        return listener
-
-
-def _check_log(keep: float | str, size: int | str | None) -> tuple[float, int | None]:
-    """Read how long a log keeps events, and how many bytes of them.
-
-    Raises:
-        HubError: One of them is none.
-    """
-    seconds = parse_duration(keep) if isinstance(keep, str) else keep
-    if seconds is None or not 0 < seconds < float("inf"):
-        raise HubError(f"log_keep={keep!r} (--log-keep) is no duration; write 7d, 12h or 30m")
-    count = parse_bytes(size) if isinstance(size, str) else size
-    if size is not None and (count is None or count <= 0):
-        raise HubError(f"log_bytes={size!r} (--log-bytes) is no size; write 1G, 200M or 500k")
-    return seconds, count
-
-
-def _make_store(data: Path | str | None, keep_seconds: float) -> Store:
-    if data is None:
-        return MemoryStore(keep_seconds)
-    # Imported here: only a hub with a folder needs SQLite.
-    from alephscript.hub.store.sqlite import SqliteStore
-
-    return SqliteStore(Path(data), keep_seconds=keep_seconds)

@@ -26,7 +26,13 @@ from alephscript.links.transport import CLOSE_SECONDS, OLD_PROTOCOL, Link, Recei
 from alephscript.protocol import packets
 from alephscript.protocol.json import write_json
 from alephscript.protocol.packets import Kind, ProtocolError
-from alephscript.protocol.websocket import FRAMES_A_WRITE, FrameReader, write_masked_text_frame
+from alephscript.protocol.websocket import FRAMES_A_WRITE
+from alephscript.protocol.wire import (
+    FrameReader,
+    parse_packet,
+    write_masked_text_frame,
+    write_numbered,
+)
 
 __all__ = ["MAX_BYTES", "WebSocketLink", "WebSocketTransport"]
 
@@ -158,12 +164,12 @@ class WebSocketLink(asyncio.Protocol):
         if ack is None:
             self._put(self._event + payload)
         else:
-            self._put(b"%b%d%b" % (self._event, ack, payload))
+            self._put(write_numbered(self._event, ack, payload))
 
     def acknowledge(self, ack: int, payload: bytes) -> None:
         """See `alephscript.links.transport.Link`."""
         if self._is_up:
-            self._put(b"%b%d%b" % (self._ack, ack, payload))
+            self._put(write_numbered(self._ack, ack, payload))
 
     def hurry(self) -> None:
         """See `alephscript.links.transport.Link`."""
@@ -219,7 +225,7 @@ class WebSocketLink(asyncio.Protocol):
         """Handle a text message; one that is not a packet ends the link."""
         try:
             if message[:1] == packets.MESSAGE:
-                kind, namespace, ack, payload = packets.parse_packet(message)
+                kind, namespace, ack, payload = parse_packet(message)
                 if namespace != self._namespace:
                     pass
                 elif kind is _EVENT:  # first, as most are

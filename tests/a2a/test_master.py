@@ -235,11 +235,14 @@ async def test_an_agent_that_is_not_there_is_said(mesh: InMemoryMesh) -> None:
 async def test_an_agent_of_the_version_before_is_a_master_too(
     mesh: InMemoryMesh, client: AlephScriptClient
 ) -> None:
-    """With progress, streams and cancelling."""
+    """With progress, streams and cancelling, of a mesh of its own.
+
+    In the same mesh its skills would be those of its master, too, and mean either of them.
+    """
     told = asyncio.Queue[Progress]()
 
     def make(url: str) -> ASGIApp:
-        server = MeshServer(mesh, backoff=at_once)
+        server = MeshServer(other, backoff=at_once)
         old = {**card(f"{url}/"), "url": f"{url}/", "protocolVersion": "0.3.0"}
         old["skills"] = [{**old["skills"][0], "id": each} for each in ("COUNT", "WAIT_LONG")]
         del old["supportedInterfaces"]
@@ -253,8 +256,9 @@ async def test_an_agent_of_the_version_before_is_a_master_too(
         return app
 
     async with (
-        Odd(mesh),
-        Slow(mesh) as slow,
+        InMemoryMesh() as other,
+        Odd(other),
+        Slow(other) as slow,
         serving(make) as url,
         A2aMaster(url, room="R", hub=mesh),
     ):

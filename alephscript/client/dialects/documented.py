@@ -16,7 +16,7 @@ from alephscript.client.dialects.dialect import Dialect
 from alephscript.errors import error_from_answer
 from alephscript.protocol import events
 from alephscript.protocol.events import Answer, HubEvent
-from alephscript.protocol.json import write_json
+from alephscript.protocol.wire import write_json
 
 __all__ = ["Documented", "write_meta"]
 

@@ -35,7 +35,8 @@ from alephscript.client.messages import Gap
 from alephscript.client.patience import Patience
 from alephscript.errors import DeadlineExceeded, NoAnswerer, NotConnected, RequestError
 from alephscript.protocol.events import HubEvent, Position
-from alephscript.protocol.json import is_shallow_utf8, parse_json, write_json
+from alephscript.protocol.json import parse_json
+from alephscript.protocol.wire import is_shallow_utf8, write_json
 
 __all__ = ["Native"]
 

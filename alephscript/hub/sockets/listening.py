@@ -18,13 +18,18 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol, cast
 
+from alephscript.hub.options import HubError
 from alephscript.hub.sockets.lobby import Arrival, Lobby
 from alephscript.hub.turns import TURN_SECONDS, Turns
 from alephscript.hub.workers.siblings import Siblings
 
-__all__ = ["Listener", "counted", "raise_descriptor_limit"]
+__all__ = ["Listener", "bind", "counted", "raise_descriptor_limit"]
 
 logger = logging.getLogger("alephscript.hub")
+
+_BACKLOG = 4096
+"""Connections that may wait to be accepted: a mesh that comes back comes at once, and whoever finds
+no place here tries again a second later. The kernel may allow fewer."""
 
 _PAUSE_SECONDS = 0.05
 """Seconds until it is looked again whether there is room."""
@@ -44,6 +49,38 @@ takes some 30 ms for them."""
 
 _OTHER_DESCRIPTORS = 100
 """Descriptors that a hub needs besides its clients': its libraries', Redis's, the lobby's."""
+
+
+def bind(host: str, port: int, *, is_shared: bool) -> socket.socket:
+    """Make a listening socket.
+
+    Args:
+        host: The address.
+        port: The port; 0 takes a free one.
+        is_shared: Whether other processes may listen there, too.
+
+    Raises:
+        HubError: The port is none, or cannot be had.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # asyncio turns Nagle's delays off only where the protocol is named, here for all accepted.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if is_shared:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    try:
+        listener.bind((host, port))
+        listener.listen(_BACKLOG)  # now: of two hubs that start at once, one must fail here
+    except OverflowError:
+        listener.close()
+        raise HubError(f"{port} is no port; ports are 0 to 65535") from None
+    except OSError as exc:
+        listener.close()
+        raise HubError(
+            f"cannot listen on {host}:{port}: {exc.strerror}; "
+            "is another hub running there? choose another --port"
+        ) from exc
+    return listener
 
 
 class Listener:

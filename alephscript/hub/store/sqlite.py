@@ -16,7 +16,6 @@ May go in: what is particular to SQLite. May not: what a journal is (`store`).
 from __future__ import annotations
 
 import asyncio
-import atexit
 import contextlib
 import itertools
 import logging
@@ -26,7 +25,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +34,14 @@ import msgspec
 from alephscript.diagnostics.redaction import redacted
 from alephscript.errors import Overloaded, RequestError
 from alephscript.hub.store.folder import Folder
-from alephscript.hub.store.sqlite_file import connect, files_of, is_damaged, put_aside
+from alephscript.hub.store.sqlite_file import (
+    connect,
+    files_of,
+    is_damaged,
+    put_aside,
+    transaction,
+)
+from alephscript.hub.store.sqlite_threads import Threads
 from alephscript.hub.store.store import (
     KEEP_BYTES,
     KEEP_SECONDS,
@@ -202,11 +207,8 @@ class SqliteStore:
         self._keep_seconds = keep_seconds
         self._clock = make_clock()
         self._keep_bytes = keep_bytes
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._entries: queue.SimpleQueue[_Entry | None] = queue.SimpleQueue()
-        self._writer: threading.Thread | None = None
-        self._readers: ThreadPoolExecutor | None = None
-        self._reading: sqlite3.Connection | None = None
+        self._threads = Threads(self._path, "journal", lambda: self._entries.put(None))
         # The records of tasks that have not ended, which a fresh file has to have; the writer's.
         self._alive: dict[str, Record] = {}
         self._damaged = threading.Event()
@@ -215,16 +217,9 @@ class SqliteStore:
 
     async def open(self) -> Sequence[Record]:
         """See `Store.open`."""
-        loop = self._loop = asyncio.get_running_loop()
-        opened: asyncio.Future[Sequence[Record]] = loop.create_future()
+        opened: asyncio.Future[Sequence[Record]] = asyncio.get_running_loop().create_future()
         self._entries = queue.SimpleQueue()
-        self._readers = ThreadPoolExecutor(1, "alephscript-journal-reader")
-        # A daemon: a program ends although its hub was not closed, by `_end`.
-        self._writer = threading.Thread(
-            target=self._write_all, args=(opened,), name="alephscript-journal", daemon=True
-        )
-        self._writer.start()
-        atexit.register(self._end)
+        self._threads.begin(lambda: self._write_all(opened))
         try:
             return await opened
         except BaseException:
@@ -237,34 +232,15 @@ class SqliteStore:
 
     def look(self, namespace: str, query: Look, done: Found) -> None:
         """See `Store.look`."""
-        assert self._readers is not None
-        self._readers.submit(self._look, namespace, query, done)
+        self._threads.read(lambda: self._look(namespace, query, done))
 
     async def close(self) -> None:
         """See `Store.close`."""
-        await asyncio.to_thread(self._end)
-
-    def _end(self) -> None:
-        """Write what was taken, and close the file."""
-        atexit.unregister(self._end)
-        writer, self._writer = self._writer, None
-        readers, self._readers = self._readers, None
-        if writer is None or readers is None:
-            return
-        self._entries.put(None)
-        writer.join()
-        readers.shutdown()
-        if self._reading is not None:
-            self._reading.close()
-            self._reading = None
+        await self._threads.close()
 
     def _tell(self, tell: Callable[[], None]) -> None:
         """Do something on the event loop, if there still is one."""
-        loop = self._loop
-        assert loop is not None
-        try:
-            loop.call_soon_threadsafe(tell)
-        except RuntimeError:
+        if not self._threads.tell(tell):
             logger.debug(
                 "the journal of tasks has nobody to report to", extra={"file": str(self._path)}
             )
@@ -342,7 +318,7 @@ class SqliteStore:
             with contextlib.ExitStack() as undo:
                 database = self._connect()
                 undo.callback(database.close)
-                with _transaction(database):
+                with transaction(database):
                     for record in alive.values():
                         _put(database, record)
                 undo.pop_all()
@@ -395,7 +371,7 @@ class SqliteStore:
         batch = list(itertools.islice(backlog.ready, _MOST_IN_A_BATCH))
         try:
             self._check_present()
-            with _transaction(database):
+            with transaction(database):
                 for entry in batch:
                     self._apply(database, entry)
         except sqlite3.DatabaseError as exc:
@@ -493,7 +469,7 @@ class SqliteStore:
                         break
                     too_much -= size
                     old.append((rowid,))
-                with _transaction(database):
+                with transaction(database):
                     database.executemany("DELETE FROM tasks WHERE rowid = ?", old)
                 if len(old) < _SWEEP_ROWS:
                     return
@@ -510,35 +486,13 @@ class SqliteStore:
         records: Sequence[Record] = ()
         error: RequestError | None = None
         try:
-            if self._damaged.is_set() and self._reading is not None:
-                self._reading.close()
-                self._reading = None
-            if self._reading is None:
-                self._reading = connect(self._path)
+            reading = self._threads.connect(anew=self._damaged.is_set())
             text, values = _write_query(namespace, query)
-            rows = self._reading.execute(text, values)
+            rows = reading.execute(text, values)
             records = [each for each in map(_read, rows) if each is not None]
         except sqlite3.DatabaseError as exc:
             error = report_unreadable(exc)
         self._tell(lambda: done(records, error))
-
-
-class _transaction:  # noqa: N801 - used as a word
-    """A transaction: all of what is in it, or nothing."""
-
-    def __init__(self, database: sqlite3.Connection) -> None:
-        self._database = database
-
-    def __enter__(self) -> None:
-        self._database.execute("BEGIN IMMEDIATE")
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        try:
-            if kind is None:
-                self._database.execute("COMMIT")
-        finally:
-            if self._database.in_transaction:
-                self._database.execute("ROLLBACK")
 
 
 def _put(database: sqlite3.Connection, record: Record) -> bool:

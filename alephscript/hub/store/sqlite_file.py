@@ -6,11 +6,13 @@ fresh one is begun (`sqlite`, `sqlite_log`, `values`).
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["connect", "files_of", "is_damaged", "put_aside"]
+__all__ = ["connect", "files_of", "is_damaged", "put_aside", "transaction"]
 
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
@@ -28,6 +30,18 @@ def connect(path: Path) -> sqlite3.Connection:
         database.close()
         raise
     return database
+
+
+@contextlib.contextmanager
+def transaction(database: sqlite3.Connection) -> Iterator[None]:
+    """Have all of what is in it written, or nothing."""
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        database.execute("COMMIT")
+    finally:
+        if database.in_transaction:
+            database.execute("ROLLBACK")
 
 
 def is_damaged(exc: BaseException) -> bool:

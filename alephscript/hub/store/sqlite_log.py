@@ -15,18 +15,14 @@ what is written, lost, dropped and read shares what is known of rooms.
 from __future__ import annotations
 
 import asyncio
-import atexit
-import contextlib
 import itertools
 import logging
 import queue
 import secrets
 import sqlite3
-import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from operator import length_hint
 from pathlib import Path
 from typing import NamedTuple
@@ -49,7 +45,8 @@ from alephscript.hub.store.logs import (
     report_log_trouble,
     weigh_entry,
 )
-from alephscript.hub.store.sqlite_file import connect, is_damaged, put_aside
+from alephscript.hub.store.sqlite_file import connect, is_damaged, put_aside, transaction
+from alephscript.hub.store.sqlite_threads import Threads
 from alephscript.hub.store.store import StoreUnavailable
 from alephscript.mesh.effects import ReadLog
 from alephscript.mesh.pages import LogEntry, LogPage
@@ -152,12 +149,9 @@ class SqliteLog:
         self._path = folder / _FILE
         self._keep_seconds = keep_seconds
         self._keep_bytes = keep_bytes
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._entries: queue.SimpleQueue[_Waiting | BaseException | None] = queue.SimpleQueue()
         self._waiting_bytes = 0  # the loop's
-        self._writer: threading.Thread | None = None
-        self._readers: ThreadPoolExecutor | None = None
-        self._reading: sqlite3.Connection | None = None
+        self._threads = Threads(self._path, "log", lambda: self._entries.put(None))
         self._name = ""
         self._read_name = ""  # of the log that the reader has open
         # The writer's alone.
@@ -170,7 +164,6 @@ class SqliteLog:
 
     async def open(self) -> None:
         """See `Log.open`."""
-        self._loop = asyncio.get_running_loop()
         self._entries = queue.SimpleQueue()
         try:
             database = await asyncio.to_thread(self._connect_or_begin_anew)
@@ -178,13 +171,7 @@ class SqliteLog:
             raise StoreUnavailable(
                 f"cannot keep a log in {self._path}: {exc}; choose another folder (--data)"
             ) from exc
-        self._readers = ThreadPoolExecutor(1, "alephscript-log-reader")
-        # A daemon: a program ends although its hub was not closed, by `_end`.
-        self._writer = threading.Thread(
-            target=self._write_all, args=(database,), name="alephscript-log", daemon=True
-        )
-        self._writer.start()
-        atexit.register(self._end)
+        self._threads.begin(lambda: self._write_all(database))
 
     def append(self, namespace: str, room: str, entry: LogEntry, done: Appended) -> None:
         """See `Log.append`."""
@@ -201,33 +188,11 @@ class SqliteLog:
 
     def read(self, namespace: str, query: ReadLog, done: PageRead) -> None:
         """See `Log.read`."""
-        assert self._readers is not None
-        self._readers.submit(self._read, namespace, query, done)
+        self._threads.read(lambda: self._read(namespace, query, done))
 
     async def close(self) -> None:
         """See `Log.close`."""
-        await asyncio.to_thread(self._end)
-
-    def _end(self) -> None:
-        """Write what was taken, and close the file."""
-        atexit.unregister(self._end)
-        writer, self._writer = self._writer, None
-        readers, self._readers = self._readers, None
-        if writer is None or readers is None:
-            return
-        self._entries.put(None)
-        writer.join()
-        readers.shutdown()
-        if self._reading is not None:
-            self._reading.close()
-            self._reading = None
-
-    def _tell(self, tell: Callable[[], None]) -> None:
-        """Do something on the event loop, if there still is one."""
-        loop = self._loop
-        assert loop is not None
-        with contextlib.suppress(RuntimeError):
-            loop.call_soon_threadsafe(tell)
+        await self._threads.close()
 
     # The writer's thread, once the file is open
 
@@ -329,7 +294,7 @@ class SqliteLog:
         before = {key: attrs.evolve(self._room(key)) for key in keys}
         bytes_before, lost_before = self._bytes, self._lost.copy()
         try:
-            with _transaction(database):
+            with transaction(database):
                 self._put(database, batch, keys)
         except sqlite3.Error as exc:
             self._rooms.update(before)
@@ -425,7 +390,7 @@ class SqliteLog:
                 else:
                     done("", 0, error)
 
-        self._tell(tell)
+        self._threads.tell(tell)
 
     def _sweep(self, database: sqlite3.Connection) -> None:
         """Drop what is too old, of some rooms at a time."""
@@ -461,7 +426,7 @@ class SqliteLog:
                 self._bytes -= weigh_entry(entry)
                 room.gone = max(room.gone, entry.at)
             if count:
-                with _transaction(database):
+                with transaction(database):
                     database.execute(
                         "DELETE FROM events WHERE place >= ? AND place < ?",
                         (begin, begin + room.first),
@@ -486,18 +451,15 @@ class SqliteLog:
     def _read(self, namespace: str, query: ReadLog, done: PageRead) -> None:
         page = None
         try:
-            if self._reading is not None and self._read_name != self._name:
-                self._reading.close()  # of a file that was put aside
-                self._reading = None
-            if self._reading is None:
-                self._read_name = self._name
-                self._reading = connect(self._path)
-            page = _read_page(self._reading, self._read_name, namespace, query)
+            name = self._name
+            reading = self._threads.connect(anew=self._read_name != name)  # it was put aside
+            self._read_name = name
+            page = _read_page(reading, name, namespace, query)
         except sqlite3.Error as exc:
             logger.error("the log of rooms cannot be read: %s", exc, extra={"error": str(exc)})
             if is_damaged(exc):
                 self._entries.put(exc)
-        self._tell(lambda: done(page))
+        self._threads.tell(lambda: done(page))
 
 
 def _entry(row: tuple[int, str, bytes, str, int, int | None]) -> LogEntry:
@@ -543,15 +505,3 @@ def _find(database: sqlite3.Connection, room: int, first: int, last: int, at: in
         else:
             low = middle + 1
     return low - 1
-
-
-@contextlib.contextmanager
-def _transaction(database: sqlite3.Connection) -> Iterator[None]:
-    """Have all of what is in it written, or nothing."""
-    database.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-        database.execute("COMMIT")
-    finally:
-        if database.in_transaction:
-            database.execute("ROLLBACK")

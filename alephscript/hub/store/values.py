@@ -13,7 +13,6 @@ May go in: what is particular to values and to SQLite. May not: which values are
 from __future__ import annotations
 
 import asyncio
-import atexit
 import contextlib
 import logging
 import sqlite3
@@ -25,6 +24,7 @@ import msgspec
 
 from alephscript.diagnostics.redaction import redacted
 from alephscript.hub.store.sqlite_file import is_damaged, put_aside
+from alephscript.hub.store.sqlite_threads import Threads
 from alephscript.hub.store.store import KeptValue, StoreUnavailable
 from alephscript.mesh.retained import RetainedValue
 
@@ -72,7 +72,7 @@ class ValueStore:
         self._is_closing = False
         self._is_damaged = False
         self._changed = threading.Condition()  # around all of these
-        self._writer: threading.Thread | None = None
+        self._threads = Threads(self._path, "retained", self._stop)
 
     async def open(self) -> Sequence[KeptValue]:
         """See `Values.open`."""
@@ -83,12 +83,7 @@ class ValueStore:
             raise StoreUnavailable(
                 f"cannot keep values in {self._path}: {exc}; choose another folder (--data)"
             ) from exc
-        # A daemon: a program ends although its hub was not closed, by `_end`.
-        self._writer = threading.Thread(
-            target=self._write_all, args=(database,), name="alephscript-retained", daemon=True
-        )
-        self._writer.start()
-        atexit.register(self._end)
+        self._threads.begin(lambda: self._write_all(database))
         return [(*key, value) for key, value in self._all.items()]
 
     def keep(self, namespace: str, room: str, event: str, value: RetainedValue) -> None:
@@ -107,18 +102,12 @@ class ValueStore:
 
     async def close(self) -> None:
         """See `Values.close`."""
-        await asyncio.to_thread(self._end)
+        await self._threads.close()
 
-    def _end(self) -> None:
-        """Write what was taken, and close the file."""
-        atexit.unregister(self._end)
-        writer, self._writer = self._writer, None
-        if writer is None:
-            return
+    def _stop(self) -> None:
         with self._changed:
             self._is_closing = True
             self._changed.notify()
-        writer.join()
 
     # The writer's thread, once the file is open
 
