@@ -422,7 +422,9 @@ async def test_closing_waits_two_seconds_for_a_hub_that_does_not_read(make: Make
     assert receiver.told == [("lost", "closed")]
 
 
-async def test_who_hurries_has_all_that_waits_written_at_once() -> None:
+async def test_who_hurries_has_all_that_waits_written_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Else it is written at the end of the turn; either way in one write."""
     async with Hub(port=0) as hub:
         receiver = Noting()
@@ -430,7 +432,7 @@ async def test_who_hurries_has_all_that_waits_written_at_once() -> None:
         link = await transport.connect(receiver, namespace="/runtime", auth=None, timeout=5)
         assert isinstance(link, WebSocketLink)
         written: list[Any] = []
-        link._write = written.append
+        monkeypatch.setattr(link, "_write", written.append)
         link.send(b'["A"]')
         assert written == []
         await asyncio.sleep(0)
