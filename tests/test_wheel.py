@@ -74,9 +74,36 @@ def test_it_holds_the_package_with_all_that_is_no_python_and_nothing_else(wheel:
     files |= {f"alephscript/hub/store/{name}" for name in journal}
     assert files <= held
     rest = held - files
-    suffixes = {Path(name).suffix for name in rest if name.startswith("alephscript/")}
-    assert suffixes == {".py", ".typed"}
+    compiled = {name for name in rest if name.endswith((".so", ".pyd"))}
+    assert {name.partition(".")[0] for name in compiled} <= {"alephscript/protocol/_wire"}
+    assert ("none-any" in wheel.name) == (not compiled)
+    suffixes = {Path(name).suffix for name in rest - compiled if name.startswith("alephscript/")}
+    assert suffixes == {".py", ".pyi", ".typed"}
     assert {name.split("/")[0].split("-")[0] for name in held} == {"alephscript"}
+
+
+def build(folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Build a wheel into a folder, without a compiler."""
+    command = (sys.executable, "-m", "build", "-n", "--wheel", "-o", str(folder), str(ROOT))
+    without = ENVIRONMENT | {"CC": "no-compiler"} | environment
+    return subprocess.run(command, env=without, capture_output=True, text=True, check=False)
+
+
+def test_without_a_compiler_the_wheel_is_pure_and_it_is_said_why(tmp_path: Path) -> None:
+    """In one line; that is no error."""
+    built = build(tmp_path)
+    assert built.returncode == 0, built.stderr
+    [why] = re.findall(
+        "^alephscript will be pure Python, since C was .*", built.stderr, re.MULTILINE
+    )
+    assert "no-compiler" in why
+    assert [each.name.split("-")[2:] for each in tmp_path.iterdir()] == [["py3", "none", "any.whl"]]
+
+
+def test_what_has_to_be_compiled_is_not_built_without_a_compiler(tmp_path: Path) -> None:
+    """As CI and releases want it."""
+    assert build(tmp_path, ALEPHSCRIPT_COMPILE="1").returncode == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_project_is_made_and_tested_by_readmes_line(programs: Path, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from alephscript.client.client import AlephScriptClient
 from alephscript.client.declaring import capability, on
 from alephscript.client.messages import Event
 from alephscript.errors import AlephScriptError, RequestError, UnknownEvent
+from alephscript.protocol import wire
 
 __all__ = ["add_to", "write_spread"]
 
@@ -146,7 +147,8 @@ async def _bench(options: argparse.Namespace) -> None:
             await _measure(options, lambda: asker.request("BENCH_ECHO", payload, room=room))
             spent = time.process_time() - began
             put_line(
-                f"CPU of asker and master: {write_duration(spent / options.requests)} a request"
+                f"CPU of asker and master: {write_duration(spent / options.requests)} a request, "
+                f"frames and packets in {'C' if wire.IS_COMPILED else 'Python'}"
             )
             times = []
             for _ in range(min(options.requests, _ONE_BY_ONE)):

@@ -139,12 +139,12 @@ class Answers(Protocol):
         ...
 
 
-class Call(msgspec.Struct, frozen=True, eq=False):
+class Call(msgspec.Struct, eq=False):
     """A request that this client asks.
 
     Attributes:
         event: ``GET_`` and the capability's name.
-        data: JSON text of the payload.
+        data: JSON text of the payload; empty once it was sent, which is once only: it may be large.
         room: The room to ask; None leaves it to the hub.
         timeout: Seconds to wait, None for as long as the hub does.
         meta: What else the hub is told, where it understands that.

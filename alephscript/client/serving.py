@@ -134,7 +134,14 @@ class Service:
         if self._is_draining:
             answers.refuse(session, request, Overloaded(f"{self._name} is closing", _NOT_RUN))
             return
-        job = _make_job(session, request, lane, self._loop.time())
+        now = self._loop.time()
+        timeout_ms, limit = request.meta.timeout_ms, lane.capability.timeout
+        if timeout_ms is not None and (limit is None or timeout_ms < limit * 1000):
+            limit = timeout_ms / 1000
+        # A core hub may number nothing; nor can it say anything about a request later.
+        key = (session, request.id) if request.id else request
+        ends = _NEVER if limit is None else now + limit
+        job = Job(session, request, lane, now, limit, ends, key, request.meta.parts)
         if lane.capability.blocking:
             # Looked up each time, as an application may change it.
             lane.most = min(lane.bound, self._threads.total_tokens)
@@ -250,10 +257,15 @@ class Service:
     def _end(self, job: Job) -> None:
         """Forget a job that ran, and give its room away once its thread has ended, too."""
         self._forget(job)
-        if job.thread is None or not job.thread.is_left_running(
+        if job.thread is not None and job.thread.is_left_running(
             functools.partial(self._leave, job)
         ):
+            return
+        if self._waiting:
             self._leave(job)
+        else:  # as `_leave`, without the call
+            job.lane.running -= 1
+            self._running -= 1
 
     def _leave(self, job: Job) -> None:
         """Give the room of a job to those that wait."""
@@ -328,13 +340,3 @@ class Service:
             self._is_drained.set()
         if not self._jobs:
             self._is_empty.set()
-
-
-def _make_job(session: HubSession, request: Delivery, lane: Lane, now: float) -> Job:
-    timeout_ms, limit = request.meta.timeout_ms, lane.capability.timeout
-    if timeout_ms is not None and (limit is None or timeout_ms < limit * 1000):
-        limit = timeout_ms / 1000
-    # A core hub may number nothing; nor can it say anything about a request later.
-    key = (session, request.id) if request.id else request
-    ends = _NEVER if limit is None else now + limit
-    return Job(session, request, lane, now, limit, ends, key, request.meta.parts)

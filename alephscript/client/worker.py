@@ -251,6 +251,7 @@ class Worker:
                 outcome = answers.write_stop(job.stop)
             else:
                 payload = answers.read_payload(capability, request.data)
+                request.data = None  # it may be large
                 method = getattr(self._owner, capability.attribute)
                 arguments: tuple[Any, ...] = ()
                 if capability.wants_request:

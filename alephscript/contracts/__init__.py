@@ -32,7 +32,9 @@ from alephscript.contracts.problems import contract_error
 from alephscript.contracts.requests import RequestFor, find_reply_type, reply_type
 from alephscript.contracts.writers import Writer, compile_writer
 from alephscript.errors import DeclarationError, InvalidPayload
-from alephscript.protocol.json import is_plain, is_shallow_utf8, parse_json, write_plain_json
+from alephscript.protocol.json import parse_json, write_plain_json
+from alephscript.protocol.long_strings import LARGE, Habit, write_long_strings
+from alephscript.protocol.wire import is_plain, is_shallow_utf8
 
 __all__ = [
     "Definitions",
@@ -75,7 +77,7 @@ def unstructure(value: Any, cls: Any = Any) -> Any:
         raise contract_error(exc, type(value) if cls is Any else cls) from None
 
 
-def write(value: Any, cls: Any = Any) -> bytes:
+def write(value: Any, cls: Any = Any) -> bytes:  # noqa: C901 - hot: no call more
     """Write a value as JSON text.
 
     Args:
@@ -91,9 +93,13 @@ def write(value: Any, cls: Any = Any) -> bytes:
         kind = type(value)
         if kind in _JSON_TYPES and is_plain(value):  # contracts are most of what is written
             try:  # no `suppress`, which is three calls
-                return write_plain_json(value)
+                text = write_plain_json(write_long_strings(value) if _habit.is_long else value)
             except InvalidPayload:
                 pass
+            else:
+                if _habit.is_long or len(text) > LARGE:
+                    _habit.note(text)
+                return text
     try:
         encode = _writers[kind]
     except KeyError:
@@ -101,11 +107,17 @@ def write(value: Any, cls: Any = Any) -> bytes:
     except TypeError:  # metadata that cannot be hashed
         encode = None
     if encode is not None:
-        text = encode(value)
-        if text is not None:
-            return text
-    return write_plain_json(unstructure(value, cls))
+        made = encode(value)
+        if made is not None:
+            return made
+    value = unstructure(value, cls)
+    text = write_plain_json(write_long_strings(value) if _habit.is_long else value)
+    if _habit.is_long or len(text) > LARGE:
+        _habit.note(text)
+    return text
 
+
+_habit = Habit()
 
 _JSON_TYPES = frozenset({dict, list, tuple, str, int, float, bool, type(None), msgspec.Raw})
 
@@ -153,7 +165,10 @@ def read(text: bytes | msgspec.Raw, cls: type[T]) -> T:
         PayloadTooLarge: The text is nested too deeply.
     """
     kind: Any = cls  # as a plain object, for the cache: mypy takes no type[T] there
-    decode = replies.reader(kind)
+    try:  # as `reader`, without the call
+        decode = replies.readers[kind]
+    except (KeyError, TypeError):
+        decode = replies.reader(kind)
     if decode is not None and (isinstance(text, msgspec.Raw) or is_shallow_utf8(text)):
         try:
             value: T = decode(text)
@@ -190,7 +205,10 @@ def read_reply(payload: bytes, cls: type[T]) -> T | None:
         None if the acknowledgement is none, or has to be looked at more closely.
     """
     kind: Any = cls
-    decode = replies.reply_reader(kind)
+    try:  # as `reply_reader`, without the call
+        decode = replies.reply_readers[kind]
+    except (KeyError, TypeError):
+        decode = replies.reply_reader(kind)
     if decode is None or not is_shallow_utf8(payload):
         return None
     try:

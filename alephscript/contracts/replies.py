@@ -25,7 +25,16 @@ from alephscript.contracts.forms.form import Form
 from alephscript.contracts.forms.records import Record
 from alephscript.contracts.forms.unions import Union
 
-__all__ = ["Standing", "is_always_beside", "reader", "reply_reader", "standing", "unwrap"]
+__all__ = [
+    "Standing",
+    "is_always_beside",
+    "reader",
+    "readers",
+    "reply_reader",
+    "reply_readers",
+    "standing",
+    "unwrap",
+]
 
 
 Standing = Literal["beside", "under", "loose"]
@@ -104,31 +113,33 @@ def _compile(form: Form) -> Reader | None:
 def reader(cls: Any) -> Reader | None:
     """Return what reads a type from its JSON text, raising anything if that does not fit."""
     try:
-        return _readers[cls]
+        return readers[cls]
     except (KeyError, TypeError):
         pass
     read = _compile(find_form(cls))
     with contextlib.suppress(TypeError):  # metadata that cannot be hashed
-        _readers[cls] = read
+        readers[cls] = read
     return read
 
 
-_readers: dict[Any, Reader | None] = {}
+readers: dict[Any, Reader | None] = {}
+"""What `reader` has found."""
 
 
 def reply_reader(cls: Any) -> Reader | None:
     """Return what reads a type from the JSON text of an acknowledgement that is a plain success."""
     try:
-        return _reply_readers[cls]
+        return reply_readers[cls]
     except (KeyError, TypeError):
         pass
     read = _compile_reply(find_form(cls))
     with contextlib.suppress(TypeError):
-        _reply_readers[cls] = read
+        reply_readers[cls] = read
     return read
 
 
-_reply_readers: dict[Any, Reader | None] = {}
+reply_readers: dict[Any, Reader | None] = {}
+"""What `reply_reader` has found."""
 
 
 def _compile_reply(form: Form) -> Reader | None:

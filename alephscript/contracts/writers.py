@@ -19,13 +19,16 @@ from typing import Annotated, Any, NamedTuple
 
 import msgspec
 
+from alephscript.contracts.fillers import compile_filler
 from alephscript.contracts.forms.choices import Choices
 from alephscript.contracts.forms.containers import Array
 from alephscript.contracts.forms.form import Form
 from alephscript.contracts.forms.records import ABSENT, Record
 from alephscript.contracts.forms.scalars import AnyJSON, Boolean, Integer, Null, Number, String
 from alephscript.contracts.forms.unions import Union
-from alephscript.protocol.json import is_plain, write_plain_json
+from alephscript.protocol.json import write_plain_json
+from alephscript.protocol.long_strings import LARGE, Habit, write_long_strings
+from alephscript.protocol.wire import is_plain
 
 __all__ = ["Writer", "compile_writer"]
 
@@ -55,7 +58,7 @@ class _Unfit(Exception):
     """A form that only itself can write."""
 
 
-def compile_writer(form: Form) -> Writer | None:
+def compile_writer(form: Form) -> Writer | None:  # noqa: C901 - one function, see below
     """Return what writes values of a form, None if only the form can."""
     if not isinstance(form, Record):
         return None
@@ -66,18 +69,27 @@ def compile_writer(form: Form) -> Writer | None:
     cls, convert = form.shape.cls, msgspec.convert
     # Else no deeper than its class, which does not hold itself.
     encode = write_plain_json if is_open else _encode
+    habit, fill = Habit(), compile_filler(form)
 
     # One function, without calls of its own that could be left out: each request is written so.
     def write(value: Any) -> bytes | None:
         if type(value) is not cls:
             return None
         try:
-            for name, fits in checks:
-                if not fits(getattr(value, name)):
-                    return None
-            return encode(convert(value, mirror, from_attributes=True))
+            made = fill(value)
+            if made is None:
+                for name, fits in checks:
+                    if not fits(getattr(value, name)):
+                        return None
+                made = convert(value, mirror, from_attributes=True)
+            if habit.is_long:
+                write_long_strings(made)
+            text = encode(made)
         except Exception:  # noqa: BLE001 - the form says what is wrong, if anything is
             return None
+        if habit.is_long or len(text) > LARGE:
+            habit.note(text)
+        return text
 
     return write
 

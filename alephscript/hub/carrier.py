@@ -11,7 +11,7 @@ import asyncio
 import datetime as dt
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
 import msgspec
@@ -52,7 +52,12 @@ from alephscript.mesh.mesh import Mesh
 from alephscript.mesh.presence import Reason
 from alephscript.protocol import packets
 from alephscript.protocol.packets import Kind
-from alephscript.protocol.websocket import write_text_frame
+from alephscript.protocol.wire import (
+    split_event,
+    split_values,
+    write_numbered,
+    write_text_frame,
+)
 
 __all__ = ["Carrier", "ClusterPort"]
 
@@ -62,8 +67,8 @@ logger = logging.getLogger("alephscript.hub")
 class ClusterPort(Protocol):
     """The way to other hubs, for effects that concern them."""
 
-    def send(self, carrier: Carrier, effect: ToHub) -> None:
-        """Send a frame to another hub."""
+    def send(self, hub: str, namespace: str, frame: Sequence[Any]) -> None:
+        """Send a frame to another hub; see `alephscript.hub.cluster.registry.Registry`."""
         ...
 
     def carry(self, carrier: Carrier, effect: Effect) -> None:
@@ -111,6 +116,7 @@ class Carrier:
         self.cluster: ClusterPort | None = None
         self._recipients: dict[str, Recipient] = {}  # by socket id
         self._opened_at: dict[int, float] = {}  # by request
+        self._namespace = mesh.namespace
         self._budget = mesh.budget
         self._rooms = mesh.rooms
         self._resumption: asyncio.Handle | None = None
@@ -124,7 +130,7 @@ class Carrier:
         mesh.requests.remaining = self._deadlines.remaining  # (decision 0019)
         mesh.drops.report = self._report_drop
         mesh.recording.clock, mesh.recording.tell = time.time, self.carry
-        mesh.report_unheard = self._report_unheard
+        mesh.speech.report_unheard = self._report_unheard
 
     def keep_values(self, values: Values) -> None:
         """Keep retained values where they outlive the hub."""
@@ -151,7 +157,7 @@ class Carrier:
         self._rooms.now = time.time()
         try:
             # Values stay the bytes that they came as (decision 0004).
-            name, args = packets.split_event(payload)
+            name, args = split_event(payload)
         except RequestError as error:
             self.refused(sid, ack, error)
         else:
@@ -162,7 +168,7 @@ class Carrier:
         if ack is None:
             return False
         try:
-            values = packets.split_values(payload)
+            values = split_values(payload)
         except RequestError as error:
             # The request ends all the same: its asker gets the error for an answer.
             values = [msgspec.Raw(_encode(error.answer()))]
@@ -231,7 +237,7 @@ class Carrier:
     def _deliver(self, effect: Deliver) -> None:
         request, seconds = effect.request, effect.seconds
         payload = _encode((effect.event, *effect.args))
-        self._recipients[effect.to].send(b"%b%d%b" % (self._event_head, request, payload))
+        self._recipients[effect.to].send(write_numbered(self._event_head, request, payload))
         if seconds is not None:
             # `_open`, without the call.
             self._deadlines.set(request, seconds)
@@ -239,7 +245,7 @@ class Carrier:
 
     def _acknowledge(self, effect: Acknowledge) -> None:
         payload = _encode((effect.answer,))
-        self._recipients[effect.sid].send(b"%b%d%b" % (self._ack_head, effect.ack, payload))
+        self._recipients[effect.sid].send(write_numbered(self._ack_head, effect.ack, payload))
 
     def _end(self, effect: Ended) -> None:
         request = effect.request
@@ -308,7 +314,7 @@ class Carrier:
             self._deadlines.set(effect.request, seconds)
             self._opened_at[effect.request] = time.perf_counter()
         assert self.cluster is not None
-        self.cluster.send(self, effect)
+        self.cluster.send(effect.hub, self._namespace, effect.frame)
 
     def _send(self, to: Iterable[str], event: str, args: tuple[Any, ...]) -> None:
         # Encoded and framed once, for all that hear it.

@@ -27,7 +27,8 @@ from alephscript.mesh.limits import Limits
 from alephscript.protocol import packets
 from alephscript.protocol.events import RUNTIME
 from alephscript.protocol.packets import Kind, ProtocolError
-from alephscript.protocol.websocket import FRAMES_A_WRITE, write_text_frame
+from alephscript.protocol.websocket import FRAMES_A_WRITE
+from alephscript.protocol.wire import parse_packet, write_text_frame
 
 __all__ = ["Connection", "Host", "WebSocket"]
 
@@ -253,7 +254,7 @@ class Connection:
                 self._receive_engine_message(message)
             return
         try:
-            kind, namespace, ack, payload = packets.parse_packet(message)
+            kind, namespace, ack, payload = parse_packet(message)
         except ProtocolError as error:
             self.close(str(error))
             return

@@ -56,6 +56,7 @@ class Engine:
         entrance: The way into the namespaces.
         make_connection: Makes a connection: the class, or what shows the packets besides.
         dirty: See `alephscript.hub.connection.Host`.
+        outbox: Called once by `flush`: sends what waits for other hubs.
         is_reading: Whether a websocket's messages are being handed over just now. The caller who
             sets this calls `flush` after the last of them, which spares the loop a turn.
         id_mark: How the ids of this hub's sessions begin, where others serve the same port.
@@ -103,6 +104,7 @@ class Engine:
         self.halves = Halves(8 * limits.message_bytes, limits.join_seconds)
         self._began = time.monotonic()
         self.dirty: list[Connection] = []
+        self.outbox: Callable[[], None] | None = None
         # The heartbeat is one timer for all: three queues in order of time, looked at now and then.
         # By connection, so that one that ends leaves them at once, and frees all that it held.
         self._heart: asyncio.TimerHandle | None = None
@@ -308,6 +310,10 @@ class Engine:
         dirty, self.dirty = self.dirty, []
         for connection in dirty:
             connection.flush()
+        outbox = self.outbox
+        if outbox is not None:
+            self.outbox = None
+            outbox()
 
     def control(
         self, connection: Connection, kind: Kind, namespace: str, ack: int | None, payload: bytes

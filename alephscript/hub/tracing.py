@@ -65,8 +65,9 @@ class HubTracing(SpanMaker):
             return msgspec.structs.replace(effect, args=(payload, meta))
         if isinstance(effect, ToHub):
             *fields, about = effect.frame
-            extras = {**about["extras"], **self._write_context(span)}
-            return msgspec.structs.replace(effect, frame=(*fields, {**about, "extras": extras}))
+            extras = {**about.extras, **self._write_context(span)}
+            about = msgspec.structs.replace(about, extras=extras)
+            return msgspec.structs.replace(effect, frame=(*fields, about))
         return effect
 
     def close(self) -> None:

@@ -26,12 +26,21 @@ from alephscript.links.transport import CLOSE_SECONDS, OLD_PROTOCOL, Link, Recei
 from alephscript.protocol import packets
 from alephscript.protocol.json import write_json
 from alephscript.protocol.packets import Kind, ProtocolError
-from alephscript.protocol.websocket import FRAMES_A_WRITE, FrameReader, write_masked_text_frame
+from alephscript.protocol.websocket import FRAMES_A_WRITE
+from alephscript.protocol.wire import (
+    FrameReader,
+    parse_packet,
+    write_masked_text_frame,
+    write_numbered,
+)
 
 __all__ = ["MAX_BYTES", "WebSocketLink", "WebSocketTransport"]
 
 MAX_BYTES = 16_000_000
 """The largest message taken from a hub, which takes 1 MB itself but may gather."""
+
+_LARGE = 65_536
+"""Bytes of a message from which on a copy costs more than a write of its own."""
 
 logger = logging.getLogger("alephscript.client")
 
@@ -154,12 +163,12 @@ class WebSocketLink(asyncio.Protocol):
         if ack is None:
             self._put(self._event + payload)
         else:
-            self._put(b"%b%d%b" % (self._event, ack, payload))
+            self._put(write_numbered(self._event, ack, payload))
 
     def acknowledge(self, ack: int, payload: bytes) -> None:
         """See `alephscript.links.transport.Link`."""
         if self._is_up:
-            self._put(b"%b%d%b" % (self._ack, ack, payload))
+            self._put(write_numbered(self._ack, ack, payload))
 
     async def close(self) -> None:
         """See `alephscript.links.transport.Link`."""
@@ -211,7 +220,7 @@ class WebSocketLink(asyncio.Protocol):
         """Handle a text message; one that is not a packet ends the link."""
         try:
             if message[:1] == packets.MESSAGE:
-                kind, namespace, ack, payload = packets.parse_packet(message)
+                kind, namespace, ack, payload = parse_packet(message)
                 if namespace != self._namespace:
                     pass
                 elif kind is _EVENT:  # first, as most are
@@ -269,6 +278,10 @@ class WebSocketLink(asyncio.Protocol):
         if len(message) > self._max_bytes:
             raise PayloadTooLarge(f"the hub takes messages of {self._max_bytes} bytes at most")
         out = self._out
+        if len(message) > _LARGE:  # not to be copied once more
+            self._flush()
+            self._write(write_masked_text_frame(message))
+            return
         if not out:
             self._loop.call_soon(self._flush)
         out.append(write_masked_text_frame(message))

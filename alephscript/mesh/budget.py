@@ -33,6 +33,9 @@ _FREE = 64_000
 _CHUNK = 256_000
 """Bytes that an account borrows at once: an ordinary request asks the budget nothing."""
 
+_OF_HUB = 4
+"""How many times what all peers here may borrow all peers of another hub may have kept here."""
+
 _UNLIMITED = 1 << 60
 
 
@@ -48,16 +51,27 @@ class Budget:
             that are not read are views of it.
     """
 
-    __slots__ = ("left", "message_bytes", "most")
+    __slots__ = ("_most_of_hub", "left", "message_bytes", "most")
 
     def __init__(self, limits: Limits = DEFAULT_LIMITS) -> None:
         self.left = limits.kept_bytes_of_all
         self.most = limits.kept_bytes
         self.message_bytes = 0
+        self._most_of_hub = _OF_HUB * limits.kept_bytes_of_all
 
     def open(self) -> Account:
         """Open the account of a peer."""
         return Account(self)
+
+    def open_for_hub(self) -> Account:
+        """Open the account of another hub, for all of its peers together.
+
+        That hub has counted what each of them keeps, and bounded it; this bound is for a hub that
+        does not.
+        """
+        budget = Budget()
+        budget.left = budget.most = self._most_of_hub
+        return Account(budget)
 
 
 class Account:

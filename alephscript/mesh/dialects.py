@@ -28,6 +28,7 @@ import msgspec
 
 from alephscript.errors import RequestError, StateError
 from alephscript.mesh.effects import Acknowledge, Deliver, Effect, Emit, Ended, ToHub
+from alephscript.mesh.frames import About, AboutIdentity
 from alephscript.mesh.peers import Dialect, Master, OpenRequest, Peer
 from alephscript.mesh.rooms import Rooms
 from alephscript.protocol import events
@@ -299,7 +300,9 @@ class Remote(_ShapesAnswers):
 
     def answer(self, request: OpenRequest, answer: Answer | msgspec.Raw) -> list[Effect]:
         """Send `answer`."""
-        frame = ("answer", request.ack, request.master_sid, answer, request.answer_room)
+        # `OpenRequest.master_sid`, without the call.
+        sid = request.master.peer.sid if request.master else ""
+        frame = ("answer", request.ack, sid, answer, request.answer_room)
         return [ToHub(request.asker.hub, frame)]
 
     def refuse(
@@ -453,22 +456,22 @@ def _read_answer(args: Sequence[Any]) -> Answer:
         return error.answer()
 
 
-def _describe(request: OpenRequest, left: float) -> dict[str, Any]:
+def _describe(request: OpenRequest, left: float) -> About:
     """Describe a request and its asker to the hub of its master."""
-    asker = request.asker
+    asker, envelope, known = request.asker, request.question.extras, request.asker.identity
     identity = None
-    if asker.identity is not None:
-        rooms = asker.identity.rooms
-        identity = {
-            "usuario": asker.identity.usuario,
-            "rooms": None if rooms is None else sorted(rooms),
-        }
-    return {
-        "sid": asker.sid,
-        "name": asker.name,
-        "identity": identity,
-        "meta": asker.reads_meta,
-        "seconds": left,
-        "extras": request.meta.extras,
-        "envelope": {key: read_value(each) for key, each in request.question.extras.items()},
-    }
+    if known is not None:
+        rooms = None if known.rooms is None else sorted(known.rooms)
+        identity = AboutIdentity(known.usuario, rooms)
+    return About(
+        asker.sid,
+        asker.name,
+        asker.reads_meta,
+        left,
+        request.meta.extras,
+        {key: read_value(each) for key, each in envelope.items()} if envelope else _NO_FIELDS,
+        identity,
+    )
+
+
+_NO_FIELDS: dict[str, Any] = {}

@@ -84,7 +84,7 @@ __all__ = [
 ]
 
 
-class Emit(msgspec.Struct, frozen=True):
+class Emit(msgspec.Struct, frozen=True, gc=False):
     """Send an event.
 
     Attributes:
@@ -98,7 +98,7 @@ class Emit(msgspec.Struct, frozen=True):
     args: tuple[Any, ...]
 
 
-class Deliver(msgspec.Struct, frozen=True):
+class Deliver(msgspec.Struct, frozen=True, gc=False):
     """Send an event to a master and ask for an acknowledgement under ``request``.
 
     Attributes:
@@ -116,7 +116,7 @@ class Deliver(msgspec.Struct, frozen=True):
     seconds: float | None
 
 
-class Acknowledge(msgspec.Struct, frozen=True):
+class Acknowledge(msgspec.Struct, frozen=True, gc=False):
     """Answer the event that ``sid`` sent with acknowledgement id ``ack``."""
 
     sid: str
@@ -147,7 +147,7 @@ class Resume(msgspec.Struct, frozen=True):
     """Call `Mesh.resumed` on the next turn: more is to be done than others can wait for."""
 
 
-class Ended(msgspec.Struct, frozen=True):
+class Ended(msgspec.Struct, frozen=True, gc=False):
     """Forget the deadline of a request, which has ended.
 
     Attributes:
@@ -207,7 +207,7 @@ class Release(msgspec.Struct, frozen=True):
     room: str
 
 
-class ToHub(msgspec.Struct, frozen=True):
+class ToHub(msgspec.Struct, frozen=True, gc=False):
     """Send a frame to another hub; see `alephscript.mesh.federation`.
 
     Attributes:

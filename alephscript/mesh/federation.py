@@ -51,7 +51,9 @@ import attrs
 import msgspec
 
 from alephscript.errors import InvalidPayload, NoMaster, Overloaded, RequestError
+from alephscript.mesh import frames
 from alephscript.mesh.access import Identity
+from alephscript.mesh.budget import Account, Budget
 from alephscript.mesh.census import Censuses, count_peers, take_census
 from alephscript.mesh.claims import Claims, make_claim
 from alephscript.mesh.dialects import Dialects
@@ -64,7 +66,8 @@ from alephscript.mesh.effects import (
     SurveyHubs,
     ToHub,
 )
-from alephscript.mesh.foreign import read_fields, read_said, read_text
+from alephscript.mesh.foreign import read_kind, read_said
+from alephscript.mesh.frames import About, AboutIdentity
 from alephscript.mesh.meta import RequestMeta, is_part_count
 from alephscript.mesh.peers import Master, OpenRequest, Peer
 from alephscript.mesh.recording import Recording
@@ -115,10 +118,13 @@ class Federation:
         reports: The answers that it gives about itself.
         recording: Who records what happens in rooms.
         dialects: Where the dialects of peers at other hubs are found.
+        budget: What may be kept for those.
 
     Attributes:
         hubs: The names of the other hubs; none while they cannot be reached.
         replicas: The retained values of all hubs, as this one has them.
+        takers: What takes a frame that was read: by its kind or its record, called with the sender
+            and the fields.
         act_on_task: Does what a peer at another hub wants of a task here.
     """
 
@@ -130,6 +136,7 @@ class Federation:
         reports: Reports,
         recording: Recording,
         dialects: Dialects,
+        budget: Budget,
     ) -> None:
         self.hub = hub
         self.hubs: set[str] = set()
@@ -149,14 +156,16 @@ class Federation:
         self._recording = recording
         self.act_on_task: Callable[[str, str, Any], list[Effect]] = lambda _verb, _id, _answer: []
         self._most_askers = _FEW_ASKERS
-        self._handlers: Mapping[Any, Callable[..., list[Effect]]] = {
-            "ask": self._on_ask,
-            "cancel": self._on_cancel,
-            "more": self._on_more,
-            "answer": self._on_answer,
-            "moved": self._on_moved,
-            "lost": self._on_lost,
-            "note": self._on_note,
+        self._budget = budget
+        self._accounts: dict[str, Account] = {}  # by hub
+        self.takers: Mapping[Any, Callable[..., list[Effect]]] = {
+            **dict.fromkeys(("ask", frames.Ask), self._on_ask),
+            **dict.fromkeys(("cancel", frames.Cancel), self._on_cancel),
+            **dict.fromkeys(("more", frames.More), self._on_more),
+            **dict.fromkeys(("answer", frames.Answer), self._on_answer),
+            **dict.fromkeys(("moved", frames.Moved), self._on_moved),
+            **dict.fromkeys(("lost", frames.Lost), self._on_lost),
+            **dict.fromkeys(("note", frames.Note), self._on_note),
             "task": lambda _, verb, task, answer: self.act_on_task(verb, task, answer),
             "kept": self._on_kept,
             "watch": self._on_watch,
@@ -301,6 +310,7 @@ class Federation:
             effects += self._let_tasks_go(peer)
             effects += self._requests.abandon(peer)
             self._askers.pop(peer.sid, None)
+        self._accounts.pop(hub, None)
         for request in self._requests.open_at_hub(hub):
             effects += self._requests.lose(request, "the hub that it was asked at is gone")
         return effects
@@ -417,14 +427,12 @@ class Federation:
         Raises:
             RequestError: The frame makes no sense; nothing has come of it.
         """
-        kind, *fields = frame
-        kind = read_text(kind)
-        return self.take(hub, kind, read_fields(kind, fields))
+        return self.take(hub, *read_kind(frame))
 
     def take(self, hub: str, kind: str, fields: Sequence[Any]) -> list[Effect]:
         """Take a frame for this hub that was read; see `received`."""
-        handle = self._handlers.get(kind)
-        return [] if handle is None else handle(hub, *fields)
+        take = self.takers.get(kind)
+        return [] if take is None else take(hub, *fields)
 
     def heard(self, name: str, event: Any, data: Any, sender: Any, at: Any = 0) -> list[Effect]:
         """Tell the members here what was said in a room at another hub."""
@@ -447,30 +455,32 @@ class Federation:
         name: str | None,
         event: str,
         data: Any,
-        about: Mapping[str, Any],
+        about: About,
     ) -> list[Effect]:
-        asker = self._remember_asker(hub, about)
+        asker = self._askers.get(about.sid)
+        if asker is None or asker.name != about.name or asker.reads_meta is not about.meta:
+            asker = self._remember_asker(hub, about)
         if event == events.HubEvent.GET_ASKER_ANSWER:
             return self._on_question(hub, number, sid, asker, data, about)
         master = self._find_master(sid, name) if name else self._find_member(asker, sid)
         if master is None:
             return [ToHub(hub, ("moved", number, sid))]
-        extras = about["extras"]
+        extras = about.extras
         if extras:
             extras = self._own_chain(hub, extras)
-        meta = RequestMeta(room=name or None, seconds=about["seconds"], extras=extras)
-        question = events.RoomMessage(event, name or "", data, about["envelope"])
+        meta = RequestMeta(name or None, about.seconds, extras=extras)
+        question = events.RoomMessage(event, name or "", data, about.envelope)
         return self._requests.ask_master(asker, question, master, number, meta)
 
     def _on_question(
-        self, hub: str, number: int, sid: str, master: Peer, data: Any, about: Mapping[str, Any]
+        self, hub: str, number: int, sid: str, master: Peer, data: Any, about: About
     ) -> list[Effect]:
         """Ask a peer here what the master of its request asks back."""
-        extras = self._own_chain(hub, about["extras"])
+        extras = self._own_chain(hub, about.extras)
         request = self._request_at(hub, extras.get("request", 0), master.sid)
         if request is not None and request.asker.sid != sid:
             request = None
-        meta = RequestMeta(seconds=about["seconds"], extras={"chain": extras.get("chain", [])})
+        meta = RequestMeta(seconds=about.seconds, extras={"chain": extras.get("chain", [])})
         question = events.RoomMessage(events.HubEvent.GET_ASKER_ANSWER, "", data, {})
         return self._requests.ask_back(master, question, request, number, meta)
 
@@ -485,20 +495,23 @@ class Federation:
         return self._requests.grant(request, parts)
 
     def _on_answer(self, hub: str, number: int, sid: str, answer: Any, room: Any) -> list[Effect]:
-        request = self._request_at(hub, number, sid)
-        if request is None or request.master is None:
+        # `_request_at`, without the call.
+        request = self._requests.get(number)
+        master = None if request is None else request.master
+        if request is None or master is None or master.peer.hub != hub or master.peer.sid != sid:
             self._requests.late_answers += 1
             return []
         effects: list[Effect] = []
-        if isinstance(room, str) and room and request.ack is None:
+        if room and isinstance(room, str) and request.ack is None:
             # The room heard the SET_ already, at each of the hubs.
             fields = {**events.spread(read_value(answer)), "sender": sid}
             request.answer_room = room
             event = events.answer_event(request.event)
             message = events.RoomMessage(event, room, None, {})
             effects += request.dialect.echo(request, message, fields, "")
-        shaped = request.master.peer.dialect.read_answer(request, [answer])
-        return effects + self._requests.end(request, shaped)
+        shaped = master.peer.dialect.read_answer(request, (answer,))
+        ended = self._requests.end(request, shaped)
+        return effects + ended if effects else ended
 
     def _on_moved(self, hub: str, number: int, sid: str) -> list[Effect]:
         """Put a request that reached nobody to the next, or let it wait for a decision."""
@@ -602,7 +615,7 @@ class Federation:
         peer = master.peer
         return Entry(peer.hub or self.hub, peer.sid, peer.name, master.declared, master.is_core)
 
-    def _remember_asker(self, hub: str, about: Mapping[str, Any]) -> Peer:
+    def _remember_asker(self, hub: str, about: About) -> Peer:
         """Find or make the peer of an asker at another hub, and keep what the frame says of it."""
         if len(self._askers) >= self._most_askers:
             # No hub says that an asker is gone: those without a request are forgotten, when there
@@ -610,11 +623,15 @@ class Federation:
             for idle in [each for each in self._askers.values() if not each.requests]:
                 del self._askers[idle.sid]
             self._most_askers = _FEW_ASKERS + 2 * len(self._askers)
-        sid, reads_meta, name = about["sid"], about["meta"], about["name"]
+        sid, reads_meta, name = about.sid, about.meta, about.name
         asker = self._askers.get(sid)
         if asker is None:
             dialect = self._dialects.choose_remote(reads_meta=reads_meta)
-            asker = Peer(sid, sid, dialect, _identity(about["identity"]), hub=hub)
+            known = hub if hub in self.hubs else ""
+            account = self._accounts.get(known)
+            if account is None:
+                account = self._accounts[known] = self._budget.open_for_hub()
+            asker = Peer(sid, sid, dialect, _identity(about.identity), hub=hub, account=account)
             self._askers[sid] = asker
         elif asker.reads_meta is not reads_meta:
             asker.speak(self._dialects.choose_remote(reads_meta=reads_meta))
@@ -638,8 +655,8 @@ class Federation:
         return request if peer.hub == hub and peer.sid == sid else None
 
 
-def _identity(fields: Mapping[str, Any] | None) -> Identity | None:
-    if fields is None:
+def _identity(known: AboutIdentity | None) -> Identity | None:
+    if known is None:
         return None
-    rooms = fields["rooms"]
-    return Identity(usuario=fields["usuario"], rooms=None if rooms is None else frozenset(rooms))
+    rooms = None if known.rooms is None else frozenset(known.rooms)
+    return Identity(usuario=known.usuario, rooms=rooms)

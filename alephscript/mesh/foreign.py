@@ -4,22 +4,23 @@ Other hubs are trusted, but may be of another version, and their bytes come by w
 others may write to: a frame whose fields are not what its kind has changes nothing here.
 
 May go in: the fields of each kind of frame, and how each is checked. May not: what a frame brings
-about (`federation`), how it travels. Pure: no socket, no clock.
+about (`federation`), how it travels, how those of a message are read in one go (`frames`). Pure: no
+socket, no clock.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 
 from alephscript.errors import InvalidPayload
 from alephscript.mesh.census import read_census
+from alephscript.mesh.frames import LARGEST, NOTES, About, Said, check_about
 from alephscript.protocol import events
 from alephscript.protocol.events import HubEvent
 from alephscript.protocol.json import read_value
-from alephscript.protocol.tasks import LONGEST_TASK
 
 __all__ = [
     "read_announcement",
@@ -27,6 +28,7 @@ __all__ = [
     "read_fields",
     "read_flag",
     "read_frame",
+    "read_kind",
     "read_number",
     "read_said",
     "read_text",
@@ -36,18 +38,29 @@ __all__ = [
 def read_frame(text: bytes | msgspec.Raw) -> tuple[str, str, Sequence[Any]]:
     """Read a frame as it came: its namespace, its kind and its fields.
 
-    The kinds that requests are made of are read in one go; `read_fields` says the same of them.
+    Hubs of the version before write frames so; see `read_kind` for those of this one.
 
     Raises:
         RequestError: As `read_fields`.
-        DecodeError: Of msgspec: the text is no JSON, or a field is not valid.
+        DecodeError: Of msgspec: the text is no list in JSON.
     """
-    head = _read_head(text)
-    read = _READERS.get(head.kind)
-    if read is None:
-        _, _, *fields = _split(text)
-        return head.namespace, head.kind, read_fields(head.kind, fields)
-    return head.namespace, head.kind, read(text)
+    namespace, *frame = _split(text)
+    return read_text(namespace), *read_kind(frame)
+
+
+def read_kind(frame: bytes | msgspec.Raw | Sequence[Any]) -> tuple[str, Sequence[Any]]:
+    """Read a frame: its kind and its fields.
+
+    Args:
+        frame: The text of a frame, or the kind and the fields, read or unread.
+
+    Raises:
+        RequestError: As `read_fields`.
+        DecodeError: Of msgspec: the text is no list in JSON.
+    """
+    unread, *fields = _split(frame) if isinstance(frame, bytes | msgspec.Raw) else frame
+    kind = read_text(unread)
+    return kind, read_fields(kind, fields)
 
 
 def read_announcement(text: bytes | msgspec.Raw) -> tuple[str, msgspec.Raw, str, int]:
@@ -137,13 +150,9 @@ def read_count(value: Any) -> int:
         InvalidPayload: The value is something else.
     """
     number = read_value(value)
-    if type(number) is not int or not 0 <= number <= _LARGEST:
+    if type(number) is not int or not 0 <= number <= LARGEST:
         raise InvalidPayload("not a number that counts")
     return number
-
-
-_LARGEST = 2**53
-"""The last whole number up to which all JSON readers agree."""
 
 
 def _read_room(value: Any) -> str | None:
@@ -187,43 +196,20 @@ def _read_question(value: Any) -> str:
 
 def _read_note(value: Any) -> str:
     value = read_value(value)
-    if value not in _NOTES:
+    if value not in NOTES:
         raise InvalidPayload("not an event about a request")
     return str(value)
 
 
-_NOTES = (HubEvent.REQUEST_PART, HubEvent.REQUEST_PROGRESS, HubEvent.REQUEST_CHECKPOINT)
-
-
-def _read_about(value: Any) -> dict[str, Any]:
+def _read_about(value: Any) -> About:
     """Read what an asker's hub says of the asker and the request."""
-    about: dict[str, Any] = read_value(value)
     try:
-        msgspec.convert(about, _About)
+        about = value if isinstance(value, About) else msgspec.convert(read_value(value), About)
     except msgspec.ValidationError:
         raise InvalidPayload("not the description of an asker") from None
+    if about.extras or about.envelope:
+        check_about(about)
     return about
-
-
-class _Identity(msgspec.Struct):
-    usuario: str | None
-    rooms: list[str] | None
-
-
-class _Extras(msgspec.Struct):
-    chain: list[str] = []
-    priority: int = 0
-    request: int = 0
-
-
-class _About(msgspec.Struct):
-    sid: str
-    name: str
-    meta: bool
-    seconds: Annotated[float, msgspec.Meta(le=LONGEST_TASK)]
-    extras: _Extras
-    envelope: dict[str, Any]
-    identity: _Identity | None = None
 
 
 _FRAMES: Mapping[str, Sequence[Callable[[Any], Any]]] = {
@@ -252,88 +238,5 @@ _FRAMES: Mapping[str, Sequence[Callable[[Any], Any]]] = {
 """How each field of each kind of frame is read; see `alephscript.mesh.federation`."""
 
 
-# The same, for the kinds of which there are many: a frame is read by msgspec alone.
-
-_Number = Annotated[int, msgspec.Meta(gt=0, le=_LARGEST)]
-
-
-class _Head(msgspec.Struct, array_like=True, gc=False):
-    namespace: str
-    kind: str
-
-
-class _Frame(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False):
-    namespace: str
-    kind: str
-    number: _Number
-    sid: str
-
-
-class _Ask(_Frame):
-    room: str | None
-    event: str
-    data: msgspec.Raw
-    about: msgspec.Raw
-
-
-class _Answer(_Frame):
-    answer: msgspec.Raw
-    room: str
-
-
-class _Note(_Frame):
-    event: str
-    data: msgspec.Raw
-
-
-class _More(_Frame):
-    parts: _Number
-
-
-class _Said(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False):
-    event: str
-    data: msgspec.Raw
-    sender: str
-    at: Annotated[int, msgspec.Meta(ge=0, le=_LARGEST)] = 0
-
-
 _split = msgspec.json.Decoder(list[msgspec.Raw]).decode
-_read_head = msgspec.json.Decoder(_Head).decode
-_read_announcement = msgspec.json.Decoder(_Said).decode
-_decode_ask = msgspec.json.Decoder(_Ask).decode
-_decode_answer = msgspec.json.Decoder(_Answer).decode
-_decode_note = msgspec.json.Decoder(_Note).decode
-_decode_more = msgspec.json.Decoder(_More).decode
-
-
-def _ask(text: bytes | msgspec.Raw) -> Sequence[Any]:
-    ask = _decode_ask(text)
-    room, event = ask.room, events.check_event(ask.event)
-    if room is not None:
-        events.check_room_name(room)
-    if not event.startswith("GET_"):
-        raise InvalidPayload("not a question")
-    return ask.number, ask.sid, room, event, ask.data, _read_about(ask.about)
-
-
-def _answer(text: bytes | msgspec.Raw) -> Sequence[Any]:
-    answer = _decode_answer(text)
-    return answer.number, answer.sid, answer.answer, answer.room
-
-
-def _note(text: bytes | msgspec.Raw) -> Sequence[Any]:
-    note = _decode_note(text)
-    return note.number, note.sid, _read_note(note.event), note.data
-
-
-def _more(text: bytes | msgspec.Raw) -> Sequence[Any]:
-    more = _decode_more(text)
-    return more.number, more.sid, more.parts
-
-
-_READERS: Mapping[str, Callable[[bytes | msgspec.Raw], Sequence[Any]]] = {
-    "ask": _ask,
-    "answer": _answer,
-    "note": _note,
-    "more": _more,
-}
+_read_announcement = msgspec.json.Decoder(Said).decode

@@ -31,63 +31,46 @@ asks. Native peers get a meta object as second argument, may send one with a dir
 the room, with an event to be said there, cancel, stream and report (docs/reference/protocol.md,
 "Meta").
 
-May go in: inputs, and what each event of a peer means. May not: a rule that another module of this
-folder is about. All mesh state changes in this folder and nowhere else. Pure: no socket, no clock,
-no task. Arguments may come unread (`msgspec.Raw`): what is only passed on stays so, what matters is
-read (decision 0004). Over 500 lines, because each event of a peer has its handler here.
+May go in: inputs, the desk that an event belongs to, and direct questions, which are most events.
+May not: what another event of a peer means (`alephscript.mesh.desks`), a rule (the other modules of
+this folder). All mesh state changes in this folder and nowhere else. Pure: no socket, no clock, no
+task. Arguments may come unread (`msgspec.Raw`): what is only passed on stays so, what matters is
+read (decision 0004).
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import msgspec
-
-from alephscript.errors import (
-    LimitExceeded,
-    PermissionDenied,
-    RequestError,
-    StateError,
-    UnknownEvent,
-)
+from alephscript.errors import RequestError, StateError, UnknownEvent
 from alephscript.mesh.access import Identity
-from alephscript.mesh.answers import match_answer
-from alephscript.mesh.budget import ROOM_BYTES, Budget, weigh
-from alephscript.mesh.desk import TaskDesk
+from alephscript.mesh.budget import Budget
+from alephscript.mesh.desks.desk import Handler
+from alephscript.mesh.desks.masters import MasterDesk
+from alephscript.mesh.desks.members import MemberDesk
+from alephscript.mesh.desks.reports import ReportDesk
+from alephscript.mesh.desks.requests import RequestDesk
+from alephscript.mesh.desks.speech import SpeechDesk
+from alephscript.mesh.desks.tasks import TaskDesk
 from alephscript.mesh.dialects import Dialects
 from alephscript.mesh.drops import Drops
-from alephscript.mesh.effects import Acknowledge, Effect, Emit, SurveyHubs
+from alephscript.mesh.effects import Acknowledge, Effect
 from alephscript.mesh.federation import Federation
-from alephscript.mesh.history import History
 from alephscript.mesh.limits import DEFAULT_LIMITS, Limits
 from alephscript.mesh.log import Logs
-from alephscript.mesh.meta import NO_META, RequestMeta, is_part_count, parse_meta, parse_number
-from alephscript.mesh.peers import Master, Peer, acknowledge
-from alephscript.mesh.presence import Reason, member_of
+from alephscript.mesh.meta import NO_META, parse_meta
+from alephscript.mesh.peers import Peer
+from alephscript.mesh.presence import Reason
 from alephscript.mesh.recording import Recording
 from alephscript.mesh.reports import Reports
 from alephscript.mesh.requests import Requests
-from alephscript.mesh.retained import wants_retaining
-from alephscript.mesh.rooms import Authorize, Room, Rooms
+from alephscript.mesh.rooms import Authorize, Rooms
 from alephscript.mesh.tasks import Tasks
 from alephscript.protocol import events
-from alephscript.protocol.events import HubEvent
-from alephscript.protocol.json import read_value
-from alephscript.protocol.positions import Position, Since
 
 __all__ = ["Mesh"]
-
-_Handler = Callable[[Peer, Sequence[Any], int | None], list[Effect]]
-"""Takes the peer that sent an event, the event's arguments, and the acknowledgement id."""
-
-# Kept: a member of an enum costs 0.1 µs and more to look up where Python is older than 3.12.
-_GET_SERVER_STATE, _MAKE_MASTER = HubEvent.GET_SERVER_STATE, HubEvent.MAKE_MASTER
-_RELEASE_MASTER, _REQUEST_PART = HubEvent.RELEASE_MASTER, HubEvent.REQUEST_PART
-
-_Saying = Callable[[Collection[str], events.RoomMessage, Any, str, Hashable], list[Effect]]
-"""Says something in a room: `Rooms.say`, or what does more."""
 
 _NO_EXTRAS: dict[str, Any] = {}
 """Shared by all direct questions, which have no envelope with further keys."""
@@ -122,8 +105,7 @@ class Mesh:
         recording: Who records what happens in rooms.
         drops: What was not taken, and its sender was not told of.
         federation: The other hubs of this mesh, if there may be any.
-        report_unheard: Told of each event that is said in a room where nobody of this hub is, and
-            of the room.
+        speech: Where events come by that are said in rooms.
     """
 
     def __init__(
@@ -166,34 +148,33 @@ class Mesh:
         self.recording = Recording(self.rooms, self.requests)
         self.drops = Drops()
         self.federation: Federation | None = None
-        self.report_unheard: Callable[[str, str], None] = lambda _event, _room: None
         self._dialects = Dialects(self.rooms, namespace)
         self._peers = self.rooms.peers
-        self._retained = self.rooms.retained
-        self._desk = TaskDesk(self.tasks, self.rooms)
-        handlers: dict[str, _Handler] = {
-            HubEvent.CLIENT_REGISTER: self._register,
-            HubEvent.CLIENT_SUBSCRIBE: self._subscribe,
-            HubEvent.CLIENT_UNSUBSCRIBE: self._unsubscribe,
-            HubEvent.MAKE_MASTER: self._make_master,
-            HubEvent.RELEASE_MASTER: self._release_master,
-            HubEvent.ROOM_MESSAGE: self._open_envelope,
-            HubEvent.RECORD_ROOMS: self._record,
-            HubEvent.CANCEL_REQUEST: self._cancel_request,
-            HubEvent.REQUEST_MORE: self._grant_parts,
-            HubEvent.REQUEST_PART: functools.partial(self._note, HubEvent.REQUEST_PART),
-            HubEvent.REQUEST_PROGRESS: functools.partial(self._note, HubEvent.REQUEST_PROGRESS),
-            HubEvent.GET_ASKER_ANSWER: self._ask_back,
-            HubEvent.REQUEST_CHECKPOINT: functools.partial(self._note, HubEvent.REQUEST_CHECKPOINT),
-            **self._desk.handlers,
-            HubEvent.GET_SERVER_STATE: self._report_state,
-            HubEvent.GET_CAPABILITIES: self._report_capabilities,
-            HubEvent.GET_MEMBERS: self._report_members,
-            HubEvent.GET_ROOM_LOG: self._read_log,
-            **{event: functools.partial(self._ask_member, event) for event in events.MEMBER_EVENTS},
+        self._tasks_desk = TaskDesk(self.tasks, self.rooms)
+        self._members_desk = MemberDesk(
+            self.rooms, self.logs, self._dialects, self._tasks_desk.greet
+        )
+        self._masters_desk = MasterDesk(self.rooms, self.requests)
+        self._requests_desk = RequestDesk(self.rooms, self.requests, self.reports)
+        self._reports_desk = ReportDesk(self.rooms, self.logs, self.reports, self.recording)
+        self.speech = SpeechDesk(
+            self.rooms,
+            self.requests,
+            self.logs,
+            self._masters_desk,
+            self._reports_desk.report_state,
+        )
+        handlers: dict[str, Handler] = {
+            **self._members_desk.handlers,
+            **self._masters_desk.handlers,
+            **self.speech.handlers,
+            **self._requests_desk.handlers,
+            **self._tasks_desk.handlers,
+            **self._reports_desk.handlers,
         }
-        # Bound once, handlers and the look-up: each event needs both.
+        # Bound once: each event needs one of them.
         self._find_handler = handlers.get
+        self._say = self.speech.say
 
     @property
     def clients(self) -> int:
@@ -213,9 +194,18 @@ class Mesh:
         """
         self.rooms.is_federated = True
         self.federation = Federation(
-            hub, self.rooms, self.requests, self.reports, self.recording, self._dialects
+            hub,
+            self.rooms,
+            self.requests,
+            self.reports,
+            self.recording,
+            self._dialects,
+            self.budget,
         )
-        self.federation.act_on_task = self._desk.elsewhere
+        self._masters_desk.federation = self.federation
+        self._requests_desk.federation = self.federation
+        self._reports_desk.federation = self.federation
+        self.federation.act_on_task = self._tasks_desk.elsewhere
         self.tasks.hub, self.tasks.hubs = hub, self.federation.hubs
         return self.federation
 
@@ -328,7 +318,7 @@ class Mesh:
         effects = self.requests.abandon(peer) + self.tasks.audience.leave(sid)
         effects += self.recording.leave(sid)
         for name in list(peer.rooms):
-            effects += self._leave(peer, name, reason)
+            effects += self._members_desk.leave(peer, name, reason)
         mastered = (*peer.mastered, *peer.displaced)
         rooms = [room for name in mastered if (room := self.rooms.get(name))]
         for room in rooms:
@@ -336,404 +326,9 @@ class Mesh:
         for request in list(peer.serving.values()):
             effects += self.requests.lose(request, f"the master of {request.room} is gone")
         for room in rooms:
-            effects += self._after_withdrawal(room)
+            effects += self._masters_desk.after_withdrawal(room)
         peer.account.close()
         return effects
-
-    # Registering and subscribing
-
-    def _register(self, peer: Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:
-        payload, identity = _read_first(args), peer.identity
-        if identity is not None and isinstance(payload, dict):
-            usuario = identity.usuario or payload.get("usuario") or identity.suggested
-            payload = {**payload, "usuario": usuario}
-        registration = events.parse_registration(payload)
-        if not peer.account.keep("registration", weigh(registration.extras)):
-            raise LimitExceeded("what this client makes the hub keep takes too much memory already")
-        before = member_of(peer)
-        peer.register(registration, self._dialects.choose(registration))
-        self._desk.greet(peer)
-        effects = acknowledge(peer, ack, {"protocol": events.PROTOCOL, "socketId": peer.sid})
-        return effects + self.rooms.presences.renamed(peer, before)
-
-    def _subscribe(self, peer: Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:
-        subscription = events.parse_subscription(_read_first(args))
-        if subscription.out:
-            return self._unsubscribe(peer, args, ack)
-        self.rooms.check(peer, "subscribe", subscription.room)
-        room = self.rooms.get_or_create(subscription.room)
-        is_new = peer.sid not in room.members
-        if self.logs.names and self.logs.keeps(room.name):
-            return self._subscribe_to_log(peer, room, subscription, ack, is_new=is_new)
-        history = room.history
-        since, missed = self._find(history, subscription.since)
-        replays = is_new and since is not None and self._knows(history, since)
-        # Before the room is entered: where that takes other hubs, what comes after it waits.
-        retained = self.rooms.tell_retained(peer, room, since.number if replays and since else None)
-        entering = retained + self.rooms.enter(peer, room)
-        payload = {"room": room.name}
-        effects: list[Effect] = [
-            Emit((peer.sid,), HubEvent.SUBSCRIBE_OK, (payload,)),
-            Emit((peer.sid,), HubEvent.ROOM_JOINED, (payload,)),
-        ]
-        fields: dict[str, Any] = dict(payload)
-        if history is not None and peer.reads_meta:
-            fields["history"] = self.rooms.name_of(history)
-            fields["number"] = history.last
-            if since is not None and is_new:
-                if missed == 0:
-                    missed = history.missed(since.number) if replays else None
-                fields["missed"] = missed
-                effects += self._replay(peer, room, history, since) if replays else []
-        elif replays and history is not None and since is not None:
-            effects += self._replay(peer, room, history, since)
-        elif subscription.since is not None:
-            fields["missed"] = None
-        effects += acknowledge(peer, ack, fields)
-        return entering + self._watch(peer, room, subscription, effects)
-
-    def _watch(
-        self,
-        peer: Peer,
-        room: Room,
-        subscription: events.Subscription,
-        effects: list[Effect],
-    ) -> list[Effect]:
-        """Tell a peer who comes and goes, if it wants that, before what it is told then."""
-        if not subscription.presence:
-            return effects
-        watching = self.rooms.presences.watch(peer, room.name, room.members)
-        return [*watching, *self.rooms.presences.when_known(peer, room.name, effects)]
-
-    def _subscribe_to_log(
-        self,
-        peer: Peer,
-        room: Room,
-        subscription: events.Subscription,
-        ack: int | None,
-        *,
-        is_new: bool,
-    ) -> list[Effect]:
-        since = subscription.since
-        entering = self.rooms.tell_retained(peer, room, None, since)
-        entering += self.rooms.enter(peer, room)
-        payload = {"room": room.name}
-        effects: list[Effect] = [
-            Emit((peer.sid,), HubEvent.SUBSCRIBE_OK, (payload,)),
-            Emit((peer.sid,), HubEvent.ROOM_JOINED, (payload,)),
-        ]
-        if is_new or (since is not None and not since.resumes):
-            answer = functools.partial(self._confirm_subscription, peer, ack, payload)
-            effects += self.logs.enter(peer, room, since, answer)
-        else:
-            effects += acknowledge(peer, ack, payload | self.logs.describe(peer, room.name))
-        return entering + self._watch(peer, room, subscription, effects)
-
-    def _confirm_subscription(
-        self, peer: Peer, ack: int | None, payload: dict[str, Any], place: dict[str, Any]
-    ) -> list[Effect]:
-        return acknowledge(peer, ack, payload | place)
-
-    def _find(
-        self, history: History | None, since: Since | None
-    ) -> tuple[Position | None, int | None]:
-        """Find the position that is meant, and how many events before it may be lost."""
-        if since is None or history is None:
-            return None, 0
-        at = since.resolve(self.rooms.now)
-        if at is None:
-            return since.position, 0
-        number, missed = history.find(at)
-        return Position(self.rooms.name_of(history), number), missed
-
-    def _knows(self, history: History | None, since: Position) -> bool:
-        """Whether a position is one in a history."""
-        if history is None or since.history != self.rooms.name_of(history):
-            return False
-        return since.number <= history.last
-
-    def _replay(self, peer: Peer, room: Room, history: History, since: Position) -> list[Effect]:
-        """Repeat to a member the events after a position, as far as they are kept."""
-        effects: list[Effect] = []
-        for past in history.since(since.number):
-            meta: dict[str, Any] = {"room": room.name, "sender": past.sender, "number": past.number}
-            if past.at:
-                meta["at"] = past.at
-            args = (past.data, meta) if peer.reads_meta else (past.data,)
-            effects.append(Emit((peer.sid,), past.event, args))
-        return effects
-
-    def _unsubscribe(self, peer: Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:
-        payload = {"room": events.parse_subscription(_read_first(args)).room}
-        return [
-            *self._leave(peer, payload["room"], "unsubscribed"),
-            Emit((peer.sid,), HubEvent.ROOM_LEFT, (payload,)),
-            *acknowledge(peer, ack, payload),
-        ]
-
-    def _leave(self, peer: Peer, room: str, reason: Reason) -> list[Effect]:
-        effects = self.rooms.leave(peer, room, reason)
-        if self.logs.names:
-            self.logs.leave(peer.sid, room)
-        return effects
-
-    # Mastering
-
-    def _make_master(self, peer: Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:
-        declared = events.parse_declaration(_read_first(args))
-        return self._declare(Master(peer, declared, is_core=False), ack)
-
-    def _declare(self, master: Master, ack: int | None) -> list[Effect]:
-        peer, declared = master.peer, master.declared
-        if declared.out:
-            return self._resign(peer, declared.room, ack)
-        self.rooms.check(peer, "master", declared.room)
-        room = self.rooms.get_or_create(declared.room)
-        if self.federation is not None:
-            self.rooms.check_mastering(master, room, self.federation.claimed_rooms(peer))
-            self.rooms.drop_if_empty(room)
-            return self.federation.claim(master, ack)
-        announced, displaced = self.rooms.declare(room, master)
-        fields: dict[str, Any] = {
-            "room": room.name,
-            "features": list(declared.features),
-            "epoch": room.masters.epoch,
-        }
-        if room.name in peer.displaced:
-            fields["displaced"] = True
-        effects = acknowledge(peer, ack, fields) + announced
-        for each in displaced:
-            effects += self.requests.displace(each, room.name)
-        return effects + self.requests.put_waiting(room)
-
-    def _resign(self, peer: Peer, name: str, ack: int | None) -> list[Effect]:
-        effects = acknowledge(peer, ack, {"room": name})
-        if self.federation is not None:
-            self.federation.resign(peer, name)  # a claim may be on its way
-        room = self.rooms.get(name)
-        if room is not None and (name in peer.mastered or name in peer.displaced):
-            effects += self.rooms.withdraw(peer, room) + self._after_withdrawal(room)
-        return effects
-
-    def _after_withdrawal(self, room: Room) -> list[Effect]:
-        """Let a master that takes over have what waits for one; forget a room without any."""
-        effects = self.requests.put_waiting(room) if room.masters.serving else []
-        self.rooms.drop_if_empty(room)
-        return effects
-
-    def _release_master(self, peer: Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:
-        meta = parse_meta(args[1]) if len(args) > 1 and peer.reads_meta else NO_META
-        if meta.room is None:
-            return self._resign(peer, events.parse_subscription(_read_first(args)).room, ack)
-        room = events.check_room_name(meta.room)
-        message = events.RoomMessage(_RELEASE_MASTER, room, args[0], _NO_EXTRAS)
-        return self._say(peer, message, ack)
-
-    # What is said in a room
-
-    def _open_envelope(self, peer: Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:
-        """Take a ROOM_MESSAGE, by the event inside it."""
-        message = events.parse_room_message(args[0] if args else None)
-        event = message.event
-        if event.startswith("GET_"):
-            if event == _GET_SERVER_STATE:
-                return self._report_state(peer, args, ack)
-            return self._ask_room(peer, message, ack)
-        if event == _MAKE_MASTER:
-            declared = events.parse_declaration(read_value(message.data), room=message.room)
-            return self._declare(Master(peer, declared, is_core=True), ack)
-        return self._say(peer, message, ack)
-
-    def _say(self, peer: Peer, message: events.RoomMessage, ack: int | None) -> list[Effect]:
-        """Tell a room an event, in whichever form it came (decision 0037)."""
-        self.rooms.check(peer, "speak", message.room, message.event)
-        if self.requests.recorder is not None:
-            self.requests.recorder.said(peer, message)
-        say: _Saying = self.rooms.say
-        if self.logs.names and self.logs.keeps(message.room):
-            say, ack = self._log_saying(peer, message, ack), None  # acknowledged by the log
-        elif "retain" in message.extras or self._retained.rules:  # of most events neither is true
-            say = self._choose_saying(message)
-        if message.event.startswith("SET_"):
-            return self._say_answer(peer, message, ack, say)
-        effects: list[Effect] = []
-        if message.event == _RELEASE_MASTER:  # the room hears it besides, as on upstream's hubs
-            effects = self._resign(peer, message.room, None)
-        room = self.rooms.get(message.room)
-        members: dict[str, None] = {}
-        if room is not None:
-            room.active_at, members = self.rooms.now, room.members
-        if not members:
-            self.report_unheard(message.event, message.room)
-        effects += say(members, message, message.data, peer.name, peer.account)
-        if ack is None:  # as with most events: no call to add nothing
-            return effects
-        return effects + acknowledge(peer, ack, self._describe_said(message.room, len(members)))
-
-    def _describe_said(self, room: str, members: int) -> dict[str, Any]:
-        """Describe an event that was said just now to the peer that said it."""
-        history = self.rooms.history_of(room)
-        if history is None:
-            return {"room": room, "members": members}
-        position = Position(self.rooms.name_of(history), history.last)
-        place = {"history": position.history, "number": position.number, "position": str(position)}
-        return {"room": room, "members": members, **place}
-
-    def _log_saying(self, peer: Peer, message: events.RoomMessage, ack: int | None) -> _Saying:
-        """Say an event by way of the log of its room."""
-        value = None
-        if "retain" in message.extras or self._retained.rules:
-            is_asked = wants_retaining(message)
-            if is_asked or self._retained.has_rule(message):
-                value = functools.partial(self.rooms.make_value, is_asked=is_asked)
-        return functools.partial(self.logs.say, peer, ack, value)
-
-    def _choose_saying(self, message: events.RoomMessage) -> _Saying:
-        """Choose whether an event is only said, or retained as well."""
-        if wants_retaining(message):
-            return self.rooms.say_and_retain
-        if self._retained.has_rule(message):
-            return functools.partial(self.rooms.say_and_retain, is_asked=False)
-        return self.rooms.say
-
-    def _ask_room(self, peer: Peer, message: events.RoomMessage, ack: int | None) -> list[Effect]:
-        capability = events.capability_name(message.event)
-        self.rooms.check(peer, "ask", message.room, capability)
-        if ack is None:
-            room = self.rooms.get(message.room)
-            if room is not None and any(each.peer is peer for each in room.masters.serving):
-                return []  # as upstream's hubs do: a master hears no echo of its own question
-        return self.requests.ask(peer, message, capability, message.room, ack, NO_META)
-
-    def _say_answer(
-        self, peer: Peer, message: events.RoomMessage, ack: int | None, say: _Saying
-    ) -> list[Effect]:
-        """Tell a SET_ to all members but its sender; it may answer a request."""
-        room = self.rooms.get(message.room)
-        others: list[str] = []
-        if room is not None:
-            room.active_at = self.rooms.now
-            others = [member for member in room.members if member != peer.sid]
-        value = read_value(message.data)
-        fields = events.spread(value)
-        payload = {**fields, "sender": peer.sid}
-        effects = say(others, message, payload, peer.name, peer.account)
-        match = match_answer(peer, message, fields)
-        request = match.request
-        if request is not None and request.master is not None:
-            request.answer_room = message.room
-            peer.find_served().note_seen(request)
-            effects += request.dialect.echo(request, message, payload, peer.name)
-            if request.master.dialect.is_answered_by_event(is_certain=match.is_certain):
-                effects += self.requests.end(request, events.normalise([value]))
-        return effects + acknowledge(peer, ack, self._describe_said(message.room, len(others)))
-
-    # What is said about a request
-
-    def _cancel_request(self, peer: Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:
-        effects = acknowledge(peer, ack, {})
-        request = peer.find_request(_read_first(args))
-        return effects if request is None else effects + self.requests.cancel(request, "cancelled")
-
-    def _grant_parts(self, peer: Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:
-        effects = acknowledge(peer, ack, {})
-        fields = _read_first(args)
-        request = peer.find_request(fields)
-        if request is None or not is_part_count(fields.get("parts")):
-            return effects
-        return effects + self.requests.grant(request, fields["parts"])
-
-    def _note(self, event: str, peer: Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:
-        """Pass on to an asker a part of its answer, or progress."""
-        effects = acknowledge(peer, ack, {})
-        meta = read_value(args[1]) if len(args) > 1 else None
-        number = parse_number(meta.get("id") if isinstance(meta, dict) else None)
-        request = None if number is None else peer.serving.get(number)
-        if request is None:
-            return effects
-        if event == _REQUEST_PART:
-            overrun = self.requests.spend(request)
-            if overrun is not None:
-                return effects + overrun
-        if self.requests.recorder is not None:
-            self.requests.recorder.noted(request, event, args[0])
-        if request.meta.idle is not None:
-            effects += self.requests.note_life(request, event)
-        return effects + request.dialect.note(request, event, args[0])
-
-    def _ask_back(self, peer: Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:
-        """Pass on a master's question to the asker of a request that the master serves."""
-        unread = args[1] if len(args) > 1 and peer.reads_meta else None
-        fields = read_value(unread)
-        name = fields.get("id") if isinstance(fields, dict) else None
-        number = parse_number(name)
-        about = None if number is None else peer.serving.get(number)
-        meta = RequestMeta(seconds=parse_meta(unread).seconds, extras={"chain": [name]})
-        question = events.RoomMessage(HubEvent.GET_ASKER_ANSWER, "", args[0] if args else {}, {})
-        return self.requests.ask_back(peer, question, about, ack, meta)
-
-    # Recording
-
-    def _record(self, peer: Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:
-        """Let a peer record rooms: what others ask and are answered, which is an admin's to see."""
-        rooms = events.parse_recording(_read_first(args))
-        for room in rooms:
-            self.rooms.check(peer, "subscribe", room)
-            if self.rooms.is_guarded and not (peer.identity and peer.identity.is_admin):
-                detail = {"room": room, "action": "record"}
-                raise PermissionDenied(f"only an admin may record: {room}", [detail])
-        if not peer.account.keep("record", sum(ROOM_BYTES + len(each) for each in rooms)):
-            raise LimitExceeded("what this client makes the hub keep takes too much memory already")
-        answer = acknowledge(peer, ack, {"rooms": list(rooms)})
-        return answer + self.recording.record(peer, rooms)
-
-    # What is asked about the hub, or about a member
-
-    def _report_state(self, peer: Peer, _: Sequence[Any], ack: int | None) -> list[Effect]:
-        question = SurveyHubs(peer.sid, ack, HubEvent.GET_SERVER_STATE, None)
-        if self.federation is not None and self.federation.hubs:
-            return [question]
-        return self.reports.give(peer, lambda: self.reports.answer_survey(peer, question, []))
-
-    def _report_capabilities(
-        self, peer: Peer, args: Sequence[Any], ack: int | None
-    ) -> list[Effect]:
-        query = _read_first(args)
-        return self.reports.give(peer, lambda: self.reports.tell_capabilities(peer, ack, query))
-
-    def _report_members(self, peer: Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:
-        query = _read_first(args)
-        query = query if isinstance(query, dict) else {}
-        room, presence = query.get("room"), query.get("presence") is True
-        if room is not None or presence:
-            self.rooms.check(peer, "subscribe", events.check_room_name(room))
-        question = SurveyHubs(peer.sid, ack, HubEvent.GET_MEMBERS, room, presence)
-        if self.federation is not None and self.federation.hubs:
-            return [question]
-        return self.reports.give(peer, lambda: self.reports.answer_survey(peer, question, []))
-
-    def _read_log(self, peer: Peer, args: Sequence[Any], ack: int | None) -> list[Effect]:
-        return self.logs.ask(peer, ack, _read_first(args))
-
-    def _ask_member(
-        self, event: str, peer: Peer, args: Sequence[Any], ack: int | None
-    ) -> list[Effect]:
-        reads_meta = len(args) > 1 and peer.reads_meta
-        meta = parse_meta(args[1]) if reads_meta else NO_META
-        question = events.RoomMessage(event, "", args[0] if args else {}, _NO_EXTRAS)
-        member = self._find_member(peer, meta.member)
-        if meta.room is not None:
-            meta = msgspec.structs.replace(meta, room=None)  # any JSON, of which nothing is kept
-        return self.requests.ask_member(peer, question, member, ack, meta)
-
-    def _find_member(self, asker: Peer, sid: Any) -> Peer | None:
-        """Find a member by its socket id, if the asker may know of it."""
-        if not isinstance(sid, str):
-            return None
-        member = self._peers.get(sid)
-        if member is None:
-            return None if self.federation is None else self.federation.member(sid)
-        return member if self.reports.sees(asker, member) else None
 
 
 @functools.lru_cache(maxsize=1024)
@@ -753,7 +348,3 @@ def _capability_of(event: str) -> str:
 
 # Cached for the reason that `_capability_of` is.
 _check_often = functools.lru_cache(maxsize=1024)(events.check_event)
-
-
-def _read_first(args: Sequence[Any]) -> Any:
-    return read_value(args[0]) if args else None

@@ -36,7 +36,7 @@ _NO_EXTRAS: dict[str, Any] = {}
 """Shared by all metas without extras: a request reads them, and changes none."""
 
 
-class RequestMeta(msgspec.Struct, frozen=True, eq=False):
+class RequestMeta(msgspec.Struct, frozen=True, eq=False, gc=False):
     """What an asker says about its request.
 
     Attributes:

@@ -230,7 +230,7 @@ class Declaration:
     says: Mapping[str, Mapping[str, Any]] = attrs.Factory(dict)
 
 
-class RoomMessage(msgspec.Struct, frozen=True):
+class RoomMessage(msgspec.Struct, frozen=True, gc=False):
     """ROOM_MESSAGE, the envelope: an event for the members of a room.
 
     Attributes:

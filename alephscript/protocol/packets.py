@@ -51,6 +51,7 @@ __all__ = [
     "split_event",
     "split_polling",
     "split_values",
+    "write_numbered",
     "write_packet",
 ]
 
@@ -143,7 +144,12 @@ def write_packet(kind: Kind, namespace: str, ack: int | None = None, payload: by
     """Write a packet as an Engine.IO message, ``4`` included."""
     if ack is None:
         return packet_head(kind, namespace) + payload
-    return b"%b%d%b" % (packet_head(kind, namespace), ack, payload)
+    return write_numbered(packet_head(kind, namespace), ack, payload)
+
+
+def write_numbered(head: bytes, number: int, payload: bytes) -> bytes:
+    """Write a packet that has an acknowledgement id, behind a head that is there already."""
+    return b"%b%d%b" % (head, number, payload)
 
 
 @functools.lru_cache

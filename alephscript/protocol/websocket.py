@@ -82,12 +82,19 @@ def _ones(words: int) -> int:
 
 _ONES = [_ones(words) for words in range(256)]
 
-mask: Callable[[bytes | memoryview, bytes], bytes]
+
+def _choose_mask(message: bytes | memoryview, key: bytes) -> bytes:
+    """Mask, and choose what masks from now on; here, since importing websockets takes its time."""
+    global mask  # noqa: PLW0603 - chosen once
+    try:
+        from websockets.speedups import apply_mask as mask
+    except ImportError:
+        mask = mask_plainly
+    return mask(message, key)
+
+
+mask: Callable[[bytes | memoryview, bytes], bytes] = _choose_mask
 """As `mask_plainly`; where the websockets package is installed its C, in a tenth of the time."""
-try:
-    from websockets.speedups import apply_mask as mask
-except ImportError:
-    mask = mask_plainly
 
 
 bytes(4 << 20)

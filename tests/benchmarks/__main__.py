@@ -10,7 +10,7 @@ are processes of their own on 127.0.0.1; each answer is checked against its ques
 warmed up before they are measured. Contenders whose tools are missing are left out, and it is said
 how to get them. All of them::
 
-    pip install -e ".[dev]" orjson nats-py matplotlib
+    pip install -e ".[dev]" matplotlib
     apt-get install nodejs npm nats-server redis-server && npm ci --prefix tests/node
 
 Against an earlier version of the package, which gets an environment of its own::

@@ -140,11 +140,25 @@ class Process:
         Raises:
             ProcessFailed: It ended.
         """
+        return self._status("VmRSS")
+
+    def peak(self) -> float:
+        """The most resident memory since `forget_peak`, kB; raises as `resident`."""
+        return self._status("VmHWM")
+
+    def forget_peak(self) -> None:
+        """Have `peak` begin anew; raises as `resident`."""
+        try:
+            (_PROC / str(self.pid) / "clear_refs").write_text("5")  # see proc(5)
+        except OSError:
+            raise self._ended() from None
+
+    def _status(self, field: str) -> float:
         try:
             status = (_PROC / str(self.pid) / "status").read_text()
         except OSError:
             raise self._ended() from None
-        (line,) = (each for each in status.splitlines() if each.startswith("VmRSS"))
+        (line,) = (each for each in status.splitlines() if each.startswith(field))
         return float(line.split()[1])
 
     async def quiet(self, timeout: float = 2) -> None:

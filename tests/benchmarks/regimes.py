@@ -115,6 +115,9 @@ _PACE_SECONDS = 0.01
 _SMALLEST_BURST = 5
 _LARGE_IN_FLIGHT = 4
 """Of the payload curve: as many of the largest as the hubs' buffers hold."""
+_LARGE = 500_000
+"""Bytes of questions whose memory is seen beside all else that a process has."""
+_KILO = 1024
 _LEAVING_AT_ONCE = 500
 _IDLE_SECONDS = 1.0
 _STORM_LOOK_SECONDS = 0.2
@@ -218,7 +221,7 @@ async def main(contender: Contender, scale: Scale, found: Found) -> None:
 
 
 async def payload(contender: Contender, scale: Scale, found: Found) -> None:
-    """Requests of growing size, four in flight."""
+    """Requests of growing size, four in flight; memory by what the system gave meanwhile."""
     async with Stand(contender) as stand:
         sides = {
             "hub": stand.hub,
@@ -227,11 +230,19 @@ async def payload(contender: Contender, scale: Scale, found: Found) -> None:
         }
         await _ask(sides, found, in_flight=_LARGE_IN_FLIGHT, seconds=scale.warm)
         for size in scale.sizes:
+            for side in sides.values():
+                side.forget_peak()
+            before = {name: side.resident() for name, side in sides.items()}
             asked = await _ask(
                 sides, found, in_flight=_LARGE_IN_FLIGHT, seconds=scale.seconds / 2, size=size
             )
             found[f"payload_rps@{size}"] = asked["rps"]
             found[f"payload_cpu@{size}"] = asked["hub_cpu"]
+            if size < _LARGE:
+                continue
+            for name, side in sides.items():
+                held = (side.peak() - before[name]) * _KILO / _LARGE_IN_FLIGHT
+                found[f"payload_{name}_held@{size}"] = held / size
 
 
 async def rooms(contender: Contender, scale: Scale, found: Found) -> None:

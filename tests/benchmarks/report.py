@@ -77,6 +77,14 @@ TABLES = (
     ),
     Table("Bytes of a question: req/s ↑, 4 in flight", {"payload_rps@*": "{}"}, "bytes"),
     Table("Bytes of a question: " + _HUB_CPU, {"payload_cpu@*": "{}"}, "bytes"),
+    Table(
+        "Memory for each question in flight, in times of its bytes ↓",
+        {
+            "payload_hub_held@*": "hub, {} bytes",
+            "payload_master_held@*": "master, {}",
+            "payload_requester_held@*": "requester, {}",
+        },
+    ),
     Table("Observers in the room: burst ev/s ↑", {"room_size_per_s@*": "{}"}, "observers"),
     Table("Observers in the room: " + _HUB_CPU, {"room_size_cpu@*": "{}"}, "observers"),
     Table("Other rooms: req/s ↑, 64 in flight", {"rooms_rps@*": "{}"}, "rooms"),
@@ -189,6 +197,10 @@ GOALS = (
     *(
         Goal("aleph", "socketio_tuned", f"payload_rps@{size}", least=1.3)
         for size in (100_000, 900_000)
+    ),
+    *(
+        Goal("aleph", "", f"payload_{side}_held@900000", most=3)
+        for side in ("hub", "master", "requester")
     ),
     *(Goal("aleph", "node", f"idle_kb@{count}", most=1) for count in (500, 5_000, 19_500)),
     Goal("aleph", "node", "join_us@10000", most=1),

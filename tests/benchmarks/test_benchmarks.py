@@ -30,6 +30,9 @@ CONTENDERS = [
 REQUESTS = ["p50_us@1", "p99_us@1", "rps@64", "hub_cpu@64", "burst_per_s", "paced_cpu"]
 CURVES = [
     "payload_rps@900000",
+    "payload_hub_held@900000",
+    "payload_master_held@900000",
+    "payload_requester_held@900000",
     "room_size_per_s@2",
     "rooms_rps@4",
     "clients_rps@2",

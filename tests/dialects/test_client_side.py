@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable
 from typing import Any
 
 import attrs
 import pytest
+from hypothesis import given, strategies as st
 
 from alephscript.client.calls import NO_META, Call, Delivery, HubMeta
 from alephscript.client.declaring import Mastery
@@ -28,7 +30,7 @@ from alephscript.errors import (
     UnknownEvent,
 )
 from alephscript.protocol.events import PROTOCOL, Position
-from alephscript.protocol.json import MAX_DEPTH, parse_json, write_json
+from alephscript.protocol.json import MAX_DEPTH, parse_json, read_value, write_json
 
 pytestmark = pytest.mark.anyio
 
@@ -167,7 +169,9 @@ async def test_how_a_hub_is_told(
     assert end.sent == [broadcasting]
 
 
-CALL = Call("GET_X", b'{"n":1}', "R", 10.0, {"member": "m"})
+def call() -> Call:
+    """A request as any other."""
+    return Call("GET_X", b'{"n":1}', "R", 10.0, {"member": "m"})
 
 
 @pytest.mark.parametrize(
@@ -191,7 +195,7 @@ async def test_how_a_hub_is_asked_and_a_call_is_given_up(
 ) -> None:
     """The answer comes as an acknowledgement, or as an event that carries the call's mark."""
     end = end_of(kind)
-    asking = asyncio.ensure_future(end.dialect.ask(CALL))
+    asking = asyncio.ensure_future(end.dialect.ask(call()))
     await asyncio.sleep(0)
     [sent] = end.sent
     if kind is Core:
@@ -206,7 +210,7 @@ async def test_how_a_hub_is_asked_and_a_call_is_given_up(
     assert parse_json(await asking) == [{"success": True, "sum": 2}]
 
     end = end_of(kind)
-    asking = asyncio.ensure_future(end.dialect.ask(CALL))
+    asking = asyncio.ensure_future(end.dialect.ask(call()))
     await asyncio.sleep(0)
     asking.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -240,7 +244,7 @@ async def test_what_a_call_says_besides(room: Any, timeout: Any, meta: list[Any]
 async def test_what_waits_ends_with_the_link_and_with_its_time(kind: type[Dialect]) -> None:
     """In every dialect."""
     end = end_of(kind)
-    asking = asyncio.ensure_future(end.dialect.ask(CALL))
+    asking = asyncio.ensure_future(end.dialect.ask(call()))
     await asyncio.sleep(0)
     end.dialect.fail_calls(LinkLost, "gone")
     with pytest.raises(LinkLost):
@@ -387,6 +391,54 @@ async def test_what_is_no_event(kind: type[Dialect], text: bytes) -> None:
     """A foreign hub may send anything."""
     with pytest.raises(InvalidPayload):
         end_of(kind).dialect.receive(text, None)
+
+
+LARGE = "x" * 70_000
+NAMES = st.sampled_from(["GET_X", 'GET_"', "GET_,{", "GET_\\", "GET_é"])
+PIECES = st.sampled_from(['"', ",{", "}", "]", "[", ":", ",", "\\", "id", "room"])
+TEXTS = st.lists(PIECES, max_size=8).map("".join)
+VALUES = st.recursive(
+    st.none() | st.integers(-9, 9) | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=6,
+)
+METAS = st.fixed_dictionaries({"id": TEXTS, "room": TEXTS}, optional={"chain": st.lists(TEXTS)})
+
+
+@given(NAMES, VALUES, METAS, st.booleans())
+async def test_a_large_request_is_read_as_a_small_one_is(
+    name: str, data: Any, meta: dict[str, Any], spaced: bool
+) -> None:
+    """Name, data and meta, whatever is in them."""
+    written = json.dumps([name, [LARGE, data], meta], separators=None if spaced else (",", ":"))
+    read = end_of(Native).dialect.receive(written.encode(), 1)
+    assert read is not None
+    assert (read.event, read.id, read.room) == (name, meta["id"], meta["room"])
+    assert read.meta.chain == tuple(meta.get("chain", ()))
+    assert read_value(read.data) == [LARGE, data]
+
+
+@given(VALUES, METAS, st.integers(0), PIECES, st.integers(0, 3))
+async def test_a_large_request_that_is_broken_is_never_read_as_another(
+    data: Any, meta: dict[str, Any], at: int, piece: str, dropped: int
+) -> None:
+    """Its packet is refused, or its data is; or it was changed into another one that is whole."""
+    text = json.dumps(["GET_X", [LARGE, data], meta], separators=(",", ":"))
+    at = max(0, len(text) - at % 200)
+    text = text[:at] + piece + text[at + dropped :]
+    try:
+        whole = parse_json(text)
+    except RequestError:
+        whole = None
+    try:
+        read = end_of(Native).dialect.receive(text.encode(), 1)
+        assert read is not None
+        value = read_value(read.data)
+    except RequestError:
+        assert whole is None
+    else:
+        assert whole is not None
+        assert [read.event, value] == whole[:2]
 
 
 async def test_many_brackets_cost_an_event_nothing_of_what_is_said_besides() -> None:

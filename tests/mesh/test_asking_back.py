@@ -223,7 +223,7 @@ class TestAcrossHubs:
         assert federation is not None
         effects = mesh.received("here~A", "GET_X", [{}, {"answers": True}], 3)
         [frame] = [each for each in effects if isinstance(each, ToHub)]
-        assert frame.frame[-1]["extras"]["answers"] is True
+        assert frame.frame[-1].extras["answers"] is True
         for request, sid, to in (
             (frame.request + 1, "there~M", "here~A"),
             (frame.request, "there~N", "here~A"),

@@ -113,7 +113,7 @@ def test_a_number_of_another_hub_means_no_request_of_this_one() -> None:
     first = delivered(ask(mesh, "here~C", "A", 1))
     [asked] = ask(mesh, "here~A", "B", 1, chain=[first["id"]])
     assert isinstance(asked, ToHub)
-    extras = asked.frame[-1]["extras"]
+    extras = asked.frame[-1].extras
     assert extras["chain"] == [first["id"]]
 
     # What the other hub makes of it.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import attrs
 import msgspec
@@ -12,6 +11,7 @@ import pytest
 from alephscript.errors import NoMaster
 from alephscript.mesh.dialects import Dialects
 from alephscript.mesh.effects import Acknowledge, Deliver, Effect, Emit, ToHub, ToRoom
+from alephscript.mesh.frames import About
 from alephscript.mesh.limits import DEFAULT_LIMITS
 from alephscript.mesh.meta import RequestMeta
 from alephscript.mesh.peers import Dialect, Master, OpenRequest, Peer
@@ -35,17 +35,9 @@ ENVELOPE = {
 SET_X = {**ANSWER, "sender": "master"}
 
 
-def about(*, meta: bool) -> dict[str, Any]:
+def about(*, meta: bool) -> About:
     """What a hub tells another one of a request."""
-    return {
-        "sid": "asker",
-        "name": "Asker",
-        "identity": None,
-        "meta": meta,
-        "seconds": 1.5,
-        "extras": {},
-        "envelope": {"own": True},
-    }
+    return About("asker", "Asker", meta, 1.5, extras={}, envelope={"own": True})
 
 
 @attrs.frozen

@@ -7,9 +7,10 @@ from typing import Any
 import attrs
 import pytest
 
-from alephscript.hub import SharedToken
+from alephscript.hub import Limits, SharedToken
 from alephscript.mesh.effects import Acknowledge, Claim, Deliver, Effect, Emit, Release, ToHub
 from alephscript.mesh.federation import Entry, Federation
+from alephscript.mesh.frames import About
 from alephscript.mesh.mesh import Mesh
 from alephscript.protocol import events
 from alephscript.protocol.json import read_value
@@ -143,6 +144,33 @@ def test_adrift_a_hub_goes_on_with_its_own(mesh: Mesh, federation: Federation) -
     assert len(list(room.masters)) == 1
     assert len(asked) == len(mesh.requests) == 1
     assert code(mesh.received("here~B", "GET_SERVER_STATE", [], 3)) == "ok"
+
+
+def test_what_a_hub_has_its_askers_keep_here_is_bounded_for_all_of_them_together() -> None:
+    """Beyond, they are told so; each hub has its own share, and what has ended is given back."""
+    mesh = Mesh(limits=Limits(kept_bytes_of_all=100_000))
+    federation = mesh.federate("here")
+    federation.resynchronise(["there", "third"], {})
+    mesh.connected("here~A")
+    own = attrs.evolve(entry("here", "A"), declared=events.Declaration("R", ("X",)))
+    federation.apply_decision("R", 1, [own])
+    mesh.budget.message_bytes = 1_000
+
+    def asked(hub: str, number: int) -> list[Effect]:
+        about = About(f"{hub}~{number}", "B", meta=True, seconds=5.0, extras={}, envelope={})
+        return federation.received(hub, ("ask", number, "here~A", "R", "GET_X", {}, about))
+
+    put = [each for number in range(1, 1000) for each in asked("there", number)]
+    delivered = [each for each in put if isinstance(each, Deliver)]
+    assert len(delivered) == len(mesh.requests) == 400_000 // 1_800
+    refused = [each for each in put if isinstance(each, ToHub)]
+    assert {each.frame[3]["code"] for each in refused} == {"overloaded"}
+    assert isinstance(asked("third", 1)[0], Deliver)
+    for each in delivered:
+        mesh.acknowledged("here~A", each.request, [{"success": True}])
+    assert isinstance(asked("there", 1)[0], Deliver)
+    federation.hub_gone("there")
+    assert len(mesh.requests) == 1
 
 
 def test_who_has_not_been_identified_may_do_nothing_where_that_is_asked() -> None:

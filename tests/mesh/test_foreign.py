@@ -7,12 +7,20 @@ from typing import Any
 import msgspec
 import pytest
 from hypothesis import given, strategies as st
+from msgspec.structs import astuple
 
 from alephscript.errors import RequestError
 from alephscript.mesh.census import read_census
 from alephscript.mesh.effects import Acknowledge, Claim
 from alephscript.mesh.federation import Entry, Federation
-from alephscript.mesh.foreign import read_announcement, read_fields, read_frame, read_said
+from alephscript.mesh.foreign import (
+    read_announcement,
+    read_fields,
+    read_frame,
+    read_kind,
+    read_said,
+)
+from alephscript.mesh.frames import read_frames, read_said as room_message
 from alephscript.mesh.mesh import Mesh
 from alephscript.protocol import events
 from alephscript.protocol.json import read_value
@@ -221,6 +229,15 @@ def texts(values: Any) -> list[msgspec.Raw]:
     return [msgspec.Raw(msgspec.json.encode(each)) for each in values]
 
 
+def in_one_go(frame: Any) -> Any:
+    """What a frame is in a message that is read in one go."""
+    message = msgspec.json.encode([["zz", "/runtime"], [frame]])
+    sender, (read,) = read_frames(message)
+    assert sender == ("zz", "/runtime")
+    assert type(read).__name__.lower() == frame[0]
+    return astuple(read)
+
+
 @given(st.data())
 def test_a_frame_that_is_read_in_one_go_says_what_its_fields_say(data: st.DataObject) -> None:
     """Of any kind, with any of its fields, or keys of the description of its asker, exchanged."""
@@ -236,11 +253,22 @@ def test_a_frame_that_is_read_in_one_go_says_what_its_fields_say(data: st.DataOb
             fields[at] = {**fields[at], key: value}
         else:
             fields[at] = value
-    text = msgspec.json.encode(["/runtime", kind, *fields])
-    whole = outcome(lambda: read_frame(text)[2])
+    whole = outcome(in_one_go, [kind, *fields])
     assert whole == outcome(read_fields, kind, texts(fields))
-    if whole is not None:
-        assert read_frame(text)[:2] == ("/runtime", kind)
+    for read, text in ((read_kind, [kind, *fields]), (read_frame, ["/runtime", kind, *fields])):
+        one_by_one = outcome(lambda read=read, text=text: read(msgspec.json.encode(text))[-1])
+        assert whole == one_by_one
+
+
+@pytest.mark.parametrize("key", ["extras", "envelope"])
+def test_what_is_passed_on_of_an_asker_is_nested_no_deeper_than_peers_read(key: str) -> None:
+    """In one go, too, where nothing else would look at it."""
+    deep: Any = {}
+    for _ in range(70):
+        deep = {"x": deep}
+    for value in ({"x": 1}, deep):
+        frame = ["ask", *FRAMES["ask"][:5], {**ABOUT, key: value}]
+        assert (outcome(in_one_go, frame) is None) is (value is deep)
 
 
 @given(st.lists(ANY_JSON, min_size=3, max_size=4))
@@ -251,5 +279,7 @@ def test_an_announcement_that_is_read_in_one_go_says_the_same(said: list[Any]) -
         event, sender, at = read_said(event, sender, at)
         return event, data, sender, at
 
+    message = msgspec.json.encode(["zz", [said]])
     whole = outcome(lambda: one_by_one(*read_announcement(msgspec.json.encode(said))))
     assert whole == outcome(one_by_one, *texts(said))
+    assert whole == outcome(lambda: one_by_one(*astuple(room_message(message)[1][0])))

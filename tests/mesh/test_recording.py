@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from alephscript.mesh.access import Identity
@@ -282,7 +283,7 @@ class TwoHubs:
         ]:
             for name, frame in frames:
                 self.hubs[name].effects.remove(frame)
-                read = parse_json(write_json(list(frame.frame)))
+                read = parse_json(msgspec.json.encode(frame.frame))
                 federation = self.hubs[frame.hub].mesh.federation
                 assert federation is not None
                 self.hubs[frame.hub].carry(federation.received(name, read))

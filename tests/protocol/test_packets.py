@@ -14,6 +14,7 @@ from alephscript.errors import InvalidPayload, PayloadTooLarge, RequestError
 from alephscript.protocol import packets
 from alephscript.protocol.json import MAX_DEPTH
 from alephscript.protocol.packets import Kind, ProtocolError
+from tests.support.ways import WAYS, Way
 
 JSON = st.recursive(
     st.none()
@@ -29,24 +30,26 @@ ACKS = st.none() | st.integers(0, 10**15 - 1)
 KINDS = st.sampled_from([Kind.CONNECT, Kind.DISCONNECT, Kind.EVENT, Kind.ACK, Kind.CONNECT_ERROR])
 
 
-def read(payload: bytes) -> list[Any]:
+def read(way: Way, payload: bytes) -> list[Any]:
     """The values of a payload, decoded."""
-    return [msgspec.json.decode(value) for value in packets.split_values(payload)]
+    return [msgspec.json.decode(value) for value in way.split_values(payload)]
 
 
+@WAYS
 @given(KINDS, NAMESPACES, ACKS, st.lists(JSON, max_size=3))
 def test_a_packet_reads_as_it_was_written(
-    kind: Kind, namespace: str, ack: int | None, data: list[Any]
+    way: Way, kind: Kind, namespace: str, ack: int | None, data: list[Any]
 ) -> None:
     """Head and payload survive the way there and back."""
     payload = json.dumps(data).encode()
-    packet = packets.parse_packet(packets.write_packet(kind, namespace, ack, payload))
+    packet = way.parse_packet(packets.write_packet(kind, namespace, ack, payload))
     assert packet == (kind, namespace, ack, payload)
 
 
+@WAYS
 @given(NAMESPACES, ACKS, st.lists(JSON, min_size=1, max_size=3))
 def test_packets_are_python_socketios_to_the_byte(
-    namespace: str, ack: int | None, data: list[Any]
+    way: Way, namespace: str, ack: int | None, data: list[Any]
 ) -> None:
     """The same head, and a payload that reads the same, in both directions."""
     theirs = socketio.packet.Packet(socketio.packet.EVENT, data, namespace, ack).encode()
@@ -54,14 +57,15 @@ def test_packets_are_python_socketios_to_the_byte(
         packets.write_packet(Kind.EVENT, namespace, ack, _payload_of(theirs))
         == b"4" + theirs.encode()
     )
-    kind, *head, payload = packets.parse_packet(b"4" + theirs.encode())
-    assert (kind, head, read(payload)) == (Kind.EVENT, [namespace, ack], data)
+    kind, *head, payload = way.parse_packet(b"4" + theirs.encode())
+    assert (kind, head, read(way, payload)) == (Kind.EVENT, [namespace, ack], data)
 
 
 def _payload_of(encoded: str) -> bytes:
     return encoded[encoded.index("[") :].encode()
 
 
+@WAYS
 @pytest.mark.parametrize(
     ("message", "packet"),
     [
@@ -77,38 +81,42 @@ def _payload_of(encoded: str) -> bytes:
         (b'2-["E"]', (Kind.EVENT, "/", None, b'-["E"]')),
     ],
 )
-def test_heads_that_peers_send(message: bytes, packet: tuple[Any, ...]) -> None:
+def test_heads_that_peers_send(way: Way, message: bytes, packet: tuple[Any, ...]) -> None:
     """Every part of a head is optional but the kind."""
-    assert packets.parse_packet(b"4" + message) == packet
+    assert way.parse_packet(b"4" + message) == packet
 
 
+@WAYS
 @pytest.mark.parametrize(
     "message",
     [b"", b"4", b"47", b"4x", b"4\xff", b"42" + b"9" * 16 + b"[]", b"42/" + b"n" * 300 + b',["E"]'],
 )
-def test_what_is_no_packet_is_a_protocol_error(message: bytes) -> None:
+def test_what_is_no_packet_is_a_protocol_error(way: Way, message: bytes) -> None:
     """There is nobody to answer and nothing to answer to."""
     with pytest.raises(ProtocolError):
-        packets.parse_packet(message)
+        way.parse_packet(message)
 
 
+@WAYS
 @given(st.binary(max_size=60))
-def test_arbitrary_bytes_raise_nothing_but_our_own(message: bytes) -> None:
+def test_arbitrary_bytes_raise_nothing_but_our_own(way: Way, message: bytes) -> None:
     """Head and payload of anything at all."""
     try:
-        *_, payload = packets.parse_packet(b"4" + message)
-        packets.split_values(payload)
+        *_, payload = way.parse_packet(b"4" + message)
+        way.split_values(payload)
     except (ProtocolError, RequestError):
         pass
 
 
+@WAYS
 @given(st.lists(JSON, max_size=4))
-def test_values_are_passed_on_unread(data: list[Any]) -> None:
+def test_values_are_passed_on_unread(way: Way, data: list[Any]) -> None:
     """Splitting an array and joining it again changes no value."""
-    values = packets.split_values(json.dumps(data).encode())
+    values = way.split_values(json.dumps(data).encode())
     assert json.loads(msgspec.json.encode(values)) == data
 
 
+@WAYS
 @pytest.mark.parametrize(
     "payload",
     [
@@ -126,42 +134,46 @@ def test_values_are_passed_on_unread(data: list[Any]) -> None:
         b'["E"]x',
     ],
 )
-def test_text_that_breaks_other_peers_is_an_invalid_payload(payload: bytes) -> None:
+def test_text_that_breaks_other_peers_is_an_invalid_payload(way: Way, payload: bytes) -> None:
     """What a JavaScript or Python peer could not parse is not passed on to it."""
     with pytest.raises(InvalidPayload):
-        packets.split_values(payload)
+        way.split_values(payload)
     with pytest.raises(InvalidPayload):
-        packets.split_event(payload)
+        way.split_event(payload)
 
 
+@WAYS
 @given(
     st.lists(JSON, min_size=1, max_size=5)
     | st.text().map(lambda name: [name, {"data": 1}, {"meta": 2}])
 )
-def test_an_event_is_the_first_values_of_its_array(data: list[Any]) -> None:
+def test_an_event_is_the_first_values_of_its_array(way: Way, data: list[Any]) -> None:
     """Whatever its name is, a text or not; the mesh has no meaning for what comes third."""
-    name, args = packets.split_event(json.dumps(data).encode())
+    name, args = way.split_event(json.dumps(data).encode())
     assert [name, *map(msgspec.json.decode, args)] == data[:3]
 
 
-def test_an_event_has_a_name() -> None:
+@WAYS
+def test_an_event_has_a_name(way: Way) -> None:
     """An empty array is none."""
     with pytest.raises(InvalidPayload):
-        packets.split_event(b"[]")
+        way.split_event(b"[]")
 
 
+@WAYS
 @pytest.mark.parametrize("depth", [MAX_DEPTH + 1, 5000, 200_000])
-def test_deep_nesting_is_too_large(depth: int) -> None:
+def test_deep_nesting_is_too_large(way: Way, depth: int) -> None:
     """Parsers of other peers give up, or worse, long before a message is full."""
-    for taken_apart in (packets.split_values, packets.split_event):
+    for taken_apart in (way.split_values, way.split_event):
         with pytest.raises(PayloadTooLarge):
             taken_apart(b'["E",' + b"[" * depth + b"]" * depth + b"]")
 
 
-def test_brackets_in_strings_are_no_nesting() -> None:
+@WAYS
+def test_brackets_in_strings_are_no_nesting(way: Way) -> None:
     """The cheap bound errs on the safe side only."""
     text = "[{" * 500
-    assert read(json.dumps([text]).encode()) == [text]
+    assert read(way, json.dumps([text]).encode()) == [text]
 
 
 def test_the_handshake_is_in_milliseconds() -> None:

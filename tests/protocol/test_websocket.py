@@ -13,14 +13,8 @@ from websockets.protocol import CLIENT, SERVER, Protocol, State
 from websockets.server import ServerProtocol
 from websockets.uri import parse_uri
 
-from alephscript.protocol.websocket import (
-    FrameReader,
-    check_handshake,
-    write_close_frame,
-    write_handshake,
-    write_masked_text_frame,
-    write_text_frame,
-)
+from alephscript.protocol.websocket import check_handshake, write_close_frame, write_handshake
+from tests.support.ways import WAYS, Way
 
 MAX_BYTES = 10_000
 """More than the frames of a test sum up to: websockets counts pings between fragments, too."""
@@ -56,9 +50,9 @@ def pieces(data: bytes, cuts: list[int]) -> list[bytes]:
     return [*filter(None, cut), data]
 
 
-def ours(data: list[bytes], *, masked: bool) -> tuple[list[bytes], int | None, bytes]:
+def ours(way: Way, data: list[bytes], *, masked: bool) -> tuple[list[bytes], int | None, bytes]:
     """The texts, the code of the close that is sent, if one is, and all that is sent."""
-    reader = FrameReader(masked=masked, max_bytes=MAX_BYTES)
+    reader = way.FrameReader(masked=masked, max_bytes=MAX_BYTES)
     texts = [text for piece in data for text in reader.read(piece)]
     sent = sent_frames(reader.reply, masked=not masked)
     closes = [frame.data for frame in sent if frame.opcode is Opcode.CLOSE]
@@ -100,28 +94,30 @@ def sent_frames(data: bytes, *, masked: bool) -> list[Frame]:
     return [Frame(frame.opcode, bytes(frame.data)) for frame in read if isinstance(frame, Frame)]
 
 
-def written(some: list[Frame], *, masked: bool) -> bytes:
+def written(way: Way, some: list[Frame], *, masked: bool) -> bytes:
     """The bytes of frames, legal or not."""
     data = b""
     for frame in some:
         first = frame.fin << 7 | frame.rsv1 << 6 | frame.opcode
-        whole = write_masked_text_frame if masked else write_text_frame
+        whole = way.write_masked_text_frame if masked else way.write_text_frame
         data += bytes([first]) + whole(bytes(frame.data))[1:]
     return data
 
 
+@WAYS
 @MASKED
 @given(st.lists(FRAMES, max_size=6), CUTS)
 def test_frames_are_read_as_websockets_reads_them(
-    masked: bool, some: list[Frame], cuts: list[int]
+    way: Way, masked: bool, some: list[Frame], cuts: list[int]
 ) -> None:
     """Texts, pongs and whether it ends, for frames that keep the rules and that do not."""
-    data = pieces(written(some, masked=masked), cuts)
-    texts, code, pongs = ours(data, masked=masked)
+    data = pieces(written(way, some, masked=masked), cuts)
+    texts, code, pongs = ours(way, data, masked=masked)
     their_texts, their_code, their_pongs = theirs(data, masked=masked)
     assert (texts, pongs, code is None) == (their_texts, their_pongs, their_code is None)
 
 
+@WAYS
 @MASKED
 @pytest.mark.parametrize(
     ("some", "code"),
@@ -137,12 +133,15 @@ def test_frames_are_read_as_websockets_reads_them(
         ([Frame(Opcode.TEXT, b"x" * 6_000, fin=False), Frame(Opcode.CONT, b"x" * 6_000)], 1009),
     ],
 )
-def test_what_breaks_a_rule_is_told_which(masked: bool, some: list[Frame], code: int) -> None:
+def test_what_breaks_a_rule_is_told_which(
+    way: Way, masked: bool, some: list[Frame], code: int
+) -> None:
     """By the code that websockets tells it by."""
-    data = [written(some, masked=masked)]
-    assert ours(data, masked=masked) == theirs(data, masked=masked) == ([], code, b"")
+    data = [written(way, some, masked=masked)]
+    assert ours(way, data, masked=masked) == theirs(data, masked=masked) == ([], code, b"")
 
 
+@WAYS
 @MASKED
 @given(
     st.binary(max_size=40) | st.builds(lambda size: b"\x81" + size, st.binary(max_size=40)), CUTS
@@ -150,41 +149,44 @@ def test_what_breaks_a_rule_is_told_which(masked: bool, some: list[Frame], code:
 @example(b"\x81\xff" + b"\xff" * 12, [])
 @example(b"\x81\x7f" + b"\xff" * 12, [])
 def test_any_bytes_are_read_as_websockets_reads_them(
-    masked: bool, data: bytes, cuts: list[int]
+    way: Way, masked: bool, data: bytes, cuts: list[int]
 ) -> None:
     """What is no frame ends it; by what, and if not before its last byte, is nobody's concern."""
     cut = pieces(data, cuts)
-    texts, code, pongs = ours(cut, masked=masked)
+    texts, code, pongs = ours(way, cut, masked=masked)
     their_texts, their_code, their_pongs = theirs(cut, masked=masked)
     assert (texts, pongs) == (their_texts, their_pongs)
     assert code is None or their_code is not None
 
 
+@WAYS
 @MASKED
 @given(CLOSES | st.binary(max_size=3))
-def test_a_close_is_answered_as_websockets_answers_it(masked: bool, body: bytes) -> None:
+def test_a_close_is_answered_as_websockets_answers_it(way: Way, masked: bool, body: bytes) -> None:
     """With its own code, unless that is none that may be sent."""
-    data = [written([Frame(Opcode.TEXT, b"1"), Frame(Opcode.CLOSE, body)], masked=masked)]
-    assert ours(data, masked=masked) == theirs(data, masked=masked)
+    data = [written(way, [Frame(Opcode.TEXT, b"1"), Frame(Opcode.CLOSE, body)], masked=masked)]
+    assert ours(way, data, masked=masked) == theirs(data, masked=masked)
 
 
+@WAYS
 @MASKED
-def test_nothing_is_read_after_a_close(masked: bool) -> None:
+def test_nothing_is_read_after_a_close(way: Way, masked: bool) -> None:
     """In the same piece or in later ones."""
     some = [Frame(Opcode.CLOSE, b""), Frame(Opcode.TEXT, b"late")]
-    reader = FrameReader(masked=masked, max_bytes=MAX_BYTES)
-    assert reader.read(written(some, masked=masked)) == []
+    reader = way.FrameReader(masked=masked, max_bytes=MAX_BYTES)
+    assert reader.read(written(way, some, masked=masked)) == []
     reply = reader.reply
-    assert reader.read(written(some, masked=masked)) == []
+    assert reader.read(written(way, some, masked=masked)) == []
     assert (reader.closed, reader.reply) == (True, reply)
 
 
+@WAYS
 @MASKED
-def test_a_megabyte_is_read_from_any_pieces(masked: bool) -> None:
+def test_a_megabyte_is_read_from_any_pieces(way: Way, masked: bool) -> None:
     """As a transport brings it, and again after it."""
     text = bytes(range(256)) * 4096
-    reader = FrameReader(masked=masked, max_bytes=len(text))
-    data = written([Frame(Opcode.TEXT, text), Frame(Opcode.TEXT, b"")], masked=masked)
+    reader = way.FrameReader(masked=masked, max_bytes=len(text))
+    data = written(way, [Frame(Opcode.TEXT, text), Frame(Opcode.TEXT, b"")], masked=masked)
     for _ in range(2):
         read = [
             each for piece in pieces(data, [1, 5, *[65_536] * 20]) for each in reader.read(piece)
@@ -192,13 +194,14 @@ def test_a_megabyte_is_read_from_any_pieces(masked: bool) -> None:
         assert read == [text, b""]
 
 
+@WAYS
 @MASKED
-def test_what_follows_a_large_message_is_read_with_it(masked: bool) -> None:
+def test_what_follows_a_large_message_is_read_with_it(way: Way, masked: bool) -> None:
     """In the piece that ends it, whole and begun; all of it bytes."""
     text = bytes(range(256)) * 1024
     small = [Frame(Opcode.TEXT, b"%d" % number) for number in range(50)]
-    data = written([Frame(Opcode.TEXT, text), *small], masked=masked)
-    reader = FrameReader(masked=masked, max_bytes=len(text))
+    data = written(way, [Frame(Opcode.TEXT, text), *small], masked=masked)
+    reader = way.FrameReader(masked=masked, max_bytes=len(text))
     for cut in (len(text) // 2, len(data) - 3):
         read = reader.read(data[:cut]) + reader.read(data[cut:])
         assert read == [text, *(each.data for each in small)]

@@ -109,7 +109,9 @@ class RedisCluster:
     """Three nodes on loopback, each with a third of the slots."""
 
     def __init__(self, program: str, folder: str) -> None:
+        self._program, self._folder = program, folder
         self.nodes = [RedisClusterNode(program, folder) for _ in range(3)]
+        self._replicas: list[RedisClusterNode] = []
         self._moved: dict[str, RedisClusterNode] = {}
         for node in self.nodes:
             node.start()
@@ -153,9 +155,31 @@ class RedisCluster:
             node.command("cluster", "setslot", slot, "node", owner)
         self._moved[slot] = to
 
+    def add_replica(self, of: RedisClusterNode) -> RedisClusterNode:
+        """Start a node that has what another one has, and takes over when that is lost."""
+        replica = RedisClusterNode(self._program, self._folder)
+        self._replicas.append(replica)
+        replica.start()
+        replica.command("cluster", "meet", "127.0.0.1", str(of.port), str(of.bus))
+        name = of.command("cluster", "myid")
+        until = time.monotonic() + 20
+        while time.monotonic() < until:
+            known = replica.command("cluster", "nodes")
+            if name in known and replica.command("cluster", "replicate", name) == "OK":
+                break
+            time.sleep(0.05)
+        while time.monotonic() < until:
+            # Each of the others has to know it, to vote for it.
+            nodes = [node.command("cluster", "replicas", name) for node in self.nodes]
+            linked = "master_link_status:up" in replica.command("info", "replication")
+            if linked and all(str(replica.port) in each for each in nodes):
+                return replica
+            time.sleep(0.05)
+        raise AssertionError("the replica has not found its node")
+
     def kill(self) -> None:
         """Kill all nodes."""
-        for node in self.nodes:
+        for node in (*self.nodes, *self._replicas):
             node.kill()
 
 

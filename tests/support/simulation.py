@@ -25,7 +25,7 @@ import msgspec
 
 from alephscript.hub.cluster import redis as registries, shards
 from alephscript.hub.cluster.cluster import Cluster
-from alephscript.hub.cluster.frames import read_message
+from alephscript.hub.cluster.frames import has_kinds, read_message, read_one_by_one
 from alephscript.hub.cluster.redis import SCRIPTS as NAMES, RedisRegistry
 from alephscript.hub.engine import Engine
 from alephscript.mesh.mesh import Mesh
@@ -214,7 +214,8 @@ class SimulatedRedis:
         kind = channel.decode().split(":")[2]
         self.delivered[kind] += len(listeners)
         if kind != "notices":
-            self.frames[kind] += len(read_message(data)[1])
+            read = read_one_by_one if has_kinds(data) else read_message
+            self.frames[kind] += len(read(data)[-1])
         for link in listeners:
             link.deliver([b"message", channel, data])
         return len(listeners)

@@ -76,15 +76,21 @@ class Core(Dialect):
     async def ask(self, call: Call) -> bytes:
         """See `Dialect.ask`."""
         own_id = uuid.uuid4().hex
-        payload = parse_json(call.data)
-        data = {**payload, "requestId": own_id} if isinstance(payload, dict) else payload
-        message = {"event": call.event, "room": self._room_to_ask(call.room), "data": data}
         answer_event = events.answer_event(call.event)
         try:  # there are no signs of life to wait for
-            answer = await self._ask_room(answer_event, message, call.patience, own_id)
+            # No name here for the message, which may be large: nothing keeps it once it is sent.
+            answer = await self._ask_room(
+                answer_event, self._make_message(call, own_id), call.patience, own_id
+            )
         except DeadlineExceeded:
             raise call.make_late_error() from None
         return write_json([answer])
+
+    def _make_message(self, call: Call, own_id: str) -> dict[str, Any]:
+        payload = parse_json(call.data)
+        call.data = b""
+        data = {**payload, "requestId": own_id} if isinstance(payload, dict) else payload
+        return {"event": call.event, "room": self._room_to_ask(call.room), "data": data}
 
     async def server_state(self, timeout: float) -> Answer:
         """See `Dialect.server_state`."""
@@ -133,6 +139,7 @@ class Core(Dialect):
             self._waiting[answer_event] = (own_id, future)
             try:
                 self._channel.send_values(HubEvent.ROOM_MESSAGE, message)
+                del message
                 return events.normalise([await future])
             finally:
                 self._waiting.pop(answer_event, None)

@@ -15,9 +15,10 @@ from alephscript.client.declaring import Mastery
 from alephscript.client.dialects.channel import Channel, json_text
 from alephscript.client.messages import Gap
 from alephscript.errors import InvalidPayload, RequestError, UnknownEvent, error_from_answer
-from alephscript.protocol import events, packets
+from alephscript.protocol import events
 from alephscript.protocol.events import Answer, HubEvent
 from alephscript.protocol.json import read_value
+from alephscript.protocol.wire import split_event
 
 __all__ = ["CONTROLS", "Dialect", "last_part"]
 
@@ -231,7 +232,7 @@ class Dialect(ABC):
             InvalidPayload: The payload is not a valid event.
             PayloadTooLarge: The payload is nested too deeply.
         """
-        event, args = packets.split_event(payload)
+        event, args = split_event(payload)
         if not isinstance(event, str):
             raise InvalidPayload("an event's name is a text")
         if event in CONTROLS:

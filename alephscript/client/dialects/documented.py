@@ -16,7 +16,7 @@ from alephscript.client.dialects.dialect import Dialect
 from alephscript.errors import error_from_answer
 from alephscript.protocol import events
 from alephscript.protocol.events import Answer, HubEvent
-from alephscript.protocol.json import write_json
+from alephscript.protocol.wire import write_json
 
 __all__ = ["Documented", "write_meta"]
 
@@ -49,6 +49,7 @@ class Documented(Dialect):
         number, future = pending.open(seconds)
         try:
             self._channel.send(call.event, call.data, write_meta(call), number)
+            call.data = b""
             payload = await future
         except BaseException:
             pending.discard(number)

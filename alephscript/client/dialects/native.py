@@ -35,7 +35,8 @@ from alephscript.client.messages import Gap
 from alephscript.client.patience import Patience
 from alephscript.errors import DeadlineExceeded, NoAnswerer, NotConnected, RequestError
 from alephscript.protocol.events import HubEvent, Position
-from alephscript.protocol.json import is_shallow_utf8, parse_json, write_json
+from alephscript.protocol.json import parse_json
+from alephscript.protocol.wire import is_shallow_utf8, write_json
 
 __all__ = ["Native"]
 
@@ -104,6 +105,7 @@ class Native(Documented):
             self._attend(call, number, future)
         try:
             self._channel.send(call.event, call.data, write_meta(call), number)
+            call.data = b""
             payload = await future
         except BaseException as exc:
             pending.discard(number)
@@ -127,6 +129,7 @@ class Native(Documented):
         try:
             meta = write_meta(call.with_meta({"parts": _WINDOW}))
             self._channel.send(call.event, call.data, meta, number)
+            call.data = b""
             while parts.unread or not future.done():
                 if not parts.unread:
                     parts.wake.clear()
@@ -214,7 +217,12 @@ class Native(Documented):
         if not is_shallow_utf8(payload):
             parse_json(payload)
         try:
-            packet = (_read_request if payload.startswith(b'["GET_') else _read_event)(payload)
+            if payload.startswith(b'["GET_'):
+                packet: Any = _cut_request(payload) if len(payload) > _LARGE else None
+                if packet is None:
+                    packet = _read_request(payload)
+            else:
+                packet = _read_event(payload)
         except (msgspec.DecodeError, RecursionError):
             # No array, or a meta that no hub of this package writes: the rest may still be read.
             return super().receive(payload, ack)
@@ -382,3 +390,29 @@ class _EventPacket(msgspec.Struct, array_like=True):
 
 _read_request = msgspec.json.Decoder(_RequestPacket).decode
 _read_event = msgspec.json.Decoder(_EventPacket).decode
+
+
+def _cut_request(payload: bytes) -> _RequestPacket | None:
+    """Cut a large request into its three values without reading the second; None if that fails.
+
+    Between a name without escapes and a whole meta at the end there is either one JSON value or
+    none, since JSON is read in one way only: whoever reads the data sees which.
+    """
+    name_end = payload.find(b'"', 2)
+    meta_start = payload.rfind(b",{", -_LONGEST_META)
+    name = payload[2:name_end]
+    is_usual = payload.startswith(b'",', name_end) and name_end + 1 < meta_start
+    if not is_usual or b"\\" in name or not payload.endswith(b"]"):
+        return None
+    try:
+        meta = _read_meta(payload[meta_start + 1 : -1])
+    except (msgspec.DecodeError, RecursionError):
+        return None
+    data = msgspec.Raw(memoryview(payload)[name_end + 2 : meta_start])
+    return _RequestPacket(name.decode(), data, meta)
+
+
+_LARGE = 65_536
+_LONGEST_META = 4_096
+
+_read_meta = msgspec.json.Decoder(HubMeta).decode

@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set as AbstractSet
 from typing import Any
 
 import attrs
@@ -27,6 +27,7 @@ from alephscript.contracts.forms.form import (
     json_type,
     with_article,
 )
+from alephscript.contracts.sources import make_function
 
 __all__ = ["ABSENT", "Field", "Record"]
 
@@ -307,8 +308,8 @@ class Record(Form):
         """
         fields: list[Any] = [(f"besides_{n}", kind, msgspec.field(name=key))
                              for n, (key, kind) in enumerate(besides.items())]  # fmt: skip
-        makers: list[tuple[int, Callable[[Any], Any]]] = []
-        has_optional = False
+        makers: dict[int, Callable[[Any], Any]] = {}
+        optional: set[int] = set()
         for place, field in enumerate(self.shape.fields):
             kind, make = field.form.fast()
             default: Any = msgspec.NODEFAULT
@@ -316,11 +317,11 @@ class Record(Form):
                 if make is None and type(field.default) in _PLAIN:
                     default = field.default  # msgspec fills it in
                 else:
-                    has_optional = True
+                    optional.add(place)
                     kind, default = kind | msgspec.UnsetType, msgspec.UNSET
             fields.append((f"f{place}", kind, msgspec.field(name=field.key, default=default)))
             if make is not None:
-                makers.append((place, make))
+                makers[place] = make
         mirror = msgspec.defstruct(
             _identifier(self.shape.name),
             fields,
@@ -328,46 +329,40 @@ class Record(Form):
             gc=False,
             forbid_unknown_fields=self.shape.is_strict,
         )
-        names = [f"f{place}" for place in range(len(self.shape.fields))]
-        return Fast(mirror, self._maker(_getter(names), makers, has_optional=has_optional))
+        return Fast(mirror, self._maker(makers, optional))
 
     def _maker(
-        self,
-        get: Callable[[Any], tuple[Any, ...]],
-        makers: list[tuple[int, Callable[[Any], Any]]],
-        *,
-        has_optional: bool,
+        self, makers: Mapping[int, Callable[[Any], Any]], optional: AbstractSet[int]
     ) -> Callable[[Any], Any]:
-        """Return what makes a value of a mirror.
+        """Return what makes a value of a mirror: it is on the way of every request.
 
-        One of three closures, by what the class needs: each is on the way of every request.
+        Args:
+            makers: What makes the value of a field of what the mirror has, where that is another.
+            optional: The fields that a mirror may not have.
         """
         fields = self.shape.fields
-        cls = self.shape.cls
-        unset = msgspec.UNSET
-        defaults = [(n, each) for n, each in enumerate(fields) if not each.is_required]
+        defaults = [each for each in fields if not each.is_required]
         if (
             self.shape.is_dict
             or any(each.is_by_name for each in fields)
             # The class alone makes such a default, of its other fields.
-            or any(each.default is ABSENT and each.factory is None for _, each in defaults)
+            or any(each.default is ABSENT and each.factory is None for each in defaults)
         ):
-            return self._maker_by_name(get, makers)
-
-        def make_in_order(mirror: Any) -> Any:
-            values = list(get(mirror))
-            for place, convert in makers:
-                if values[place] is not unset:
-                    values[place] = convert(values[place])
-            for place, field in defaults:
-                if values[place] is unset:
-                    factory = field.factory
-                    values[place] = field.default if factory is None else factory()
-            return cls(*values)
-
-        if makers or has_optional:
-            return make_in_order
-        return lambda mirror: cls(*get(mirror))
+            names = [f"f{place}" for place in range(len(fields))]
+            return self._maker_by_name(_getter(names), list(makers.items()))
+        given: dict[str, Any] = {"cls": self.shape.cls, "unset": msgspec.UNSET}
+        arguments: list[str] = []
+        for place, field in enumerate(fields):
+            found = value = f"mirror.f{place}"
+            if place in makers:
+                given[f"make{place}"] = makers[place]
+                value = f"make{place}({found})"
+            if place in optional:
+                given[f"default{place}"] = field.default if field.factory is None else field.factory
+                default = f"default{place}" if field.factory is None else f"default{place}()"
+                value = f"{default} if {found} is unset else {value}"
+            arguments.append(value)
+        return make_function("mirror", [f"return cls({', '.join(arguments)})"], given)
 
     def _maker_by_name(
         self, get: Callable[[Any], tuple[Any, ...]], makers: list[tuple[int, Callable[[Any], Any]]]

@@ -16,10 +16,21 @@ import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
+from msgspec.structs import astuple
+
 from alephscript.diagnostics.redaction import redacted
 from alephscript.errors import Overloaded
 from alephscript.hub.carrier import Carrier
-from alephscript.hub.cluster.frames import make_hub_name, read_message, write_item
+from alephscript.hub.cluster.credit import SurveyCredit
+from alephscript.hub.cluster.frames import (
+    MALFORMED,
+    Item,
+    has_kinds,
+    make_hub_name,
+    read_message,
+    read_one_by_one,
+    write_item,
+)
 from alephscript.hub.cluster.pace import Pace
 from alephscript.hub.cluster.registry import Logged, Registry, Standings, Values
 from alephscript.hub.cluster.signing import Untrusted
@@ -33,12 +44,12 @@ from alephscript.mesh.effects import (
     Release,
     Retain,
     SurveyHubs,
-    ToHub,
     ToRoom,
     UnsubscribeRoom,
 )
 from alephscript.mesh.federation import Entry
-from alephscript.mesh.foreign import read_announcement, read_frame
+from alephscript.mesh.foreign import read_announcement, read_frame, read_kind
+from alephscript.mesh.frames import Frame, Said, read_frames, read_said
 from alephscript.mesh.peers import Peer
 from alephscript.mesh.retained import RetainedValue
 
@@ -74,10 +85,12 @@ class Cluster:
         hub: This hub's name.
         federations: The other hubs as each mesh sees them, by namespace.
         rejoined: Called when the registry can be reached again.
+        send: See `ClusterPort`; the registry's own, without a call between.
     """
 
     def __init__(self, engine: Engine, registry: Registry) -> None:
         self.hub = make_hub_name()
+        self.send = registry.send
         self._engine = engine
         self._registry = registry
         self._is_adrift = False
@@ -98,8 +111,10 @@ class Cluster:
             carrier.cluster = self
         self.rejoined: Callable[[], None] = lambda: None
         self._frames_told, self._announcements_told = Pace(), Pace()
-        self._refusals_told = Pace()
+        self._refusals_told, self._floods_told = Pace(), Pace()
+        self._survey_credit = SurveyCredit()
         registry.refuse = self.refuse
+        registry.call_when_read = self._call_when_read
         registry.is_busy = lambda: any(each.is_waiting for each in self.federations.values())
         engine.entrance.sid_prefix = next(iter(self.federations.values())).prefix
         engine.find_obstacle = lambda: "adrift" if self._is_adrift else None
@@ -135,11 +150,19 @@ class Cluster:
         namespace, federation = next(iter(self.federations.items()))
         self._unsettled = set(federation.hubs)
         for hub in federation.hubs:
-            self._registry.send(hub, write_item((namespace, "survey", _LAST_SURVEY)), None)
+            self._registry.send(hub, namespace, ("survey", _LAST_SURVEY))
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_SETTLE_SECONDS):
                 while self._unsettled & federation.hubs:  # noqa: ASYNC110 - once in a hub's life
                     await asyncio.sleep(0.005)
+
+    def _call_when_read(self, call: Callable[[], None]) -> None:
+        """Call when what is read now is handled, which is before the loop's next turn."""
+        engine = self._engine
+        if engine.is_reading and engine.outbox is None:
+            engine.outbox = call
+        else:
+            asyncio.get_running_loop().call_soon(call)
 
     def _take_tasks(self) -> None:
         """Take over the tasks of hubs that are gone, a little later than their masters' runs."""
@@ -178,17 +201,10 @@ class Cluster:
         """Receive from now on what other hubs say in a room; see `ClusterPort`."""
         self._registry.subscribe(carrier.mesh.namespace, room, done)
 
-    def send(self, carrier: Carrier, effect: ToHub) -> None:
-        """Send a frame to another hub; see `ClusterPort`."""
-        namespace, frame = carrier.mesh.namespace, effect.frame
-        undelivered = None
-        if frame[0] == "ask":
-
-            def undelivered() -> None:
-                federation = self.federations[namespace]
-                carrier.carry(federation.undelivered(effect.hub, frame))
-
-        self._registry.send(effect.hub, write_item((namespace, *frame)), undelivered)
+    def undelivered(self, hub: str, namespace: str, frame: Sequence[Any]) -> None:
+        """See `RegistryListener`."""
+        federation = self.federations[namespace]
+        self._engine.carriers[namespace].carry(federation.undelivered(hub, frame))
 
     def _retain(self, carrier: Carrier, effect: Retain) -> None:
         room, event, value = effect.room, effect.event, effect.value
@@ -213,7 +229,7 @@ class Cluster:
     def _begin_survey(self, namespace: str, number: int) -> Collection[str]:
         hubs = self.federations[namespace].hubs
         for hub in hubs:
-            self._registry.send(hub, write_item((namespace, "survey", number)), None)
+            self._registry.send(hub, namespace, ("survey", number))
         return hubs
 
     def _finish_survey(
@@ -271,40 +287,80 @@ class Cluster:
             self._carrier(namespace).carry(federation.hub_gone(hub))
         for surveys in self._surveys.values():
             surveys.lose(hub)
+        self._survey_credit.forget(hub)
         self._take_tasks()
 
     def handle_frames(self, data: bytes) -> None:
         """See `RegistryListener`; a frame that makes no sense is dropped, and logged."""
+        frames: Sequence[Frame] | None = None
+        with contextlib.suppress(*MALFORMED):  # or are of another kind, or version
+            (hub, namespace), frames = read_frames(data)
+        if frames is None or namespace not in self.federations:
+            self._handle_one_by_one(data)
+            return
+        carrier, engine = self._carrier(namespace), self._engine
+        carry = carrier.carry
+        # About what each of them keeps in memory: what is unread is a view of the message.
+        carrier.mesh.budget.message_bytes = len(data) // (len(frames) or 1)
+        takers = self.federations[namespace].takers
+        # Until all of it is handled, what is to be sent waits: one write each connection.
+        engine.is_reading = True
+        for frame in frames:
+            try:
+                carry(takers[type(frame)](hub, *astuple(frame)))
+            except Exception as exc:  # noqa: BLE001
+                # All that a frame brings about is caught here: others wait for the next one.
+                self._skip_frame(exc)
+        engine.is_reading = False
+        engine.flush()
+
+    def _handle_one_by_one(self, data: bytes) -> None:
+        """Handle the frames of a message of which not all can be read in one go."""
         try:
-            hub, frames = read_message(data)
+            if has_kinds(data):
+                hub, namespace, items = read_one_by_one(data)
+            else:
+                namespace = ""  # each frame says its own
+                hub, items = read_message(data)
         except Exception as exc:  # noqa: BLE001 - as below
             self._skip_frame(exc)
             return
-        now = time.time()
-        for carrier in self._engine.carriers.values():
-            carrier.mesh.rooms.now = now
-        for frame in frames:
+        for item in items:
             try:
-                namespace, kind, fields = read_frame(frame)
-                federation = self.federations[namespace]
+                at, kind, fields = (namespace, *read_kind(item)) if namespace else read_frame(item)
+                federation = self.federations[at]
                 if kind in {"survey", "census"}:
-                    self._handle_survey(hub, namespace, kind, fields)
+                    self._handle_survey(hub, at, kind, fields)
                 else:
-                    self._engine.carriers[namespace].carry(federation.take(hub, kind, fields))
-            except Exception as exc:  # noqa: BLE001
-                # All that a frame brings about is caught here: others wait for the next one.
+                    self._carrier(at).carry(federation.take(hub, kind, fields))
+            except Exception as exc:  # noqa: BLE001 - as above
                 self._skip_frame(exc)
 
     def _handle_survey(self, hub: str, namespace: str, kind: str, fields: Sequence[Any]) -> None:
         if kind == "survey":
             (number,) = fields
-            answer = (namespace, "census", number, self.federations[namespace].census())
-            self._registry.send(hub, write_item(answer), None)
+            self._answer_survey(hub, namespace, number)
         else:
             number, census = fields
             if number == _LAST_SURVEY:
                 self._unsettled.discard(hub)
             self._surveys[namespace].answer(number, hub, census)
+
+    def _answer_survey(self, hub: str, namespace: str, number: int) -> None:
+        federation, began = self.federations[namespace], time.perf_counter()
+        name = hub if hub in federation.hubs else ""  # strangers may have any number of names
+        if not self._survey_credit.has(name, began):
+            self._engine.refusals["hub_flood"] += 1
+            if self._floods_told.is_due():
+                logger.warning(
+                    "hub %s asks who is here more often than there is time for",
+                    hub,
+                    extra={"hub": hub},
+                )
+            return
+        self._registry.send(hub, namespace, ("census", number, federation.census()))
+        ended = time.perf_counter()
+        self._survey_credit.spend(name, ended - began, ended)
 
     def refuse(self, exc: Exception) -> None:
         """Count what does not count, and log now and then who may have written it."""
@@ -330,16 +386,20 @@ class Cluster:
 
     def handle_announcements(self, namespace: str, room: str, data: bytes) -> None:
         """See `RegistryListener`; what makes no sense is dropped, and logged."""
+        announcements: Sequence[Said | Item] | None = None
+        with contextlib.suppress(*MALFORMED):  # or are of another version
+            hub, announcements = read_said(data)
         try:
-            hub, announcements = read_message(data)
+            if announcements is None:
+                hub, announcements = read_message(data)
         except Exception as exc:  # noqa: BLE001 - as below
             self._skip_announcement(namespace, room, exc)
             return
         if hub == self.hub:  # a channel brings back what this hub itself said
             return
-        for announcement in announcements:
+        for each in announcements:
             try:
-                said = read_announcement(announcement)
+                said = astuple(each) if isinstance(each, Said) else read_announcement(each)
                 effects = self.federations[namespace].heard(room, *said)
                 self._engine.carriers[namespace].carry(effects)
             except Exception as exc:  # noqa: BLE001 - the next one may make sense

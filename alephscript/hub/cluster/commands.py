@@ -10,7 +10,7 @@ carried out (`redis`, `resp`), or what it is for. Pure: no socket, no clock.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 __all__ = ["Command", "CommandQueue", "Done", "Pack", "Sign"]
@@ -71,29 +71,34 @@ class Pack(Command):
     Args:
         channel: The channel.
         head: What the message begins with.
-        nobody: Called if nobody was there to take it.
+        failed: Called if nobody was there to take it.
         sign: Makes a message of what goes by a channel, at the moment that it is sent.
         verb: The command.
 
     Attributes:
+        head: As given.
         items: What the message has.
-        undelivered: Called if nobody was there to take it, too.
+        returns: What comes back if nobody was there to take the message, or that cannot be known.
     """
 
-    __slots__ = ("_nobody", "_sign", "items", "undelivered")
+    __slots__ = ("_failed", "_sign", "head", "items", "returns")
 
     def __init__(
         self,
         channel: str | bytes,
         head: bytes,
-        nobody: Callable[[], None],
+        failed: Callable[[Any, Sequence[Any]], None],
         sign: Sign | None,
         verb: str,
     ) -> None:
-        super().__init__((verb, channel, head), self._finish)
+        # Without a look at each word: a message for one hub is made for each of its turns.
+        self._words = verb, channel, head
+        self.done = self._finish
+        self.size = len(channel) + len(head)
+        self.head = head
         self.items: list[bytes] = []
-        self.undelivered: list[Callable[[], None]] = []
-        self._nobody = nobody
+        self.returns: list[Any] = []
+        self._failed = failed
         self._sign = sign
 
     @property
@@ -104,28 +109,29 @@ class Pack(Command):
         return (verb, channel, message if self._sign is None else self._sign(channel, message))
 
     def _finish(self, listeners: Any) -> None:
-        if listeners == 0:
-            self._nobody()
-        elif not isinstance(listeners, Exception):
-            return
-        for undelivered in self.undelivered:
-            undelivered()
+        if listeners == 0 or isinstance(listeners, Exception):
+            self._failed(listeners, self.returns)
 
 
 class CommandQueue:
     """Commands that wait.
 
     Args:
-        nobody: Called if nobody was there to take a message for a hub.
+        failed: Called with 0 if nobody was there to take a message for a hub, with an exception if
+            that cannot be known; and with what comes back (`put_frame`).
         sign: Signs messages; None leaves them as they are.
 
     Attributes:
         publish: The command by which a message is sent.
+        hubs: What the channels of hubs begin with; a hub's name follows.
     """
 
-    def __init__(self, nobody: Callable[[], None], sign: Sign | None = None) -> None:
+    def __init__(
+        self, failed: Callable[[Any, Sequence[Any]], None], sign: Sign | None = None
+    ) -> None:
         self.publish = "PUBLISH"
-        self._nobody = nobody
+        self.hubs = ""
+        self._failed = failed
         self._sign = sign
         self._queue: deque[Command] = deque()
         self._bytes = 0
@@ -160,32 +166,33 @@ class CommandQueue:
         """Let a command wait before all others: nothing that members do may keep it."""
         self._urgent.append(Command(words, done))
 
-    def put_frame(
-        self, channel: str, head: bytes, frame: bytes, undelivered: Callable[[], None] | None
-    ) -> bool:
+    def put_frame(self, hub: str, head: bytes, frame: bytes, returned: Any = None) -> bool:
         """Let a frame wait, with those for the same hub.
 
         Args:
-            channel: The hub's channel.
-            head: What a message of frames begins with.
+            hub: The hub's name.
+            head: What a message of such frames begins with.
             frame: The frame.
-            undelivered: Called if nobody was there to take the frame.
+            returned: What comes back if nobody was there to take the frame; None if nothing has to.
 
         Returns:
             Whether there was room; else nothing has come of it.
         """
-        if self._bytes >= _MOST_BYTES or len(self._queue) >= _MOST_COMMANDS:
+        size = self._bytes
+        if size >= _MOST_BYTES or len(self._queue) >= _MOST_COMMANDS:
             return False  # as `is_full`, without the call: frames are many
         self._for_room = None
-        pack = self._for_hubs.get(channel)
-        if pack is None or pack.size > _PACK_BYTES:
-            pack = self._for_hubs[channel] = self._open_pack(channel, head, self._nobody)
+        pack = self._for_hubs.get(hub)
+        if pack is None or pack.size > _PACK_BYTES or pack.head is not head:
+            channel = self.hubs + hub
+            pack = self._for_hubs[hub] = self._open_pack(channel, head, self._failed)
+            size = self._bytes
         pack.items.append(frame)
-        if undelivered is not None:
-            pack.undelivered.append(undelivered)
-        size = len(frame)
-        pack.size += size
-        self._bytes += size
+        if returned is not None:
+            pack.returns.append(returned)
+        more = len(frame)
+        pack.size += more
+        self._bytes = size + more
         return True
 
     def put_announcement(self, channel: bytes, head: bytes, announcement: bytes) -> None:
@@ -228,8 +235,10 @@ class CommandQueue:
         self._close_packs()
         return commands
 
-    def _open_pack(self, channel: str | bytes, head: bytes, nobody: Callable[[], None]) -> Pack:
-        pack = Pack(channel, head, nobody, self._sign, self.publish)
+    def _open_pack(
+        self, channel: str | bytes, head: bytes, failed: Callable[[Any, Sequence[Any]], None]
+    ) -> Pack:
+        pack = Pack(channel, head, failed, self._sign, self.publish)
         self._queue.append(pack)
         self._bytes += pack.size
         return pack
@@ -239,5 +248,5 @@ class CommandQueue:
         self._for_room = None
 
 
-def _do_nothing() -> None:
+def _do_nothing(_: Any, __: Sequence[Any]) -> None:
     """Leave it at that: nobody has to be in a room."""

@@ -3,8 +3,9 @@
 =============  ==================================  ====================================
 written        holds                               read by
 =============  ==================================  ====================================
-message        hub, frames or announcements        one hub, or all that subscribed to a room
-frame          namespace, kind, fields             one hub (`alephscript.mesh.federation`)
+message        hub and namespace, frames;          one hub
+               hub, announcements                  all hubs that subscribed to a room
+frame          kind, fields                        one hub (`alephscript.mesh.federation`)
 announcement   event, data, sender, when           all hubs that subscribed to a room
 entry          name, dialect, declaration          all hubs, inside the record of a room
 record         epoch, masters with their entries   all hubs
@@ -16,8 +17,9 @@ logged         log, number, lost; event, data,     all hubs that subscribed to a
 Where hubs have a key, each message, entry and value is signed (`signing`), and so is each notice
 of the registry, by the hub that it was decided for.
 
-A hub that reads messages of several has a name that says so (`make_hub_name`); any other is written
-one each: the hub's name, then the fields.
+What a hub reads is said by its name (`make_hub_name`). Hubs of the version before are written
+messages of the hub and frames that begin with the namespace; those before them one each: the hub's
+name, then the fields.
 
 May go in: how these are written and read. May not: when they are sent (`cluster`), or by what
 (`redis`).
@@ -55,6 +57,7 @@ __all__ = [
     "Signature",
     "ValueNotice",
     "find_sender",
+    "has_kinds",
     "make_hub_name",
     "master_place",
     "read_field",
@@ -63,13 +66,16 @@ __all__ = [
     "read_message",
     "read_notice",
     "read_notice_number",
+    "read_one_by_one",
     "read_standings",
     "read_trusted_hubs",
     "read_values",
+    "reads_kinds",
     "reads_messages",
     "value_place",
     "write_entry",
     "write_field",
+    "write_frames_head",
     "write_head",
     "write_item",
     "write_logged",
@@ -91,6 +97,7 @@ LOGGED = b"L"
 """What tells of an entry of a log, and is no JSON, begins with."""
 
 _READS_MESSAGES = "m"
+_READS_KINDS = "mk"
 """What the names of such hubs begin with: those before them had hexadecimal digits alone."""
 
 
@@ -147,8 +154,8 @@ class Signature:
 
 
 def make_hub_name() -> str:
-    """Make the name of a hub, which tells others that it reads messages."""
-    return _READS_MESSAGES + secrets.token_hex(6)
+    """Make the name of a hub, which tells others what it reads."""
+    return _READS_KINDS + secrets.token_hex(6)
 
 
 def reads_messages(hub: str) -> bool:
@@ -156,14 +163,41 @@ def reads_messages(hub: str) -> bool:
     return hub.startswith(_READS_MESSAGES)
 
 
+def reads_kinds(hub: str) -> bool:
+    """Whether a hub reads messages of frames that begin with their kind, of one namespace."""
+    return hub.startswith(_READS_KINDS)
+
+
 def write_head(hub: str) -> bytes:
     """Write what a message of this hub begins with; items follow, by commas, and two brackets."""
     return b"[%b,[" % _encode(hub)
 
 
+def write_frames_head(hub: str, namespace: str) -> bytes:
+    """Write what a message of frames begins with; see `write_head`."""
+    return b"[%b,[" % _encode((hub, namespace))
+
+
 def write_single(hub: str, item: bytes) -> bytes:
     """Write a frame or an announcement for a hub that reads no messages of several."""
     return b"[%b,%b" % (_encode(hub), item[1:])
+
+
+def read_one_by_one(data: bytes) -> tuple[str, str, Sequence[Item]]:
+    """Read a message of frames of one namespace: the sender's name, the namespace, and the frames.
+
+    What `alephscript.mesh.frames.read_frames` cannot read may have some that can be.
+
+    Raises:
+        Exception: One of `MALFORMED`.
+    """
+    message = _read_frames(data)
+    return *message.sender, message.items
+
+
+def has_kinds(data: bytes) -> bool:
+    """Whether a message is of frames that begin with their kind, of one namespace."""
+    return data.startswith(b"[[")
 
 
 def read_message(data: bytes) -> tuple[str, Sequence[Item]]:
@@ -177,7 +211,7 @@ def read_message(data: bytes) -> tuple[str, Sequence[Item]]:
 
 def find_sender(message: bytes) -> str:
     """Find the sender's name in a message whose signature is right, without reading the rest."""
-    return message[2 : message.find(b'"', 2)].decode()
+    return message.split(b'"', 2)[1].decode()
 
 
 class _Item(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False):
@@ -221,6 +255,14 @@ class _Message(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=F
 
 
 _read_message = msgspec.json.Decoder(_Message).decode
+
+
+class _Frames(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False):
+    sender: tuple[str, str]
+    items: list[msgspec.Raw]
+
+
+_read_frames = msgspec.json.Decoder(_Frames).decode
 
 
 def write_entry(claim: Claim) -> bytes:

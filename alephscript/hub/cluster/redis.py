@@ -23,7 +23,7 @@ import functools
 import importlib.resources
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from alephscript.diagnostics.redaction import redacted
@@ -44,11 +44,14 @@ from alephscript.hub.cluster.frames import (
     read_standings,
     read_trusted_hubs,
     read_values,
+    reads_kinds,
     reads_messages,
     value_place,
     write_entry,
     write_field,
+    write_frames_head,
     write_head,
+    write_item,
     write_single,
     write_value,
 )
@@ -106,6 +109,7 @@ class RedisRegistry:
     ) -> None:
         self.url = url
         self.refuse: Callable[[Exception], None] = lambda _: None
+        self.call_when_read: Callable[[Callable[[], None]], None]
         self._seals = seals
         self._has_key = bool(seals)
         self._version = version
@@ -128,16 +132,17 @@ class RedisRegistry:
         self._commands: Commands | None = None
         self._channels: RedisConnection | None = None
         self._head = b""
+        self._heads: dict[str, bytes] = {}  # of messages of frames, by namespace
         self._before: set[str] = set()  # hubs that read no messages of several
+        self._earlier: set[str] = set()  # those, and hubs whose frames begin with a namespace
         self._unconfirmed = 0
         self._confirmed: asyncio.Future[None]
         self._steps: list[tuple[str, bytes]] = []
-        self._flush: asyncio.Handle | None = None
+        self._is_flushing = False
         self._skipped: set[int] = set()  # numbers of decisions that made no sense
         self._skips_told = Pace()
         self._beat_now = asyncio.Event()
-        # Where nobody takes a message its hub is gone: the beat removes it.
-        self._queue = CommandQueue(self._beat_now.set, self._sign_message if seals else None)
+        self._queue = CommandQueue(self._return, self._sign_message if seals else None)
         self._is_up = False
         self._claims = OpenClaims()
         self._subscriptions = Subscriptions()
@@ -147,6 +152,7 @@ class RedisRegistry:
         """Join the hubs of the mesh; see `Registry`."""
         self._hub, self._listener = hub, listener
         self._head = write_head(hub)
+        self._heads.clear()
         try:
             await self._join()
         except (Refused, OSError, TimeoutError, _Adrift) as exc:
@@ -239,25 +245,39 @@ class RedisRegistry:
 
         self._put(self._command("append", self._hub, self._generation, field, *words), told)
 
-    def send(self, hub: str, data: bytes, undelivered: Callable[[], None] | None) -> None:
+    def send(self, hub: str, namespace: str, frame: Sequence[Any]) -> None:
         """Send a frame to another hub; see `Registry`."""
-        channel = f"{self._prefix}:to:{hub}"
-        if hub not in self._before:
-            # No call that does nothing: frames are many.
-            if self._is_up and self._queue.put_frame(channel, self._head, data, undelivered):
-                if self._flush is None:
-                    self._flush_soon()
-            elif undelivered is not None:
-                asyncio.get_running_loop().call_soon(undelivered)
+        if hub in self._earlier:
+            head, item = self._head, write_item((namespace, *frame))
         else:
+            head, item = self._heads.get(namespace, b""), write_item(frame)
+            if not head:
+                head = self._heads[namespace] = write_frames_head(self._hub, namespace)
+        returned = (hub, namespace, frame) if frame[0] == "ask" else None
+        if hub in self._before:
+            self._send_single(hub, item, returned)
+        # No call that does nothing: frames are many.
+        elif self._is_up and self._queue.put_frame(hub, head, item, returned):
+            if not self._is_flushing:
+                self._flush_soon()
+        elif returned is not None:
+            asyncio.get_running_loop().call_soon(self._listener.undelivered, *returned)
 
-            def done(listeners: Any) -> None:
-                if listeners == 0:
-                    self._beat_now.set()
-                if undelivered is not None and (listeners == 0 or isinstance(listeners, Exception)):
-                    undelivered()
+    def _send_single(self, hub: str, item: bytes, returned: tuple[Any, ...] | None) -> None:
+        """Send a frame to a hub that reads no messages of several."""
 
-            self._put(("PUBLISH", channel, write_single(self._hub, data)), done)
+        def done(listeners: Any) -> None:
+            if listeners == 0 or isinstance(listeners, Exception):
+                self._return(listeners, [] if returned is None else [returned])
+
+        self._put(("PUBLISH", f"{self._queue.hubs}{hub}", write_single(self._hub, item)), done)
+
+    def _return(self, listeners: Any, frames: Sequence[Any]) -> None:
+        """Give back what nobody was there to take."""
+        if listeners == 0:
+            self._beat_now.set()  # the hub is gone: the beat removes it
+        for frame in frames:
+            self._listener.undelivered(*frame)
 
     def say(self, namespace: str, room: str, data: bytes) -> None:
         """Send something to all hubs that subscribed to a room; see `Registry`."""
@@ -374,7 +394,8 @@ class RedisRegistry:
         # `_go_adrift` has told those that waited for a subscription; nobody waits for these.
         async with asyncio.timeout(_TIMEOUT_SECONDS * 3):
             place = await self._look_for_nodes()
-            self._mine = f"{self._prefix}:to:{self._hub}".encode()
+            self._queue.hubs = f"{self._prefix}:to:"
+            self._mine = f"{self._queue.hubs}{self._hub}".encode()
             listened = [self._mine, self._notices]
             if self._shards is None:
                 listened += self._subscriptions
@@ -408,6 +429,7 @@ class RedisRegistry:
         self._is_up = True
         others = read_trusted_hubs(hubs, came, self._seals, self._skip) - {self._hub}
         self._before = {each for each in others if not reads_messages(each)}
+        self._earlier = {each for each in others if not reads_kinds(each)}
         source, values = read_values(kept, self._seals, self._skip)
         is_lost, self._source = source != self._source, source
         standings = read_standings(rooms, self._seals, self._skip)
@@ -475,12 +497,20 @@ class RedisRegistry:
         await self._commands.until_ended()
 
     def _flush_soon(self) -> None:
-        """Send what waits at the end of this turn of the loop: all that it brings together."""
-        if self._flush is None:
-            self._flush = asyncio.get_running_loop().call_soon(self._send_waiting)
+        """Send what waits at the end of this turn of the loop: all that it brings together.
+
+        Where nothing is under way, it leaves as soon as what is read now is handled: under load
+        something always is, and one request alone is answered the sooner.
+        """
+        if not self._is_flushing:
+            self._is_flushing = True
+            if self._commands is not None and self._commands.awaited:
+                asyncio.get_running_loop().call_soon(self._send_waiting)
+            else:
+                self.call_when_read(self._send_waiting)
 
     def _send_waiting(self) -> None:
-        self._flush = None
+        self._is_flushing = False
         commands, channels = self._commands, self._channels
         if commands is None or channels is None or not self._is_up:
             return
@@ -543,7 +573,9 @@ class RedisRegistry:
         """Take what comes by a channel."""
         kind, channel, data = message
         if kind in _MESSAGES:
-            if channel == self._notices:
+            if channel == self._mine and not self._has_key and not data.startswith(b"*"):
+                self._listener.handle_frames(data)
+            elif channel == self._notices:
                 self._follow(data)
             elif data.startswith(LOGGED):
                 self._take_logged(channel, data)
@@ -633,10 +665,13 @@ class RedisRegistry:
                 raise _Adrift("others took this hub for dead")
         elif notice.is_gone:
             self._before.discard(hub)
+            self._earlier.discard(hub)
             self._listener.hub_gone(hub)
         else:
             if not reads_messages(hub):
                 self._before.add(hub)
+            if not reads_kinds(hub):
+                self._earlier.add(hub)
             if notice.version != self._version:
                 logger.info(
                     "hub %s has come, of version %s; this hub is of version %s",

@@ -9,7 +9,7 @@ May go in: what any registry offers and reports. May not: how one does that (`re
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import attrs
 
@@ -76,6 +76,10 @@ class RegistryListener(Protocol):
         """Take leave of another hub; its masters were removed."""
         ...
 
+    def undelivered(self, hub: str, namespace: str, frame: Sequence[Any]) -> None:
+        """Take back a request that was sent to another hub, where nobody was to take it."""
+        ...
+
     def handle_frames(self, data: bytes) -> None:
         """Handle a message of another hub: one frame, or several."""
         ...
@@ -117,10 +121,12 @@ class Registry(Protocol):
         is_busy: Says whether a request here waits for another hub, so that the loss of that hub is
             to be noticed soon.
         refuse: Told why something does not count that others have written.
+        call_when_read: Calls when what this hub reads now is handled.
     """
 
     is_busy: Callable[[], bool]
     refuse: Callable[[Exception], None]
+    call_when_read: Callable[[Callable[[], None]], None]
 
     async def open(self, hub: str, listener: RegistryListener) -> None:
         """Join the hubs of the mesh.
@@ -169,13 +175,14 @@ class Registry(Protocol):
         """
         ...
 
-    def send(self, hub: str, data: bytes, undelivered: Callable[[], None] | None) -> None:
+    def send(self, hub: str, namespace: str, frame: Sequence[Any]) -> None:
         """Send a frame to another hub, maybe in one message with others.
 
         Args:
             hub: That hub's name.
-            data: The frame, a JSON array without this hub's name.
-            undelivered: Called if nobody was there to take the frame.
+            namespace: The namespace that the frame is about.
+            frame: Its kind and its fields. A request comes back to the listener if nobody was
+                there to take it (`RegistryListener.undelivered`).
         """
         ...
 

@@ -162,8 +162,9 @@ class Commands(RedisConnection):
             if self._watch is None:
                 self._watch = self._loop.call_later(_PATIENCE, self._check)
         self.awaited.extend(commands)
-        self.bytes += sum(each.size for each in commands)
-        self.write(*(each.words for each in commands))
+        for each in commands:
+            self.bytes += each.size
+        self.write(*[each.words for each in commands])
 
     async def execute(
         self, commands: Sequence[tuple[Any, ...]], *, before: Sequence[Command] = ()

@@ -129,7 +129,7 @@ class _Node:
     """
 
     def __init__(self, sign: Sign | None) -> None:
-        self.queue = CommandQueue(lambda: None, sign)
+        self.queue = CommandQueue(lambda *_: None, sign)
         self.queue.publish = "SPUBLISH"
         self.seen = Freshness()
         self.channels: dict[bytes, None] = {}
@@ -186,8 +186,8 @@ class Shards:
 
     @property
     def places(self) -> Sequence[Place]:
-        """The nodes that were known last."""
-        return [*self._nodes]
+        """The nodes that had slots when somebody last said so; one of them may know more."""
+        return list(dict.fromkeys(place for *_, place in self._slots))
 
     async def open(self, slots: Slots) -> None:
         """Connect to the nodes that can be reached, and subscribe; the rest comes by itself."""

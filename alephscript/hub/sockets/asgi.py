@@ -22,7 +22,7 @@ from alephscript.hub.engine import Engine
 from alephscript.hub.sockets.handover import Handover
 from alephscript.hub.sockets.lobby import Arrival, Lobby
 from alephscript.hub.turns import AT_ONCE
-from alephscript.protocol.websocket import FrameReader
+from alephscript.protocol.wire import FrameReader
 
 __all__ = ["AsgiArrival", "AsgiWebSocket", "Receive", "Scope", "Send", "refuse_websocket"]
 

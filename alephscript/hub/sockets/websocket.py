@@ -26,7 +26,8 @@ from alephscript.hub.engine import Engine
 from alephscript.hub.senders import Senders
 from alephscript.hub.sockets.handover import Handover
 from alephscript.hub.turns import AT_ONCE, TURN_SECONDS
-from alephscript.protocol.websocket import FRAMES_A_WRITE, FrameReader, write_close_frame
+from alephscript.protocol.websocket import FRAMES_A_WRITE, write_close_frame
+from alephscript.protocol.wire import FrameReader
 
 __all__ = ["websocket_protocol"]
 

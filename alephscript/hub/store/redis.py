@@ -27,7 +27,7 @@ from typing import Any
 
 import msgspec
 import redis.asyncio as redis
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import ConnectionError as RedisConnectionError, NoScriptError, RedisError
 
 from alephscript.errors import Internal, Overloaded, RequestError
 from alephscript.hub.cluster.opening import Place
@@ -116,6 +116,7 @@ class RedisStore:
         database = redis.ConnectionPool.from_url(url).connection_kwargs.get("db", 0)
         self._prefix = f"{prefix}:{database}"
         self._place: Place | None = None
+        self._places: list[Place] = []  # in a Redis Cluster: any of them knows which one it is
         self._keep_seconds = keep_seconds
         self._clock = make_clock()
         self._keep_bytes = keep_bytes
@@ -393,6 +394,8 @@ class RedisStore:
                 )
             if not self._is_closing:
                 await asyncio.sleep(_AGAIN_SECONDS)
+                with contextlib.suppress(*_TROUBLE):
+                    await self._find_node()
 
     async def _sweep(self) -> None:
         """Forget tasks that ended long ago, and the oldest of those that take too much."""
@@ -407,12 +410,16 @@ class RedisStore:
 
     # Commands
 
-    async def _find_node(self) -> None:
-        """In a Redis Cluster, use the node that has the journal: all of it is in one slot."""
-        places = [] if self._place is None else [self._place]
-        slots = await find_slots(self._url, _TIMEOUT_SECONDS, places)
+    async def _find_node(self) -> bool:
+        """In a Redis Cluster, use the node that has the journal: all of it is in one slot.
+
+        Returns:
+            Whether that is another one than before.
+        """
+        slots = await find_slots(self._url, _TIMEOUT_SECONDS, self._places)
         if slots is None:
-            return
+            return False
+        self._places = list(dict.fromkeys(place for *_, place in slots))
         if not self._prefix.startswith("{"):
             self._prefix = f"{{{self._prefix}}}"
         place = find_place(slots, self._prefix.encode())
@@ -421,6 +428,8 @@ class RedisStore:
             pool = self._client.connection_pool
             pool.connection_kwargs["host"], pool.connection_kwargs["port"] = place
             await pool.disconnect()
+            return True
+        return False
 
     async def _load_scripts(self) -> None:
         folder = importlib.resources.files("alephscript.hub.store")
@@ -431,6 +440,11 @@ class RedisStore:
     async def _execute(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
         """Run scripts in one round trip."""
         try:
+            return await self._evaluate(commands)
+        except RedisConnectionError:
+            if not (self._places and await self._find_node()):
+                raise
+            await self._load_scripts()
             return await self._evaluate(commands)
         except NoScriptError:
             await self._load_scripts()  # a Redis that was started again

@@ -17,9 +17,9 @@ running        `queued` again, if its master is lost and running  the next run i
 any of these   `done`, `failed`, `cancelled`                     it ends once
 =============  ================================================  ===================================
 
-May go in: what becomes of a task. May not: what peers ask about tasks (`alephscript.mesh.desk`),
-who hears of it (`audience`), where it is kept. Pure: no socket; the clock is the shell's. Each
-module imports only those that stand above it here:
+May go in: what becomes of a task. May not: what peers ask about tasks (the desk of tasks), who
+hears of it (`audience`), where it is kept. Pure: no socket; the clock is the shell's. Each module
+imports only those that stand above it here:
 
 ============  =====================================================================
 `task`        a task, its run and its question; what texts about it mean

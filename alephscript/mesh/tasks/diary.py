@@ -1,7 +1,7 @@
 """The diary of tasks: what masters say of their runs.
 
 May go in: what an answer, a loss, progress, a checkpoint or a question means for a task. May not:
-how a request is put to a master (`dispatch`), who may ask about a task (`alephscript.mesh.desk`).
+how a request is put to a master (`dispatch`), who may ask about a task (the desk of tasks).
 """
 
 from __future__ import annotations

@@ -127,12 +127,12 @@ def interpreter(options: Options) -> list[str]:
 
 _MASKING = _module("websockets", "pip install 'alephscript[fast]'")
 _UVLOOP = _module("uvloop", "pip install 'alephscript[fast]'")
-_ORJSON = _module("orjson", "pip install orjson")
+_ORJSON = _module("orjson", "pip install 'alephscript[fast]'")
 
 _ON_UVLOOP = {"uvloop": True}
 
-_ALEPH = Side("aleph", (_MASKING, _UVLOOP), _ON_UVLOOP)
-_PLAIN = Side("aleph", options={"without": ["uvloop"]})
+_ALEPH = Side("aleph", (_MASKING, _UVLOOP, _ORJSON), _ON_UVLOOP)
+_PLAIN = Side("aleph", options={"without": ["uvloop", "orjson"]})
 _SOCKETIO = Side("socketio")
 _TUNED = Side("socketio", (_UVLOOP, _ORJSON), {"orjson": True, **_ON_UVLOOP})
 _NODE = Side(

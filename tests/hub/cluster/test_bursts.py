@@ -102,7 +102,7 @@ async def test_where_no_other_hub_is_the_answer_comes_at_once() -> None:
     assert asked.finished == [(["a"], [])]
 
 
-def nothing() -> None:
+def nothing(_: Any, __: Any) -> None:
     """Nobody was there."""
 
 

@@ -6,7 +6,7 @@ import asyncio
 import json
 import secrets
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
@@ -19,15 +19,21 @@ from alephscript.hub.cluster import cluster
 from alephscript.hub.cluster.commands import Command, CommandQueue
 from alephscript.hub.cluster.frames import (
     MALFORMED,
+    find_sender,
+    has_kinds,
     make_hub_name,
     read_message,
+    read_one_by_one,
+    reads_kinds,
     reads_messages,
+    write_frames_head,
     write_head,
     write_item,
     write_single,
 )
 from alephscript.hub.cluster.opening import open_connection
 from alephscript.hub.cluster.resp import Commands, RedisConnection, Refused
+from alephscript.mesh.frames import Lost, read_frames
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(60)]
 
@@ -35,7 +41,7 @@ HEAD = write_head("me")
 STEPS = st.lists(st.sampled_from(["hub x", "hub y", "room r", "room s", "command"]), max_size=40)
 
 
-def nothing() -> None:
+def nothing(_: Any, __: Any) -> None:
     """Nobody was there."""
 
 
@@ -43,7 +49,7 @@ def put(queue: CommandQueue, step: str, number: int) -> None:
     """Let something wait."""
     kind, _, name = step.partition(" ")
     if kind == "hub":
-        queue.put_frame(name, HEAD, write_item([number]), None)
+        queue.put_frame(name, HEAD, write_item([number]))
     elif kind == "room":
         queue.put_announcement(name.encode(), HEAD, write_item([number]))
     else:
@@ -93,29 +99,38 @@ def test_a_message_that_was_taken_takes_no_more() -> None:
     put(queue, "hub x", 1)
     assert len(queue.take()) == 1
     for _ in range(5):
-        queue.put_frame("x", HEAD, b"[" + b"1" * 60_000 + b"]", None)
+        queue.put_frame("x", HEAD, b"[" + b"1" * 60_000 + b"]")
     assert len(queue.take()) == 3
 
 
-def test_whoever_waits_for_a_frame_is_told_that_nobody_took_its_message() -> None:
-    """Each of them, and the registry, which looks after that hub."""
-    told: list[str] = []
-    queue = CommandQueue(lambda: told.append("nobody"))
+def test_frames_of_two_namespaces_keep_their_order() -> None:
+    """In messages of their own, since a message is of one."""
+    queue = CommandQueue(nothing)
+    other = write_head("me")
+    for number, head in enumerate((HEAD, HEAD, other, HEAD, HEAD)):
+        queue.put_frame("x", head, write_item([number]))
+    assert [numbers(each) for each in queue.take()] == [[0, 1], [2], [3, 4]]
+
+
+def test_a_frame_that_has_to_come_back_does_if_nobody_took_its_message() -> None:
+    """Each of them, and the registry is told, which looks after that hub."""
+    told: list[Any] = []
+    queue = CommandQueue(lambda listeners, frames: told.append((listeners, list(frames))))
     for name in ("one", "two"):
-        queue.put_frame("x", HEAD, b"[1]", lambda name=name: told.append(name))  # type: ignore[misc]
-    queue.put_frame("x", HEAD, b"[1]", None)
+        queue.put_frame("x", HEAD, b"[1]", name)
+    queue.put_frame("x", HEAD, b"[1]")
     (message,) = queue.take()
     assert message.done is not None
     message.done(1)
     assert told == []
     message.done(0)
-    assert told == ["nobody", "one", "two"]
-    message.done(ConnectionError())
-    assert told[3:] == ["one", "two"]
+    error = ConnectionError()
+    message.done(error)
+    assert told == [(0, ["one", "two"]), (error, ["one", "two"])]
 
 
-def test_a_message_is_read_in_both_forms() -> None:
-    """Of several, and of one as hubs before wrote it."""
+def test_a_message_is_read_in_all_forms() -> None:
+    """Of several, and of one, as hubs before wrote it; and of one namespace."""
     item = write_item(["/runtime", "lost", 1, "s"])
     for data, count in (
         (HEAD + item + b"]]", 1),
@@ -128,22 +143,30 @@ def test_a_message_is_read_in_both_forms() -> None:
         for each in items:
             assert json.loads(bytes(each)) == ["/runtime", "lost", 1, "s"]
     assert json.loads(write_single("me", item)) == ["me", "/runtime", "lost", 1, "s"]
+    message = write_frames_head("me", "/runtime") + write_item(["lost", 1, "s"]) + b"]]"
+    assert has_kinds(message)
+    assert not has_kinds(HEAD)
+    hub, namespace, (only,) = read_one_by_one(message)
+    assert (hub, namespace, json.loads(bytes(only))) == ("me", "/runtime", ["lost", 1, "s"])
+    assert read_frames(message) == (("me", "/runtime"), [Lost(1, "s")])
+    assert {find_sender(each) for each in (message, HEAD, data)} == {"me"}
 
 
 @given(st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
 def test_any_bytes_are_a_message_or_none(data: bytes) -> None:
     """Nothing else is raised."""
     for each in (data, HEAD + data, HEAD + data + b"]]"):
-        try:
-            read_message(each)
-        except MALFORMED:
-            continue
+        for read in (read_message, read_one_by_one, read_frames):
+            with suppress(*MALFORMED):
+                read(each)
 
 
 def test_a_hub_is_known_by_its_name() -> None:
     """Hubs before had hexadecimal digits alone."""
-    assert reads_messages(make_hub_name())
-    assert not any(reads_messages(secrets.token_hex(6)) for _ in range(1000))
+    for reads in (reads_messages, reads_kinds):
+        assert reads(make_hub_name())
+        assert not any(reads(secrets.token_hex(6)) for _ in range(1000))
+    assert not any(reads_kinds(f"m{secrets.token_hex(6)}") for _ in range(1000))
 
 
 # With a Redis
@@ -203,13 +226,14 @@ async def test_many_frames_of_a_turn_are_few_messages(shared_redis: Any) -> None
 
 @pytest.mark.peers
 @pytest.mark.parametrize("older", ["one", "two"])
+@pytest.mark.parametrize("mark", ["", "m"])
 async def test_hubs_of_before_are_written_to_as_they_read(
-    shared_redis: Any, monkeypatch: pytest.MonkeyPatch, older: str
+    shared_redis: Any, monkeypatch: pytest.MonkeyPatch, older: str, mark: str
 ) -> None:
     """In requests, answers and events, whichever of the two it is; and they are understood."""
     url = shared_redis.url()
     names = {"one": make_hub_name(), "two": make_hub_name()}
-    names[older] = secrets.token_hex(6)
+    names[older] = mark + secrets.token_hex(6)
     given = iter(names.values())
     monkeypatch.setattr(cluster, "make_hub_name", lambda: next(given))
     async with (
@@ -230,8 +254,14 @@ async def test_hubs_of_before_are_written_to_as_they_read(
             for channel, data in read()
             if channel.endswith(for_it) and not data.startswith(f'["{names[older]}"'.encode())
         ]
-        assert len(read_by_it) >= 20
-        assert not any(isinstance(message[1], list) for message in read_by_it)
+        assert not any(isinstance(message[0], list) for message in read_by_it)
+        if mark:
+            items = [each for message in read_by_it for each in message[1]]
+            assert len(items) >= 20
+            assert all(each[0] in {"/runtime", "HAPPENED"} for each in items)
+        else:
+            assert len(read_by_it) >= 20
+            assert not any(isinstance(message[1], list) for message in read_by_it)
 
 
 @pytest.mark.peers
@@ -249,16 +279,25 @@ async def test_nonsense_in_a_message_costs_the_rest_of_it_nothing(
         with Redis(port=shared_redis.port) as writer:
             channels = writer.pubsub(ignore_subscribe_messages=True)
             channels.subscribe(f"{prefix}:to:zz")
-            for frames in ('["/runtime","lost",1],[],["/runtime","survey",7]', "5"):
-                writer.publish(f"{prefix}:to:{hub._cluster.hub}", f'["zz",[{frames}]]')
+            for message in (
+                '["zz",[["/runtime","lost",1],[],["/runtime","survey",7]]]',
+                '["zz",[5]]',
+                '[["zz","/runtime"],[["lost",1],[],5,["nothing"],["survey",8]]]',
+                '[["zz","/nowhere"],[["lost",1,"s"]]]',
+                '[["zz","/nowhere"],[5]]',
+                '[["zz",5],[]]',
+            ):
+                writer.publish(f"{prefix}:to:{hub._cluster.hub}", message)
             for said in ('["E",1,"s"],["disconnect",2,"s"],[],["E",3,"s"]', "5", '["E",4,"s"]'):
                 writer.publish(f"{prefix}:in:/runtime\nR", f'["zz",[{said}]]')
             assert [(await anext(heard)).data for _ in range(3)] == [1, 3, 4]
-            answer = None
+            answers = b""
             for _ in range(50):
-                answer = answer or channels.get_message(timeout=0.1)
-            assert answer is not None
-            assert b'"census",7' in answer["data"]
+                if b'"census",8' not in answers and (each := channels.get_message(timeout=0.1)):
+                    answers += each["data"]
+            assert b'"census",7' in answers
+            assert b'"census",8' in answers
+            assert hub._engine.refusals["hub_garbage"] == 13
             channels.close()
         assert hub._engine.why_not_ready is None
     caplog.clear()

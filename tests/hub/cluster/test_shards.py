@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -198,4 +199,62 @@ async def test_the_node_of_the_registry_is_lost_and_comes_back(
     registry.start()
     await asks(here)
     assert one._engine.why_not_ready is two._engine.why_not_ready is None
+    caplog.clear()
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["by command", "as its node is lost"])
+@pytest.mark.parametrize("name", [REGISTRY, "a room"], ids=["the registry", "a room"])
+async def test_a_replica_that_is_promoted_is_followed(
+    redis_cluster: RedisCluster,
+    enter: Enter,
+    caplog: pytest.LogCaptureFixture,
+    name: str,
+    lost: bool,
+) -> None:
+    """While hubs run: each request has an answer or a reason, and all goes on at the successor."""
+    registry = redis_cluster.node_of(REGISTRY)
+    at = dict(zip(redis_cluster.nodes, rooms_of_all(redis_cluster), strict=True))
+    node = registry if name == REGISTRY else next(each for each in at if each is not registry)
+    replica = redis_cluster.add_replica(node)
+    urls = [f"redis://127.0.0.1:{each.port}" for each in redis_cluster.nodes]
+    one, two = [await enter(Hub(port=0, redis=url)) for url in urls[:2]]
+    here, there = await enter(AlephScriptClient(one.url)), await enter(AlephScriptClient(two.url))
+    await enter(Bot(two.url))
+    stream = here.events(at[node])
+    await here.subscribe(at[node])
+    await hears(stream, there, at[node])
+    ends: Counter[str] = Counter()
+    is_over = False
+
+    async def ask() -> None:
+        while not is_over:
+            try:
+                assert await here.request("X", 1, timeout=5) == {"number": 1}
+            except RequestError as error:
+                ends[error.code] += 1
+                await asyncio.sleep(0.01)
+            else:
+                ends["ok"] += 1
+
+    asking = [asyncio.create_task(ask()) for _ in range(8)]
+    await asks(here)
+    if lost:
+        node.kill()
+    else:
+        assert replica.command("cluster", "failover") == "OK"
+    async with asyncio.timeout(20):
+        while "role:master" not in replica.command("info", "replication"):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+    await hears(stream, there, at[node])
+    await asks(here)
+    is_over = True
+    async with asyncio.timeout(10):
+        await asyncio.gather(*asking)
+    assert ends["ok"] > 8
+    assert set(ends) <= {"ok", "master_lost", "no_master", "overloaded"}
+    if name != REGISTRY:
+        assert set(ends) == {"ok"}  # no request goes by there
+    async with asyncio.timeout(10):
+        while one._engine.why_not_ready or two._engine.why_not_ready:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
     caplog.clear()

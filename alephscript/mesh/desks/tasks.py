@@ -24,6 +24,7 @@ from alephscript.errors import (
     UnknownEvent,
     UnknownTask,
 )
+from alephscript.mesh.desks.desk import Handler
 from alephscript.mesh.effects import Acknowledge, Effect, ToHub
 from alephscript.mesh.peers import Peer, acknowledge
 from alephscript.mesh.records import NOTHING, Record, Submitter, view
@@ -60,8 +61,6 @@ _MOST_LISTED_BYTES = 500_000
 _MOST_LOOKS = 256
 _LIST_LOOKS = 32
 """Tasks that one peer may have looked up at once, and what a list counts for."""
-
-Handler = Callable[[Peer, Sequence[Any], int | None], list[Effect]]
 
 
 class TaskDesk:
