@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+import sysconfig
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -70,8 +71,9 @@ def compile_module(source: Path, folder: Path) -> Path:
         ImportError: A tool is missing.
         Exception: The compiler, or its absence.
     """
-    if sys.implementation.name != "cpython" or sys.maxsize < 1 << 32:
-        raise RuntimeError("it is for CPython of 64 bits")
+    is_locked = not sysconfig.get_config_var("Py_GIL_DISABLED")  # readers are for one thread each
+    if not (sys.implementation.name == "cpython" and sys.maxsize > 1 << 32 and is_locked):
+        raise RuntimeError("it is for CPython of 64 bits, with its lock")
     from Cython.Build import cythonize
     from setuptools import Distribution, Extension
 
