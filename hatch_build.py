@@ -7,6 +7,7 @@ what is there.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import sys
@@ -27,7 +28,7 @@ class CompiledPart(BuildHookInterface[Any]):
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compile, and make the wheel one of this platform; or leave it as it is, and say why."""
-        source = Path(self.root, *MODULE.split(".")).with_suffix(".pyx")
+        source = find_source(Path(self.root))
         is_editable = version == "editable"
         if is_editable:
             for old in source.parent.glob(f"_wire.{sys.implementation.cache_tag}*"):
@@ -47,9 +48,7 @@ class CompiledPart(BuildHookInterface[Any]):
             )
             return
         if is_editable:
-            place = source.parent / built.name
-            shutil.copy2(built, place.with_suffix(".new"))
-            place.with_suffix(".new").replace(place)  # a program that has it open keeps the old one
+            put_beside(source, built)
         else:
             inside = source.parent.relative_to(self.root) / built.name
             build_data["force_include"][str(built)] = str(inside)
@@ -61,6 +60,18 @@ class CompiledPart(BuildHookInterface[Any]):
         folder = getattr(self, "_folder", None)
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def find_source(root: Path) -> Path:
+    """Return the path of what is compiled."""
+    return Path(root, *MODULE.split(".")).with_suffix(".pyx")
+
+
+def put_beside(source: Path, built: Path) -> None:
+    """Put what was compiled where a checkout is imported from."""
+    place = source.parent / built.name
+    shutil.copy2(built, place.with_suffix(".new"))
+    place.with_suffix(".new").replace(place)  # a program that has it open keeps the old one
 
 
 def compile_module(source: Path, folder: Path) -> Path:
@@ -79,7 +90,8 @@ def compile_module(source: Path, folder: Path) -> Path:
 
     options = [] if sys.platform == "win32" else ["-O3", "-g0"]
     written = folder / "_wire.pyx"
-    shutil.copy2(source, written)  # its C beside it, and no path of this machine in either
+    digest = hashlib.sha256(source.read_bytes()).hexdigest()  # a test sees what is out of date
+    written.write_text(f'{source.read_text()}\n__source__ = "{digest}"\n')
     extension = Extension(MODULE, [str(written)], extra_compile_args=options)
     command = Distribution(
         {"ext_modules": cythonize([extension], quiet=True, force=True)}
@@ -89,3 +101,9 @@ def compile_module(source: Path, folder: Path) -> Path:
     command.run()
     [built] = (folder / "lib").rglob("_wire*")
     return built
+
+
+if __name__ == "__main__":  # in a checkout, after a change
+    with tempfile.TemporaryDirectory(prefix="alephscript-") as name:
+        pyx = find_source(Path(__file__).parent)
+        put_beside(pyx, compile_module(pyx, Path(name)))

@@ -15,3 +15,5 @@ from alephscript.protocol.websocket import (
     write_masked_text_frame as write_masked_text_frame,
     write_text_frame as write_text_frame,
 )
+
+__source__: str

@@ -338,7 +338,7 @@ cdef class FrameReader:
                 return messages
             payload_start += skipped
             payload = PyBytes_FromStringAndSize(
-                NULL if mask_bit else <const char *>text + payload_start, stop - payload_start
+                NULL if mask_bit else <char *>(text + payload_start), stop - payload_start
             )
             if mask_bit:
                 xor_into(
