@@ -323,6 +323,7 @@ def test_values_are_written_alike(value: Any) -> None:
     """Or refused for the same reason."""
     assert PURE.is_plain(value) == COMPILED.is_plain(value)
     assert outcome(PURE.write_json, value) == outcome(COMPILED.write_json, value)
+    assert outcome(PURE.write_plain_json, value) == outcome(COMPILED.write_plain_json, value)
 
 
 @pytest.mark.parametrize("depth", [63, 64, 65, 10_000])
@@ -333,6 +334,7 @@ def test_values_are_as_deep_alike(depth: int) -> None:
         value = ([value], {"a": value}, (value,))[level % 3]
     assert PURE.is_plain(value) == COMPILED.is_plain(value) == (depth <= 64)
     assert outcome(PURE.write_json, value) == outcome(COMPILED.write_json, value)
+    assert outcome(PURE.write_plain_json, value) == outcome(COMPILED.write_plain_json, value)
 
 
 def test_it_is_compiled_from_what_is_there() -> None:
