@@ -149,6 +149,7 @@ class WebSocketLink(asyncio.Protocol):
         self._is_up = False
         self._closing = False
         self._out: list[bytes] = []
+        self._is_last = False
         self._max_bytes = MAX_BYTES
         self._patience = 0.0
         self._heard = 0.0
@@ -169,6 +170,10 @@ class WebSocketLink(asyncio.Protocol):
         """See `alephscript.links.transport.Link`."""
         if self._is_up:
             self._put(write_numbered(self._ack, ack, payload))
+
+    def hurry(self) -> None:
+        """See `alephscript.links.transport.Link`."""
+        self._is_last = True
 
     async def close(self) -> None:
         """See `alephscript.links.transport.Link`."""
@@ -284,11 +289,12 @@ class WebSocketLink(asyncio.Protocol):
             self._flush()
             self._write(write_masked_text_frame(message))
             return
-        if not out:
-            self._loop.call_soon(self._flush)
         out.append(write_masked_text_frame(message))
-        if len(out) >= FRAMES_A_WRITE:
+        if len(out) >= FRAMES_A_WRITE or self._is_last:
+            self._is_last = False
             self._flush()
+        elif len(out) == 1:
+            self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
         out, self._out = self._out, []
