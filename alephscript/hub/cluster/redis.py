@@ -108,6 +108,7 @@ class RedisRegistry:
         self._confirmed: asyncio.Future[None]
         self._steps: list[tuple[str, bytes]] = []
         self._is_flushing = False
+        self._is_full = False  # whether commands wait for replies to others
         self._beat_now = asyncio.Event()
         self._queue = CommandQueue(self._return, self._sign_message if seals else None)
         self._is_up = False
@@ -468,13 +469,14 @@ class RedisRegistry:
             batch = self._queue.take(len(commands.awaited), commands.bytes)
             if batch:
                 commands.send(batch)
+            self._is_full = bool(self._queue)
         except Exception as exc:  # noqa: BLE001 - whatever it was, this hub joins again
             commands.fail(exc)
 
     def _answered(self, command: Command, reply: Any) -> None:
         if command.done is not None:
             command.done(reply)
-        if self._queue:
+        if self._is_full:
             self._flush_soon()
 
     async def _beat(self) -> None:
