@@ -88,11 +88,14 @@ class Desk:
 
     async def answer_to(self, asked: str) -> events.Answer:
         """What was answered to a request."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while asked not in self.answers:
                 self.answered.clear()
                 await self.answered.wait()
         return self.answers[asked]
+
+    def hurry(self) -> None:
+        """Be told that the next answer is the last for now: nothing here waits for that."""
 
     # What a session's dialect is to a service
 
