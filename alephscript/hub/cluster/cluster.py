@@ -298,10 +298,12 @@ class Cluster:
         if frames is None or namespace not in self.federations:
             self._handle_one_by_one(data)
             return
-        carrier, engine = self._carrier(namespace), self._engine
-        carry = carrier.carry
+        engine = self._engine
+        carrier = engine.carriers[namespace]
+        carry, mesh = carrier.carry, carrier.mesh
+        mesh.rooms.now = time.time()
         # About what each of them keeps in memory: what is unread is a view of the message.
-        carrier.mesh.budget.message_bytes = len(data) // (len(frames) or 1)
+        mesh.budget.message_bytes = len(data) // (len(frames) or 1)
         takers = self.federations[namespace].takers
         # Until all of it is handled, what is to be sent waits: one write each connection.
         engine.is_reading = True
