@@ -422,6 +422,7 @@ async def test_closing_waits_two_seconds_for_a_hub_that_does_not_read(make: Make
     assert receiver.told == [("lost", "closed")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("transports", "expected"),
     [
