@@ -16,6 +16,8 @@ import pytest
 from alephscript import cli
 from alephscript.cli import starting
 
+pytestmark = pytest.mark.timeout(300)  # whole programs, on a machine that has others to run
+
 TEMPLATE = Path(starting.__file__).with_name("new-bot")
 
 ENVIRONMENT = {
@@ -49,7 +51,7 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=50,
+        timeout=250,
     )
 
 
