@@ -307,14 +307,16 @@ class Cluster:
         takers = self.federations[namespace].takers
         # Until all of it is handled, what is to be sent waits: one write each connection.
         engine.is_reading = True
-        for frame in frames:
-            try:
-                carry(takers[type(frame)](hub, *astuple(frame)))
-            except Exception as exc:  # noqa: BLE001
-                # All that a frame brings about is caught here: others wait for the next one.
-                self._skip_frame(exc)
-        engine.is_reading = False
-        engine.flush()
+        try:
+            for frame in frames:
+                try:
+                    carry(takers[type(frame)](hub, *astuple(frame)))
+                except Exception as exc:  # noqa: BLE001
+                    # All that a frame brings about is caught here: others wait for the next one.
+                    self._skip_frame(exc)
+        finally:
+            engine.is_reading = False
+            engine.flush()
 
     def _handle_one_by_one(self, data: bytes) -> None:
         """Handle the frames of a message of which not all can be read in one go."""
@@ -334,7 +336,9 @@ class Cluster:
                 if kind in {"survey", "census"}:
                     self._handle_survey(hub, at, kind, fields)
                 else:
-                    self._carrier(at).carry(federation.take(hub, kind, fields))
+                    carrier = self._carrier(at)
+                    carrier.mesh.budget.message_bytes = len(data) // len(items)
+                    carrier.carry(federation.take(hub, kind, fields))
             except Exception as exc:  # noqa: BLE001 - as above
                 self._skip_frame(exc)
 

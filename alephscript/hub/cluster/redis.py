@@ -79,7 +79,9 @@ class RedisRegistry:
     ) -> None:
         self.url = url
         self.refuse: Callable[[Exception], None] = lambda _: None
-        self.call_when_read: Callable[[Callable[[], None]], None]
+        self.call_when_read: Callable[[Callable[[], None]], Any] = lambda call: (
+            asyncio.get_running_loop().call_soon(call)
+        )
         self._seals = seals
         prefix = f"{prefix}:{database_of(url)}"  # channels know nothing of databases
         self._scripts = Scripts(seals, prefix, version)
