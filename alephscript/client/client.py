@@ -1,83 +1,59 @@
 """`AlephScriptClient`: subclass it, decorate methods, run it.
 
-Here the parts are put together: `asking` asks, `lifecycle` keeps a session open, `connecting` opens
-each, `inbox` takes what it brings, `serving` runs the class's capabilities, `listening` its
-listeners.
+Here the parts are put together: `lifecycle` keeps a session open, `connecting` opens each, `inbox`
+takes what it brings, `serving` runs the class's capabilities, `listening` its listeners. The calls
+that a client offers are those of the classes under it: `asking`, `tasks`, `membership`, `speaking`,
+`exploring`.
 
-May go in: what a user calls on a client, with its documentation, and which part does it. May not:
-doing it. Over 500 lines, because that documentation, two fifths of them, is the reference's text.
+May go in: a client's life, what a user calls for it, and which part does what. May not: doing it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import datetime as dt
 import logging
-import signal
 import ssl
 import uuid
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, Self, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NoReturn, Self
 
-import attrs
-
-from alephscript import contracts
-from alephscript.client import environment, loops, surveying, threads
-from alephscript.client.arguments import (
-    check_count,
-    check_seconds,
-    check_since,
-    check_text,
-    names_of,
-    unfit,
-)
-from alephscript.client.asking import USE_CLIENT_TIMEOUT, UseClientTimeout
-from alephscript.client.calls import Call
+from alephscript.client import environment, running, surveying
+from alephscript.client.arguments import check_count, check_seconds, check_text
 from alephscript.client.connecting import Connector
 from alephscript.client.credentials import Auth
-from alephscript.client.declaring import Declarations, Group, RoomRole, collect, summary
-from alephscript.client.discovery import MasterChange, Member, Offer, Survey
+from alephscript.client.declaring import Declarations, RoomRole, collect, summary
+from alephscript.client.discovery import MasterChange
+from alephscript.client.exploring import Explorer
 from alephscript.client.hooks import Hooks
 from alephscript.client.inbox import Inbox
 from alephscript.client.lifecycle import Lifecycle, State, full_jitter
 from alephscript.client.listening import Listening
 from alephscript.client.mastering import Mastering
+from alephscript.client.membership import write_registration
 from alephscript.client.methods import check_instance, gives_way
 from alephscript.client.middleware import Middleware
 from alephscript.client.offline import OfflineBuffer
-from alephscript.client.proxy import Proxy, methods_of
-from alephscript.client.replaying import LogStream
 from alephscript.client.serving import Service
 from alephscript.client.session import HubSession
-from alephscript.client.streams import EventStream, Streams
-from alephscript.client.tasks import Tasks
+from alephscript.client.streams import Streams
 from alephscript.client.telling import Patience, describe_place
 from alephscript.diagnostics import debugging, tracing
-from alephscript.errors import (
-    AlephScriptError,
-    Closed,
-    ConnectionRefused,
-    NotConnected,
-    StateError,
-    error_from_answer,
-)
+from alephscript.errors import AlephScriptError, StateError
 from alephscript.links.transport import Transport
 from alephscript.protocol import events
-from alephscript.protocol.events import HubEvent, Position
+from alephscript.protocol.events import Position
 
 __all__ = ["AlephScriptClient"]
 
 logger = logging.getLogger("alephscript.client")
 
-T = TypeVar("T")
-
 _DRAIN_SECONDS = 10.0
 """The time that `run` leaves to requests after a SIGTERM."""
 
 
-class AlephScriptClient(Tasks):
+class AlephScriptClient(Explorer):
     """A member of an AlephScript mesh.
 
     ::
@@ -452,386 +428,9 @@ class AlephScriptClient(Tasks):
             StateError: An event loop runs here, or this is not the main thread, which alone hears
                 signals; `run_forever` wants neither.
         """
-        loops.check_free()
-        interrupts: list[signal.Signals] = []
-
-        async def main() -> None:
-            running = asyncio.ensure_future(self.run_forever())
-            draining: set[asyncio.Future[None]] = set()
-
-            def drain() -> None:
-                draining.add(asyncio.ensure_future(self.drain(_DRAIN_SECONDS)))
-
-            def interrupt() -> None:
-                running.cancel()
-                interrupts.append(signal.SIGINT)
-                # The next one ends all: a method may block, or refuse to be cancelled.
-                loops.ignore(signal.SIGINT)
-                signal.signal(signal.SIGINT, loops.end_program)
-
-            loops.listen(signal.SIGINT, interrupt)
-            loops.listen(signal.SIGTERM, drain)
-            try:
-                with contextlib.suppress(asyncio.CancelledError):
-                    await running
-            except StateError:
-                if not draining:  # else it was closed before there was a hub
-                    raise
-
-        try:
-            # Here rather than when the interpreter ends, where a second SIGINT would be in vain.
-            loops.run(main(), lambda: threads.wait_for_threads() if interrupts else None)
-        except ConnectionRefused as error:
-            loops.end_with_sentence(self.usuario, error)
-            raise
-
-    # Asking, beside what `Asker` has
-
-    def proxy(
-        self,
-        cls: type[T],
-        *,
-        room: str | None = None,
-        timeout: float | UseClientTimeout | None = USE_CLIENT_TIMEOUT,
-        on_ask: Callable[[Any], Any] | None = None,
-        idle_timeout: float | None = None,
-        priority: int = 0,
-    ) -> T:
-        """Return a master's methods, to be called as if the master were here.
-
-        ::
-
-            bot = client.proxy(PersefonBot)
-            step = await bot.step_fia(StepFIA(session_id=sid, fia_index=0))  # a StepResult
-
-        Args:
-            cls: The master's class, or a Protocol with some of its methods; a method that takes a
-                `Request` or is a plain ``def`` is better declared in a Protocol, by what it takes
-                and gives from afar.
-            room: The room to ask; by default one that offers the capability.
-            timeout: Seconds to wait, as in `request`.
-            on_ask: As in `request`.
-            idle_timeout: As in `request`.
-            priority: As in `request`.
-
-        Raises:
-            DeclarationError: The class offers nothing.
-        """
-        options: dict[str, Any] = {
-            "room": room,
-            "on_ask": on_ask,
-            "idle_timeout": idle_timeout,
-            "priority": priority,
-        }
-        if timeout is not USE_CLIENT_TIMEOUT:
-            options["timeout"] = timeout
-        return cast("T", Proxy(self, cls.__qualname__, methods_of(cls), options))
-
-    async def server_state(self) -> dict[str, Any]:
-        """Ask the hub which members are where, and which of them master what.
-
-        Returns:
-            The payload of SET_SERVER_STATE.
-
-        Raises:
-            RequestError: There was no answer, or a failed one.
-        """
-        dialect = self._alephscript_life.present_session().dialect
-        answer = await dialect.server_state(self._alephscript_timeout or events.DEFAULT_TIMEOUT)
-        if events.is_failure(answer):
-            raise error_from_answer(answer)
-        return {key: value for key, value in answer.items() if key != "success"}
-
-    # Finding out
-
-    async def discover(
-        self, *, room: str | None = None, capability: str | None = None
-    ) -> list[Offer]:
-        """Ask the hub which capabilities are offered, with the schemas of payloads and answers.
-
-        Masters of other packages appear with the names that they declared.
-
-        Args:
-            room: Only this room.
-            capability: Only this capability.
-
-        Raises:
-            UnknownEvent: The hub is none of this package, and does not say.
-            ContractError: The hub answers in another shape.
-        """
-        name = None if capability is None else events.capability_name(capability)
-        query = {"room": room, "capability": name}
-        dialect, timeout = (
-            self._alephscript_life.present_session().dialect,
-            self._alephscript_timeout,
-        )
-        reply = await dialect.ask_about_mesh(
-            HubEvent.GET_CAPABILITIES, query, timeout or events.DEFAULT_TIMEOUT
-        )
-        return contracts.structure(reply.get("offers"), list[Offer])
-
-    async def watch_masters(self) -> AsyncIterator[MasterChange]:
-        """Iterate over each change of a master, in any room, also across reconnections."""
-        with contextlib.closing(self.events(None, HubEvent.MASTER_CHANGED)) as stream:
-            if events.EVERY_ROOM not in self._alephscript_rooms:
-                await self.subscribe(events.EVERY_ROOM)
-            async for event in stream:
-                yield contracts.structure(event.data, MasterChange)
-
-    async def members(self, room: str) -> list[Member]:
-        """Ask the hub who is in a room just now, at whichever hub; this client included if it is.
-
-        Args:
-            room: The room; the client need not be in it.
-
-        Returns:
-            The members by ``usuario`` and ``sesion``, those of other packages, too; as many as an
-            answer of 500 kB has room for.
-
-        Raises:
-            PermissionDenied: The client may not be in the room.
-            RequestError: The hub does not tell.
-        """
-        dialect = self._alephscript_life.present_session().dialect
-        timeout = self._alephscript_timeout or events.DEFAULT_TIMEOUT
-        members = await dialect.members(events.check_room_name(room), timeout)
-        return contracts.structure(members, list[Member])
-
-    async def survey(
-        self, topic: surveying.Topic = "info", *, room: str | None = None, timeout: float = 2.0
-    ) -> Survey:
-        """Ask every member that is of this package what it is, or how it does, all at once.
-
-        Args:
-            topic: ``ping``; ``info``, a `MemberInfo` each; ``stats``, a `MemberStats` each.
-            room: Only members of this room.
-            timeout: Seconds after which members that have not answered are missing.
-
-        Raises:
-            UnknownEvent: The hub is none of this package, and does not say which members there are.
-            ContractError: The timeout is no number, or the hub answers in another shape.
-        """
-        check_seconds("survey", "timeout", timeout)
-        return await surveying.survey(
-            self._alephscript_life.present_session(), topic, room, timeout
-        )
-
-    # Being somewhere
-
-    async def register(self, usuario: str, sesion: str | None = None, **extras: Any) -> None:
-        """Register under another name, now and on every later connection.
-
-        Args:
-            usuario: The name.
-            sesion: Which instance of that name the client is; as before by default.
-            extras: Further fields of the registration, in place of all that were given before,
-                to the constructor too.
-
-        Raises:
-            RequestError: The hub refused the registration; the client is who it was.
-        """
-        sesion = sesion or self.sesion
-        await self._alephscript_life.present_session().register(
-            _registration(usuario, sesion, extras)
-        )
-        self.usuario, self.sesion, self._alephscript_extras = usuario, sesion, extras
-
-    async def subscribe(
-        self, room: str, *, since: Position | None = None, presence: bool = False
-    ) -> None:
-        """Be in a room, now and on every later connection.
-
-        The last values that are retained in the room come first (see `broadcast`), with each
-        subscription. Where the hub keeps a history, events that were said while the link was lost
-        come after the reconnection, in order; a `GAP` event stands for those that the hub no longer
-        has.
-
-        Args:
-            room: The room.
-            since: Hear first what was said since then; see `position`.
-            presence: Hear from now on who comes into the room and who goes, until `unsubscribe`:
-                MEMBER_JOINED and MEMBER_LEFT with ``room``, ``usuario``, ``sesion`` and, of the
-                second, ``reason``. The client hears nothing of itself; who is there already,
-                `members` tells. Stock hubs tell nothing of that.
-
-        Raises:
-            RequestError: The hub refused.
-        """
-        if since is not None:
-            self._alephscript_positions[events.check_room_name(room)] = since
-        presence = presence or self._alephscript_rooms.get(room, False)
-        session = self._alephscript_life.present_session()
-        await session.subscribe(events.check_room_name(room), presence=presence)
-        self._alephscript_rooms[room] = presence
-
-    def position(self, room: str) -> Position | None:
-        """Return how far a room was heard, for `subscribe`; None without a history."""
-        return self._alephscript_positions.get(room)
-
-    async def unsubscribe(self, room: str) -> None:
-        """Leave a room; what the client masters, it goes on mastering."""
-        self._alephscript_rooms.pop(room, None)
-        self._alephscript_positions.pop(room, None)
-        await self._alephscript_life.present_session().unsubscribe(events.check_room_name(room))
-
-    async def make_master(
-        self, room: str, features: tuple[str, ...] | None = None, *, group: Group = "single"
-    ) -> None:
-        """Become the master of a room, or one of its masters, now and on every later connection.
-
-        Args:
-            room: The room.
-            features: Names of the capabilities to declare; by default the class's for that room.
-            group: ``single``: the master before is displaced. ``standby``: the first of the
-                members that stand by serves, the next takes over when that one goes. ``shared``:
-                each request goes to the master with the fewest in flight. The last declaration
-                decides which of these a room is; masters of another group are displaced.
-
-        Raises:
-            RequestError: The hub refused.
-        """
-        mastery = self.declarations.mastery(events.check_room_name(room), group)
-        if features is not None:
-            names = names_of(features)
-            if names is None:
-                raise unfit("make_master", "features", "a tuple of names of capabilities")
-            mastery = attrs.evolve(mastery, features=names)
-        session = self._alephscript_life.present_session()
-        await session.dialect.make_master(room, mastery)
-        self._alephscript_masters[room] = mastery
-        self._alephscript_mastering.claimed(session, room)
-
-    async def resign(self, room: str) -> None:
-        """Master a room no more; requests that run are still answered.
-
-        Raises:
-            RequestError: The hub refused.
-        """
-        self._alephscript_masters.pop(room, None)
-        self._alephscript_mastering.forget(room)
-        await self._alephscript_life.present_session().dialect.resign(events.check_room_name(room))
-
-    # Saying and hearing
-
-    async def broadcast(
-        self,
-        event: str,
-        data: Any = None,
-        *,
-        room: str | None = None,
-        retain: bool = False,
-        confirm: bool = False,
-    ) -> Position | None:
-        """Tell a room what happened; all its members hear it, this client included if it is in it.
-
-        Args:
-            event: Name of the event.
-            data: A contract or a JSON value.
-            room: The room; by default the first of the client's.
-            retain: Whether the hub keeps the data as the last value of the event in the room, and
-                tells it to whoever subscribes later, as an event that is ``retained``; None as data
-                has the hub forget it. What exceeds the hub's bounds is not said at all. Stock hubs
-                tell the event to those who are there.
-            confirm: Whether to return only when the hub has the event, and to hear of it if the
-                hub refuses the event.
-
-        Returns:
-            Where the event stands in the history of the room, if it is confirmed and the hub keeps
-            one.
-
-        Raises:
-            StateError: No room is given and the client is in none, or the client is not open.
-            ContractError: The data has no wire form.
-            UnknownEvent: The event's name is reserved, or no valid one.
-            PayloadTooLarge: The data is nested too deeply, or too long for the hub.
-            NotConnected: There is no link, and broadcasts do not wait for one; nothing was sent.
-            Overloaded: There is no link, and the buffer of broadcasts that wait for it is full.
-            Closed: The client is closed.
-            RequestError: The event is to be confirmed, and was refused, or not confirmed in time.
-        """
-        if room is None:
-            room = next(iter(self._alephscript_rooms), None)
-            if room is None:
-                raise StateError("this client is in no room; say which one: broadcast(…, room=…)")
-        message = (events.check_room_name(room), events.check_event(event), contracts.write(data))
-        if confirm:
-            return await self._alephscript_say(*message, retain=retain)
-        try:
-            dialect = self._alephscript_life.present_session().dialect
-            dialect.broadcast(*message, retain=retain)
-        except NotConnected:
-            if self._alephscript_when_offline == "fail":
-                raise
-        else:
-            return None
-        self._alephscript_offline.keep(*message, retain=retain)
-        return None
-
-    def events(
-        self,
-        room: str | None = None,
-        *names: str,
-        since: str | dt.datetime | Position | None = None,
-        buffer: int = 1024,
-    ) -> EventStream:
-        """Return an async iterator over what is said from now on, also across reconnections.
-
-        With ``since`` it begins with what was said since then, where the hub keeps a log of the
-        room (``--log``), and goes on as the client hears the room, which it subscribes to before or
-        after. Nothing of that is dropped, heard twice or out of order; what the hub no longer has
-        is a `GAP` event, as everything is that was said before on a hub without a log.
-
-        Args:
-            room: Only this room; None for all that the client is in.
-            names: Only events of these names; none for all.
-            since: A duration until now, such as ``"10m"`` or ``"1.5h"``; a time, as a datetime (a
-                local one without a zone) or in ISO 8601; or a position. It needs a room.
-            buffer: How many unread events are kept before the oldest are dropped; with ``since``,
-                before further ones are read from the log.
-
-        Raises:
-            ContractError: The buffer is no number of events, or ``since`` is none of these.
-            StateError: The client was opened on another event loop.
-        """
-        check_count("events", "buffer", buffer, 1)
-        self._alephscript_life.check_loop()
-        if since is not None:
-            if room is None:
-                raise unfit("events", "since", "given together with a room")
-            stream = LogStream(
-                room=events.check_room_name(room),
-                since=check_since("events", since),
-                read=self._alephscript_read_log,
-                names=frozenset(names),
-                buffer=buffer,
-                streams=self._alephscript_streams,
-            )
-            return self._alephscript_streams.add(stream)
-        return self._alephscript_streams.open(room, frozenset(names), buffer)
+        running.run(self, _DRAIN_SECONDS)
 
     # Inside
-
-    async def _alephscript_read_log(self, query: Mapping[str, Any]) -> dict[str, Any]:
-        """Ask the hub for a page of a log, when there is a link."""
-        if self.state is State.CLOSED:
-            raise Closed("this client is closed; make another one")
-        session = await self._alephscript_life.ready()
-        timeout = self._alephscript_timeout or events.DEFAULT_TIMEOUT
-        return await session.dialect.ask_about_mesh(HubEvent.GET_ROOM_LOG, query, timeout)
-
-    async def _alephscript_say(
-        self, room: str, event: str, data: bytes, *, retain: bool
-    ) -> Position | None:
-        """Say something, and wait for the hub's word that it has it, and for a link if need be."""
-        timeout = self._alephscript_timeout or events.DEFAULT_TIMEOUT
-        session, call = await self._alephscript_session_for(Call(event, data, room, timeout))
-        answer = await session.dialect.say(
-            room, event, data, retain=retain, timeout=call.timeout or timeout
-        )
-        history, number = answer.get("history"), answer.get("number")
-        if isinstance(history, str) and isinstance(number, int):
-            return Position(history, number)
-        return None
 
     def _alephscript_declare(self, declarations: Declarations) -> None:
         """Serve what these declare from now on; hubs hear of that by `make_master`."""
@@ -879,12 +478,8 @@ class AlephScriptClient(Tasks):
         return await self._alephscript_connector.open_session(
             self._alephscript_session_inbox,
             self._alephscript_positions,
-            registration=_registration(self.usuario, self.sesion, self._alephscript_extras),
+            registration=write_registration(self.usuario, self.sesion, self._alephscript_extras),
             rooms=dict(self._alephscript_rooms),
             masters=dict(self._alephscript_masters),
             displaced=set(self._alephscript_mastering.displaced),
         )
-
-
-def _registration(usuario: str, sesion: str, extras: Mapping[str, Any]) -> dict[str, Any]:
-    return {**extras, "usuario": usuario, "sesion": sesion, "protocol": events.PROTOCOL}

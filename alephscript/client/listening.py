@@ -92,10 +92,18 @@ class Listening:
 
     async def _in_order(self, listener: Listener, stream: EventStream) -> None:
         current_job.set(None)  # a client may have been opened by a method that serves a request
+        unread = stream._events  # noqa: SLF001 - read without a call for each event
+        owner, is_heard = self._owner, False
+        is_any = listener.data is not None or listener.wrapped or listener.blocking
         while await stream.wait():
-            while (event := stream.take()) is not None:
+            while unread:
+                event = unread.popleft()
                 try:
-                    await self._call(listener, event)
+                    if is_any or not is_heard:
+                        is_heard = True
+                        await self._call(listener, event)
+                    else:  # as `_call`, without the call
+                        await getattr(owner, listener.attribute)(event)
                 except BaseException as exc:  # noqa: BLE001 - raised again if it ends the listener
                     self._fail(listener, event, exc)
 

@@ -71,6 +71,7 @@ class HubSession:
         has_acknowledged: Whether the hub has acknowledged the registration, be it late.
         is_gone: Set when the link is gone.
         when_gone: Called as soon as the link is gone.
+        hurry: Tells the link that the next message is the last for now.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class HubSession:
         self._ending: asyncio.Task[None] | None = None
         self.is_gone = asyncio.Event()
         self.when_gone: Callable[[], None] = _nothing
+        self.hurry: Callable[[], None] = _nothing
         self._handler = handler
         self._channel = Channel(
             positions, cancel=self._cancel, grant=self._grant, take_kept=self._take_kept
@@ -116,9 +118,11 @@ class HubSession:
         """
         try:
             async with asyncio.timeout(timeout):
-                self._channel.link = await transport.connect(
+                link = await transport.connect(
                     self, namespace=namespace, auth=auth, timeout=timeout
                 )
+                self._channel.take(link)
+                self.hurry = self._channel.hurry
                 self.dialect = await find_dialect(
                     self._channel, registration, acknowledges=acknowledges, silence=silence
                 )

@@ -240,7 +240,7 @@ class Worker:
             if outcome.code is not None:
                 fail(outcome.code)
 
-    async def _run(self, job: Job) -> Outcome:
+    async def _run(self, job: Job) -> Outcome:  # noqa: C901, PLR0912 - hot: no call more
         """Call the method, make room for other jobs, and send the answer."""
         current_job.set(job)
         lane, request, clock = job.lane, job.request, self._loop.time
@@ -274,6 +274,8 @@ class Worker:
         if job.run is not None:
             self._runs.end(job.run, outcome.text)
         if outcome.text is not None:
+            if job.task is self._common and not self._ready and self._turns is None:
+                job.session.hurry()  # no answer follows in this turn
             announces = capability.announce and outcome.code is None
             answers.send(job.session, request, outcome.text, announces=announces)
         lane.note(clock() - began, outcome.code, outcome.message)

@@ -24,11 +24,13 @@ class Pending:
     Attributes:
         late: Count of acknowledgements that came after their number was closed.
         came_late: Called when one has come like that; None for nobody.
+        is_single: Whether the number that was opened last was the only one then.
     """
 
     def __init__(self) -> None:
         self.late = 0
         self.came_late: Callable[[], None] | None = None
+        self.is_single = False
         self._loop = asyncio.get_running_loop()
         self._futures: dict[int, asyncio.Future[bytes | None]] = {}
         self._numbers = itertools.count(1)
@@ -47,6 +49,7 @@ class Pending:
             The number, and the future of its acknowledgement.
         """
         number = next(self._numbers)
+        self.is_single = not self._futures
         future = self._futures[number] = self._loop.create_future()
         if timeout is not None:
             self._deadlines.set(number, timeout)

@@ -46,7 +46,12 @@ class Receiver(Protocol):
 
 
 class Link(Protocol):
-    """One living connection to one namespace of a hub."""
+    """One living connection to one namespace of a hub.
+
+    A link that keeps what is sent until the end of the loop's turn, to write it in one, may have a
+    method ``hurry``, without arguments: the next message is the last of this turn, and there is
+    nothing to wait for.
+    """
 
     def send(self, payload: bytes, ack: int | None = None) -> None:
         """Send an event, asking for acknowledgement under a number if one is given.

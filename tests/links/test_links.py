@@ -27,7 +27,7 @@ from alephscript import (
 from alephscript.hub import Hub, Limits
 from alephscript.links._socketio import SocketIOTransport
 from alephscript.links.transport import Transport
-from alephscript.links.websocket import WebSocketTransport
+from alephscript.links.websocket import WebSocketLink, WebSocketTransport
 from alephscript.protocol.json import parse_json
 
 pytestmark = pytest.mark.anyio
@@ -420,6 +420,32 @@ async def test_closing_waits_two_seconds_for_a_hub_that_does_not_read(make: Make
             await receiver.gone.wait()
         left.set()
     assert receiver.told == [("lost", "closed")]
+
+
+async def test_who_hurries_has_all_that_waits_written_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else it is written at the end of the turn; either way in one write."""
+    async with Hub(port=0) as hub:
+        receiver = Noting()
+        transport = WebSocketTransport(hub.url)
+        link = await transport.connect(receiver, namespace="/runtime", auth=None, timeout=5)
+        assert isinstance(link, WebSocketLink)
+        written: list[Any] = []
+        monkeypatch.setattr(link, "_write", written.append)
+        link.send(b'["A"]')
+        assert written == []
+        await asyncio.sleep(0)
+        assert len(written) == 1
+        link.send(b'["B"]')
+        link.hurry()
+        link.send(b'["C"]')
+        assert len(written) == 2
+        link.send(b'["D"]')
+        await asyncio.sleep(0)
+        assert len(written) == 3
+        link.abort()
+        await receiver.gone.wait()
 
 
 @pytest.mark.slow

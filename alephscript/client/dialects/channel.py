@@ -34,6 +34,7 @@ class Channel:
 
     Attributes:
         link: The link, None until it is open.
+        hurry: Tells the link that the next message is the last for now; see there.
         pending: The acknowledgements that are awaited.
         rooms: The rooms that the client is in, in the order in which it subscribed.
         positions: As given.
@@ -51,12 +52,18 @@ class Channel:
         take_kept: Callable[[Mapping[str, Any]], None] = lambda _: None,
     ) -> None:
         self.link: Link | None = None
+        self.hurry: Callable[[], None] = _nothing
         self.pending = Pending()
         self.rooms: dict[str, None] = {}
         self.positions = positions
         self.cancel = cancel
         self.grant = grant
         self.take_kept = take_kept
+
+    def take(self, link: Link) -> None:
+        """Have this link from now on."""
+        self.link = link
+        self.hurry = getattr(link, "hurry", _nothing)
 
     def send(self, event: str, data: bytes, meta: bytes = b"", number: int | None = None) -> None:
         """Send an event, its data and its meta given as JSON texts.
@@ -82,3 +89,7 @@ class Channel:
         """Send an event that wants no acknowledgement; raises as `send`."""
         assert self.link is not None
         self.link.send(write_json([event, *args]))
+
+
+def _nothing() -> None:
+    """Do nothing: such a link is always in a hurry."""

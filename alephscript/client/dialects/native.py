@@ -104,6 +104,8 @@ class Native(Documented):
         if not is_plain:
             self._attend(call, number, future)
         try:
+            if pending.is_single:  # nobody else asks just now
+                self._channel.hurry()
             self._channel.send(call.event, call.data, write_meta(call), number)
             call.data = b""
             payload = await future
