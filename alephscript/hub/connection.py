@@ -26,7 +26,7 @@ from alephscript.mesh.access import Handshake
 from alephscript.mesh.limits import Limits
 from alephscript.protocol import packets
 from alephscript.protocol.events import RUNTIME
-from alephscript.protocol.packets import Kind, ProtocolError
+from alephscript.protocol.packets import Kind, Packet, ProtocolError
 from alephscript.protocol.websocket import FRAMES_A_WRITE
 from alephscript.protocol.wire import parse_packet, write_text_frame
 
@@ -240,24 +240,34 @@ class Connection:
 
     # From the client
 
-    def receive(self, message: bytes) -> None:  # noqa: C901, PLR0912 - hot: no call more
-        """Handle one Engine.IO message; an invalid one closes the connection."""
+    def receive(self, message: bytes | Packet) -> None:  # noqa: C901, PLR0912 - hot: no call more
+        """Handle one Engine.IO message; an invalid one closes the connection.
+
+        Args:
+            message: The message, or the packet that was read of it.
+        """
         if self.closed or self._is_doomed:
             return  # the message came in one segment with a goodbye; a CONNECT would stay for ever
         host = self._host
-        if len(message) > host.limits.message_bytes:
-            host.refusals["message_bytes"] += 1
-            self.close("its message is too large")
-            return
-        if message[:1] != packets.MESSAGE:
-            if self.spend(1):
-                self._receive_engine_message(message)
-            return
-        try:
-            kind, namespace, ack, payload = parse_packet(message)
-        except ProtocolError as error:
-            self.close(str(error))
-            return
+        if isinstance(message, tuple):
+            kind, namespace, ack, payload = message
+            if len(payload) > host.limits.message_bytes - packets.LONGEST_HEAD:
+                self.receive(packets.write_packet(kind, namespace, ack, payload))
+                return
+        else:
+            if len(message) > host.limits.message_bytes:
+                host.refusals["message_bytes"] += 1
+                self.close("its message is too large")
+                return
+            if message[:1] != packets.MESSAGE:
+                if self.spend(1):
+                    self._receive_engine_message(message)
+                return
+            try:
+                kind, namespace, ack, payload = parse_packet(message)
+            except ProtocolError as error:
+                self.close(str(error))
+                return
         sid = self.sids.get(namespace)
         try:
             if sid is None or (kind is not _EVENT and kind is not _ACK):

@@ -25,7 +25,7 @@ from alephscript.mesh.effects import Effect
 from alephscript.mesh.federation import Federation
 from alephscript.mesh.mesh import Mesh
 from alephscript.protocol import packets
-from alephscript.protocol.packets import ProtocolError
+from alephscript.protocol.packets import Packet, ProtocolError
 from alephscript.protocol.text import printable
 
 __all__ = ["WatchedConnection", "find_inputs", "watch_connections", "watch_mesh"]
@@ -72,7 +72,7 @@ class WatchedConnection(Connection):
             self._show(debugging.OUT, message)
         super().send(message, frame)
 
-    def receive(self, message: bytes) -> None:
+    def receive(self, message: bytes | Packet) -> None:
         """Show and handle a message; see `Connection.receive`."""
         if not self.closed:
             self._show(debugging.IN, message)
@@ -84,7 +84,11 @@ class WatchedConnection(Connection):
             self._wire.end(self._peer(*self.sids), reason)
         super().close(reason)
 
-    def _show(self, arrow: str, message: bytes) -> None:
+    def _show(self, arrow: str, message: bytes | Packet) -> None:
+        if isinstance(message, tuple):
+            kind, namespace, ack, payload = message
+            self._wire.packet(arrow, self._peer(namespace), kind, ack, payload)
+            return
         if message[:1] != packets.MESSAGE:
             return
         try:

@@ -137,7 +137,7 @@ class WebSocketLink(asyncio.Protocol):
         self._acknowledged = receiver.acknowledged
         self._lost = receiver.lost
         self._reader = FrameReader(masked=False, max_bytes=MAX_BYTES)
-        self._read = self._reader.read
+        self._read = self._reader.read_packets
         self._write = transport.write
         self._namespace = namespace
         self._event = packets.packet_head(Kind.EVENT, namespace)
@@ -197,11 +197,27 @@ class WebSocketLink(asyncio.Protocol):
 
     # asyncio.Protocol
 
-    def data_received(self, data: bytes) -> None:
+    def data_received(self, data: bytes) -> None:  # noqa: C901 - hot: no call more
         """Handle every message that is whole with this piece."""
-        take = self._take
         for message in self._read(data):
-            take(message)
+            try:
+                if isinstance(message, tuple):  # first, as most are where the reader is C
+                    kind, namespace, ack, payload = message
+                elif message[:1] == packets.MESSAGE:
+                    kind, namespace, ack, payload = parse_packet(message)
+                else:
+                    self._control(message)
+                    continue
+                if namespace != self._namespace:
+                    pass
+                elif kind is _EVENT:  # first, as most are
+                    self._received(payload, ack)
+                elif kind is not _ACK:
+                    self._packet(kind, ack, payload)
+                elif ack is not None:
+                    self._acknowledged(ack, payload)
+            except (ProtocolError, msgspec.DecodeError) as error:
+                self._leave(error)
         if self._reader.reply:
             self._write(self._reader.reply)
             self._reader.reply = b""
@@ -221,27 +237,13 @@ class WebSocketLink(asyncio.Protocol):
 
     # Packets
 
-    def _take(self, message: bytes) -> None:
-        """Handle a text message; one that is not a packet ends the link."""
-        try:
-            if message[:1] == packets.MESSAGE:
-                kind, namespace, ack, payload = parse_packet(message)
-                if namespace != self._namespace:
-                    pass
-                elif kind is _EVENT:  # first, as most are
-                    self._received(payload, ack)
-                elif kind is not _ACK:
-                    self._packet(kind, ack, payload)
-                elif ack is not None:
-                    self._acknowledged(ack, payload)
-            else:
-                self._control(message)
-        except (ProtocolError, msgspec.DecodeError) as error:
-            name = type(error).__name__
-            logger.warning(
-                "the hub sent what is no packet (%s); reconnecting", name, extra={"error": name}
-            )
-            self._hang_up()
+    def _leave(self, error: Exception) -> None:
+        """End the link, since a message is no packet."""
+        name = type(error).__name__
+        logger.warning(
+            "the hub sent what is no packet (%s); reconnecting", name, extra={"error": name}
+        )
+        self._hang_up()
 
     def _packet(self, kind: Kind, ack: int | None, payload: bytes) -> None:
         if kind is Kind.BINARY_EVENT:

@@ -152,6 +152,7 @@ cdef enum:
     BROKEN = 1002
     TOO_BIG = 1009
     LARGE = 65536  # bytes of a frame from which on it is put together where it will stay
+    HEAD = 32  # bytes that hold the head of an event or an acknowledgement
     KEYS = 4096  # bytes of masking keys that are fetched at once
 
 cdef bytes _keys = b""
@@ -234,6 +235,9 @@ cdef class FrameReader:
     cdef PyObject *_large
     cdef Py_ssize_t _filled
     cdef Py_ssize_t _size
+    cdef Py_ssize_t _skipped  # of a large one, of which the head is known already
+    cdef uint64_t _number
+    cdef uint8_t _kind
     cdef uint8_t _first
     cdef uint8_t[4] _key
 
@@ -247,6 +251,12 @@ cdef class FrameReader:
         Py_XDECREF(self._large)
 
     def read(self, data):
+        return self._read(data, False)
+
+    def read_packets(self, data):
+        return self._read(data, True)
+
+    cdef list _read(self, data, bint has_heads):
         cdef bytes piece = <bytes>data if PyBytes_CheckExact(data) else bytes(data)
         cdef list messages = []
         cdef const uint8_t *text
@@ -255,6 +265,11 @@ cdef class FrameReader:
         cdef uint8_t mask_bit = self._mask_bit
         cdef bytes payload
         cdef int at
+        cdef Py_ssize_t skipped
+        cdef uint64_t number = 0
+        cdef uint8_t[HEAD] head
+        cdef Py_ssize_t known
+        cdef bint is_large
         if self.wanted:
             if self._large is not NULL:
                 start = self._fill(<const uint8_t *>PyBytes_AS_STRING(piece), PyBytes_GET_SIZE(piece))
@@ -299,25 +314,43 @@ cdef class FrameReader:
                     break
             payload_start = stop
             stop += <Py_ssize_t>size
-            if stop > end:
-                if stop - start > LARGE:
-                    self._begin(text, start, payload_start, <Py_ssize_t>size)
-                    self._fill(text + payload_start, end - payload_start)
-                    self.wanted = stop - start
-                    return messages
+            is_large = stop > end
+            if is_large and stop - start <= LARGE:
                 break
+            skipped = head[1] = 0
+            if has_heads and text[start] == WHOLE_TEXT and not self._unfinished:
+                # The head becomes values, and is no object before.
+                known = min(HEAD, min(stop, end) - payload_start)
+                if mask_bit:
+                    xor_into(head, text + payload_start, known, text + payload_start - 4, 0)
+                else:
+                    memcpy(head, text + payload_start, known)
+                skipped = head_of(head, known, &number)
+            if is_large:
+                self._first, self._kind, self._number = text[start], head[1], number
+                self._skipped, self._size, self._filled = skipped, <Py_ssize_t>size - skipped, 0
+                if mask_bit:
+                    memcpy(self._key, text + payload_start - 4, 4)
+                self._large = _new_bytes(NULL, min(self._size, LARGE))
+                payload_start += skipped
+                self._fill(text + payload_start, end - payload_start)
+                self.wanted = stop - start
+                return messages
+            payload_start += skipped
             payload = PyBytes_FromStringAndSize(
-                NULL if mask_bit else <const char *>text + payload_start, <Py_ssize_t>size
+                NULL if mask_bit else <const char *>text + payload_start, stop - payload_start
             )
             if mask_bit:
                 xor_into(
                     <uint8_t *>PyBytes_AS_STRING(payload),
                     text + payload_start,
-                    <Py_ssize_t>size,
-                    text + payload_start - 4,
-                    0,
+                    stop - payload_start,
+                    text + payload_start - skipped - 4,
+                    skipped,
                 )
-            if text[start] == WHOLE_TEXT and not self._unfinished:
+            if skipped:
+                messages.append(packet_of(head[1], skipped, number, payload))
+            elif text[start] == WHOLE_TEXT and not self._unfinished:
                 messages.append(payload)
             else:
                 self._take(text[start], payload, messages)
@@ -337,17 +370,6 @@ cdef class FrameReader:
             size += PyByteArray_GET_SIZE(self._fragments)
         return size
 
-    cdef int _begin(
-        self, const uint8_t *text, Py_ssize_t start, Py_ssize_t payload_start, Py_ssize_t size
-    ) except -1:
-        """Begin to put a large frame together."""
-        self._first = text[start]
-        if self._mask_bit:
-            memcpy(self._key, text + payload_start - 4, 4)
-        self._size, self._filled = size, 0
-        self._large = _new_bytes(NULL, min(size, LARGE))
-        return 0
-
     cdef Py_ssize_t _fill(self, const uint8_t *text, Py_ssize_t length) except -1:
         """Add to a large frame; return how many bytes belong to it."""
         cdef Py_ssize_t taken = min(length, self._size - self._filled)
@@ -360,7 +382,7 @@ cdef class FrameReader:
             _PyBytes_Resize(&self._large, room)
         out = <uint8_t *>_bytes_of(self._large) + self._filled
         if self._mask_bit:
-            xor_into(out, text, taken, self._key, self._filled)
+            xor_into(out, text, taken, self._key, self._skipped + self._filled)
         else:
             memcpy(out, text, taken)
         self._filled = needed
@@ -372,7 +394,9 @@ cdef class FrameReader:
         payload = <bytes>self._large
         Py_XDECREF(self._large)
         self._large = NULL
-        if self._first == WHOLE_TEXT and not self._unfinished:
+        if self._skipped:
+            messages.append(packet_of(self._kind, self._skipped, self._number, payload))
+        elif self._first == WHOLE_TEXT and not self._unfinished:
             messages.append(payload)
         else:
             self._take(self._first, payload, messages)
@@ -443,30 +467,46 @@ cdef Py_ssize_t _max_digits = _packets.MAX_ACK_DIGITS
 _parse_any = _packets.parse_packet
 
 
+cdef inline Py_ssize_t head_of(const uint8_t *text, Py_ssize_t size, uint64_t *number) noexcept:
+    """Return the length of a packet's head that is as most are, and its number; 0 for others."""
+    cdef Py_ssize_t at = _id_start
+    if (
+        size <= at
+        or text[0] != c"4"
+        or (text[1] != c"2" and text[1] != c"3")
+        or memcmp(text + 2, PyBytes_AS_STRING(_runtime), at - 2)
+    ):
+        return 0
+    number[0] = 0
+    while at < size and c"0" <= text[at] <= c"9" and at - _id_start < _max_digits:
+        number[0] = number[0] * 10 + (text[at] - c"0")
+        at += 1
+    if at >= size or text[at] != c"[" or (text[_id_start] == c"0" and at > _id_start + 1):
+        return 0
+    return at
+
+
+cdef object packet_of(uint8_t kind, Py_ssize_t head, uint64_t number, bytes payload):
+    return (
+        _EVENT if kind == c"2" else _ACK,
+        _runtime_name,
+        None if head == _id_start else PyLong_FromUnsignedLongLong(number),
+        payload,
+    )
+
+
 def parse_packet(message):
     cdef const uint8_t *text
-    cdef Py_ssize_t size, at, start = _id_start
+    cdef Py_ssize_t size, at
     cdef uint64_t number = 0
     if PyBytes_CheckExact(message):
         text = <const uint8_t *>PyBytes_AS_STRING(message)
         size = PyBytes_GET_SIZE(message)
-        if (
-            size > start
-            and text[0] == c"4"
-            and (text[1] == c"2" or text[1] == c"3")
-            and not memcmp(text + 2, PyBytes_AS_STRING(_runtime), start - 2)
-        ):
-            at = start
-            while at < size and c"0" <= text[at] <= c"9" and at - start < _max_digits:
-                number = number * 10 + (text[at] - c"0")
-                at += 1
-            if at < size and text[at] == c"[":
-                return (
-                    _EVENT if text[1] == c"2" else _ACK,
-                    _runtime_name,
-                    None if at == start else PyLong_FromUnsignedLongLong(number),
-                    PyBytes_FromStringAndSize(<const char *>text + at, size - at),
-                )
+        at = head_of(text, size, &number)
+        if at:
+            return packet_of(
+                text[1], at, number, PyBytes_FromStringAndSize(<const char *>text + at, size - at)
+            )
     return _parse_any(message)
 
 

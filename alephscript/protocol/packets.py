@@ -103,6 +103,9 @@ microsecond less a packet."""
 _ID_START = len(next(iter(_RUNTIME_HEADS)))
 _ID_STOP = _ID_START + MAX_ACK_DIGITS
 
+LONGEST_HEAD = _ID_STOP
+"""Bytes that the head of an event or an acknowledgement in the usual namespace has at most."""
+
 
 def parse_packet(message: bytes) -> Packet:
     """Split a Socket.IO packet's head from its payload.

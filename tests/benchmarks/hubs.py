@@ -3,7 +3,7 @@
 Hubs and master are processes of their own; a redis-server is started for them. Prints how long one
 request takes, asked at the master's hub and at another one; how many are answered in a second
 across hubs, as a share of those at one; the CPU of all hubs that they take, in times of those at
-one; and how many frames go in one message.
+one; how long Redis alone takes for two such messages; and how many frames go in one message.
 """
 
 from __future__ import annotations
@@ -19,14 +19,21 @@ import time
 from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import attrs
 
 from alephscript import AlephScriptClient
 from alephscript.client import loops
+from alephscript.hub.cluster.commands import Command
+from alephscript.hub.cluster.opening import open_connection
+from alephscript.hub.cluster.resp import Commands, RedisConnection
 from tests.support.redis import RedisServer
 
 ROOT = Path(__file__).parents[2]
+
+_QUESTION, _ANSWER = 250, 120
+"""Bytes of the two messages of a request across."""
 
 
 async def started(stack: AsyncExitStack, ready: bytes, *arguments: str) -> tuple[str, int]:
@@ -76,6 +83,46 @@ async def one_by_one(client: AlephScriptClient, count: int) -> float:
     return statistics.median(took) * 1000
 
 
+async def bare(redis: RedisServer, count: int) -> float:
+    """Milliseconds of two messages through Redis, there and back, with no hub: the median."""
+    commands = Commands(lambda *_: None, await open_connection(redis.url(), 5))
+    commands.resume()
+    took: list[float] = []
+    began, answered = 0.0, asyncio.Event()
+
+    def say(channel: str, size: int) -> None:
+        commands.send([Command(("PUBLISH", channel, b"x" * size), None)])
+
+    def begin() -> None:
+        nonlocal began
+        began = time.perf_counter()
+        say("there", _QUESTION)
+
+    def hear(value: list[Any]) -> None:
+        _, channel, data = value
+        if not isinstance(data, bytes):
+            if data == 2:  # subscriptions that count
+                begin()
+            return
+        if channel == b"there":
+            say("back", _ANSWER)
+            return
+        took.append(time.perf_counter() - began)
+        if len(took) < count:
+            begin()
+        else:
+            answered.set()
+
+    channels = RedisConnection(hear, await open_connection(redis.url(), 5))
+    channels.resume()
+    channels.write(("SUBSCRIBE", "there", "back"))
+    async with asyncio.timeout(30):
+        await answered.wait()
+    for each in (commands, channels):
+        each.fail(ConnectionError("enough"))
+    return statistics.median(took) * 1000
+
+
 async def together(client: AlephScriptClient, seconds: float) -> int:
     """Requests that are answered in so many seconds, 64 in flight."""
     ended, until = 0, time.perf_counter() + seconds
@@ -100,6 +147,7 @@ class Figures:
         share: Requests a second across hubs, as a share of those at one.
         times: CPU of all hubs for a request across, in times of one at one hub.
         frames: Frames in a message.
+        bare: Milliseconds of the two messages through Redis alone, the median.
     """
 
     here: float
@@ -107,6 +155,7 @@ class Figures:
     share: float
     times: float
     frames: float
+    bare: float
 
     def cells(self) -> list[str]:
         """Write them for the table."""
@@ -114,6 +163,7 @@ class Figures:
             f"{self.here:.2f}",
             f"{self.there:.2f}",
             f"{self.there - self.here:+.2f}",
+            f"{self.bare:.2f}",
             f"{self.share:.2f}",
             f"{self.times:.1f}",
             f"{self.frames:.0f}",
@@ -134,10 +184,12 @@ async def measure(redis: RedisServer | None, hubs: int, seconds: float) -> Figur
         there = await stack.enter_async_context(AlephScriptClient(urls[-1]))
         for client in (here, there):
             await one_by_one(client, 300)
-        same, other = [], []
+        same, other, alone = [], [], [0.0]
         for _ in range(5):  # in turns, since the machine is not always equally fast
             same.append(await one_by_one(here, 300))
             other.append(await one_by_one(there, 300))
+            if redis is not None:
+                alone.append(await bare(redis, 300))
         ended, spent, sent = [0, 0], [0.0, 0.0], [0, 0]
         for turn in range(6):
             where, client = turn % 2, (here, there)[turn % 2]
@@ -152,6 +204,7 @@ async def measure(redis: RedisServer | None, hubs: int, seconds: float) -> Figur
         share=ended[1] / ended[0],
         times=costs[1] / costs[0],
         frames=2 * ended[1] / (sent[1] or 1),
+        bare=statistics.median(alone[1:] or alone),
     )
 
 
@@ -192,14 +245,14 @@ async def main() -> None:
     seconds = options.parse_args().seconds
     with own_redis() as redis:
         put(
-            *("hubs", "registry", "p50 here, ms", "p50 across, ms", "added, ms"),
+            *("hubs", "registry", "p50 here, ms", "p50 across, ms", "added, ms", "Redis, ms"),
             *("req/s, share", "CPU, times", "frames a message"),
         )
-        put(*["---"] * 8)
+        put(*["---"] * 9)
         for hubs, shared in ((1, None), (1, redis), (2, redis), (3, redis)):
             cells = (await measure(shared, hubs, seconds)).cells()
             where = "memory" if shared is None else "Redis"
-            put(str(hubs), where, *(cells if hubs > 1 else [cells[0], *["-"] * 5]))
+            put(str(hubs), where, *(cells if hubs > 1 else [cells[0], *["-"] * 6]))
 
 
 if __name__ == "__main__":

@@ -55,6 +55,26 @@ def transcript(way: Way, pieces: list[bytes], *, masked: bool, most: int) -> lis
     return [*seen, reader.closed, reply]
 
 
+def packets_of(way: Way, pieces: list[bytes], *, masked: bool, most: int) -> list[Any]:
+    """The same, with packets where messages are packets."""
+    reader = way.FrameReader(masked=masked, max_bytes=most)
+    seen: list[Any] = []
+    for piece in pieces:
+        read = [
+            each if isinstance(each, tuple) else outcome(PURE.parse_packet, each)
+            for each in reader.read_packets(piece)
+        ]
+        seen.append((read, reader.wanted, reader.half_bytes()))
+    return [*seen, reader.closed]
+
+
+def assert_alike(pieces: list[bytes], *, masked: bool, most: int) -> None:
+    """Whatever is read, both read it, as messages and as packets."""
+    for read in (transcript, packets_of):
+        pure, compiled = (read(way, pieces, masked=masked, most=most) for way in BOTH)
+        assert pure == compiled
+
+
 def cut(data: bytes, sizes: list[int]) -> list[bytes]:
     """The pieces of a stream."""
     pieces = []
@@ -64,14 +84,27 @@ def cut(data: bytes, sizes: list[int]) -> list[bytes]:
     return [*pieces, data, b""]
 
 
+HEADS = st.sampled_from(
+    [b"42/runtime,", b"43/runtime,", b"42/runtime", b"42", b"451-/a,", b"4", b""]
+)
+DIGITS = st.text("0123456789", max_size=18).map(str.encode)
+MESSAGES = st.builds(
+    lambda *parts: b"".join(parts),
+    HEADS,
+    DIGITS,
+    st.sampled_from([b"[", b"[", b""]),
+    st.binary(max_size=20),
+)
+
+
 FIRST = st.sampled_from([0x81] * 4 + [0x01, 0x80, 0x00, 0x88, 0x89, 0x8A, 0x82, 0x02, 0xC1, 0x83])
 SIZES = st.sampled_from([0, 1, 2, 3, 4, 7, 8, 9, 63, 64, 65, 124, 125, 126, 127, 1500])
-PAYLOADS = SIZES.map(lambda size: bytes(range(3, 250)) * 7 and (bytes(range(3, 250)) * 7)[:size])
+PAYLOADS = SIZES.map(lambda size: (bytes(range(3, 250)) * 7)[:size])
 
 
 @MASKED
 @given(
-    st.lists(st.tuples(FIRST, PAYLOADS | st.binary(max_size=9)), max_size=6),
+    st.lists(st.tuples(FIRST, PAYLOADS | st.binary(max_size=9) | MESSAGES), max_size=6),
     st.lists(st.integers(0, 200), max_size=8),
 )
 def test_streams_are_read_alike(
@@ -79,8 +112,7 @@ def test_streams_are_read_alike(
 ) -> None:
     """However they are cut, whether they keep the rules or not."""
     data = b"".join(frame(first, payload, masked=masked) for first, payload in some)
-    pure, compiled = (transcript(way, cut(data, sizes), masked=masked, most=2_000) for way in BOTH)
-    assert pure == compiled
+    assert_alike(cut(data, sizes), masked=masked, most=2_000)
 
 
 @MASKED
@@ -93,10 +125,7 @@ def test_streams_are_read_alike(
 def test_any_bytes_are_read_alike(masked: bool, data: bytes, sizes: list[int]) -> None:
     """Sizes of 64 bits, too."""
     for most in (125, 70_000, 1 << 62):
-        pure, compiled = (
-            transcript(way, cut(data, sizes), masked=masked, most=most) for way in BOTH
-        )
-        assert pure == compiled
+        assert_alike(cut(data, sizes), masked=masked, most=most)
 
 
 @MASKED
@@ -105,18 +134,16 @@ def test_any_bytes_are_read_alike(masked: bool, data: bytes, sizes: list[int]) -
     st.integers(65_500, 65_600) | st.integers(200_000, 200_009),
     st.lists(st.integers(0, 70_000), max_size=6),
     st.sampled_from([0, 1, 70_000]),
+    MESSAGES,
 )
 def test_large_frames_are_read_alike(
-    masked: bool, first: int, size: int, sizes: list[int], before: int
+    masked: bool, first: int, size: int, sizes: list[int], before: int, head: bytes
 ) -> None:
     """In pieces of any size, behind others, alone or as a part of a text."""
-    text = (bytes(range(251)) * (size // 251 + 1))[:size]
+    text = (head + bytes(range(251)) * (size // 251 + 1))[:size]
     some = [(0x01, b"a" * before), (0x80, b"b"), (first, text), (0x80, text), (0x81, b"end")]
     data = b"".join(frame(each, payload, masked=masked) for each, payload in some)
-    pure, compiled = (
-        transcript(way, cut(data, sizes), masked=masked, most=400_000) for way in BOTH
-    )
-    assert pure == compiled
+    assert_alike(cut(data, sizes), masked=masked, most=400_000)
 
 
 @given(st.binary(max_size=300) | st.sampled_from([65_535, 65_536, 70_001]).map(bytes))
@@ -136,13 +163,7 @@ def test_masking_keys_do_not_repeat() -> None:
     assert len(keys) > 4_990
 
 
-HEADS = st.sampled_from(
-    [b"42/runtime,", b"43/runtime,", b"42/runtime", b"42", b"451-/a,", b"4", b""]
-)
-DIGITS = st.text("0123456789", max_size=18).map(str.encode)
-
-
-@given(st.builds(lambda *parts: b"".join(parts), HEADS, DIGITS, st.binary(max_size=20)))
+@given(MESSAGES)
 @example(b"42/runtime,[]")
 @example(b"42/runtime,123456789012345[]")
 @example(b"42/runtime,1234567890123456[]")

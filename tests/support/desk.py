@@ -88,7 +88,7 @@ class Desk:
 
     async def answer_to(self, asked: str) -> events.Answer:
         """What was answered to a request."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             while asked not in self.answers:
                 self.answered.clear()
                 await self.answered.wait()

@@ -105,6 +105,7 @@ def pytest_runtest_makereport(
     return report
 
 
-def pytest_unconfigure() -> None:
-    """End the process if a thread that hangs keeps it alive."""
-    faulthandler.dump_traceback_later(AGAIN, exit=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """End the process if a thread that hangs keeps it alive; workers are ended by their runner."""
+    if not hasattr(config, "workerinput"):
+        faulthandler.dump_traceback_later(3 * AGAIN, exit=True)

@@ -30,13 +30,13 @@ async def node_process(node: str, script: str, *arguments: str) -> AsyncIterator
     finally:
         if process.returncode is None:
             process.terminate()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             await process.communicate()
 
 
 async def line_of(process: Any) -> str:
     """Read the next line that a process prints."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         return str((await process.stdout.readline()).decode().strip())
 
 

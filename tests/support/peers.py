@@ -20,6 +20,9 @@ from alephscript.hub import Hub
 SEPARATOR = "\x1e"
 """What stands between the messages of one polling body."""
 
+_SOON = 20
+"""Seconds after which what was to come does not: fewer come and go where machines are busy."""
+
 quiet = logging.getLogger("tests.socketio")
 quiet.setLevel(logging.CRITICAL)
 
@@ -62,7 +65,7 @@ class Raw:
 
     async def recv(self) -> str:
         """The next frame that is no Engine.IO ping."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(_SOON):
             while True:
                 frame = await self.websocket.recv(decode=None)
                 if frame != "2":
@@ -149,7 +152,7 @@ class Stock:
 
     async def call(self, event: str, *args: Any) -> Any:
         """Send and wait for the acknowledgement."""
-        return await self.sio.call(event, args or None, namespace=self.namespace, timeout=5)
+        return await self.sio.call(event, args or None, namespace=self.namespace, timeout=_SOON)
 
     async def say(self, room: str, event: str, data: Any = None, **extras: Any) -> None:
         """Send a ROOM_MESSAGE without acknowledgement."""
@@ -157,7 +160,7 @@ class Stock:
 
     async def next(self, *names: str) -> tuple[Any, ...]:
         """The next event heard, of these names if any are given; others are passed over."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(_SOON):
             while True:
                 heard = await self.heard.get()
                 if not names or heard[0] in names:

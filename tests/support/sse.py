@@ -32,7 +32,7 @@ class Source:
     async def next(self) -> Told:
         """The next event that has data; ids of others are kept."""
         fields: dict[str, str] = {}
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             async for line in self._lines:
                 if line:
                     name, _, value = line.partition(":")

@@ -22,6 +22,7 @@ from alephscript.hub.engine import Engine
 from alephscript.hub.sockets.handover import Handover
 from alephscript.hub.sockets.lobby import Arrival, Lobby
 from alephscript.hub.turns import AT_ONCE
+from alephscript.protocol.packets import Packet
 from alephscript.protocol.wire import FrameReader
 
 __all__ = ["AsgiArrival", "AsgiWebSocket", "Receive", "Scope", "Send", "refuse_websocket"]
@@ -160,7 +161,7 @@ class AsgiWebSocket:
         receive: Receive,
         send: Send,
     ) -> None:
-        self.take: Callable[[bytes], None] = _ignore
+        self.take: Callable[[bytes | Packet], None] = _ignore
         self._engine = engine
         self._handover = handover
         self._clock = clock
@@ -268,5 +269,5 @@ def _end_at(clock: asyncio.Timeout, when: float) -> None:
         clock.reschedule(when)
 
 
-def _ignore(data: bytes) -> None:
+def _ignore(data: object) -> None:
     """Do nothing: before a websocket is open there is nothing to take."""

@@ -19,6 +19,7 @@ from alephscript.hub.senders import Senders
 from alephscript.hub.sockets.lobby import Arrival
 from alephscript.mesh.access import Handshake
 from alephscript.protocol import packets
+from alephscript.protocol.packets import Packet
 from alephscript.protocol.websocket import write_text_frame
 
 __all__ = ["Handover", "OpenWebSocket"]
@@ -35,7 +36,7 @@ class OpenWebSocket(WebSocket, Protocol):
         take: The function that each whole text message is passed to.
     """
 
-    take: Callable[[bytes], None]
+    take: Callable[[bytes | Packet], None]
 
 
 class Handover:
@@ -126,7 +127,7 @@ class Handover:
         if self._connection is not None and self._connection.spend(frames) and binaries:
             self._connection.drop_binary(binaries)
 
-    def _probe(self, websocket: OpenWebSocket, message: bytes) -> None:
+    def _probe(self, websocket: OpenWebSocket, message: bytes | Packet) -> None:
         """Handle a message of a websocket that a polling client tries out."""
         assert self._connection is not None
         self._connection.spend(1)

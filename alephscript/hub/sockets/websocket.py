@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any, cast
 
@@ -26,6 +26,7 @@ from alephscript.hub.engine import Engine
 from alephscript.hub.senders import Senders
 from alephscript.hub.sockets.handover import Handover
 from alephscript.hub.turns import AT_ONCE, TURN_SECONDS
+from alephscript.protocol.packets import Packet
 from alephscript.protocol.websocket import FRAMES_A_WRITE, write_close_frame
 from alephscript.protocol.wire import FrameReader
 
@@ -74,7 +75,7 @@ class _WebSocket(asyncio.Protocol):
     """
 
     def __init__(self, connections: set[Any], engine: Engine, handover: Handover) -> None:
-        self.take: Callable[[bytes], None] = _ignore
+        self.take: Callable[[bytes | Packet], None] = _ignore
         # From `connection_made` on, which is called first, the transport's own method, and nothing
         # waits: two calls less a write. Both change for as long as the peer does not read.
         self.write: Callable[[bytes], None] = _ignore
@@ -85,9 +86,9 @@ class _WebSocket(asyncio.Protocol):
         self._reader = FrameReader(masked=True, max_bytes=2 * engine.limits.message_bytes)
         # A kept method instead of a condition in each call; what uvicorn has read, the request,
         # comes in one piece.
-        self._read: Callable[[bytes], list[bytes]] = self._shake_hands
+        self._read: Callable[[bytes], Sequence[bytes | Packet]] = self._shake_hands
         self._open = False
-        self._left: Iterator[bytes] | None = None  # messages of a read that took its turn
+        self._left: Iterator[bytes | Packet] | None = None  # messages of a read that took its turn
         self._is_half = False  # much of a message is there, but not all
         self._has_to_wait = False  # with that, for room
         # Of a peer that does not read: bytes that the transport has, and those that wait for it.
@@ -255,12 +256,12 @@ class _WebSocket(asyncio.Protocol):
         for piece in protocol.data_to_send():
             self.write(piece)
         if self._open:
-            self._read = self._reader.read
+            self._read = self._reader.read_packets
             self._handover.begin(self)
         else:
             self._transport.close()
         return []
 
 
-def _ignore(data: bytes) -> None:
+def _ignore(data: object) -> None:
     """Do nothing: before a connection is made there is nothing to take and nowhere to write."""
