@@ -111,7 +111,6 @@ class Federation:
 
     Attributes:
         hubs: The names of the other hubs; none while they cannot be reached.
-        undelivered: Acts on a frame that could not be sent; see `Crossing`.
         replicas: The retained values of all hubs, as this one has them.
         takers: What takes a frame that was read: by its kind or its record, called with the sender
             and the fields.
@@ -146,7 +145,6 @@ class Federation:
             hub, self.hubs, rooms, requests, reports, dialects, budget, self._claims
         )
         self._crossing = crossing
-        self.undelivered = crossing.undelivered
         self._recording = recording
         self.act_on_task: Callable[[str, str, Any], list[Effect]] = lambda _verb, _id, _answer: []
         self.takers: Mapping[Any, Callable[..., list[Effect]]] = {
@@ -406,6 +404,10 @@ class Federation:
         """Take a frame for this hub that was read; see `received`."""
         take = self.takers.get(kind)
         return [] if take is None else take(hub, *fields)
+
+    def undelivered(self, hub: str, frame: Sequence[Any]) -> list[Effect]:
+        """Act on a frame that could not be sent; see `Crossing`."""
+        return self._crossing.undelivered(hub, frame)
 
     def heard(self, name: str, event: Any, data: Any, sender: Any, at: Any = 0) -> list[Effect]:
         """Tell the members here what was said in a room at another hub."""
