@@ -141,8 +141,6 @@ class _WatchedMachine:
         value = getattr(self._machine, name)
         if name in self._inputs:
             return functools.partial(self._run, value)
-        if name == "takers":  # inputs, too, found without a call
-            return {kind: functools.partial(self._run, take) for kind, take in value.items()}
         return value
 
     def federate(self, hub: str) -> Federation:

@@ -51,7 +51,6 @@ import attrs
 import msgspec
 
 from alephscript.errors import InvalidPayload, RequestError
-from alephscript.mesh import frames
 from alephscript.mesh.budget import Budget
 from alephscript.mesh.census import Censuses, count_peers, take_census
 from alephscript.mesh.claims import Claims, make_claim
@@ -112,8 +111,6 @@ class Federation:
     Attributes:
         hubs: The names of the other hubs; none while they cannot be reached.
         replicas: The retained values of all hubs, as this one has them.
-        takers: What takes a frame that was read: by its kind or its record, called with the sender
-            and the fields.
         act_on_task: Does what a peer at another hub wants of a task here.
     """
 
@@ -147,14 +144,14 @@ class Federation:
         self._crossing = crossing
         self._recording = recording
         self.act_on_task: Callable[[str, str, Any], list[Effect]] = lambda _verb, _id, _answer: []
-        self.takers: Mapping[Any, Callable[..., list[Effect]]] = {
-            **dict.fromkeys(("ask", frames.Ask), crossing.on_ask),
-            **dict.fromkeys(("cancel", frames.Cancel), crossing.on_cancel),
-            **dict.fromkeys(("more", frames.More), crossing.on_more),
-            **dict.fromkeys(("answer", frames.Answer), crossing.on_answer),
-            **dict.fromkeys(("moved", frames.Moved), crossing.on_moved),
-            **dict.fromkeys(("lost", frames.Lost), crossing.on_lost),
-            **dict.fromkeys(("note", frames.Note), crossing.on_note),
+        self._takers: Mapping[Any, Callable[..., list[Effect]]] = {
+            **dict.fromkeys(("ask", "Ask"), crossing.on_ask),
+            **dict.fromkeys(("cancel", "Cancel"), crossing.on_cancel),
+            **dict.fromkeys(("more", "More"), crossing.on_more),
+            **dict.fromkeys(("answer", "Answer"), crossing.on_answer),
+            **dict.fromkeys(("moved", "Moved"), crossing.on_moved),
+            **dict.fromkeys(("lost", "Lost"), crossing.on_lost),
+            **dict.fromkeys(("note", "Note"), crossing.on_note),
             "task": lambda _, verb, task, answer: self.act_on_task(verb, task, answer),
             "kept": self._on_kept,
             "watch": self._on_watch,
@@ -401,12 +398,12 @@ class Federation:
         return self.take(hub, *read_kind(frame))
 
     def take(self, hub: str, kind: str, fields: Sequence[Any]) -> list[Effect]:
-        """Take a frame for this hub that was read; see `received`."""
-        take = self.takers.get(kind)
+        """Take a frame for this hub that was read; of its kind, or of the name of its record."""
+        take = self._takers.get(kind)
         return [] if take is None else take(hub, *fields)
 
     def undelivered(self, hub: str, frame: Sequence[Any]) -> list[Effect]:
-        """Act on a frame that could not be sent; see `Crossing`."""
+        """Act on a frame that could not be sent: its hub is gone, or all are out of reach."""
         return self._crossing.undelivered(hub, frame)
 
     def heard(self, name: str, event: Any, data: Any, sender: Any, at: Any = 0) -> list[Effect]:

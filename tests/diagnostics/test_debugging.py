@@ -25,7 +25,6 @@ from alephscript.hub import Hub, Identity
 from alephscript.hub.carrier import Carrier
 from alephscript.hub.connection import Connection
 from alephscript.hub.debugging import find_inputs
-from alephscript.mesh import frames
 from alephscript.mesh.federation import Federation
 from alephscript.mesh.mesh import Mesh
 from alephscript.testing import InMemoryMesh
@@ -320,12 +319,12 @@ def test_what_other_hubs_say_is_an_input_too(
     told(capsys)
     other.received("sid", "CLIENT_SUSCRIBE", [{"room": "R"}])
     federation.heard("R", "NEWS", {"n": 1}, "you2")
-    federation.takers[frames.Cancel]("two", 7, "sid", "cancelled")
+    federation.take("two", "Cancel", (7, "sid", "cancelled"))
     federation.hub_gone("two")
     assert told(capsys) == [
         "/runtime ← heard R NEWS … you2",
         "/runtime → Emit me1 NEWS …",
-        "/runtime ← on_cancel two number 7 me1 cancelled",
+        "/runtime ← take two Cancel …",
         "/runtime ← hub_gone two",
     ]
 

@@ -304,13 +304,13 @@ class Cluster:
         mesh.rooms.now = time.time()
         # About what each of them keeps in memory: what is unread is a view of the message.
         mesh.budget.message_bytes = len(data) // (len(frames) or 1)
-        takers = self.federations[namespace].takers
+        take = self.federations[namespace].take
         # Until all of it is handled, what is to be sent waits: one write each connection.
         engine.is_reading = True
         try:
             for frame in frames:
                 try:
-                    carry(takers[type(frame)](hub, *astuple(frame)))
+                    carry(take(hub, type(frame).__name__, astuple(frame)))
                 except Exception as exc:  # noqa: BLE001
                     # All that a frame brings about is caught here: others wait for the next one.
                     self._skip_frame(exc)
