@@ -13,6 +13,7 @@ import shutil
 import sys
 import sysconfig
 import tempfile
+from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +32,8 @@ class CompiledPart(BuildHookInterface[Any]):
         source = find_source(Path(self.root))
         is_editable = version == "editable"
         if is_editable:
-            for old in source.parent.glob(f"_wire.{sys.implementation.cache_tag}*"):
-                old.unlink()  # of an earlier source, or of before this was forbidden
+            for suffix in EXTENSION_SUFFIXES:  # of an earlier source, or of before it was forbidden
+                source.with_suffix(suffix).unlink(missing_ok=True)
         wish = os.environ.get(VARIABLE)
         if wish == "0":
             return

@@ -8,6 +8,7 @@ errors are raised, and worded, in one place. May not: a rule of the mesh, an err
 that the pure modules cannot do; a reason to be here is a figure in decision 0057.
 
 Optional: `wire` chooses. Built by `hatch_build.py`; typed by the pure functions, in `_wire.pyi`.
+Over 500 lines: what is one shared object calls itself without Python in between.
 """
 
 cimport cython
