@@ -6,7 +6,7 @@ named runs whole, and `python -m pytest tests` runs everything.
 
 from __future__ import annotations
 
-import os
+from collections.abc import Generator
 from typing import Final
 
 import pytest
@@ -29,12 +29,14 @@ SLOW: Final = {
 """Folders and files whose tests take seconds each, and by what."""
 
 
-def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Choose how many processes share the tests, which for a third of their time wait for others.
+@pytest.hookimpl(wrapper=True)
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> Generator[None, int, int]:
+    """Add processes to those of the cores, as tests wait for others for a third of their time.
 
-    Each process takes seconds to list them, which counts in the loop.
+    Each process takes seconds to list the tests, which counts in the loop.
     """
-    return (os.cpu_count() or 1) + (1 if is_loop(config) else 2)
+    cores = yield
+    return cores + (1 if is_loop(config) else 2)
 
 
 def is_loop(config: pytest.Config) -> bool:
