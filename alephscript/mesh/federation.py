@@ -36,9 +36,9 @@ Numbers are those of the asker's hub. What is said in a room goes to all hubs th
 (`ToRoom`), without a kind: event, data, sender, and when. A frame about a request counts only if it
 names the master that the request is at: what comes late from the one before is dropped.
 
-May go in: what a hub does about other hubs; frames as they arrive. May not: how frames travel, nor
-how they are made (`dialects.Remote`). Pure: no socket, no clock. Over 500 lines, because each frame
-of the table has its handler here.
+May go in: what a hub does about other hubs; frames as they arrive. May not: what those about a
+request bring about (`crossing`), how frames travel, nor how they are made (`dialects.Remote`).
+Pure: no socket, no clock.
 """
 
 from __future__ import annotations
@@ -50,41 +50,29 @@ from typing import Any
 import attrs
 import msgspec
 
-from alephscript.errors import InvalidPayload, NoMaster, Overloaded, RequestError
-from alephscript.mesh import frames
-from alephscript.mesh.access import Identity
-from alephscript.mesh.budget import Account, Budget
+from alephscript.errors import InvalidPayload, RequestError
+from alephscript.mesh.budget import Budget
 from alephscript.mesh.census import Censuses, count_peers, take_census
 from alephscript.mesh.claims import Claims, make_claim
+from alephscript.mesh.crossing import MARK, Crossing
 from alephscript.mesh.dialects import Dialects
 from alephscript.mesh.effects import (
     Acknowledge,
     Claim,
     Effect,
-    Emit,
     Release,
     SurveyHubs,
-    ToHub,
 )
 from alephscript.mesh.foreign import read_kind, read_said
-from alephscript.mesh.frames import About, AboutIdentity
-from alephscript.mesh.meta import RequestMeta, is_part_count
-from alephscript.mesh.peers import Master, OpenRequest, Peer
+from alephscript.mesh.peers import Master, Peer
 from alephscript.mesh.recording import Recording
 from alephscript.mesh.replicas import Replicas
 from alephscript.mesh.reports import Reports
-from alephscript.mesh.requests import Requests, stand_in
+from alephscript.mesh.requests import Requests
 from alephscript.mesh.rooms import Rooms
 from alephscript.protocol import events
-from alephscript.protocol.json import read_value
 
 __all__ = ["Entry", "Federation"]
-
-_MARK = "~"
-"""What stands between the name of a hub and the rest of a socket id."""
-
-_FEW_ASKERS = 64
-"""Askers at other hubs that are kept before those without an open request are looked for."""
 
 
 @attrs.frozen
@@ -123,8 +111,6 @@ class Federation:
     Attributes:
         hubs: The names of the other hubs; none while they cannot be reached.
         replicas: The retained values of all hubs, as this one has them.
-        takers: What takes a frame that was read: by its kind or its record, called with the sender
-            and the fields.
         act_on_task: Does what a peer at another hub wants of a task here.
     """
 
@@ -151,21 +137,21 @@ class Federation:
         self._reports = reports
         self._dialects = dialects
         self._masters: dict[str, Peer] = {}  # of other hubs
-        self._askers: dict[str, Peer] = {}  # of other hubs
         self._claims = Claims()
+        crossing = Crossing(
+            hub, self.hubs, rooms, requests, reports, dialects, budget, self._claims
+        )
+        self._crossing = crossing
         self._recording = recording
         self.act_on_task: Callable[[str, str, Any], list[Effect]] = lambda _verb, _id, _answer: []
-        self._most_askers = _FEW_ASKERS
-        self._budget = budget
-        self._accounts: dict[str, Account] = {}  # by hub
-        self.takers: Mapping[Any, Callable[..., list[Effect]]] = {
-            **dict.fromkeys(("ask", frames.Ask), self._on_ask),
-            **dict.fromkeys(("cancel", frames.Cancel), self._on_cancel),
-            **dict.fromkeys(("more", frames.More), self._on_more),
-            **dict.fromkeys(("answer", frames.Answer), self._on_answer),
-            **dict.fromkeys(("moved", frames.Moved), self._on_moved),
-            **dict.fromkeys(("lost", frames.Lost), self._on_lost),
-            **dict.fromkeys(("note", frames.Note), self._on_note),
+        self._takers: Mapping[Any, Callable[..., list[Effect]]] = {
+            **dict.fromkeys(("ask", "Ask"), crossing.on_ask),
+            **dict.fromkeys(("cancel", "Cancel"), crossing.on_cancel),
+            **dict.fromkeys(("more", "More"), crossing.on_more),
+            **dict.fromkeys(("answer", "Answer"), crossing.on_answer),
+            **dict.fromkeys(("moved", "Moved"), crossing.on_moved),
+            **dict.fromkeys(("lost", "Lost"), crossing.on_lost),
+            **dict.fromkeys(("note", "Note"), crossing.on_note),
             "task": lambda _, verb, task, answer: self.act_on_task(verb, task, answer),
             "kept": self._on_kept,
             "watch": self._on_watch,
@@ -180,7 +166,7 @@ class Federation:
     @property
     def prefix(self) -> str:
         """What socket ids of this hub begin with."""
-        return self.hub + _MARK
+        return self.hub + MARK
 
     @property
     def is_waiting(self) -> bool:
@@ -226,7 +212,7 @@ class Federation:
             master: The declaration.
             ack: The peer's acknowledgement id, None if it wants no acknowledgement.
         """
-        hub, mark, _ = master.declared.room.partition(_MARK)
+        hub, mark, _ = master.declared.room.partition(MARK)
         if mark and (hub == self.hub or hub in self.hubs):
             detail = {"path": "room", "message": "is a socket's id"}
             raise InvalidPayload("a socket's id is no room", [detail])
@@ -306,27 +292,9 @@ class Federation:
         self.hubs.discard(hub)
         effects = self._presences.hub_gone(hub)
         self._recording.hub_gone(hub)
-        for peer in [each for each in self._askers.values() if each.hub == hub]:
-            effects += self._let_tasks_go(peer)
-            effects += self._requests.abandon(peer)
-            self._askers.pop(peer.sid, None)
-        self._accounts.pop(hub, None)
+        effects += self._crossing.abandon(hub)
         for request in self._requests.open_at_hub(hub):
             effects += self._requests.lose(request, "the hub that it was asked at is gone")
-        return effects
-
-    def _let_tasks_go(self, peer: Peer) -> list[Effect]:
-        """Let the runs of a task go on whose hub is gone: their masters offer them to this one."""
-        effects: list[Effect] = []
-        for request in list(peer.requests.values()):
-            master = request.master
-            if master is None or "task" not in request.meta.extras:
-                continue
-            for question in list((request.questions or {}).values()):
-                effects += self._requests.forget(question, "moved")
-            effects += self._requests.forget(request, "moved")
-            if master.peer.reads_meta and not master.peer.hub:
-                effects.append(Emit((master.peer.sid,), events.HubEvent.TASK_RESUME, ({},)))
         return effects
 
     def go_adrift(self) -> list[Effect]:
@@ -430,9 +398,13 @@ class Federation:
         return self.take(hub, *read_kind(frame))
 
     def take(self, hub: str, kind: str, fields: Sequence[Any]) -> list[Effect]:
-        """Take a frame for this hub that was read; see `received`."""
-        take = self.takers.get(kind)
+        """Take a frame for this hub that was read; of its kind, or of the name of its record."""
+        take = self._takers.get(kind)
         return [] if take is None else take(hub, *fields)
+
+    def undelivered(self, hub: str, frame: Sequence[Any]) -> list[Effect]:
+        """Act on a frame that could not be sent: its hub is gone, or all are out of reach."""
+        return self._crossing.undelivered(hub, frame)
 
     def heard(self, name: str, event: Any, data: Any, sender: Any, at: Any = 0) -> list[Effect]:
         """Tell the members here what was said in a room at another hub."""
@@ -441,113 +413,9 @@ class Federation:
         # All that other hubs say takes one share: they do not tell who of their clients says it.
         return self._rooms.tell(self._rooms.members(name), message, data, sender, self.hub, at=at)
 
-    def undelivered(self, hub: str, frame: Sequence[Any]) -> list[Effect]:
-        """Act on a frame that could not be sent: its hub is gone, or all are out of reach."""
-        if frame[0] != "ask":
-            return []
-        return self._on_moved(hub, frame[1], frame[2])
-
-    def _on_ask(
-        self,
-        hub: str,
-        number: int,
-        sid: str,
-        name: str | None,
-        event: str,
-        data: Any,
-        about: About,
-    ) -> list[Effect]:
-        asker = self._askers.get(about.sid)
-        if asker is None or asker.name != about.name or asker.reads_meta is not about.meta:
-            asker = self._remember_asker(hub, about)
-        if event == events.HubEvent.GET_ASKER_ANSWER:
-            return self._on_question(hub, number, sid, asker, data, about)
-        master = self._find_master(sid, name) if name else self._find_member(asker, sid)
-        if master is None:
-            return [ToHub(hub, ("moved", number, sid))]
-        extras = about.extras
-        if extras:
-            extras = self._own_chain(hub, extras)
-        meta = RequestMeta(name or None, about.seconds, extras=extras)
-        question = events.RoomMessage(event, name or "", data, about.envelope)
-        return self._requests.ask_master(asker, question, master, number, meta)
-
-    def _on_question(
-        self, hub: str, number: int, sid: str, master: Peer, data: Any, about: About
-    ) -> list[Effect]:
-        """Ask a peer here what the master of its request asks back."""
-        extras = self._own_chain(hub, about.extras)
-        request = self._request_at(hub, extras.get("request", 0), master.sid)
-        if request is not None and request.asker.sid != sid:
-            request = None
-        meta = RequestMeta(seconds=about.seconds, extras={"chain": extras.get("chain", [])})
-        question = events.RoomMessage(events.HubEvent.GET_ASKER_ANSWER, "", data, {})
-        return self._requests.ask_back(master, question, request, number, meta)
-
-    def _on_cancel(self, hub: str, number: int, sid: str, reason: str) -> list[Effect]:
-        request = self._request_from(hub, number, sid)
-        return [] if request is None else self._requests.cancel(request, reason)
-
-    def _on_more(self, hub: str, number: int, sid: str, parts: int) -> list[Effect]:
-        request = self._request_from(hub, number, sid)
-        if request is None or not is_part_count(parts):
-            return []
-        return self._requests.grant(request, parts)
-
-    def _on_answer(self, hub: str, number: int, sid: str, answer: Any, room: Any) -> list[Effect]:
-        # `_request_at`, without the call.
-        request = self._requests.get(number)
-        master = None if request is None else request.master
-        if request is None or master is None or master.peer.hub != hub or master.peer.sid != sid:
-            self._requests.late_answers += 1
-            return []
-        effects: list[Effect] = []
-        if room and isinstance(room, str) and request.ack is None:
-            # The room heard the SET_ already, at each of the hubs.
-            fields = {**events.spread(read_value(answer)), "sender": sid}
-            request.answer_room = room
-            event = events.answer_event(request.event)
-            message = events.RoomMessage(event, room, None, {})
-            effects += request.dialect.echo(request, message, fields, "")
-        shaped = master.peer.dialect.read_answer(request, (answer,))
-        ended = self._requests.end(request, shaped)
-        return effects + ended if effects else ended
-
-    def _on_moved(self, hub: str, number: int, sid: str) -> list[Effect]:
-        """Put a request that reached nobody to the next, or let it wait for a decision."""
-        request = self._request_at(hub, number, sid)
-        if request is None or request.master is None:
-            return []
-        if not request.room:
-            return self._requests.end(request, NoMaster("that member is gone").answer())
-        if "task" in request.meta.extras:
-            # Which waits for the next master by itself, and whose run has not begun.
-            error = Overloaded("the master has gone before", [{"delivered": False}])
-            return self._requests.end(request, error.answer())
-        is_decided = request.room not in request.master.peer.mastered
-        self._requests.take_back(request)
-        return self._requests.put_or_end(request) if is_decided else []
-
-    def _on_lost(self, hub: str, number: int, sid: str) -> list[Effect]:
-        request = self._request_at(hub, number, sid)
-        if request is None:
-            return []
-        return self._requests.lose(request, f"the master of {request.room} is gone")
-
     def _on_kept(self, _: str, sid: str, payload: Any) -> list[Effect]:
         peer = self._rooms.peers.get(sid)
         return [] if peer is None else peer.dialect.confirm(peer, payload)
-
-    def _on_note(self, hub: str, number: int, sid: str, event: str, data: Any) -> list[Effect]:
-        request = self._request_at(hub, number, sid)
-        if request is None:
-            return []
-        if self._requests.recorder is not None:
-            self._requests.recorder.noted(request, event, data)
-        if request.meta.idle is not None:
-            effects = self._requests.note_life(request, event)
-            return effects + request.dialect.note(request, event, data)
-        return request.dialect.note(request, event, data)
 
     def _on_watch(self, hub: str, room: str) -> list[Effect]:
         if hub not in self.hubs:
@@ -567,23 +435,12 @@ class Federation:
 
         Its existence is not checked here: its hub answers `moved`.
         """
-        hub, mark, _ = sid.partition(_MARK)
+        hub, mark, _ = sid.partition(MARK)
         return self._remote(sid, hub) if mark and hub in self.hubs else None
 
     def _remote(self, sid: str, hub: str) -> Peer:
         # Its hub understands all that is said of requests here, whatever the peer speaks there.
         return Peer(sid, sid, self._dialects.choose_remote(reads_meta=True), hub=hub)
-
-    def _own_chain(self, hub: str, extras: Mapping[str, Any]) -> dict[str, Any]:
-        """Name the requests of a chain as this hub does: its own by number, others with their hub.
-
-        Hubs count alike: a number of another hub alone would mean some request of this one.
-        """
-        fields = dict(extras)
-        if "chain" in fields:
-            chain = (each if _MARK in each else f"{hub}{_MARK}{each}" for each in fields["chain"])
-            fields["chain"] = [each.removeprefix(self.prefix) for each in chain]
-        return fields
 
     def _find_peer(self, entry: Entry) -> Peer | None:
         """Find the peer that an entry means; None if it was at this hub and is gone."""
@@ -595,68 +452,6 @@ class Federation:
         peer.rename(entry.name)
         return peer
 
-    def _find_master(self, sid: str, room_name: str) -> Master | None:
-        """Find the declaration of a peer here, even one that is not decided yet."""
-        peer, room = self._rooms.peers.get(sid), self._rooms.get(room_name)
-        if peer is None:
-            return None
-        master = None if room is None else room.masters.find(peer)
-        # The registry may have told the asker's hub first.
-        return master or self._claims.find(sid, room_name)
-
-    def _find_member(self, asker: Peer, sid: str) -> Master | None:
-        """Find a member here that answers about itself, and that the asker may know of."""
-        peer = self._rooms.peers.get(sid)
-        if peer is None or not peer.reads_meta or not self._reports.sees(asker, peer):
-            return None
-        return stand_in(peer)
-
     def _entry_of(self, master: Master) -> Entry:
         peer = master.peer
         return Entry(peer.hub or self.hub, peer.sid, peer.name, master.declared, master.is_core)
-
-    def _remember_asker(self, hub: str, about: About) -> Peer:
-        """Find or make the peer of an asker at another hub, and keep what the frame says of it."""
-        if len(self._askers) >= self._most_askers:
-            # No hub says that an asker is gone: those without a request are forgotten, when there
-            # are twice as many as last time, so that looking costs nothing a frame.
-            for idle in [each for each in self._askers.values() if not each.requests]:
-                del self._askers[idle.sid]
-            self._most_askers = _FEW_ASKERS + 2 * len(self._askers)
-        sid, reads_meta, name = about.sid, about.meta, about.name
-        asker = self._askers.get(sid)
-        if asker is None:
-            dialect = self._dialects.choose_remote(reads_meta=reads_meta)
-            known = hub if hub in self.hubs else ""
-            account = self._accounts.get(known)
-            if account is None:
-                account = self._accounts[known] = self._budget.open_for_hub()
-            asker = Peer(sid, sid, dialect, _identity(about.identity), hub=hub, account=account)
-            self._askers[sid] = asker
-        elif asker.reads_meta is not reads_meta:
-            asker.speak(self._dialects.choose_remote(reads_meta=reads_meta))
-        if asker.name != name:
-            asker.rename(name)
-        return asker
-
-    def _request_from(self, hub: str, number: int, sid: str) -> OpenRequest | None:
-        """Find a request of a peer at another hub that is at a master here."""
-        asker = self._askers.get(sid)
-        if asker is None or asker.hub != hub:
-            return None
-        return asker.requests.get(number)
-
-    def _request_at(self, hub: str, number: int, sid: str) -> OpenRequest | None:
-        """Find a request of a peer here that is at a certain master of another hub."""
-        request = self._requests.get(number)
-        if request is None or request.master is None:
-            return None
-        peer = request.master.peer
-        return request if peer.hub == hub and peer.sid == sid else None
-
-
-def _identity(known: AboutIdentity | None) -> Identity | None:
-    if known is None:
-        return None
-    rooms = None if known.rooms is None else frozenset(known.rooms)
-    return Identity(usuario=known.usuario, rooms=rooms)

@@ -319,10 +319,12 @@ def test_what_other_hubs_say_is_an_input_too(
     told(capsys)
     other.received("sid", "CLIENT_SUSCRIBE", [{"room": "R"}])
     federation.heard("R", "NEWS", {"n": 1}, "you2")
+    federation.take("two", "Cancel", (7, "sid", "cancelled"))
     federation.hub_gone("two")
     assert told(capsys) == [
         "/runtime ← heard R NEWS … you2",
         "/runtime → Emit me1 NEWS …",
+        "/runtime ← take two Cancel …",
         "/runtime ← hub_gone two",
     ]
 

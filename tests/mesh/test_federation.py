@@ -7,6 +7,7 @@ from typing import Any
 import attrs
 import pytest
 
+from alephscript.errors import InvalidPayload
 from alephscript.hub import Limits, SharedToken
 from alephscript.mesh.effects import Acknowledge, Claim, Deliver, Effect, Emit, Release, ToHub
 from alephscript.mesh.federation import Entry, Federation
@@ -155,6 +156,8 @@ def test_what_a_hub_has_its_askers_keep_here_is_bounded_for_all_of_them_together
     own = attrs.evolve(entry("here", "A"), declared=events.Declaration("R", ("X",)))
     federation.apply_decision("R", 1, [own])
     mesh.budget.message_bytes = 1_000
+    about = About("there~1", "B", meta=True, seconds=5.0, extras={}, envelope={})
+    put_by_there: tuple[Any, ...] = ("ask", 7, "here~A", "R", "GET_X", {}, about)
 
     def asked(hub: str, number: int) -> list[Effect]:
         about = About(f"{hub}~{number}", "B", meta=True, seconds=5.0, extras={}, envelope={})
@@ -169,6 +172,8 @@ def test_what_a_hub_has_its_askers_keep_here_is_bounded_for_all_of_them_together
     for each in delivered:
         mesh.acknowledged("here~A", each.request, [{"success": True}])
     assert isinstance(asked("there", 1)[0], Deliver)
+    with pytest.raises(InvalidPayload):  # who names an asker of another hub
+        federation.received("third", put_by_there)
     federation.hub_gone("there")
     assert len(mesh.requests) == 1
 

@@ -117,7 +117,7 @@ def test_a_frame_that_makes_no_sense_changes_nothing(frame: tuple[Any, ...]) -> 
     with pytest.raises(RequestError):
         federation.received("there", frame)
     assert len(mesh.requests) == 1
-    assert federation._askers == {}
+    assert federation._crossing._askers == {}
     effects = federation.received("there", ("answer", *FRAMES["answer"]))
     assert [each for each in effects if isinstance(each, Acknowledge)]
 

@@ -26,7 +26,8 @@ import msgspec
 from alephscript.hub.cluster import redis as registries, shards
 from alephscript.hub.cluster.cluster import Cluster
 from alephscript.hub.cluster.frames import has_kinds, read_message, read_one_by_one
-from alephscript.hub.cluster.redis import SCRIPTS as NAMES, RedisRegistry
+from alephscript.hub.cluster.redis import RedisRegistry
+from alephscript.hub.cluster.scripts import SCRIPTS as NAMES, read_script
 from alephscript.hub.engine import Engine
 from alephscript.mesh.mesh import Mesh
 from alephscript.protocol import events
@@ -169,7 +170,7 @@ class SimulatedRedis:
         self.hubs: dict[str, tuple[str, float]] = {}
         self.retained: dict[str, str] = {}
         self._scripts = {
-            hashlib.sha1(registries._script(name).encode()).hexdigest(): name for name in NAMES
+            hashlib.sha1(read_script(name).encode()).hexdigest(): name for name in NAMES
         }
         self._prefix = ""
 

@@ -298,21 +298,25 @@ class Cluster:
         if frames is None or namespace not in self.federations:
             self._handle_one_by_one(data)
             return
-        carrier, engine = self._carrier(namespace), self._engine
-        carry = carrier.carry
+        engine = self._engine
+        carrier = engine.carriers[namespace]
+        carry, mesh = carrier.carry, carrier.mesh
+        mesh.rooms.now = time.time()
         # About what each of them keeps in memory: what is unread is a view of the message.
-        carrier.mesh.budget.message_bytes = len(data) // (len(frames) or 1)
-        takers = self.federations[namespace].takers
+        mesh.budget.message_bytes = len(data) // (len(frames) or 1)
+        take = self.federations[namespace].take
         # Until all of it is handled, what is to be sent waits: one write each connection.
         engine.is_reading = True
-        for frame in frames:
-            try:
-                carry(takers[type(frame)](hub, *astuple(frame)))
-            except Exception as exc:  # noqa: BLE001
-                # All that a frame brings about is caught here: others wait for the next one.
-                self._skip_frame(exc)
-        engine.is_reading = False
-        engine.flush()
+        try:
+            for frame in frames:
+                try:
+                    carry(take(hub, type(frame).__name__, astuple(frame)))
+                except Exception as exc:  # noqa: BLE001
+                    # All that a frame brings about is caught here: others wait for the next one.
+                    self._skip_frame(exc)
+        finally:
+            engine.is_reading = False
+            engine.flush()
 
     def _handle_one_by_one(self, data: bytes) -> None:
         """Handle the frames of a message of which not all can be read in one go."""
@@ -332,7 +336,9 @@ class Cluster:
                 if kind in {"survey", "census"}:
                     self._handle_survey(hub, at, kind, fields)
                 else:
-                    self._carrier(at).carry(federation.take(hub, kind, fields))
+                    carrier = self._carrier(at)
+                    carrier.mesh.budget.message_bytes = len(data) // len(items)
+                    carrier.carry(federation.take(hub, kind, fields))
             except Exception as exc:  # noqa: BLE001 - as above
                 self._skip_frame(exc)
 

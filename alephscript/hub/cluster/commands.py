@@ -218,7 +218,9 @@ class CommandQueue:
         queue = self._queue
         if not queue:
             return batch
-        self._close_packs()
+        # `_close_packs`, without the call.
+        self._for_hubs.clear()
+        self._for_room = None
         while queue and awaited + len(batch) < _ROUND_TRIP and size < _ROUND_TRIP_BYTES:
             command = queue.popleft()
             size += command.size

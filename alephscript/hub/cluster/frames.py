@@ -184,9 +184,7 @@ def write_single(hub: str, item: bytes) -> bytes:
 
 
 def read_one_by_one(data: bytes) -> tuple[str, str, Sequence[Item]]:
-    """Read a message of frames of one namespace: the sender's name, the namespace, and the frames.
-
-    What `alephscript.mesh.frames.read_frames` cannot read may have some that can be.
+    """Read a message of frames: the sender's name, the namespace, and the frames, unread.
 
     Raises:
         Exception: One of `MALFORMED`.

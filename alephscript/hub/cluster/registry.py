@@ -126,7 +126,7 @@ class Registry(Protocol):
 
     is_busy: Callable[[], bool]
     refuse: Callable[[Exception], None]
-    call_when_read: Callable[[Callable[[], None]], None]
+    call_when_read: Callable[[Callable[[], None]], Any]
 
     async def open(self, hub: str, listener: RegistryListener) -> None:
         """Join the hubs of the mesh.

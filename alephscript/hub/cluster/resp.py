@@ -162,9 +162,12 @@ class Commands(RedisConnection):
             if self._watch is None:
                 self._watch = self._loop.call_later(_PATIENCE, self._check)
         self.awaited.extend(commands)
+        written = []
         for each in commands:
             self.bytes += each.size
-        self.write(*[each.words for each in commands])
+            written.append(hiredis.pack_command(each.words))
+        if not self.ended.done():
+            self._transport.write(b"".join(written))
 
     async def execute(
         self, commands: Sequence[tuple[Any, ...]], *, before: Sequence[Command] = ()

@@ -263,7 +263,7 @@ def sent(hub: Hub) -> Counter[str]:
     """Counts the commands that a hub sends from now on, by name, and the frames, by kind."""
     assert hub._cluster is not None
     registry: Any = hub._cluster._registry
-    scripts = {sha: name for name, sha in registry._shas.items()}
+    scripts = {sha: name for name, sha in registry._scripts._shas.items()}
     counts: Counter[str] = Counter()
     original = registry._commands.send
 

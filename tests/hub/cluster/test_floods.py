@@ -65,7 +65,7 @@ async def test_a_flood_of_surveys_is_counted_and_the_others_are_served(
     shared_redis: Any, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """A hub of whatever name takes so much time for its questions and no more."""
-    monkeypatch.setattr(credit, "_MOST_SECONDS", 0.005)
+    monkeypatch.setattr(credit, "_MOST_SECONDS", 0.001)
     url = shared_redis.url()
     async with (
         Hub(port=0, redis=url) as one,
@@ -76,11 +76,11 @@ async def test_a_flood_of_surveys_is_counted_and_the_others_are_served(
         assert two._cluster is not None
         with Redis(port=shared_redis.port) as writer:
             channel = f"alephscript:{url.rpartition('/')[2]}:to:{two._cluster.hub}"
-            for number in range(1, 21):
-                frames = ",".join(f'["survey",{number * 1000 + each}]' for each in range(1000))
+            for number in range(1, 11):
+                frames = ",".join(f'["survey",{number * 500 + each}]' for each in range(500))
                 writer.publish(channel, f'[["m{number}","/runtime"],[{frames}]]')
         assert await asker.request("X", 7, timeout=20) == {"number": 7}
-        assert 0 < two._engine.refusals["hub_flood"] < 20_000
+        assert 0 < two._engine.refusals["hub_flood"] < 5_000
         assert len((await asker.server_state())["rooms"]) >= 1
         assert one._engine.why_not_ready is two._engine.why_not_ready is None
     told = [each for each in caplog.messages if "asks who is here" in each]
@@ -109,7 +109,7 @@ async def test_a_flood_of_requests_is_bounded_in_bytes_and_answered_as_overload(
             channels = writer.pubsub(ignore_subscribe_messages=True)
             channels.subscribe(f"{prefix}:to:mzz")
             assert channels.get_message(timeout=5) is None
-            for number in range(1, 101):
+            for number in range(1, 21):
                 frames = ",".join(
                     f'["ask",{number * 100 + each},"{bot.sid}","R","GET_SLOW",{{}},'
                     f'{{"sid":"mzz~{number * 100 + each}","name":"zz","meta":true,"seconds":60,'
@@ -120,9 +120,12 @@ async def test_a_flood_of_requests_is_bounded_in_bytes_and_answered_as_overload(
                     f"{prefix}:to:{two._cluster.hub}", f'[["mzz","/runtime"],[{frames}]]'
                 )
             assert await asker.request("X", 7, timeout=20) == {"number": 7}
-            answers = b""
-            while message := channels.get_message(timeout=0.5):
-                answers += message["data"]
+            refused, expected = 0, 2_000 - len(mesh.requests)
+            async with asyncio.timeout(10):
+                while refused < expected:
+                    await asyncio.sleep(0)
+                    if message := channels.get_message(timeout=0.01):
+                        refused += message["data"].count(b'"overloaded"')
             channels.close()
         assert 100 < len(mesh.requests) < 600
-        assert answers.count(b'"overloaded"') == 10_000 - len(mesh.requests)
+        assert refused == expected
