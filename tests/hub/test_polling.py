@@ -92,7 +92,8 @@ async def test_a_poller_that_falls_silent_is_given_up() -> None:
         heard = []
         while "1" not in heard:  # never a pong
             heard += await poller.get()
-        assert heard[0] == "2"
+        said = [each for each in heard if each != "6"]  # a poll that was late has a noop
+        assert said[0] == "2"
         assert await poller.request("GET") == (400, '{"code":1,"message":"Session ID unknown"}')
 
 
