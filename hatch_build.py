@@ -7,9 +7,11 @@ what is there.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import sys
+import sysconfig
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,7 @@ class CompiledPart(BuildHookInterface[Any]):
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compile, and make the wheel one of this platform; or leave it as it is, and say why."""
-        source = Path(self.root, *MODULE.split(".")).with_suffix(".pyx")
+        source = find_source(Path(self.root))
         is_editable = version == "editable"
         if is_editable:
             for old in source.parent.glob(f"_wire.{sys.implementation.cache_tag}*"):
@@ -46,9 +48,7 @@ class CompiledPart(BuildHookInterface[Any]):
             )
             return
         if is_editable:
-            place = source.parent / built.name
-            shutil.copy2(built, place.with_suffix(".new"))
-            place.with_suffix(".new").replace(place)  # a program that has it open keeps the old one
+            put_beside(source, built)
         else:
             inside = source.parent.relative_to(self.root) / built.name
             build_data["force_include"][str(built)] = str(inside)
@@ -62,6 +62,18 @@ class CompiledPart(BuildHookInterface[Any]):
             shutil.rmtree(folder, ignore_errors=True)
 
 
+def find_source(root: Path) -> Path:
+    """Return the path of what is compiled."""
+    return Path(root, *MODULE.split(".")).with_suffix(".pyx")
+
+
+def put_beside(source: Path, built: Path) -> None:
+    """Put what was compiled where a checkout is imported from."""
+    place = source.parent / built.name
+    shutil.copy2(built, place.with_suffix(".new"))
+    place.with_suffix(".new").replace(place)  # a program that has it open keeps the old one
+
+
 def compile_module(source: Path, folder: Path) -> Path:
     """Compile a module into a folder.
 
@@ -70,14 +82,16 @@ def compile_module(source: Path, folder: Path) -> Path:
         ImportError: A tool is missing.
         Exception: The compiler, or its absence.
     """
-    if sys.implementation.name != "cpython" or sys.maxsize < 1 << 32:
-        raise RuntimeError("it is for CPython of 64 bits")
+    is_locked = not sysconfig.get_config_var("Py_GIL_DISABLED")  # readers are for one thread each
+    if not (sys.implementation.name == "cpython" and sys.maxsize > 1 << 32 and is_locked):
+        raise RuntimeError("it is for CPython of 64 bits, with its lock")
     from Cython.Build import cythonize
     from setuptools import Distribution, Extension
 
     options = [] if sys.platform == "win32" else ["-O3", "-g0"]
     written = folder / "_wire.pyx"
-    shutil.copy2(source, written)  # its C beside it, and no path of this machine in either
+    digest = hashlib.sha256(source.read_bytes()).hexdigest()  # a test sees what is out of date
+    written.write_text(f'{source.read_text()}\n__source__ = "{digest}"\n')
     extension = Extension(MODULE, [str(written)], extra_compile_args=options)
     command = Distribution(
         {"ext_modules": cythonize([extension], quiet=True, force=True)}
@@ -87,3 +101,9 @@ def compile_module(source: Path, folder: Path) -> Path:
     command.run()
     [built] = (folder / "lib").rglob("_wire*")
     return built
+
+
+if __name__ == "__main__":  # in a checkout, after a change
+    with tempfile.TemporaryDirectory(prefix="alephscript-") as name:
+        pyx = find_source(Path(__file__).parent)
+        put_beside(pyx, compile_module(pyx, Path(name)))

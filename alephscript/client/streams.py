@@ -107,7 +107,12 @@ class EventStream:
         while not self._events:
             if self._closed:
                 return False
-            await self._sleep()
+            # As `_sleep`, which is one coroutine more for each event that is waited for.
+            self._wake = asyncio.get_running_loop().create_future()
+            try:
+                await self._wake
+            finally:
+                self._wake = None
         return True
 
     async def _sleep(self) -> None:

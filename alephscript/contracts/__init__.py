@@ -32,9 +32,9 @@ from alephscript.contracts.problems import contract_error
 from alephscript.contracts.requests import RequestFor, find_reply_type, reply_type
 from alephscript.contracts.writers import Writer, compile_writer
 from alephscript.errors import DeclarationError, InvalidPayload
-from alephscript.protocol.json import parse_json, write_plain_json
+from alephscript.protocol.json import parse_json
 from alephscript.protocol.long_strings import LARGE, Habit, write_long_strings
-from alephscript.protocol.wire import is_plain, is_shallow_utf8
+from alephscript.protocol.wire import is_plain, is_shallow_utf8, write_plain_json
 
 __all__ = [
     "Definitions",

@@ -26,9 +26,8 @@ from alephscript.contracts.forms.form import Form
 from alephscript.contracts.forms.records import ABSENT, Record
 from alephscript.contracts.forms.scalars import AnyJSON, Boolean, Integer, Null, Number, String
 from alephscript.contracts.forms.unions import Union
-from alephscript.protocol.json import write_plain_json
 from alephscript.protocol.long_strings import LARGE, Habit, write_long_strings
-from alephscript.protocol.wire import is_plain
+from alephscript.protocol.wire import is_plain, write_plain_json
 
 __all__ = ["Writer", "compile_writer"]
 

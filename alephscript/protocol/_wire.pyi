@@ -3,6 +3,7 @@ from alephscript.protocol.json import (
     is_plain as is_plain,
     is_shallow_utf8 as is_shallow_utf8,
     write_json as write_json,
+    write_plain_json as write_plain_json,
 )
 from alephscript.protocol.packets import (
     parse_packet as parse_packet,
@@ -15,3 +16,5 @@ from alephscript.protocol.websocket import (
     write_masked_text_frame as write_masked_text_frame,
     write_text_frame as write_text_frame,
 )
+
+__source__: str

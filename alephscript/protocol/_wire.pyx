@@ -44,6 +44,7 @@ __all__ = [
     "write_json",
     "write_masked_text_frame",
     "write_numbered",
+    "write_plain_json",
     "write_text_frame",
 ]
 
@@ -338,7 +339,7 @@ cdef class FrameReader:
                 return messages
             payload_start += skipped
             payload = PyBytes_FromStringAndSize(
-                NULL if mask_bit else <const char *>text + payload_start, stop - payload_start
+                NULL if mask_bit else <char *>(text + payload_start), stop - payload_start
             )
             if mask_bit:
                 xor_into(
@@ -534,7 +535,6 @@ def write_numbered(bytes head not None, uint64_t number, bytes payload not None)
 
 cdef enum:
     MAX_DEPTH = 64
-    SHORT = 2 * MAX_DEPTH  # bytes that hold no deeper nesting
     MOST_VALUES = 8  # of an array that is split here
     SCANNED = 2048  # bytes from which on scanning beats msgspec, whose values cost less to make
 
@@ -542,6 +542,7 @@ assert MAX_DEPTH == _json.MAX_DEPTH
 
 _encode = msgspec.json.Encoder().encode
 _write_any = _json.write_json
+_write_any_plain = _json.write_plain_json
 _is_any_sound = _json.is_shallow_utf8
 _split_any = _packets.split_values
 _split_any_event = _packets.split_event
@@ -906,3 +907,19 @@ def write_json(value):
         except Exception:
             pass
     return _write_any(value)
+
+
+def write_plain_json(value):
+    cdef bytes written
+    cdef const uint8_t *text
+    cdef Py_ssize_t size
+    cdef int is_ascii
+    try:
+        written = _encode(value)
+    except Exception:
+        return _write_any_plain(value)
+    text = <const uint8_t *>PyBytes_AS_STRING(written)
+    size = PyBytes_GET_SIZE(written)
+    if count_brackets(text, size, &is_ascii) > MAX_DEPTH and depth_of(text, size) > MAX_DEPTH:
+        return _write_any_plain(value)
+    return written

@@ -21,6 +21,7 @@ __all__ = [
     "write_json",
     "write_masked_text_frame",
     "write_numbered",
+    "write_plain_json",
     "write_text_frame",
 ]
 
@@ -40,10 +41,11 @@ try:
         write_json,
         write_masked_text_frame,
         write_numbered,
+        write_plain_json,
         write_text_frame,
     )
 except ImportError:  # not built, or for another Python; also in a subinterpreter
-    from alephscript.protocol.json import is_plain, is_shallow_utf8, write_json
+    from alephscript.protocol.json import is_plain, is_shallow_utf8, write_json, write_plain_json
     from alephscript.protocol.packets import (
         parse_packet,
         split_event,

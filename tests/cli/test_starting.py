@@ -15,12 +15,15 @@ import pytest
 
 from alephscript import cli
 from alephscript.cli import starting
+from tests.support.thrift import unmeasured
+
+pytestmark = pytest.mark.timeout(300)  # whole programs, on a machine that has others to run
 
 TEMPLATE = Path(starting.__file__).with_name("new-bot")
 
 ENVIRONMENT = {
     # A reader's shell: this environment's commands, nothing of the test run.
-    **{name: value for name, value in os.environ.items() if not name.startswith("PYTEST")},
+    **{name: value for name, value in unmeasured().items() if not name.startswith("PYTEST")},
     "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
 }
 
@@ -49,7 +52,7 @@ def run(command: str, folder: Path) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=50,
+        timeout=250,
     )
 
 

@@ -489,6 +489,7 @@ print("done", flush=True)
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mesh", ["memory", "websocket", "polling", HUBS], indirect=True)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_script_ends_well_on_a_signal(mesh: Any, number: signal.Signals) -> None:

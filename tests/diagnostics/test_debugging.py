@@ -110,6 +110,7 @@ def seen_by(name: str, found: list[Mapping[str, Any]]) -> list[Packet]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transports", [("websocket",), ("polling", "websocket")])
 def test_a_client_shows_each_packet_of_its_link(transports: tuple[str, ...]) -> None:
     """Over our own websocket and over python-socketio alike, from the handshake to the end."""
@@ -129,6 +130,7 @@ def test_a_client_shows_each_packet_of_its_link(transports: tuple[str, ...]) -> 
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transports", [("websocket",), ("polling", "websocket")])
 def test_a_hub_shows_what_each_client_shows_with_the_arrows_turned(
     transports: tuple[str, ...],
@@ -147,6 +149,7 @@ def test_a_hub_shows_what_each_client_shows_with_the_arrows_turned(
     assert unknown == [("←", "CONNECT"), ("→", "CONNECT"), ("←", "CLIENT_REGISTER")] * 2
 
 
+@pytest.mark.slow
 def test_payloads_are_shown_only_where_that_is_asked_for() -> None:
     """Else their size alone, which is the size of what would be shown."""
     sizes = [each["size"] for each in packets(shown("wire"))]
@@ -161,6 +164,7 @@ def test_payloads_are_shown_only_where_that_is_asked_for() -> None:
     assert len(questions) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transports", [("websocket",), ("polling", "websocket")])
 def test_what_a_client_proves_itself_with_is_never_shown(transports: tuple[str, ...]) -> None:
     """Not by those who send it, not by those who read it, whatever is asked for."""
@@ -184,6 +188,7 @@ def test_a_hub_shows_what_it_decides() -> None:
     assert story[-2:] == ["← disconnected me1 disconnected", "← disconnected Greeter1 disconnected"]
 
 
+@pytest.mark.slow
 def test_nothing_is_shown_and_nothing_is_wrapped_unless_asked_for(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -216,6 +221,7 @@ def test_a_topic_that_there_is_not_is_refused_with_those_that_there_are(
         assert str(caught.value).endswith("topics are wire, routing, payloads")
 
 
+@pytest.mark.slow
 def test_a_command_shows_what_its_option_asks_for() -> None:
     """As the environment would; a topic that there is not ends it."""
     command = str(Path(sys.executable).with_name("alephscript"))
@@ -313,10 +319,12 @@ def test_what_other_hubs_say_is_an_input_too(
     told(capsys)
     other.received("sid", "CLIENT_SUSCRIBE", [{"room": "R"}])
     federation.heard("R", "NEWS", {"n": 1}, "you2")
+    federation.take("two", "Cancel", (7, "sid", "cancelled"))
     federation.hub_gone("two")
     assert told(capsys) == [
         "/runtime ← heard R NEWS … you2",
         "/runtime → Emit me1 NEWS …",
+        "/runtime ← take two Cancel …",
         "/runtime ← hub_gone two",
     ]
 

@@ -165,6 +165,7 @@ async def test_what_waits_ends_with_the_link_or_the_client(mesh: Any) -> None:
             await waiting[0]
 
 
+@pytest.mark.slow
 async def test_a_hub_that_does_not_acknowledge_the_registration_is_a_stock_one() -> None:
     """It is found out by its silence, and told the rest in its dialect."""
     hub = Silent()

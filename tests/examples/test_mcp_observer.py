@@ -216,6 +216,7 @@ async def test_it_serves_on_stdio(hub: HubMesh, bot: PersefonBot) -> None:
         assert json.loads(text_of(result.content[0]))["apps"]
 
 
+@pytest.mark.slow
 async def test_it_serves_over_http(hub: HubMesh, bot: PersefonBot) -> None:
     """On loopback, at /mcp."""
     with socket.create_server(("127.0.0.1", 0)) as free:

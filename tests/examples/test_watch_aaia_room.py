@@ -75,6 +75,7 @@ async def test_survives_a_hub_that_comes_back(hub: HubMesh) -> None:
         assert process.returncode is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 async def test_ends_cleanly_when_interrupted(hub: HubMesh, number: signal.Signals) -> None:
     """Ctrl-C is how one stops watching: exit 0, no traceback."""

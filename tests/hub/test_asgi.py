@@ -664,6 +664,7 @@ def test_its_journal_goes_with_it_to_the_next_event_loop(tmp_path: Path) -> None
     assert not [each for each in threading.enumerate() if each.name.startswith("alephscript-")]
 
 
+@pytest.mark.slow
 def test_a_program_ends_although_nobody_has_closed_its_hub(tmp_path: Path) -> None:
     """What was said until then is kept."""
     program = """if True:

@@ -218,6 +218,7 @@ def storm(number: int) -> list[bytes]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(180)
 def test_memory_stays_flat_under_bad_traffic() -> None:
     """Caches fill up; then nothing is added by names, frames or connections any more."""
 

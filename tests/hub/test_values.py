@@ -83,6 +83,7 @@ async def test_without_a_folder_a_hub_forgets() -> None:
         assert await kept_at(hub.url) == []
 
 
+@pytest.mark.slow
 async def test_a_killed_hub_has_what_was_written(tmp_path: Path, start: Start) -> None:
     """All but what was said in the moment before."""
     arguments = ("hub", "--port", "0", "--data", str(tmp_path))

@@ -448,6 +448,7 @@ async def test_who_hurries_has_all_that_waits_written_at_once(
         await receiver.gone.wait()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("transports", "expected"),
     [

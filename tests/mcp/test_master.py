@@ -142,6 +142,7 @@ async def test_progress_comes_through_and_cancelling_goes_through(
         await waits.cancelled.wait()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("server", ["memory", "stdio"])
 async def test_tools_that_come_change_what_is_offered(
     mesh: InMemoryMesh, client: AlephScriptClient, server: str

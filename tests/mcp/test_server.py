@@ -192,6 +192,7 @@ async def test_a_tool_is_named_by_its_room_where_two_offer_it(mesh: InMemoryMesh
         assert "ODD_ADD" in await tools_of(client)
 
 
+@pytest.mark.slow
 async def test_a_hub_that_is_down_is_said_and_the_server_comes_back_with_it() -> None:
     """It need not be there when the server starts, and may be started again."""
     mesh = InMemoryMesh()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Callable
@@ -11,7 +12,9 @@ import msgspec
 import pytest
 from hypothesis import example, given, strategies as st
 
+from alephscript.protocol import _wire
 from alephscript.protocol.json import parse_json
+from tests.support.tools import ROOT
 from tests.support.ways import COMPILED, PURE, Way
 
 MASKED = pytest.mark.parametrize("masked", [True, False], ids=["client's", "hub's"])
@@ -320,6 +323,7 @@ def test_values_are_written_alike(value: Any) -> None:
     """Or refused for the same reason."""
     assert PURE.is_plain(value) == COMPILED.is_plain(value)
     assert outcome(PURE.write_json, value) == outcome(COMPILED.write_json, value)
+    assert outcome(PURE.write_plain_json, value) == outcome(COMPILED.write_plain_json, value)
 
 
 @pytest.mark.parametrize("depth", [63, 64, 65, 10_000])
@@ -330,6 +334,13 @@ def test_values_are_as_deep_alike(depth: int) -> None:
         value = ([value], {"a": value}, (value,))[level % 3]
     assert PURE.is_plain(value) == COMPILED.is_plain(value) == (depth <= 64)
     assert outcome(PURE.write_json, value) == outcome(COMPILED.write_json, value)
+    assert outcome(PURE.write_plain_json, value) == outcome(COMPILED.write_plain_json, value)
+
+
+def test_it_is_compiled_from_what_is_there() -> None:
+    """Else the others compare what nobody has any more; `poe compile` compiles it again."""
+    source = ROOT / "alephscript" / "protocol" / "_wire.pyx"
+    assert _wire.__source__ == hashlib.sha256(source.read_bytes()).hexdigest()
 
 
 def test_a_value_stays_when_its_payload_is_gone() -> None:

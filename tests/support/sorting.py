@@ -1,4 +1,4 @@
-"""Sorts tests by folder into the minute's loop and the rest; refuses ids that no other process has.
+"""Sorts tests by folder into the minute's loop and the rest, for more processes than cores.
 
 The loop is what `python -m pytest` runs when no path is named. A folder, a file or a test that is
 named runs whole, and `python -m pytest tests` runs everything.
@@ -6,6 +6,7 @@ named runs whole, and `python -m pytest tests` runs everything.
 
 from __future__ import annotations
 
+import os
 from typing import Final
 
 import pytest
@@ -28,10 +29,23 @@ SLOW: Final = {
 """Folders and files whose tests take seconds each, and by what."""
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Choose how many processes share the tests, which for a third of their time wait for others.
+
+    Each process takes seconds to list them, which counts in the loop.
+    """
+    return (os.cpu_count() or 1) + (1 if is_loop(config) else 2)
+
+
+def is_loop(config: pytest.Config) -> bool:
+    """Whether neither paths nor marks are named."""
+    return config.args_source is pytest.Config.ArgsSource.TESTPATHS and not config.option.markexpr
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Choose the loop, unless paths or marks are named. Workers are given what was chosen."""
-    if config.args_source is pytest.Config.ArgsSource.TESTPATHS and not config.option.markexpr:
+    if is_loop(config):
         config.option.markexpr = LOOP
 
 

@@ -28,6 +28,8 @@ def _default_context(*purpose: Any, **authorities: Any) -> ssl.SSLContext:
 # Each client of HTTP reads all authorities that there are, though its hub has no TLS: 25 ms.
 ssl.create_default_context = _default_context
 
+gc.disable()  # until all tests are listed: hardly anything of that is garbage, and all is looked at
+
 
 def unmeasured() -> dict[str, str]:
     """Return an environment for processes whose lines need no count, which takes twice the time."""
@@ -38,3 +40,4 @@ def pytest_collection_finish() -> None:
     """Spare the garbage collector what stays anyway: thousands of tests, looked at in each run."""
     gc.collect()
     gc.freeze()
+    gc.enable()

@@ -36,6 +36,7 @@ class Way(NamedTuple):
     split_values: Callable[[bytes], list[msgspec.Raw]]
     write_json: Callable[[Any], bytes]
     write_masked_text_frame: Callable[[bytes], bytes]
+    write_plain_json: Callable[[Any], bytes]
     write_numbered: Callable[[bytes, int, bytes], bytes]
     write_text_frame: Callable[[bytes], bytes]
 

@@ -550,6 +550,7 @@ def run_pytest(folder: Path, *options: str) -> str:
     return done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_the_plugin_simulates_the_tests_of_another_project(tmp_path: Path) -> None:
     """Unchanged; what fails says how to have it again."""
     said = run_pytest(tmp_path, "--mesh=sim", "--mesh-seed=12")

@@ -201,6 +201,7 @@ async def test_that_fails(mesh):
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("option", "kind"),
     [([], "InMemoryMesh"), (["--mesh=memory"], "InMemoryMesh"), (["--mesh=real"], "HubMesh")],
@@ -226,6 +227,7 @@ def test_the_plugin_gives_another_project_its_fixtures(
     assert '1. STEPPED {"n": 1} in R, by Bot' in done.stdout
 
 
+@pytest.mark.slow
 def test_the_plugin_refuses_a_test_of_another_runner(tmp_path: Path) -> None:
     """pytest-asyncio does not open the fixtures in its strict mode; a sentence says what to do."""
     marked = "@pytest.mark.asyncio\nasync def test_it(mesh):\n    pass\n"
@@ -243,6 +245,7 @@ def test_the_plugin_refuses_a_test_of_another_runner(tmp_path: Path) -> None:
     assert "leave the marker asyncio out" in done.stdout
 
 
+@pytest.mark.slow
 def test_the_plugin_costs_other_runs_of_pytest_hardly_anything() -> None:
     """It imports neither a hub nor a client before a fixture is used."""
     code = (

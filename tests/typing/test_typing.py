@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.thrift import unmeasured
+
 HERE = Path(__file__).parent
 CHECKERS = {
     "mypy": ["-m", "mypy", "--strict", "--no-error-summary", "--config-file="],
@@ -20,6 +22,7 @@ def check(checker: str, *files: str) -> tuple[int, str]:
     """Exit code and report of a type checker on files."""
     done = subprocess.run(
         [sys.executable, *CHECKERS[checker], *(str(HERE / file) for file in files)],
+        env=unmeasured(),
         capture_output=True,
         text=True,
         check=False,

@@ -6,19 +6,19 @@ May not: what takes the meta argument (`native`).
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
 from alephscript.client.calls import Call, read_answer
 from alephscript.client.declaring import Mastery
-from alephscript.client.dialects.channel import json_text
 from alephscript.client.dialects.dialect import Dialect
 from alephscript.errors import error_from_answer
 from alephscript.protocol import events
 from alephscript.protocol.events import Answer, HubEvent
 from alephscript.protocol.wire import write_json
 
-__all__ = ["Documented", "write_meta"]
+__all__ = ["Documented", "write_meta", "write_plain_meta"]
 
 
 class Documented(Dialect):
@@ -65,21 +65,27 @@ class Documented(Dialect):
 
 
 def write_meta(call: Call) -> bytes:
-    """Write the meta of a call as JSON text, empty for none.
-
-    Put together by hand where there is nothing but a room and a timeout, as with nearly all.
-    """
-    timeout, room = call.timeout, call.room
-    milliseconds = 0 if timeout is None else round(min(timeout, events.LONGEST_TIMEOUT) * 1000)
+    """Write the meta of a call as JSON text, empty for none."""
     if not call.meta:
-        if room is None:
-            return b"" if timeout is None else b'{"timeoutMs":%d}' % milliseconds
-        if timeout is None:
-            return b'{"room":%b}' % json_text(room)
-        return b'{"room":%b,"timeoutMs":%d}' % (json_text(room), milliseconds)
+        return write_plain_meta(call.room, call.timeout)
     meta = dict(call.meta)
+    if call.room is not None:
+        meta["room"] = call.room
+    if call.timeout is not None:
+        meta["timeoutMs"] = _milliseconds(call.timeout)
+    return write_json(meta)
+
+
+@functools.lru_cache  # a client asks in few rooms, with few timeouts
+def write_plain_meta(room: str | None, timeout: float | None) -> bytes:
+    """Write the meta of a call that has nothing but a room and a timeout, as nearly all."""
+    meta: dict[str, Any] = {}
     if room is not None:
         meta["room"] = room
     if timeout is not None:
-        meta["timeoutMs"] = milliseconds
-    return write_json(meta)
+        meta["timeoutMs"] = _milliseconds(timeout)
+    return write_json(meta) if meta else b""
+
+
+def _milliseconds(seconds: float) -> int:
+    return round(min(seconds, events.LONGEST_TIMEOUT) * 1000)

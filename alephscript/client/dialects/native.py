@@ -30,7 +30,7 @@ from alephscript.client.calls import (
 from alephscript.client.declaring import Mastery
 from alephscript.client.dialects.channel import Channel, json_text
 from alephscript.client.dialects.dialect import CONTROLS, last_part
-from alephscript.client.dialects.documented import Documented, write_meta
+from alephscript.client.dialects.documented import Documented, write_meta, write_plain_meta
 from alephscript.client.messages import Gap
 from alephscript.client.patience import Patience
 from alephscript.errors import DeadlineExceeded, NoAnswerer, NotConnected, RequestError
@@ -106,7 +106,9 @@ class Native(Documented):
         try:
             if pending.is_single:  # nobody else asks just now
                 self._channel.hurry()
-            self._channel.send(call.event, call.data, write_meta(call), number)
+            # The second as `write_meta`, without the call.
+            meta = write_meta(call) if call.meta else write_plain_meta(call.room, call.timeout)
+            self._channel.send(call.event, call.data, meta, number)
             call.data = b""
             payload = await future
         except BaseException as exc:

@@ -89,6 +89,7 @@ async def test_a_room_is_heard(hub: Hub, bot: Bot, http: httpx2.AsyncClient) -> 
             await bot.subscribe("FENCE")
 
 
+@pytest.mark.slow
 async def test_bodies_are_bounded(hub: Hub, bot: Bot, http: httpx2.AsyncClient) -> None:
     """In bytes, and in time."""
     response = await http.post(f"{ROOM}/ECHO", content=b"1" * 150_000, headers=JSON)

@@ -24,6 +24,7 @@ from alephscript.hub.store.store import Store, StoreUnavailable
 from alephscript.mesh.effects import Look
 from alephscript.mesh.records import Record
 from tests.support.redis import RedisServer
+from tests.support.thrift import unmeasured
 
 pytestmark = pytest.mark.anyio
 
@@ -427,9 +428,8 @@ def _fill(store: SqliteStore) -> Callable[[], None]:
 def test_a_million_ended_tasks_cost_neither_a_start_nor_a_look(tmp_path: Path) -> None:
     """Less than 2 s, and less than 5 ms."""
     code = Path(__file__).with_name("million.py")
-    done = subprocess.run(
-        [sys.executable, str(code), str(tmp_path)], capture_output=True, text=True, check=True
-    )
+    command = [sys.executable, str(code), str(tmp_path)]
+    done = subprocess.run(command, env=unmeasured(), capture_output=True, text=True, check=True)
     opened, looked = map(float, done.stdout.split())
     assert opened < 2.0
     assert looked < 0.005
