@@ -242,7 +242,7 @@ async def test_a_replica_that_is_promoted_is_followed(
         node.kill()
     else:
         assert replica.command("cluster", "failover") == "OK"
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(30):  # the others have to notice, and to vote
         while "role:master" not in replica.command("info", "replication"):  # noqa: ASYNC110
             await asyncio.sleep(0.05)
     await hears(stream, there, at[node])
@@ -251,7 +251,8 @@ async def test_a_replica_that_is_promoted_is_followed(
     async with asyncio.timeout(10):
         await asyncio.gather(*asking)
     assert ends["ok"] > 8
-    assert set(ends) <= {"ok", "master_lost", "no_master", "overloaded"}
+    reasons = {"master_lost", "no_master", "overloaded", "deadline_exceeded"}
+    assert set(ends) <= {"ok", *reasons}, ends
     if name != REGISTRY:
         assert set(ends) == {"ok"}  # no request goes by there
     async with asyncio.timeout(10):
