@@ -57,7 +57,7 @@ class Scale:
     warm: float = 2.0
     in_flight: tuple[int, ...] = (1, 64, 256, 1024)
     observers: int = 50
-    bursts: int = 4
+    bursts: int = 12
     burst: int = 500
     paced: int = 300
     deliveries: int = 20_000
@@ -78,7 +78,7 @@ QUICK = Scale(
     rounds=1,
     seconds=1.0,
     warm=1.0,
-    bursts=2,
+    bursts=12,
     paced=100,
     deliveries=5_000,
     room_sizes=(1, 10, 100, 500),
