@@ -36,6 +36,7 @@ from alephscript.errors import Overloaded, RequestError
 from alephscript.hub.store.folder import Folder
 from alephscript.hub.store.sqlite_file import (
     connect,
+    connect_or_begin_anew,
     files_of,
     is_damaged,
     put_aside,
@@ -254,7 +255,7 @@ class SqliteStore:
             self._tell(_setter(opened, error=exc))
             return
         try:
-            database = self._connect_or_begin_anew()
+            database = connect_or_begin_anew(self._connect, self._begin_anew)
             self._tell(_setter(opened, list(self._alive.values())))
             self._write_until_closed(database)
         except StoreUnavailable as exc:
@@ -270,14 +271,6 @@ class SqliteStore:
             self._tell(_setter(opened, error=error))
         finally:
             self._folder.close()
-
-    def _connect_or_begin_anew(self) -> sqlite3.Connection:
-        try:
-            return self._connect()
-        except sqlite3.DatabaseError as exc:
-            if isinstance(exc, sqlite3.OperationalError) and not is_damaged(exc):
-                raise
-            return self._begin_anew(exc)
 
     def _connect(self) -> sqlite3.Connection:
         database = connect(self._path)

@@ -1,7 +1,7 @@
 """A file of SQLite: opened, known to be damaged, put aside.
 
-May go in: what the files of a folder of data have in common. May not: what is kept in one, when a
-fresh one is begun (`sqlite`, `sqlite_log`, `values`).
+May go in: what the files of a folder of data have in common. May not: what is kept in one, what a
+fresh one begins with (`sqlite`, `sqlite_log`, `values`).
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-__all__ = ["connect", "files_of", "is_damaged", "put_aside", "transaction"]
+__all__ = ["connect", "connect_or_begin_anew", "files_of", "is_damaged", "put_aside", "transaction"]
 
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
@@ -30,6 +30,27 @@ def connect(path: Path) -> sqlite3.Connection:
         database.close()
         raise
     return database
+
+
+def connect_or_begin_anew(
+    connect: Callable[[], sqlite3.Connection],
+    begin_anew: Callable[[sqlite3.Error], sqlite3.Connection],
+) -> sqlite3.Connection:
+    """Open a file, or a fresh one where that is damaged.
+
+    Args:
+        connect: Opens the file.
+        begin_anew: Puts it aside, and opens a fresh one; told what is wrong.
+
+    Raises:
+        sqlite3.Error: The file cannot be opened, and is not damaged.
+    """
+    try:
+        return connect()
+    except sqlite3.DatabaseError as exc:
+        if not is_damaged(exc):
+            raise
+        return begin_anew(exc)
 
 
 @contextlib.contextmanager

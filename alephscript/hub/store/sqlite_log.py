@@ -45,7 +45,13 @@ from alephscript.hub.store.logs import (
     report_log_trouble,
     weigh_entry,
 )
-from alephscript.hub.store.sqlite_file import connect, is_damaged, put_aside, transaction
+from alephscript.hub.store.sqlite_file import (
+    connect,
+    connect_or_begin_anew,
+    is_damaged,
+    put_aside,
+    transaction,
+)
 from alephscript.hub.store.sqlite_threads import Threads
 from alephscript.hub.store.store import StoreUnavailable
 from alephscript.mesh.effects import ReadLog
@@ -166,7 +172,9 @@ class SqliteLog:
         """See `Log.open`."""
         self._entries = queue.SimpleQueue()
         try:
-            database = await asyncio.to_thread(self._connect_or_begin_anew)
+            database = await asyncio.to_thread(
+                connect_or_begin_anew, self._connect, self._begin_anew
+            )
         except (sqlite3.Error, OSError) as exc:
             raise StoreUnavailable(
                 f"cannot keep a log in {self._path}: {exc}; choose another folder (--data)"
@@ -195,14 +203,6 @@ class SqliteLog:
         await self._threads.close()
 
     # The writer's thread, once the file is open
-
-    def _connect_or_begin_anew(self) -> sqlite3.Connection:
-        try:
-            return self._connect()
-        except sqlite3.DatabaseError as exc:
-            if not is_damaged(exc):
-                raise
-            return self._begin_anew(exc)
 
     def _connect(self) -> sqlite3.Connection:
         database = connect(self._path)

@@ -23,7 +23,7 @@ from pathlib import Path
 import msgspec
 
 from alephscript.diagnostics.redaction import redacted
-from alephscript.hub.store.sqlite_file import is_damaged, put_aside
+from alephscript.hub.store.sqlite_file import connect_or_begin_anew, is_damaged, put_aside
 from alephscript.hub.store.sqlite_threads import Threads
 from alephscript.hub.store.store import KeptValue, StoreUnavailable
 from alephscript.mesh.retained import RetainedValue
@@ -78,7 +78,9 @@ class ValueStore:
         """See `Values.open`."""
         self._is_closing = False
         try:
-            database = await asyncio.to_thread(self._connect_or_begin_anew)
+            database = await asyncio.to_thread(
+                connect_or_begin_anew, self._connect, self._begin_anew
+            )
         except (sqlite3.Error, OSError) as exc:
             raise StoreUnavailable(
                 f"cannot keep values in {self._path}: {exc}; choose another folder (--data)"
@@ -168,14 +170,6 @@ class ValueStore:
             self._waiting = {} if self._writes_all else {**waiting, **self._waiting}
             self._changed.wait(_AGAIN_SECONDS)
         return True
-
-    def _connect_or_begin_anew(self) -> sqlite3.Connection:
-        try:
-            return self._connect()
-        except sqlite3.DatabaseError as exc:
-            if not is_damaged(exc):
-                raise
-            return self._begin_anew(exc)
 
     def _connect(self) -> sqlite3.Connection:
         """Open the file, and read what is in it."""
