@@ -23,14 +23,11 @@ pytestmark = pytest.mark.anyio
 GREEDY = 200
 
 
-def make_desk(
-    ran: list[str], gate: threading.Event | asyncio.Event, kind: str
-) -> tuple[Desk, Callable[[str], str]]:
+def make_desk(ran: list[str], gate: asyncio.Event, kind: str) -> tuple[Desk, Callable[[str], str]]:
     """A desk that notes who is served, of each kind of method; and how a caller asks there."""
 
     @capability("X", max_in_flight=1)
     async def waits(self: Any, who: str) -> None:
-        assert isinstance(gate, asyncio.Event)
         await gate.wait()
         ran.append(who)
 
@@ -39,12 +36,7 @@ def make_desk(
         ran.append(who)
         time.sleep(0.002)  # noqa: ASYNC251 - what it is about
 
-    @capability("X")
-    def blocks(self: Any, who: str) -> None:
-        ran.append(who)
-        gate.wait()
-
-    desk = Desk({"waits": waits, "computes": computes, "blocks": blocks}[kind], max_in_flight=1000)
+    desk = Desk({"waits": waits, "computes": computes}[kind], max_in_flight=1000)
     return desk, lambda who: desk.take("X", who, caller=who)
 
 
@@ -97,22 +89,33 @@ async def test_what_comes_while_methods_compute_is_read_between_two_of_them() ->
 async def test_plain_methods_wait_for_threads_in_turn() -> None:
     """Of which there are so many, whatever is allowed to run at once."""
     ran: list[str] = []
-    gate = threading.Event()
+    loop = asyncio.get_running_loop()
+    begun, gate = asyncio.Semaphore(0), threading.Semaphore(0)
+
+    @capability("X")
+    def blocks(self: Any, who: str) -> None:
+        ran.append(who)
+        loop.call_soon_threadsafe(begun.release)
+        gate.acquire()
+
     threads = anyio.to_thread.current_default_thread_limiter()
     before, threads.total_tokens = threads.total_tokens, 2
     try:
-        desk, ask = make_desk(ran, gate, "blocks")
-        asked = [ask("greedy") for _ in range(GREEDY)]
-        polite = ask("polite")
+        desk = Desk(blocks, max_in_flight=1000)
+        asked = [desk.take("X", "greedy", caller="greedy") for _ in range(GREEDY)]
+        polite = desk.take("X", "polite", caller="polite")
         assert desk.service.stats()["X"].in_flight == 2
-        gate.set()
-        await desk.answer_to(polite)
-        assert ran.index("polite") <= 4
+        await begun.acquire()
+        await begun.acquire()
+        gate.release()  # one thread is free
+        await begun.acquire()
+        assert ran == ["greedy", "greedy", "polite"]
+        gate.release(GREEDY)
         threads.total_tokens = 50
-        for each in asked:
+        for each in [polite, *asked]:
             await desk.answer_to(each)
     finally:
-        gate.set()
+        gate.release(GREEDY)
         threads.total_tokens = before
 
 
