@@ -78,7 +78,7 @@ class Runs:
             return
         number = message.get("number")
         if number is None:
-            self._forget(run)
+            self._give_up(run)
         elif isinstance(number, int):
             error = error_from_answer(message) if "error" in message else None
             for each in [each for each in run.waiting if each <= number]:
@@ -158,9 +158,10 @@ class Runs:
             task.cancel()
 
     def _give_up(self, run: Run) -> None:
+        """Forget a run whose end a hub has, or that counts no more; if it goes on, stop it."""
         self._forget(run)
         if not run.job.is_over:
-            self._stop(run.job, Cancelled("the hub does not know this run any more"))
+            self._stop(run.job, Cancelled("this run of a task counts no more"))
 
     def _forget(self, run: Run) -> None:
         self._runs.pop(run.name, None)

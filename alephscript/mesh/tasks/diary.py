@@ -178,9 +178,10 @@ class Diary(TaskDiary):
             answer: JSON text of the answer.
             then: Called when the answer cannot be lost any more.
         """
+        # The run may give this question up, and ask the next one, before the answer is kept.
+        question = task.question
 
         def go_on() -> list[Effect]:
-            question, task.question = task.question, None
             effects = then() + self._audience.tell(task.shown)
             if question is None or self._requests.get(question.number) is not question:
                 return effects

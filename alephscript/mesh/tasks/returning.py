@@ -83,16 +83,15 @@ class Returning:
             return None
         effects: list[Effect] = []
         record = task.record
+        # The master's new declaration may come later, or never: its run is what counts.
+        master = Master(peer, events.Declaration(record.room, (record.capability,)), is_core=False)
         if task.is_over:
-            if task.at is not None:
-                task.at = Master(peer, task.at.declared, is_core=False)
+            task.at = master  # which is told when the end is kept
             return [], ""
         left = record.deadline - self._ledger.clock()
         if left <= 0:
             return None
         effects += self._steps.let_go(task, "moved")  # a link is gone, which was not noticed yet
-        # The master's new declaration may come later, or never: its run is what counts.
-        master = Master(peer, events.Declaration(record.room, (record.capability,)), is_core=False)
         meta = RequestMeta(record.room, left, extras={"answers": True} | record.trace)
         question = self._dispatch.make_question(record)
         effects += self._requests.take_up(task.peer, question, master, ACK, meta)
