@@ -96,7 +96,7 @@ class Diary(TaskDiary):
         task = self._task_of(request)
         task.request = task.question = None
         assert request.master is not None
-        return self._returning.lose(task, request.master.peer.hub)
+        return self._returning.lose(task, request.master.peer)
 
     def noted(self, request: OpenRequest, event: str, data: Any) -> list[Effect]:
         """Keep progress and checkpoints."""
@@ -156,10 +156,12 @@ class Diary(TaskDiary):
         (effect,) = self._steps.keep(task, go_on, **changes)
         return effect
 
-    def unasked(self, question: OpenRequest) -> list[Effect]:
+    def unasked(self, question: OpenRequest, reason: str) -> list[Effect]:
         """Have a task ask nothing any more: its run has given the question up."""
-        if question.about is None:
-            return []  # the run has ended, and whoever ended it says what becomes of the task
+        if question.about is None or reason == "asker_lost":
+            # The run has ended, or its master is lost: whoever takes notice of that says what
+            # becomes of the task, and of its question, which may be answered meanwhile.
+            return []
         task = self._task_of(question.about)
         if task.question is not question or task.is_over:
             return []
