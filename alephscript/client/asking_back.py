@@ -30,6 +30,7 @@ from alephscript.errors import (
 from alephscript.protocol import events
 from alephscript.protocol.events import HubEvent
 from alephscript.protocol.json import write_json
+from alephscript.protocol.tasks import check_depth
 
 __all__ = ["ask_back"]
 
@@ -93,6 +94,7 @@ async def _put_in_turn(
     run: Run, name: str, question: bytes, timeout: float | None
 ) -> events.Answer:
     """Ask as a run of a task, whose questions are put one after the other."""
+    check_depth(question, "a question")
     clock = asyncio.get_running_loop().time
     ends = None if timeout is None else clock() + timeout
     try:

@@ -20,13 +20,12 @@ from alephscript.client.jobs import Job, Run
 from alephscript.client.session import HubSession
 from alephscript.errors import (
     Cancelled,
-    PayloadTooLarge,
     RequestError,
     UnknownEvent,
     error_from_answer,
 )
 from alephscript.protocol.events import HubEvent
-from alephscript.protocol.tasks import MAX_CHECKPOINT
+from alephscript.protocol.tasks import check_checkpoint
 
 __all__ = ["Runs"]
 
@@ -94,10 +93,9 @@ class Runs:
         """Have the hub keep a checkpoint of a job's run; of a job that is no run, keep nothing.
 
         Raises:
-            PayloadTooLarge: The checkpoint is too large.
+            PayloadTooLarge: The checkpoint is too large, or nested too deeply.
         """
-        if len(checkpoint) > MAX_CHECKPOINT:
-            raise PayloadTooLarge(f"a checkpoint has {MAX_CHECKPOINT} bytes at the most")
+        check_checkpoint(checkpoint)
         run = job.run
         if run is None or job.is_over:
             return

@@ -20,6 +20,7 @@ from alephscript import (
     NotConnected,
     PayloadTooLarge,
     Request,
+    RequestError,
     RequestFor,
     State,
     Task,
@@ -124,6 +125,24 @@ class Bot(AlephScriptClient):
         except PayloadTooLarge as error:
             return {"refused": error.code}
         return {}
+
+    @capability("NEST")
+    async def nest(self, request: Request[dict[str, Any]]) -> dict[str, Any]:
+        """Keep, ask or answer what is nested as deeply as the payload says."""
+        nested: Any = []
+        for _ in range(request.payload["levels"]):
+            nested = [nested]
+        match request.payload["in"]:
+            case "checkpoint":
+                try:
+                    await request.checkpoint(nested)
+                except PayloadTooLarge as error:
+                    raise CapabilityError(error.code, error.message) from None
+            case "question":
+                await request.ask("APPROVE", nested, timeout=60)
+            case "error":
+                raise CapabilityError("nested", "it is nested", [nested])
+        return {"nested": nested}
 
 
 class Storyteller(AlephScriptClient):
@@ -556,3 +575,16 @@ async def test_a_run_whose_end_is_kept_goes_on_no_more(mesh: MeshUnderTest) -> N
     (name,) = service.runs._runs
     service.runs.take(session, {"run": name})
     assert await bot.stopped.get() == "count"
+
+
+@pytest.mark.parametrize("where", ["checkpoint", "question", "error", "result"])
+async def test_what_is_nested_too_deeply_to_be_told_of_ends_the_task(
+    mesh: MeshUnderTest, where: str
+) -> None:
+    """A plain request may be nested as deeply; a task is told inside of lists of others."""
+    client = await mesh.open()
+    await mesh.open(Bot)
+    task = await client.submit("NEST", {"in": where, "levels": 60})
+    with pytest.raises(RequestError, match=r"58 levels .*\[payload_too_large\]"):
+        await task.result()
+    assert [each.state for each in await client.tasks()] == ["failed"]

@@ -26,7 +26,15 @@ from alephscript.mesh.tasks.task import Task, has_not_run, make_answer, make_err
 from alephscript.protocol import events
 from alephscript.protocol.events import Answer, HubEvent
 from alephscript.protocol.json import read_value
-from alephscript.protocol.tasks import ASKING, DONE, FAILED, MAX_CHECKPOINT, RUNNING, split_fields
+from alephscript.protocol.tasks import (
+    ASKING,
+    DONE,
+    FAILED,
+    RUNNING,
+    check_checkpoint,
+    check_depth,
+    split_fields,
+)
 
 __all__ = ["Diary"]
 
@@ -75,8 +83,12 @@ class Diary(TaskDiary):
             return []
         place = ("room", request.room)
         again = self._dispatch.fill(place, ("capability", request.capability))
-        text = bytes(answer) if isinstance(answer, msgspec.Raw) else None
-        if text is not None and text.startswith(_SUCCESS):
+        text = bytes(answer) if isinstance(answer, msgspec.Raw) else msgspec.json.encode(answer)
+        try:
+            check_depth(text, "an answer")
+        except PayloadTooLarge as error:
+            return self._steps.fail(task, error) + again
+        if text.startswith(_SUCCESS):
             # Without reading it: `{"success":true,…}` loses its first field.
             rest = text[len(_SUCCESS) :].lstrip(b", \t\r\n")
             return self._steps.end(task, DONE, result=msgspec.Raw(b"{" + rest)) + again
@@ -119,8 +131,9 @@ class Diary(TaskDiary):
         told = {"run": task.record.run, "number": number}
         if not isinstance(checkpoint, msgspec.Raw):
             checkpoint = msgspec.Raw(msgspec.json.encode(checkpoint))
-        if len(bytes(checkpoint)) > MAX_CHECKPOINT:
-            error = PayloadTooLarge(f"a checkpoint has {MAX_CHECKPOINT} bytes at the most")
+        try:
+            check_checkpoint(bytes(checkpoint))
+        except PayloadTooLarge as error:
             return self._steps.confirm(task, {**told, **error.answer()})
         return self._steps.keep(
             task,
