@@ -80,7 +80,6 @@ class Recording:
         self._here: dict[str, frozenset[str]] = {}  # rooms, by socket id
         self._there: dict[str, frozenset[str]] = {}  # rooms, by hub
         self._open: dict[int, _Open] = {}
-        rooms.report_masters = self.mastered
 
     # Who records
 
