@@ -57,7 +57,7 @@ class _Open:
 
 
 class Recording:
-    """Who records which rooms at one hub (`alephscript.mesh.requests.Recorder`).
+    """Who records which rooms at one hub (`alephscript.mesh.witnesses.Recorder`).
 
     Args:
         rooms: The mesh's rooms.
