@@ -89,9 +89,11 @@ def _run(options: argparse.Namespace) -> int:
         return _report(error, 1)
     except KeyboardInterrupt:
         return _INTERRUPTED
-    except BrokenPipeError:
-        # The reader of our output has enough; Python would complain when it flushes stdout at exit.
+    except OSError as error:
+        # The reader of our output has enough, or the disk that it goes to is full; Python would
+        # complain once more when it flushes stdout at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0 if isinstance(error, BrokenPipeError) else _report(error, 1)
     return 0
 
 
