@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Sequence
 
 from alephscript import __version__
@@ -90,9 +89,8 @@ def _run(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         return _INTERRUPTED
     except OSError as error:
-        # The reader of our output has enough, or the disk that it goes to is full; Python would
-        # complain once more when it flushes stdout at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader of our output has enough, or the disk that it goes to is full.
+        printing.abandon_output()
         return 0 if isinstance(error, BrokenPipeError) else _report(error, 1)
     return 0
 
