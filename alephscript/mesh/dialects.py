@@ -31,6 +31,7 @@ from alephscript.mesh.effects import Acknowledge, Deliver, Effect, Emit, Ended, 
 from alephscript.mesh.frames import About, AboutIdentity
 from alephscript.mesh.peers import Dialect, Master, OpenRequest, Peer
 from alephscript.mesh.rooms import Rooms
+from alephscript.mesh.speech import Speech
 from alephscript.protocol import events
 from alephscript.protocol.events import Answer, HubEvent
 from alephscript.protocol.json import read_value
@@ -182,9 +183,10 @@ class Core(_AtThisHub):
 
     acknowledges = False
 
-    def __init__(self, rooms: Rooms, namespace: str) -> None:
+    def __init__(self, rooms: Rooms, speech: Speech, namespace: str) -> None:
         self.as_core = self
         self._rooms = rooms
+        self._speech = speech
         self._namespace = namespace.strip("/")
 
     def ask(
@@ -220,9 +222,9 @@ class Core(_AtThisHub):
         message = events.RoomMessage(event, request.room, None, {})
         fields = {**read_value(answer), "sender": master_sid}
         if request.master is None:
-            return self._rooms.say(to, message, fields, "")
+            return self._speech.say(to, message, fields, "")
         peer = request.master.peer
-        return self._rooms.say(to, message, fields, peer.name, peer.account)
+        return self._speech.say(to, message, fields, peer.name, peer.account)
 
     def refuse(
         self,
@@ -242,7 +244,7 @@ class Core(_AtThisHub):
         sid = request.asker.sid
         if sid == request.master_sid or sid in self._rooms.members(message.room):
             return []
-        return self._rooms.tell([sid], message, data, sender, is_echo=True)
+        return self._speech.tell([sid], message, data, sender, is_echo=True)
 
 
 class NativeAsCore(Core):
@@ -427,6 +429,7 @@ class Dialects:
 
     Args:
         rooms: The mesh's rooms.
+        speech: Where they are told.
         namespace: The mesh's namespace.
 
     Attributes:
@@ -434,9 +437,9 @@ class Dialects:
         documented: Of all others at this hub, and of those that have not registered yet.
     """
 
-    def __init__(self, rooms: Rooms, namespace: str) -> None:
-        self.native = Native(NativeAsCore(rooms, namespace))
-        self.documented = Documented(Core(rooms, namespace))
+    def __init__(self, rooms: Rooms, speech: Speech, namespace: str) -> None:
+        self.native = Native(NativeAsCore(rooms, speech, namespace))
+        self.documented = Documented(Core(rooms, speech, namespace))
         self._remote = {each: Remote(reads_meta=each) for each in (False, True)}
 
     def choose(self, registration: events.Registration) -> Dialect:
