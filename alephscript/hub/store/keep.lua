@@ -13,7 +13,13 @@ if is_new == '1' and mark ~= '' then
   if standing then return standing end
 end
 local present = redis.call('HMGET', at, 'record', 'hub', 'ended', 'run', 'state', 'room')
-if present[1] and (present[3] == '1' or present[2] ~= hub) then return present[1] end
+if present[1] and present[2] ~= hub then return present[1] end
+if present[3] == '1' then
+  -- A hub that did not hear that Redis took a batch puts all of it again.
+  local last = redis.call('ZSCORE', p .. ':tasks-ended', id)
+  if last and tonumber(last) >= tonumber(updated) then return false end
+  return present[1]
+end
 if present[4] and present[4] ~= '' and present[4] ~= run then
   redis.call('HDEL', p .. ':task-runs', present[4])
 end

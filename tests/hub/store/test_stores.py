@@ -178,6 +178,50 @@ async def test_what_ended_long_ago_leaves_nothing_in_redis(shared_redis: RedisSe
 
 
 @pytest.mark.peers
+async def test_what_redis_took_and_had_no_time_to_say_is_kept(
+    shared_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is put again; what this hub has kept is not taken for that of another one."""
+    stores, url = [], shared_redis.url()
+    for name in ("one", "other"):
+        store = RedisStore(url)
+        store.hub = name
+        await store.open()
+        stores.append(store)
+    one, other = stores
+    await keep(one, record("a", updated=1.0), is_new=True)
+    await keep(one, record("b", updated=1.0), is_new=True)
+    execute = one._execute
+    lost: list[Sequence[Any]] = []
+
+    async def lose_an_answer(commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        results = await execute(commands)
+        if not lost:
+            lost.append(commands)
+            await take(other, "run b")
+            raise TimeoutError
+        return results
+
+    async def take(store: RedisStore, run: str) -> None:
+        taken = asyncio.get_running_loop().create_future()
+        store.take_runs([run], lambda *said: taken.set_result(said))
+        await taken
+
+    monkeypatch.setattr(one, "_execute", lose_an_answer)
+    running = record("b", state="running", run="run b", updated=2.0)
+    said = await asyncio.gather(
+        keep(one, record("a", state="running", updated=2.0)),
+        keep(one, running),
+        keep(one, record("a", state="done", updated=3.0)),
+    )
+    assert len(lost[0]) == 3
+    assert [standing is None for standing, _ in said] == [True, False, True]
+    assert [each.state for each in await look(other, id="a")] == ["done"]
+    for store in stores:
+        await store.close()
+
+
+@pytest.mark.peers
 async def test_a_journal_in_redis_that_is_closed_at_any_moment_ends(
     shared_redis: RedisServer,
 ) -> None:
