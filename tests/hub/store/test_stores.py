@@ -17,7 +17,7 @@ import msgspec
 import pytest
 
 from alephscript.errors import Overloaded, RequestError
-from alephscript.hub.store import sqlite
+from alephscript.hub.store import redis, sqlite
 from alephscript.hub.store.memory import MemoryStore
 from alephscript.hub.store.redis import RedisStore
 from alephscript.hub.store.sqlite import SqliteStore
@@ -219,6 +219,42 @@ async def test_what_redis_took_and_had_no_time_to_say_is_kept(
     assert [each.state for each in await look(other, id="a")] == ["done"]
     for store in stores:
         await store.close()
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("is_taken", [True, False])
+@pytest.mark.parametrize("is_standing", [True, False])
+async def test_the_key_of_a_task_that_was_refused_is_free(
+    shared_redis: RedisServer, monkeypatch: pytest.MonkeyPatch, *, is_taken: bool, is_standing: bool
+) -> None:
+    """Whether Redis had taken the task or not; and a task that had the key before keeps it."""
+    monkeypatch.setattr(redis, "_PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(redis, "_AGAIN_SECONDS", 0.0)
+    store = RedisStore(shared_redis.url())
+    store.hub = "hub"
+    await store.open()
+    if is_standing:
+        await keep(store, record("first", key="k"), is_new=True)
+    execute = store._execute
+    lost: list[Sequence[Any]] = []
+
+    async def fail_once(commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        if lost:
+            return await execute(commands)
+        lost.append(commands)
+        if is_taken:
+            await execute(commands)
+        raise TimeoutError
+
+    monkeypatch.setattr(store, "_execute", fail_once)
+    _, error = await keep(store, record("refused", key="k"), is_new=True)
+    assert isinstance(error, Overloaded)
+    standing, error = await keep(store, record("again", key="k"), is_new=True)
+    assert error is None
+    assert (standing and standing.id) == ("first" if is_standing else None)
+    known = [each.id for each in await look(store, id="refused")]
+    assert known == (["refused"] if is_taken and not is_standing else [])
+    await store.close()
 
 
 @pytest.mark.peers
