@@ -10,9 +10,10 @@ from pathlib import Path
 
 import attrs
 
-from alephscript.errors import AlephScriptError
+from alephscript.errors import AlephScriptError, InvalidPayload
 from alephscript.hub.pages import find_admin_ui
 from alephscript.mesh.retained import parse_rules
+from alephscript.protocol.events import check_room_name
 from alephscript.protocol.positions import parse_bytes, parse_duration
 
 __all__ = [
@@ -49,15 +50,21 @@ def read_log(rooms: Sequence[str], keep: float | str, size: int | str | None) ->
     """Read which rooms have a log, how long it keeps events, and how many bytes of them.
 
     Raises:
-        HubError: ``keep`` is no duration, or ``size`` no size.
+        HubError: A room is none, ``keep`` is no duration, or ``size`` no size.
     """
+    rooms = (rooms,) if isinstance(rooms, str) else tuple(rooms)
+    try:
+        for room in rooms:
+            check_room_name(room)
+    except InvalidPayload:
+        raise HubError(f"log={room!r} (--log) is no room; write one's name, or *") from None
     seconds = parse_duration(keep) if isinstance(keep, str) else keep
     if seconds is None or not 0 < seconds < float("inf"):
         raise HubError(f"log_keep={keep!r} (--log-keep) is no duration; write 7d, 12h or 30m")
     count = parse_bytes(size) if isinstance(size, str) else size
     if size is not None and (count is None or count <= 0):
         raise HubError(f"log_bytes={size!r} (--log-bytes) is no size; write 1G, 200M or 500k")
-    return LogOptions((rooms,) if isinstance(rooms, str) else tuple(rooms), seconds, count)
+    return LogOptions(rooms, seconds, count)
 
 
 def read_retain(rules: Sequence[str]) -> Mapping[str, frozenset[str]]:

@@ -16,6 +16,7 @@ from alephscript import (
     EventStream,
     Gap,
     Position,
+    State,
 )
 from alephscript.hub import Hub
 from alephscript.testing import InMemoryMesh
@@ -125,6 +126,9 @@ async def test_a_hub_that_comes_back_goes_on_with_its_positions(logged: MeshUnde
     (first,) = await say(speaker, 1)
     assert await next_of(stream, 1) == [1]
     await logged.stop()
+    await speaker._alephscript_life.until(
+        State.RECONNECTING
+    )  # else its old link takes what it says
     await logged.start()
     async with asyncio.timeout(10):
         await speaker.ready()
@@ -154,6 +158,24 @@ async def test_what_is_no_position_of_the_log_is_a_gap(kind: str, tmp_path: Any)
         await say(speaker, 2)
         for stream in streams:
             assert await next_of(stream, 1) == [2]
+
+
+async def test_what_is_said_before_a_stream_is_read_is_heard_by_it() -> None:
+    """Whatever it reads since: a clock that is ahead of the hub's makes nothing be missed."""
+    ahead = dt.datetime.now(dt.UTC) + dt.timedelta(hours=1)
+    async with InMemoryMesh(log=[ROOM]) as mesh, AlephScriptClient(mesh) as client:
+        (position,) = await say(client, 1)
+        await client.subscribe(ROOM)
+        future, other = Position(position.history, 99), "abc.0.7"
+        streams = [client.events(ROOM, since=each) for each in (ahead, future, other)]
+        await say(client, 2, 3)
+        assert await next_of(streams[0], 2) == [2, 3]
+        for stream in streams[1:]:
+            assert await next_of(stream, 3) == [Gap(None), 2, 3]
+        await say(client, 4)
+        for stream in streams:
+            assert await next_of(stream, 1) == [4]
+            assert len(stream) == 0
 
 
 @pytest.mark.parametrize("kind", ["file", "memory"])
