@@ -201,6 +201,21 @@ class Tasks:
 
         return self.look(found, id=id)
 
+    def catch_up(self) -> list[Effect]:
+        """Look after all tasks here, and those waited for here: what `noticed` says may be lost."""
+
+        def found(records: Sequence[Record], _: RequestError | None) -> list[Effect]:
+            effects: list[Effect] = []
+            for each in records:
+                if each.hub != self.hub:
+                    task = self._ledger.get(each.id)
+                    effects += [] if task is None else self._steps.leave(task)
+                    effects += self.audience.follow(each)
+            return effects
+
+        ids = dict.fromkeys([*(task.record.id for task in self._ledger), *self.audience.ids()])
+        return [effect for each in ids for effect in self.look(found, id=each)]
+
     def _wait_no_longer(self, waiter: int) -> list[Effect]:
         """Answer a peer that has waited long enough for a task, here or at another hub."""
         name = self.audience.task_of(waiter)
