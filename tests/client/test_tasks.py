@@ -609,3 +609,21 @@ async def test_what_is_nested_too_deeply_to_be_told_of_ends_the_task(
     with pytest.raises(RequestError, match=r"58 levels .*\[payload_too_large\]"):
         await task.result()
     assert [each.state for each in await client.tasks()] == ["failed"]
+
+
+@pytest.mark.parametrize("mesh", ["memory"], indirect=True)
+async def test_a_master_that_displaces_its_own_dead_link_keeps_its_runs(
+    mesh: MeshUnderTest,
+) -> None:
+    """The client is back before the hub has noticed that the link before is gone."""
+    client, bot = await mesh.open(), await mesh.open(Bot)
+    task = await client.submit("FIRE", {})
+    await bot.begun.get()
+    session = bot._alephscript_session
+    assert session is not None
+    (sid,) = [sid for sid, each in mesh.hub._links.items() if each is session._channel.link]
+    del mesh.hub._links[sid]  # and nobody tells the hub
+    session.lost("it fell silent")
+    bot.go.set()
+    assert await task.result() == {"fired": True}
+    assert (await task.status()).attempts == 1
