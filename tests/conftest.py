@@ -13,9 +13,9 @@ pytest_plugins = [
     "tests.support.properties",
     "tests.support.sorting",
     "tests.support.lines",
+    "tests.support.processes",  # before those that import from it
     "tests.support.meshes",
     "tests.support.node",
-    "tests.support.processes",
     "tests.support.redis",
 ]
 

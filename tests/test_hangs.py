@@ -23,6 +23,11 @@ async def held():
     yield
 
 @pytest.mark.anyio
+@pytest.mark.timeout(30)
+async def test_that_is_well_before_and_has_all_imported(held):
+    pass
+
+@pytest.mark.anyio
 async def test_a_coroutine(held):
     await asyncio.Event().wait()
 
@@ -52,6 +57,7 @@ def test_no_coroutine():
     threading.Event().wait()
 
 @pytest.mark.anyio
+@pytest.mark.timeout(30)
 async def test_that_is_well(held):
     pass
 '''
@@ -68,6 +74,6 @@ def test_a_test_that_hangs_fails_by_its_name(tmp_path: Path, processes: int) -> 
     ran = subprocess.run(
         command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False
     )
-    assert "5 failed, 1 passed" in ran.stdout, ran.stdout + ran.stderr
+    assert "5 failed, 2 passed" in ran.stdout, ran.stdout + ran.stderr
     assert "test_no_coroutine takes more than 0.3 s" in ran.stdout
-    assert "test_planted.py:12 test_a_coroutine\n" in ran.stdout
+    assert "test_planted.py:17 test_a_coroutine\n" in ran.stdout

@@ -16,7 +16,15 @@ from alephscript.mesh.retained import parse_rules
 from alephscript.protocol.events import check_room_name
 from alephscript.protocol.positions import parse_bytes, parse_duration
 
-__all__ = ["HubError", "LogOptions", "read_admin_ui", "read_keep", "read_log", "read_retain"]
+__all__ = [
+    "HubError",
+    "LogOptions",
+    "check_numbers",
+    "read_admin_ui",
+    "read_keep",
+    "read_log",
+    "read_retain",
+]
 
 
 class HubError(AlephScriptError, OSError):
@@ -80,6 +88,26 @@ def read_keep(seconds: float) -> float:
     if not seconds > 0:
         raise HubError(f"{seconds:g} s keep no task: keep_tasks (--keep-tasks) is more than 0")
     return seconds
+
+
+def check_numbers(history: int, default_timeout: float, ping: tuple[float, float]) -> None:
+    """Refuse numbers that a hub would meet later, with clients connected.
+
+    Args:
+        history: Events of each room that are kept.
+        default_timeout: Seconds of a request.
+        ping: Seconds between heartbeats, and for the answer to one.
+
+    Raises:
+        HubError: One of them is none, or too small.
+    """
+    if type(history) is not int or history < 0:
+        raise HubError(f"history={history!r} (--history) is no number of events; 0 keeps none")
+    for name, seconds in zip(
+        ("default_timeout", "ping_interval", "ping_timeout"), (default_timeout, *ping), strict=True
+    ):
+        if type(seconds) not in {int, float} or not 0 < seconds < float("inf"):
+            raise HubError(f"{name}={seconds!r} is no number of seconds over 0")
 
 
 def read_admin_ui(folder: Path | str | None) -> Path | None:

@@ -331,8 +331,10 @@ class Remote(_ShapesAnswers):
         return []
 
     def hand_back(self, request: OpenRequest) -> list[Effect]:
-        """Send `lost`: the asker's hub knows better whether, and whom, to ask again."""
-        return [ToHub(request.asker.hub, ("lost", request.ack, request.master_sid))]
+        """Send `lost`, or `cut`: the asker's hub knows better whether, and whom, to ask again."""
+        is_cut = request.master is not None and request.master.peer.is_cut
+        kind = "cut" if is_cut and "task" in request.meta.extras else "lost"
+        return [ToHub(request.asker.hub, (kind, request.ack, request.master_sid))]
 
 
 class TaskDiary(Protocol):
@@ -354,8 +356,8 @@ class TaskDiary(Protocol):
         """Take what the master of a request asks back; the question is a request in turn."""
         ...
 
-    def unasked(self, question: OpenRequest) -> list[Effect]:
-        """Take notice that nobody waits for the answer to a question any more."""
+    def unasked(self, question: OpenRequest, reason: str) -> list[Effect]:
+        """Take notice that nobody waits for the answer to a question any more, and why."""
         ...
 
 
@@ -405,7 +407,7 @@ class TaskDialect(Dialect):
 
     def cancel(self, request: OpenRequest, master: Master, reason: str) -> list[Effect]:
         """Tell the diary that a question needs no answer any more."""
-        return self._diary.unasked(request)
+        return self._diary.unasked(request, reason)
 
     def grant(self, request: OpenRequest, master: Master, parts: int) -> NoReturn:
         """See `Dialect.grant`."""

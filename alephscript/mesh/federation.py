@@ -17,6 +17,7 @@ frame       fields                                                from … to
 `answer`    number, master, answer, room that heard a SET_        the master's hub, the asker's
 `moved`     number, master                                        the same: nothing was delivered
 `lost`      number, master                                        the same: it may have run
+`cut`       number, master                                        the same: a task's run goes on
 `note`      number, master, event, data                           the same: a part, or progress
 `task`      verb, task, answer                                    a hub whose peer cancels or
                                                                   answers a task, the task's
@@ -159,6 +160,7 @@ class Federation:
             **dict.fromkeys(("answer", "Answer"), crossing.on_answer),
             **dict.fromkeys(("moved", "Moved"), crossing.on_moved),
             **dict.fromkeys(("lost", "Lost"), crossing.on_lost),
+            **dict.fromkeys(("cut", "Cut"), crossing.on_cut),
             **dict.fromkeys(("note", "Note"), crossing.on_note),
             "task": lambda _, verb, task, answer: self.act_on_task(verb, task, answer),
             "kept": self._on_kept,

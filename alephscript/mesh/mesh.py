@@ -322,6 +322,7 @@ class Mesh:
         peer = self._peers.pop(sid, None)
         if peer is None:
             return []
+        peer.is_cut = peer.reads_meta and reason == "link_lost"
         effects = self.requests.abandon(peer) + self.tasks.audience.leave(sid)
         effects += self.recording.leave(sid)
         for name in list(peer.rooms):

@@ -45,6 +45,7 @@ class Peer:
 
     Attributes:
         hints: How many near names the peer may still be told.
+        is_cut: Whether its link was lost, so that the peer may come back with the runs of tasks.
         reads_meta: As `Dialect.reads_meta` of its dialect.
         registration: What the peer registered as; None before that.
         name: What other members see as its name: an authenticated ``usuario`` alone, since a
@@ -55,6 +56,7 @@ class Peer:
         requests: Its open requests, by acknowledgement id, or by minus their number.
         serving: Open requests that it is to answer, by number.
         served: The same by what they ask, if that was ever needed; see `find_served`.
+        has_runs: Whether it was asked for a task of another hub, and may have the result.
     """
 
     __slots__ = (
@@ -62,9 +64,11 @@ class Peer:
         "dialect",
         "displaced",
         "engine_id",
+        "has_runs",
         "hints",
         "hub",
         "identity",
+        "is_cut",
         "mastered",
         "name",
         "reads_meta",
@@ -90,6 +94,7 @@ class Peer:
         self.account = account or Account()
         self.hub = hub
         self.hints = _MOST_HINTS
+        self.is_cut = False
         self.engine_id = engine_id
         self.identity = identity
         self.registration: events.Registration | None = None
@@ -99,6 +104,7 @@ class Peer:
         self.requests: dict[int, OpenRequest] = {}
         self.serving: dict[int, OpenRequest] = {}
         self.served: Serving | None = None
+        self.has_runs = False
         self.speak(dialect)
         self.rename("--")
 

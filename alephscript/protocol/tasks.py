@@ -13,9 +13,9 @@ from typing import Any
 
 import msgspec
 
-from alephscript.errors import InvalidPayload, RequestError, UnknownEvent
+from alephscript.errors import InvalidPayload, PayloadTooLarge, RequestError, UnknownEvent
 from alephscript.protocol import events
-from alephscript.protocol.json import read_value, write_json
+from alephscript.protocol.json import MAX_DEPTH, is_shallow_utf8, read_value, write_json
 
 __all__ = [
     "ASKING",
@@ -31,6 +31,8 @@ __all__ = [
     "Lookup",
     "Submission",
     "TaskReply",
+    "check_checkpoint",
+    "check_depth",
     "parse_lookup",
     "parse_reply",
     "parse_runs",
@@ -54,6 +56,9 @@ LONGEST_TASK = 30 * 24 * 3600.0
 
 MAX_CHECKPOINT = 262_144
 """Bytes of a checkpoint as JSON: one is written at each step, and repeated in an error."""
+
+_LEVELS = 6
+"""Levels around what is told of a task: ``[{"task": {"error": {"details": [{"checkpoint": …``."""
 
 _ID = re.compile(r"[0-9a-zA-Z_-]{1,64}")
 _MOST_RUNS = 10_000
@@ -94,16 +99,48 @@ class Lookup(msgspec.Struct, frozen=True):
     is_own: bool = False
 
 
-class TaskReply(msgspec.Struct, frozen=True):
+class TaskReply(msgspec.Struct, frozen=True, omit_defaults=True):
     """TASK_ANSWER: the answer to a task's question.
 
     Attributes:
         id: The task.
         payload: JSON text of the answer.
+        key: What makes a repetition the same answer, as native peers say; empty for nothing.
     """
 
     id: str
     payload: msgspec.Raw
+    key: str = ""
+
+    def repeats(self, key: str) -> bool:
+        """Whether this is the answer of that key, once more: a link was lost in between."""
+        return self.key != "" and self.key == key
+
+
+def check_checkpoint(text: bytes) -> None:
+    """Check the JSON text of a checkpoint.
+
+    Raises:
+        PayloadTooLarge: The checkpoint is too large, or nested too deeply.
+    """
+    if len(text) > MAX_CHECKPOINT:
+        raise PayloadTooLarge(f"a checkpoint has {MAX_CHECKPOINT} bytes at the most")
+    check_depth(text, "a checkpoint")
+
+
+def check_depth(text: bytes, what: str) -> None:
+    """Check that a part of a task can be told of inside of the whole, and in a list of tasks.
+
+    Args:
+        text: JSON text.
+        what: Names it, with its article.
+
+    Raises:
+        PayloadTooLarge: The text is nested too deeply for that.
+    """
+    if not is_shallow_utf8(b"[" * _LEVELS + text + b"]" * _LEVELS):
+        most = MAX_DEPTH - _LEVELS
+        raise PayloadTooLarge(f"{what} of a task is nested {most} levels at the most")
 
 
 def parse_submission(payload: Any) -> Submission:
@@ -120,9 +157,7 @@ def parse_submission(payload: Any) -> Submission:
     event = events.request_event(capability)
     if event in events.ANSWERED_BY_HUB:
         raise UnknownEvent(f"{event} is answered at once, and is no task")
-    room, key = read_value(fields.get("room")), read_value(fields.get("key"))
-    if key is not None and not (isinstance(key, str) and 0 < len(key) <= events.MAX_NAME):
-        raise _invalid("key", f"expected a string of 1 to {events.MAX_NAME} characters")
+    room, key = read_value(fields.get("room")), _parse_key(fields)
     milliseconds = read_value(fields.get("timeoutMs"))
     seconds = None
     if milliseconds is not None:
@@ -183,13 +218,14 @@ def wants_own(payload: Any) -> bool:
 
 
 def parse_reply(payload: Any) -> TaskReply:
-    """Parse TASK_ANSWER ``{id, payload}``.
+    """Parse TASK_ANSWER ``{id, payload, key?}``.
 
     Raises:
         InvalidPayload: The payload is no object, or a field of it is not valid.
     """
     fields = split_fields(payload)
-    return TaskReply(_parse_id(fields), _raw(fields.get("payload", msgspec.Raw(b"{}"))))
+    payload = _raw(fields.get("payload", msgspec.Raw(b"{}")))
+    return TaskReply(_parse_id(fields), payload, _parse_key(fields) or "")
 
 
 def parse_runs(payload: Any) -> list[str]:
@@ -222,6 +258,13 @@ def split_fields(payload: Any) -> Mapping[str, Any]:
         except msgspec.DecodeError:
             pass
     raise _invalid("", "expected an object")
+
+
+def _parse_key(fields: Mapping[str, Any]) -> str | None:
+    key = read_value(fields.get("key"))
+    if key is None or (isinstance(key, str) and 0 < len(key) <= events.MAX_NAME):
+        return key
+    raise _invalid("key", f"expected a string of 1 to {events.MAX_NAME} characters")
 
 
 def _parse_id(fields: Mapping[str, Any]) -> str:

@@ -190,12 +190,11 @@ async def test_a_task_is_cancelled_by_the_next_door(mesh: InMemoryMesh) -> None:
             await clerk.stopped.wait()
 
 
-async def test_a_task_outlives_the_hub(tmp_path: Path) -> None:
+async def test_a_task_outlives_the_hub(tmp_path: Path, port: int) -> None:
     """Whoever waits for it waits on, and hears of its end."""
     async with contextlib.AsyncExitStack() as stack:
-        hub = await stack.enter_async_context(Hub(port=0, data=tmp_path))
+        hub = await stack.enter_async_context(Hub(port=port, data=tmp_path))
         url = hub.url
-        port = int(url.rpartition(":")[2])
         clerk = await stack.enter_async_context(Clerk(url))
         client = await stack.enter_async_context(asking(url))
         waiting = asyncio.create_task(task_of(client, message({"b": 2}, skill="WORK")))
@@ -207,11 +206,10 @@ async def test_a_task_outlives_the_hub(tmp_path: Path) -> None:
             assert results_of(await waiting) == [{"did": {"b": 2}}]
 
 
-async def test_a_hub_that_has_forgotten_a_task_says_so() -> None:
+async def test_a_hub_that_has_forgotten_a_task_says_so(port: int) -> None:
     """A hub without a folder forgets with its process."""
     async with contextlib.AsyncExitStack() as stack:
-        hub = await stack.enter_async_context(Hub(port=0))
-        port = int(hub.url.rpartition(":")[2])
+        hub = await stack.enter_async_context(Hub(port=port))
         clerk = await stack.enter_async_context(Clerk(hub.url))
         client = await stack.enter_async_context(asking(hub.url, streaming=True))
         following = client.send_message(message({}, skill="WORK"))

@@ -8,7 +8,6 @@ import json
 import logging
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -193,11 +192,9 @@ async def start(port: int) -> asyncio.subprocess.Process:
 
 @pytest.mark.slow
 async def test_an_agent_that_dies_ends_what_it_had_in_hand_and_is_reached_again(
-    mesh: InMemoryMesh, client: AlephScriptClient
+    mesh: InMemoryMesh, client: AlephScriptClient, port: int
 ) -> None:
     """At the same address, with the room resigned meanwhile."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
     url = f"http://127.0.0.1:{port}"
     told: asyncio.Queue[Progress] = asyncio.Queue()
     process = await start(port)

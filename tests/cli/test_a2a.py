@@ -23,33 +23,25 @@ pytestmark = pytest.mark.anyio
 PROGRAM = str(Path(a2a_agent.__file__))
 
 
-@pytest.fixture
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-    return port
-
-
 @pytest.mark.slow
-async def test_a_mesh_is_served_to_a2a_clients(free_port: int) -> None:
+async def test_a_mesh_is_served_to_a2a_clients(port: int) -> None:
     """At the port that was given."""
     async with (
         asyncio.timeout(50),
         HubMesh() as hub,
         Greeter(hub.url),
-        running("a2a", "--url", hub.url, "--port", str(free_port)) as process,
+        running("a2a", "--url", hub.url, "--port", str(port)) as process,
     ):
-        await read_until(process, b"listening on http://127.0.0.1:%d" % free_port)
-        async with client_of(f"http://127.0.0.1:{free_port}", streaming=False) as client:
+        await read_until(process, b"listening on http://127.0.0.1:%d" % port)
+        async with client_of(f"http://127.0.0.1:{port}", streaming=False) as client:
             task = await task_of(client, message({"who": "you"}, skill="GREET"))
             assert results_of(task) == [{"text": "hello you"}]
 
 
 @pytest.mark.slow
-async def test_the_skills_of_an_agent_are_served(free_port: int) -> None:
+async def test_the_skills_of_an_agent_are_served(port: int) -> None:
     """As soon as the agent is there, which may be later."""
-    address = f"http://127.0.0.1:{free_port}"
+    address = f"http://127.0.0.1:{port}"
     options = ("--a2a", address, "--room", "R")
     async with (
         asyncio.timeout(50),
@@ -58,7 +50,7 @@ async def test_the_skills_of_an_agent_are_served(free_port: int) -> None:
         running("serve", *options, "--url", hub.url) as process,
     ):
         await read_until(process, b"is away")
-        agent = await asyncio.create_subprocess_exec(sys.executable, PROGRAM, str(free_port))
+        agent = await asyncio.create_subprocess_exec(sys.executable, PROGRAM, str(port))
         try:
             added = await client.request(
                 "ADD", {"a": 1, "b": 2}, room="R", wait_for_master=True, timeout=40
@@ -70,12 +62,12 @@ async def test_the_skills_of_an_agent_are_served(free_port: int) -> None:
 
 
 @pytest.mark.slow
-async def test_a_token_that_the_hub_refuses_ends_the_command(free_port: int) -> None:
+async def test_a_token_that_the_hub_refuses_ends_the_command(port: int) -> None:
     """With the hub's reason, and the exit code of a hub that is none."""
     async with asyncio.timeout(50), Hub(port=0, access=SharedToken("right")) as hub:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "alephscript", "a2a", "--url", hub.url),
-            *("--port", str(free_port), "--token", "wrong"),
+            *("--port", str(port), "--token", "wrong"),
             stderr=asyncio.subprocess.PIPE,
         )
         _, told = await process.communicate()

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import os
-import socket
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -62,10 +61,8 @@ async def read_until(process: asyncio.subprocess.Process, text: bytes) -> None:
 
 
 @pytest.mark.slow
-async def test_a_mesh_is_served_on_stdio_and_over_http() -> None:
+async def test_a_mesh_is_served_on_stdio_and_over_http(port: int) -> None:
     """Of any room, or of the named ones."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
     async with asyncio.timeout(50), HubMesh() as hub, Greeter(hub.url):
         arguments = ["-m", "alephscript", "mcp", "--url", hub.url]
         stdio = StdioServerParameters(command=sys.executable, args=arguments, env={**os.environ})
@@ -81,10 +78,10 @@ async def test_a_mesh_is_served_on_stdio_and_over_http() -> None:
 
 
 @pytest.mark.slow
-async def test_the_tools_of_a_server_are_served_by_its_command_or_at_its_address() -> None:
+async def test_the_tools_of_a_server_are_served_by_its_command_or_at_its_address(
+    port: int,
+) -> None:
     """And ended with the command."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
     async with asyncio.timeout(50), HubMesh() as hub, AlephScriptClient(hub.url) as client:
         command = ("--mcp", "--", sys.executable, PROGRAM)
         async with running("serve", "--url", hub.url, "--room", "R", *command):

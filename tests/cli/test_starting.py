@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -92,11 +91,9 @@ def test_everything_is_called_by_its_name(project: Path) -> None:
 
 
 @pytest.mark.anyio
-async def test_its_bot_answers_when_it_is_run_as_its_readme_says(project: Path) -> None:
+async def test_its_bot_answers_when_it_is_run_as_its_readme_says(project: Path, port: int) -> None:
     """A hub, the bot, a question: three processes."""
     typed = commands(project)
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
     processes = []
     try:
         for command, says in [

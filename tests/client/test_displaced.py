@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from alephscript import AlephScriptClient, MasterChange, capability
+from alephscript import AlephScriptClient, MasterChange, State, capability
 
 pytestmark = pytest.mark.anyio
 
@@ -69,6 +69,8 @@ async def test_a_displaced_master_takes_no_room_back_when_its_link_was_lost(mesh
     async with asyncio.timeout(10):
         await first.changes.get()
     await mesh.stop()
+    for each in (client, first, second):  # else it is still ready on the link that is gone
+        await each._alephscript_life.until(State.RECONNECTING)
     await mesh.start()
     for each in (client, first, second):
         async with asyncio.timeout(20):

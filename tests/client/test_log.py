@@ -16,6 +16,7 @@ from alephscript import (
     EventStream,
     Gap,
     Position,
+    State,
 )
 from alephscript.hub import Hub
 from alephscript.testing import InMemoryMesh
@@ -125,6 +126,9 @@ async def test_a_hub_that_comes_back_goes_on_with_its_positions(logged: MeshUnde
     (first,) = await say(speaker, 1)
     assert await next_of(stream, 1) == [1]
     await logged.stop()
+    await speaker._alephscript_life.until(
+        State.RECONNECTING
+    )  # else its old link takes what it says
     await logged.start()
     async with asyncio.timeout(10):
         await speaker.ready()

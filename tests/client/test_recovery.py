@@ -113,12 +113,11 @@ async def test_what_the_hub_no_longer_has_is_told_as_a_gap(hub: Any) -> None:
     assert [each for each in heard if isinstance(each, int)] == [0, *range(4, KEPT + 4)]
 
 
-async def test_another_hub_knows_nothing_of_what_was_said_on_the_first() -> None:
+async def test_another_hub_knows_nothing_of_what_was_said_on_the_first(port: int) -> None:
     """How much was missed cannot be known."""
-    async with Hub(port=0, history=KEPT) as first:
+    async with Hub(port=port, history=KEPT) as first:
         listener = Listener(first.url)
         await listener.__aenter__()
-        port = first._port
         async with AlephScriptClient(first.url) as speaker:
             await say(speaker, 1)
         await listener.has_heard(1)

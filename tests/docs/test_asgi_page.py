@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import shlex
 import signal
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from alephscript import AlephScriptClient
 from tests.docs.test_other_programs import program
 from tests.support.pages import DOCS, blocks
 from tests.support.peers import Stock
+from tests.support.processes import choose_port
 from tests.support.tools import ROOT
 
 pytestmark = pytest.mark.anyio
@@ -30,9 +30,7 @@ PORT = "8000"
 @asynccontextmanager
 async def served(folder: Path, command: str) -> AsyncIterator[tuple[Any, str]]:
     """A server that was started as the page says; the process, and where the hub is."""
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        port = str(listening.getsockname()[1])
+    port = str(choose_port())
     for block in blocks(PAGE):
         if block.caption:
             (folder / block.caption).write_text(block.text.replace(PORT, port))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import socket
 import sys
 import urllib.error
 import urllib.request
@@ -17,6 +16,7 @@ import pytest
 from alephscript import AlephScriptClient
 from alephscript.hub import Hub
 from tests.support.pages import DOCS, PORT, Block, blocks
+from tests.support.processes import choose_port
 from tests.support.terminals import environment
 
 pytestmark = pytest.mark.anyio
@@ -37,13 +37,6 @@ async def main():
 
 asyncio.run(main())
 """
-
-
-def _free_port() -> int:
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        port: int = listening.getsockname()[1]
-        return port
 
 
 @pytest.fixture
@@ -106,7 +99,7 @@ async def test_a_web_application_starts_without_a_mesh_and_asks_it_later(
     folder: Path, port: int, server: str
 ) -> None:
     """Until then its routes have the status that fits, and SIGTERM ends it at any time."""
-    web = _free_port()
+    web = choose_port()
     arguments = [each.format(web) for each in SERVERS[server]]
     async with program(folder, port, "-m", *arguments) as served:
         status, said = await _get(web, "/greet/you")
@@ -125,7 +118,7 @@ async def test_a_web_application_starts_without_a_mesh_and_asks_it_later(
 
 async def test_a_hub_lives_in_the_lifespan_of_an_application(folder: Path, port: int) -> None:
     """With a bot and a client."""
-    web = _free_port()
+    web = choose_port()
     async with program(folder, port, "-m", "uvicorn", "starlette_app:app", "--port", str(web)):
         assert await _get(web, "/greet/you") == (200, "hello you")
 

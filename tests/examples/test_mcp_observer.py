@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import socket
 import sys
 from collections.abc import AsyncIterator
 from typing import Any
@@ -217,10 +216,8 @@ async def test_it_serves_on_stdio(hub: HubMesh, bot: PersefonBot) -> None:
 
 
 @pytest.mark.slow
-async def test_it_serves_over_http(hub: HubMesh, bot: PersefonBot) -> None:
+async def test_it_serves_over_http(hub: HubMesh, bot: PersefonBot, port: int) -> None:
     """On loopback, at /mcp."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
     async with asyncio.timeout(40):
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "examples.mcp_observer"),

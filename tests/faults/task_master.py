@@ -1,6 +1,7 @@
 """A master of tasks in a process of its own, to be killed: ``… task_master URL LOG``.
 
-Each run that begins is a line in LOG, which says more than any journal whether a task ran twice.
+Each run that begins is a line in LOG, which says more than any journal whether a task ran twice;
+and what a run has reached is one, too, for those who wait for that.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import asyncio
 import logging
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 from alephscript import AlephScriptClient, Request, capability
@@ -18,6 +20,12 @@ def at_once() -> Any:
     """Delays between attempts to reconnect: hardly any."""
     while True:
         yield 0.05
+
+
+async def may_go_on(request: Request[Any]) -> None:
+    """Wait for the file that the payload names, if it names one."""
+    while "go" in request.payload and not Path(request.payload["go"]).exists():  # noqa: ASYNC110, ASYNC240
+        await asyncio.sleep(0.01)
 
 
 class TaskMaster(AlephScriptClient):
@@ -35,7 +43,10 @@ class TaskMaster(AlephScriptClient):
         """Do something that must not be done twice."""
         self.note(request, "once")
         await request.checkpoint({"reached": request.payload["number"]})
+        self.note(request, "kept")
         await asyncio.sleep(request.payload["seconds"])
+        await may_go_on(request)
+        self.note(request, "end")
         return {"number": request.payload["number"]}
 
     @capability("AGAIN", idempotent=True)
@@ -47,6 +58,8 @@ class TaskMaster(AlephScriptClient):
             await asyncio.sleep(request.payload["seconds"] / 4)
             await request.checkpoint({"step": step + 1})
             self.note(request, f"step {step}")
+            if step == 1:
+                await may_go_on(request)
         return {"number": request.payload["number"], "first": first}
 
     @capability("SEND", idempotent=True)

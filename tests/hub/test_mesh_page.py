@@ -549,12 +549,11 @@ async def test_the_keyboard_alone_submits_answers_and_finds_a_task(page: Page, p
         assert await page.problems() == []
 
 
-async def test_a_hub_that_is_started_again_is_found_again(page: Page, plain: Hub) -> None:
+async def test_a_hub_that_is_started_again_is_found_again(page: Page, port: int) -> None:
     """At the same port: the link, the masters and what is said come back."""
-    port = int(plain.url.rsplit(":", 1)[1])
-    async with PersefonBot(plain.url):
-        await opened(page, plain)
-        await plain.close()
+    async with Hub(port=port) as first, PersefonBot(first.url):
+        await opened(page, first)
+        await first.close()
         await page.see("#link", "no link")
         async with Hub(port=port) as again, Member(again.url) as client:
             await page.see("#link", "connected")

@@ -6,7 +6,6 @@ import asyncio
 import logging
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -174,11 +173,9 @@ async def test_a_server_that_dies_ends_what_it_had_in_hand_and_is_started_again(
 
 @pytest.mark.slow
 async def test_a_server_that_is_killed_over_http_is_reached_again(
-    mesh: InMemoryMesh, client: AlephScriptClient
+    mesh: InMemoryMesh, client: AlephScriptClient, port: int
 ) -> None:
     """At the same address."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
     url = f"http://127.0.0.1:{port}/mcp"
     told: asyncio.Queue[Progress] = asyncio.Queue()
     process = await start(port)

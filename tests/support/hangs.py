@@ -97,7 +97,13 @@ def pytest_runtest_makereport(
     """Tell where a test has hung."""
     if call.excinfo is not None and hasattr(item, "watch"):
         item.watch.end()  # lest pytest itself is interrupted, while it tells of it
-    report = yield
+    # Nor by the collector: garbage that complains is told of by a parser within pytest's own, which
+    # Python 3.11 takes for too deep a nesting. The whole run would end with that.
+    gc.disable()
+    try:
+        report = yield
+    finally:
+        gc.enable()
     if call.excinfo is not None and call.excinfo.errisinstance(Hung):
         report.sections.append(("where it waited", item.watch.waiting))
         if not pytest_plugin._runner_leases:  # else a loop that could not be closed serves the rest

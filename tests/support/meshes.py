@@ -17,6 +17,7 @@ from alephscript.hub import Hub
 from alephscript.links.transport import Link, Receiver
 from alephscript.protocol.json import parse_json
 from alephscript.testing import InMemoryMesh, SimulatedMesh
+from tests.support.processes import choose_port
 
 C = TypeVar("C", bound=AlephScriptClient, default=AlephScriptClient)
 
@@ -78,7 +79,7 @@ class MeshUnderTest:
             await self._memory.restart()
             return
         for turn, url in enumerate(self._urls):
-            port = int(url.rpartition(":")[2]) if url else 0
+            port = int(url.rpartition(":")[2]) if url else choose_port()
             hub = await Hub(port=port, redis=self._redis, **self._kept).__aenter__()
             self._hubs.append(hub)
             self._urls[turn] = hub.url
@@ -150,8 +151,8 @@ async def mesh(request: pytest.FixtureRequest, anyio_backend: Any) -> AsyncItera
     async with AsyncExitStack() as stack:
         if request.param == "simulated":
             await stack.enter_async_context(mesh.hub)
-        await mesh.start()
         try:
+            await mesh.start()
             yield mesh
         finally:
             await mesh.end()
@@ -166,8 +167,8 @@ async def logged(
     if request.param == "hubs":
         redis = request.getfixturevalue("shared_redis").url()
     mesh = MeshUnderTest(request.param, redis, log=["*"], data=tmp_path)
-    await mesh.start()
     try:
+        await mesh.start()
         yield mesh
     finally:
         await mesh.end()

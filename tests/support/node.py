@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.processes import choose_port
 from tests.support.tools import ROOT
 
 PEERS = ROOT / "tests" / "node"
@@ -61,7 +62,7 @@ async def processes() -> AsyncIterator[AsyncExitStack]:
 @pytest.fixture(params=["core", "zeus"])
 async def stock_hub(request: pytest.FixtureRequest, node: str, processes: AsyncExitStack) -> str:
     """Start a stock hub, and return its address."""
-    arguments = ("--port", "0", "--dialect", request.param)
+    arguments = ("--port", str(choose_port()), "--dialect", request.param)
     process = await processes.enter_async_context(
         node_process(node, "upstream_hub.mjs", *arguments)
     )

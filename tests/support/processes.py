@@ -9,16 +9,21 @@ import random
 import signal
 import socket
 import sys
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 
 import pytest
 
+from tests.support.thrift import unmeasured
 from tests.support.tools import ROOT
 
 
 class Process:
-    """A program of this package in a process of its own, to be signalled and killed."""
+    """A program of this package in a process of its own, to be signalled and killed.
+
+    Its lines are not counted, which a process that is killed could not tell anyway.
+    """
 
     def __init__(self, *arguments: str, ready: bytes) -> None:
         self._arguments = arguments
@@ -43,7 +48,7 @@ class Process:
             sys.executable,
             *self._arguments,
             cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            env={**unmeasured(), "PYTHONPATH": str(ROOT)},
             stdin=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
         )
@@ -100,13 +105,21 @@ def port() -> int:
     return choose_port()
 
 
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+_WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+_chosen: deque[int] = deque(maxlen=100)
+
+
 def choose_port() -> int:
-    """Choose a port that nobody listens on, for a program that is started again and again.
+    """Choose a port that nobody listens on, for a program that takes no port 0 or comes again.
 
     Systems give ports from 32768 on to whoever connects, also to those who connect to a hub that is
-    down: a hub could not have such a port again.
+    down, and to whoever takes any port: a hub could not have such a port again. Each process of a
+    run has ports of its own, and chooses none of the last ones again.
     """
     while True:
-        port = random.randrange(20_000, 32_000)
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
+        port = random.randrange(20_000 + _WORKER, 32_000, _WORKERS)
+        if port not in _chosen:
+            _chosen.append(port)
+            with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+                return port

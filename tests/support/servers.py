@@ -15,6 +15,7 @@ import uvicorn.server
 from fastapi import FastAPI
 
 from alephscript.hub import Hub
+from tests.support.processes import choose_port
 
 __all__ = [
     "DOORS",
@@ -107,10 +108,7 @@ async def serve_granian(app: App, **options: Any) -> AsyncIterator[str]:
     from granian.constants import Interfaces
     from granian.server.embed import Server
 
-    listener = listening_socket()
-    url = address_of(listener)
-    listener.close()  # granian takes no socket of others
-    port = int(url.rpartition(":")[2])
+    port = choose_port()  # granian takes no socket of others
     server = Server(
         app,
         address="127.0.0.1",
@@ -130,7 +128,7 @@ async def serve_granian(app: App, **options: Any) -> AsyncIterator[str]:
                 continue
             writer.close()
             break
-        yield url
+        yield f"http://127.0.0.1:{port}"
     finally:
         server.stop()  # type: ignore[no-untyped-call]
         await serving

@@ -6,7 +6,7 @@ named runs whole, and `python -m pytest tests` runs everything.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable
 from typing import Final
 
 import pytest
@@ -28,6 +28,30 @@ SLOW: Final = {
 }
 """Folders and files whose tests take seconds each, and by what."""
 
+REPEATING: Final = (
+    "tests/a2a/test_fuzz.py",
+    "tests/a2a/test_parts.py",
+    "tests/benchmarks",
+    "tests/examples",
+    "tests/faults",
+    "tests/hub/cluster/test_bursts.py",
+    "tests/hub/cluster/test_kills.py",
+    "tests/hub/cluster/test_scale.py",
+    "tests/hub/rest/test_strangers.py",
+    "tests/hub/test_floods.py",
+    "tests/hub/test_fuzz.py",
+    "tests/hub/test_mesh_page.py",
+    "tests/mesh/test_mesh_properties.py",
+    "tests/mesh/test_presence.py",
+    "tests/mesh/test_replicas.py",
+    "tests/mesh/test_tasks_properties.py",
+    "tests/testing/test_simulation.py",
+)
+"""Folders and files whose tests go a thousand times through lines that others go through, too.
+
+Their lines are not counted, which would take twice the time.
+"""
+
 
 @pytest.hookimpl(wrapper=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> Generator[None, int, int]:
@@ -37,6 +61,11 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> Generator[None, int,
     """
     cores = yield
     return cores + (1 if is_loop(config) else 2)
+
+
+def is_in(path: str, places: Iterable[str]) -> bool:
+    """Whether a file is one of these, or in one of these folders."""
+    return any(path == place or path.startswith(f"{place}/") for place in places)
 
 
 def is_loop(config: pytest.Config) -> bool:
@@ -62,8 +91,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         path = item.path.relative_to(ROOT).as_posix()
         if " at 0x" in item.nodeid:
             raise pytest.UsageError(f"give the parameters of {item.nodeid} names, by ids=")
-        if any(path == slow or path.startswith(f"{slow}/") for slow in SLOW):
+        if is_in(path, SLOW):
             item.add_marker(pytest.mark.slow)
+        if is_in(path, REPEATING):
+            item.add_marker("no_cover")
         if PROGRAMS.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.peers)
     slow = {item.path for item in items if item.get_closest_marker("slow")}

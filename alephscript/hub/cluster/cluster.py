@@ -173,7 +173,7 @@ class Cluster:
     def _take_tasks_now(self) -> None:
         if not self._is_adrift and not self._is_closed:
             hubs = [self.hub, *next(iter(self.federations.values())).hubs]
-            self._engine.take_tasks(hubs)
+            self._engine.take_tasks(hubs, self._take_tasks)
 
     # Effects
 

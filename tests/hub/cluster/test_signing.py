@@ -73,6 +73,13 @@ def test_the_first_key_signs_and_each_is_accepted(tmp_path: Path) -> None:
         read_keys(file)
 
 
+@pytest.mark.parametrize("data", [b"\xffa\nb\n\n", b"a\0\nb\0\n", b"\n\x01\n"])
+def test_a_file_that_is_no_text_is_one_key(tmp_path: Path, data: bytes) -> None:
+    """What lies between two of its bytes that look like ends of lines could be guessed."""
+    (tmp_path / "key").write_bytes(data)
+    assert read_keys(tmp_path / "key") == [data]
+
+
 def test_without_a_key_all_is_as_it_is() -> None:
     """Nothing is added, and nothing is asked."""
     assert OPEN.sign("message", "x", b"[]") == OPEN.sign_once("message", "x", b"[]") == b"[]"
@@ -258,6 +265,25 @@ async def test_all_that_hubs_write_is_signed_and_all_works(cluster: Cluster) -> 
         else:
             assert data.startswith(b"*")
     assert refusals(one, two, three) == {}
+
+
+@pytest.mark.anyio
+async def test_a_hub_that_joins_again_before_it_was_missed_is_known(
+    shared_redis: Any, tmp_path: Path
+) -> None:
+    """What it says of its going and its coming counts in that order."""
+    async with cluster_of(shared_redis, tmp_path) as cluster:
+        one, two, asker = await cluster.pair()
+        assert two._membership is not None
+        registry: Any = two._membership.cluster._registry
+        for _ in range(2):
+            joined = registry._scripts.generation
+            registry._commands.fail(ConnectionError("cut"))
+            await until(lambda was=joined: registry._scripts.generation != was)  # type: ignore[misc]
+            await until(lambda: two._engine.why_not_ready is None)
+            await goes_on(asker)
+            assert {each.usuario for each in await asker.members("R")} == {"bot"}
+        assert one._engine.refusals == two._engine.refusals == {}
 
 
 @pytest.mark.peers

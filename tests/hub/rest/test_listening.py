@@ -191,6 +191,7 @@ async def test_who_reads_nothing_does_not_stay() -> None:
         said = {"event": "E", "room": "R", "data": "x" * 900_000}
         for _ in range(30):  # more than kernels keep
             await speaker.ask("ROOM_MESSAGE", said)
+            await speaker.send("3")
         async with asyncio.timeout(10):
             while hub._engine.visitors:
                 await speaker.fence()
