@@ -37,7 +37,7 @@ from alephscript.hub.cluster.frames import (
     write_single,
 )
 from alephscript.hub.cluster.hearing import Hearing
-from alephscript.hub.cluster.notices import Adrift, Notices
+from alephscript.hub.cluster.notices import Adrift, Notices, Uncertain
 from alephscript.hub.cluster.opening import Place, database_of, open_connection
 from alephscript.hub.cluster.registry import RegistryListener
 from alephscript.hub.cluster.resp import Commands, RedisConnection, Refused
@@ -432,15 +432,17 @@ class RedisRegistry:
 
     def _go_adrift(self) -> None:
         self._is_up = False
-        left = self._queue.take_all()
+        sent: list[Command] = []
         if self._commands is not None:
-            left[:0] = self._commands.awaited
+            sent.extend(self._commands.awaited)
             self._commands.awaited.clear()
+        left = self._queue.take_all()
         self._claims.reset()
         self._listener.go_adrift()
-        for command in left:
-            if command.done is not None:
-                command.done(Adrift())
+        for commands, error in ((sent, Uncertain()), (left, Adrift())):
+            for command in commands:
+                if command.done is not None:
+                    command.done(error)
         self._subscriptions.reset()
 
     async def _hang_up(self) -> None:
