@@ -11,8 +11,6 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
-import msgspec
-
 from alephscript.errors import Overloaded, RequestError
 from alephscript.mesh.audience import Audience
 from alephscript.mesh.dialects import TaskDialect
@@ -30,6 +28,7 @@ from alephscript.mesh.tasks.queue import TaskQueue
 from alephscript.mesh.tasks.returning import Returning
 from alephscript.mesh.tasks.steps import Steps
 from alephscript.mesh.tasks.task import Place, Task
+from alephscript.protocol.tasks import TaskReply
 
 __all__ = ["Tasks"]
 
@@ -261,17 +260,15 @@ class Tasks:
         """End a task that nobody wants any more, and tell its master at once."""
         return [] if task.is_over else self._steps.cancel(task) + self._dispatch.pump()
 
-    def reply(
-        self, task: Task, answer: msgspec.Raw, then: Callable[[], list[Effect]]
-    ) -> list[Effect]:
+    def reply(self, task: Task, reply: TaskReply, then: Callable[[], list[Effect]]) -> list[Effect]:
         """Give a run the answer to its question, now or when its master is back.
 
         Args:
             task: A task that asks something.
-            answer: JSON text of the answer.
+            reply: The answer.
             then: Called when the answer cannot be lost any more.
         """
-        return self._diary.reply(task, answer, then)
+        return self._diary.reply(task, reply, then)
 
     def has_run(self, run: str) -> bool:
         """Whether a run is one of a task here."""
