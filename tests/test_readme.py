@@ -44,8 +44,8 @@ alephscript demo # a hub, a bot and its page; prints what to type next
 
 
 def test_the_code_runs_and_does_what_it_says() -> None:
-    """Both Python blocks together are a program."""
-    declarations, use = blocks("python")
+    """All Python blocks together are a program."""
+    declarations, use, later = blocks("python")
     program = "\n".join(
         [
             declarations,
@@ -55,6 +55,8 @@ def test_the_code_runs_and_does_what_it_says() -> None:
             textwrap.indent(use, "    "),
             "    assert greeting == Greeting(text='hello you'), greeting",
             "    assert fields == {'text': 'hello you'}, fields",
+            textwrap.indent(later, "    "),
+            "    assert greeting == Greeting(text='hello you'), greeting",
             "asyncio.run(main())",
         ]
     )

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
 from collections.abc import Sequence
 
 from alephscript import __version__
@@ -89,9 +88,10 @@ def _run(options: argparse.Namespace) -> int:
         return _report(error, 1)
     except KeyboardInterrupt:
         return _INTERRUPTED
-    except BrokenPipeError:
-        # The reader of our output has enough; Python would complain when it flushes stdout at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        # The reader of our output has enough, or the disk that it goes to is full.
+        printing.abandon_output()
+        return 0 if isinstance(error, BrokenPipeError) else _report(error, 1)
     return 0
 
 

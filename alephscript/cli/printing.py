@@ -27,6 +27,7 @@ from alephscript.protocol.text import ESCAPED, printable
 __all__ = [
     "Style",
     "Waiting",
+    "abandon_output",
     "complain",
     "make_cell",
     "make_console",
@@ -53,6 +54,11 @@ def prepare() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=ESCAPED)
+
+
+def abandon_output() -> None:
+    """Print nothing more to a stdout that failed: Python would say so again when it flushes it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def put(value: Any, *, pretty: bool = False) -> None:

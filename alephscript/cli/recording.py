@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 
 from alephscript.cli.describing import find_class
 from alephscript.cli.options import Add, CliError, auth_of, client
-from alephscript.cli.printing import complain, make_line, put_line, write_duration
+from alephscript.cli.printing import abandon_output, complain, make_line, put_line, write_duration
 from alephscript.client import loops
 from alephscript.errors import AlephScriptError
 from alephscript.protocol import events
@@ -157,7 +157,12 @@ async def _verify(options: argparse.Namespace) -> None:
         raise CliError(f"cannot read {options.file}: {exc.strerror or exc}", _WRONG) from exc
     except AlephScriptError as error:
         raise CliError(f"{options.file}: {error}", _WRONG) from error
-    _show(report)
+    try:
+        _show(report)
+    except OSError as exc:
+        abandon_output()
+        if not isinstance(exc, BrokenPipeError):  # the status tells those, too, who read no more
+            raise CliError(f"cannot print the report: {exc.strerror}", _WRONG) from exc
     if not report.is_same:
         raise CliError(f"{options.against} differs from {options.file}", _DIFFERENT)
 

@@ -72,6 +72,8 @@ async def _replay(options: argparse.Namespace) -> None:
         stream = reader.events(options.room, since=options.since or _BEGINNING)
         assert isinstance(stream, LogStream)
         async for event in stream.to_the_end():
+            if not stream.has_log:
+                break
             if event.name == GAP:
                 count = "some" if event.data.missed is None else f"{event.data.missed:,}"
                 complain(f"{count} events are missing here: the log does not have them")

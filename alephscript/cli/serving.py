@@ -33,6 +33,8 @@ __all__ = ["add_to"]
 _DRAIN_SECONDS = 10.0
 """How long open requests may take after a SIGTERM."""
 
+_MOST_WORKERS = 256
+"""More processes than any machine has use for; a slip of the keyboard is not to start thousands."""
 
 _LIMITS: dict[str, Callable[[str], float]] = {
     field.name: float if str(field.type) == "float" else int for field in attrs.fields(Limits)
@@ -88,7 +90,7 @@ def add_to(add: Add) -> None:
     )
     hub.add_argument(
         "--workers",
-        type=int,
+        type=_workers,
         default=1,
         metavar="N",
         help="processes on the same port; needs --redis (%(default)s)",
@@ -170,6 +172,12 @@ def add_to(add: Add) -> None:
     hub.add_argument(
         "--no-mesh-page", action="store_true", help="do not serve the page that shows the mesh at /"
     )
+
+
+def _workers(text: str) -> int:
+    if text.isascii() and text.isdecimal() and 1 <= (count := int(text[:9])) <= _MOST_WORKERS:
+        return count
+    raise argparse.ArgumentTypeError(f"{text!r} is no number from 1 to {_MOST_WORKERS}")
 
 
 def _limit(text: str) -> tuple[str, float]:
@@ -255,8 +263,6 @@ async def _hub(options: argparse.Namespace) -> None:
             raise CliError("--workers needs --redis: without it each process would be another mesh")
         if options.data is not None:
             raise CliError("--data is of one process; several workers keep tasks in Redis")
-        await workers.run(options.workers, options.host, options.port)
-        return
     make_hub: Callable[..., Hub] = Hub
     if options.worker is not None:
         folder, number = options.worker
@@ -284,6 +290,10 @@ async def _hub(options: argparse.Namespace) -> None:
         admin_ui=options.admin_ui,
         mesh_page=not options.no_mesh_page,
     )
+    if options.workers > 1 and options.worker is None:
+        # Only now: what no worker could be with is said once, and not by each of them.
+        await workers.run(options.workers, options.host, options.port)
+        return
     this = asyncio.current_task()
     assert this is not None
     draining: set[asyncio.Future[None]] = set()
@@ -295,5 +305,7 @@ async def _hub(options: argparse.Namespace) -> None:
     with contextlib.suppress(asyncio.CancelledError):
         async with hub:
             loops.listen(signal.SIGTERM, drain)
+            if options.worker is not None:
+                workers.outlive_nobody(drain)
             print(f"alephscript hub listening on {hub.url}", file=sys.stderr, flush=True)
             await hub.serve_forever()

@@ -2,24 +2,28 @@
 
 May go in: starting, watching and ending processes. May not: what a worker does, which is the same
 command without ``--workers``.
+
+A worker's stdin is a pipe from this process, which writes nothing: where it ends, so does the
+worker, or a killed command would leave a mesh behind that has its port.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from alephscript.cli.options import CliError
 from alephscript.hub.workers.pulse import BEAT_SECONDS, Pulse
 
-__all__ = ["run"]
+__all__ = ["outlive_nobody", "run"]
 
 _PAUSE_SECONDS = 0.5
 """Before a worker that ended is started again."""
@@ -64,6 +68,22 @@ async def run(count: int, host: str, port: int) -> None:
         for result in await asyncio.gather(*tasks, return_exceptions=True):
             if isinstance(result, BaseException):
                 raise result
+
+
+def outlive_nobody(end: Callable[[], None]) -> None:
+    """Have this worker end when the process is gone that looks after it, whatever ended that one.
+
+    Args:
+        end: Ends the worker.
+    """
+    loop = asyncio.get_running_loop()
+
+    def look() -> None:
+        if not os.read(sys.stdin.fileno(), 1):
+            loop.remove_reader(sys.stdin.fileno())
+            end()
+
+    loop.add_reader(sys.stdin.fileno(), look)
 
 
 async def _report(host: str, port: int, ready: Sequence[asyncio.Event]) -> None:
@@ -115,6 +135,7 @@ async def _look_after(
             sys.executable,
             *arguments,
             *("--worker", post.folder, str(post.number)),
+            stdin=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,  # a terminal's Ctrl-C goes to this process, which passes it on
         )

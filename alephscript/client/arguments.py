@@ -16,11 +16,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from alephscript.errors import ContractError, InvalidPayload
-from alephscript.protocol.positions import write_since
+from alephscript.protocol.positions import Position, write_since
 from alephscript.protocol.text import write_type
 
 __all__ = [
     "check_count",
+    "check_position",
     "check_seconds",
     "check_since",
     "check_text",
@@ -90,7 +91,20 @@ def check_since(where: str, since: Any) -> str:
         return write_since(since)
     except InvalidPayload:
         expected = 'a duration such as "10m", a datetime or its ISO text, or a Position'
-        raise unfit(where, "since", f"{expected}, and not {_brief(since)}") from None
+        # A text is as good as shown: no secret is a time.
+        given = repr(since[:40]) if isinstance(since, str) else _brief(since)
+        raise unfit(where, "since", f"{expected}, and not {given}") from None
+
+
+def check_position(where: str, since: Any) -> None:
+    """Refuse what is no position.
+
+    Raises:
+        ContractError: The value is none.
+    """
+    if not isinstance(since, Position):
+        ways = "events(room, since=…) takes more"
+        raise unfit(where, "since", f"a Position, and not {write_type(since)}; {ways}")
 
 
 def names_of(value: Any) -> tuple[str, ...] | None:

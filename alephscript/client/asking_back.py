@@ -30,6 +30,7 @@ from alephscript.errors import (
 from alephscript.protocol import events
 from alephscript.protocol.events import HubEvent
 from alephscript.protocol.json import write_json
+from alephscript.protocol.tasks import check_depth
 
 __all__ = ["ask_back"]
 
@@ -51,7 +52,7 @@ async def ask_back(job: Job, question: Any, payload: Any, timeout: float | None,
         if job.run is None:
             answer = await _put(job, name, text, timeout)
         else:
-            answer = await _put_of_run(job.run, name, text, timeout)
+            answer = await _put_in_turn(job.run, name, text, timeout)
         if events.is_failure(answer):
             raise error_from_answer(answer)
         del answer["success"]
@@ -89,10 +90,30 @@ async def _put(job: Job, name: str, question: bytes, timeout: float | None) -> e
     return answer
 
 
-async def _put_of_run(run: Run, name: str, question: bytes, timeout: float | None) -> events.Answer:
+async def _put_in_turn(
+    run: Run, name: str, question: bytes, timeout: float | None
+) -> events.Answer:
+    """Ask as a run of a task, whose questions are put one after the other."""
+    check_depth(question, "a question")
+    clock = asyncio.get_running_loop().time
+    ends = None if timeout is None else clock() + timeout
+    try:
+        async with asyncio.timeout_at(ends):
+            await run.asking.acquire()
+    except TimeoutError:
+        raise DeadlineExceeded(
+            f"{name} was not asked within {timeout:g} s, after what was asked before",
+            [{"delivered": False}],
+        ) from None
+    try:
+        return await _put_of_run(run, name, question, ends)
+    finally:
+        run.asking.release()
+
+
+async def _put_of_run(run: Run, name: str, question: bytes, ends: float | None) -> events.Answer:
     """Ask as a run of a task, again at each hub that knows the run, until there is an answer."""
     job, clock = run.job, asyncio.get_running_loop().time
-    ends = None if timeout is None else clock() + timeout
     run.questions += 1
     # By its number the hub knows a question that it has an answer to already.
     numbered = b'{"number":%d,%b' % (run.questions, question[1:])

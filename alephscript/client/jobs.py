@@ -96,11 +96,13 @@ class Run:
         checkpoint: JSON text of the last one.
         waiting: The futures of those that the hub has not kept yet, by number.
         questions: Counts what its method asks back.
+        asking: Held by the question that is put; a task has one at a time.
         moved: Set while the hub of the present session knows the run.
     """
 
     __slots__ = (
         "answer",
+        "asking",
         "checkpoint",
         "job",
         "moved",
@@ -118,6 +120,7 @@ class Run:
         self.checkpoint = b"null"
         self.waiting: dict[int, asyncio.Future[None]] = {}
         self.questions = 0
+        self.asking = asyncio.Lock()
         self.moved = asyncio.Event()
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import attrs
 
-from alephscript.client.arguments import names_of, unfit
+from alephscript.client.arguments import check_position, names_of, unfit
 from alephscript.client.declaring import Declarations, Group, Mastery
 from alephscript.client.mastering import Mastering
 from alephscript.client.tasks import Tasks
@@ -70,9 +70,11 @@ class Membership(Tasks):
                 `members` tells. Stock hubs tell nothing of that.
 
         Raises:
+            ContractError: ``since`` is no position.
             RequestError: The hub refused.
         """
         if since is not None:
+            check_position("subscribe", since)
             self._alephscript_positions[events.check_room_name(room)] = since
         presence = presence or self._alephscript_rooms.get(room, False)
         session = self._alephscript_life.present_session()

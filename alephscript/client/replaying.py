@@ -68,6 +68,7 @@ class LogStream(EventStream):
         self._read = read
         self._place: Position | None = None  # how far events are unread here, or were read
         self._heard: Position | None = None  # of what was left to the log
+        self._first: Position | None = None  # of what was heard before anything was read
         self._is_behind = True
         self._has_log = True
         self._unplaced = 0  # events without a position since the last that had one
@@ -94,6 +95,8 @@ class LogStream(EventStream):
             self._keep(event)
         elif self._heard is None or not _is_behind(position, self._heard):
             self._heard = position
+            if self._place is None and self._first is None:
+                self._first = position
             self._leave_to_log()
 
     async def wait(self) -> bool:
@@ -178,13 +181,21 @@ class LogStream(EventStream):
             # A log that was begun after that one was lost: nothing of it was heard with a place.
             self._place = Position(history, 0)
             return
-        for each in answer.get("events") or ():
+        entries = answer.get("events") or ()
+        for each in entries:
             self._take_entry(history, each)
-        self._place = place = Position(history, number)
+        place = Position(history, number)
+        if self._place is None and not entries and self._ago is None:
+            # By the hub's clock that time, or that position, is still to come: what was said since
+            # the stream was made was said from then on, too.
+            first = self._first
+            if first is not None and _is_behind(first, place):
+                place = Position(history, first.number - 1)
+        self._place = place
         heard, self._heard = self._heard, None
         # What was heard meanwhile may be behind the page.
         is_left = heard is not None and not _is_behind(heard, place)
-        self._is_behind = is_left or answer.get("isEnd") is False
+        self._is_behind = is_left or place.number < number or answer.get("isEnd") is False
 
     def _take_entry(self, history: str, entry: Mapping[str, Any]) -> None:
         lost = entry.get("lost", 0)

@@ -20,13 +20,12 @@ from alephscript.client.jobs import Job, Run
 from alephscript.client.session import HubSession
 from alephscript.errors import (
     Cancelled,
-    PayloadTooLarge,
     RequestError,
     UnknownEvent,
     error_from_answer,
 )
 from alephscript.protocol.events import HubEvent
-from alephscript.protocol.tasks import MAX_CHECKPOINT
+from alephscript.protocol.tasks import check_checkpoint
 
 __all__ = ["Runs"]
 
@@ -78,7 +77,7 @@ class Runs:
             return
         number = message.get("number")
         if number is None:
-            self._forget(run)
+            self._give_up(run)
         elif isinstance(number, int):
             error = error_from_answer(message) if "error" in message else None
             for each in [each for each in run.waiting if each <= number]:
@@ -94,10 +93,9 @@ class Runs:
         """Have the hub keep a checkpoint of a job's run; of a job that is no run, keep nothing.
 
         Raises:
-            PayloadTooLarge: The checkpoint is too large.
+            PayloadTooLarge: The checkpoint is too large, or nested too deeply.
         """
-        if len(checkpoint) > MAX_CHECKPOINT:
-            raise PayloadTooLarge(f"a checkpoint has {MAX_CHECKPOINT} bytes at the most")
+        check_checkpoint(checkpoint)
         run = job.run
         if run is None or job.is_over:
             return
@@ -158,9 +156,10 @@ class Runs:
             task.cancel()
 
     def _give_up(self, run: Run) -> None:
+        """Forget a run whose end a hub has, or that counts no more; if it goes on, stop it."""
         self._forget(run)
         if not run.job.is_over:
-            self._stop(run.job, Cancelled("the hub does not know this run any more"))
+            self._stop(run.job, Cancelled("this run of a task counts no more"))
 
     def _forget(self, run: Run) -> None:
         self._runs.pop(run.name, None)

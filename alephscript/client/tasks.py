@@ -46,6 +46,9 @@ TaskState = Literal["queued", "running", "asking", "done", "failed", "cancelled"
 _ROUND = 20.0
 """Seconds after which a client that waits for a task asks anew: a lost word is no matter."""
 
+_LOOK = 1.0
+"""Seconds that the hub has to say that a task has ended, however short the waiting is to be."""
+
 _UNREAD = 1024
 """Changes that wait for a reader; beyond, the oldest are dropped."""
 
@@ -106,7 +109,7 @@ class Task(Generic[R]):
         """Wait until the task has ended, across lost links and restarts of the hub.
 
         Args:
-            timeout: Seconds to wait; None for as long as it takes.
+            timeout: Seconds to wait; 0 to have what there is; None for as long as it takes.
 
         Returns:
             The answer, as `AlephScriptClient.request` would return it.
@@ -121,10 +124,11 @@ class Task(Generic[R]):
         check_seconds("result", "timeout", timeout)
         clock = asyncio.get_running_loop().time
         ends = None if timeout is None else clock() + timeout
+        until = None if ends is None else max(ends, clock() + _LOOK)
         while True:
             left = _ROUND if ends is None else min(_ROUND, ends - clock())
             try:
-                async with asyncio.timeout_at(ends):
+                async with asyncio.timeout_at(until):
                     answer = await self._client._alephscript_ask_task(  # noqa: SLF001 - its half
                         HubEvent.TASK_GET,
                         {"id": self.id, "waitMs": max(0, round(left * 1000))},

@@ -135,7 +135,7 @@ class Carrier:
     def keep_values(self, values: Values) -> None:
         """Keep retained values where they outlive the hub."""
         self.values = values
-        self.mesh.rooms.is_kept = True
+        self.mesh.speech.is_kept = True
 
     # Packets
 

@@ -117,6 +117,7 @@ class Connection:
         closed: Whether the connection has ended; then nothing waits to be sent.
         heard_at: When the client last answered a ping, in the loop's time.
         opened_at: When the connection was opened, seconds since 1970.
+        has_said_goodbye: Whether the client has ended the connection itself, by the rules.
         handshake: How the connection came about, where an `Access` asks that.
         sender: The address that requests of a client that polls have to come from; None for any.
         is_posting: Whether a body of a client that polls is on its way, or being handled.
@@ -134,6 +135,7 @@ class Connection:
         "_websocket",
         "closed",
         "handshake",
+        "has_said_goodbye",
         "heard_at",
         "id",
         "is_posting",
@@ -149,6 +151,7 @@ class Connection:
         self.sender: str | None = None
         self.is_posting = False
         self.closed = False
+        self.has_said_goodbye = False
         self.heard_at = 0.0
         self.opened_at = time.time()
         self._host = host
@@ -305,6 +308,7 @@ class Connection:
             else:
                 self.close("a ping carries no text")
         elif kind == packets.CLOSE:
+            self.has_said_goodbye = True
             self.probe()  # a poll that waits gets a noop, as Engine.IO's conformance suite wants
             self.close("the client closed it")
         elif kind == packets.BINARY and self._polling is not None:

@@ -219,7 +219,7 @@ class Engine:
                 opened.push_async_callback(self.values.close)
                 for namespace, room, event, value in values:
                     if namespace in self.meshes:
-                        self.meshes[namespace].rooms.retained.put(room, event, value)
+                        self.meshes[namespace].speech.retained.put(room, event, value)
             await self.log.open()
             opened.pop_all()
         for carrier in self.carriers.values():

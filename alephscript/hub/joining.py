@@ -23,6 +23,7 @@ from alephscript.hub.namespace import Namespace
 from alephscript.hub.refusals import RefusalLog
 from alephscript.links.deadlines import Deadlines
 from alephscript.mesh.access import Access, Handshake, Identity, Refusal
+from alephscript.mesh.presence import Reason
 from alephscript.protocol import packets
 from alephscript.protocol.events import HubEvent, parse_room_message
 from alephscript.protocol.json import parse_json, write_json
@@ -94,9 +95,10 @@ class Entrance:
 
     def leave_all(self, connection: Connection) -> None:
         """Take a connection that has ended out of all namespaces."""
+        reason: Reason = "disconnected" if connection.has_said_goodbye else "link_lost"
         for namespace, sid in connection.sids.items():
             self._expiries.forget((connection, namespace))
-            self._namespaces[namespace].left(sid)
+            self._namespaces[namespace].left(sid, reason)
         connection.sids.clear()
 
     def close(self) -> None:

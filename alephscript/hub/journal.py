@@ -53,7 +53,7 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Journal:
-    """The last requests of one namespace (`alephscript.mesh.requests.Witness`).
+    """The last requests of one namespace (`alephscript.mesh.witnesses.Witness`).
 
     Args:
         requests: The namespace's requests.

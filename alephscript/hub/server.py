@@ -23,7 +23,14 @@ from alephscript.hub.asgi import HubAsgi, Serving, make_serving
 from alephscript.hub.debugging import watch_connections
 from alephscript.hub.engine import Engine
 from alephscript.hub.http import HubApp
-from alephscript.hub.options import HubError, read_admin_ui, read_keep, read_log, read_retain
+from alephscript.hub.options import (
+    HubError,
+    check_numbers,
+    read_admin_ui,
+    read_keep,
+    read_log,
+    read_retain,
+)
 from alephscript.hub.pages import MeshPage
 from alephscript.hub.senders import Senders
 from alephscript.hub.sockets.listening import Listener, bind, raise_descriptor_limit
@@ -171,6 +178,7 @@ class Hub:
         self._mesh_page = MeshPage() if mesh_page else None
         self._limits = limits
         self._asgi: HubAsgi | None = None
+        check_numbers(history, default_timeout, (ping_interval, ping_timeout))
         self._retain = read_retain(retain)
         self._keep_tasks = read_keep(keep_tasks)
         self._log = read_log(log, log_keep, log_bytes)

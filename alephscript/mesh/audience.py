@@ -17,6 +17,7 @@ from alephscript.mesh.effects import Acknowledge, Effect, Emit, Wake
 from alephscript.mesh.peers import Peer
 from alephscript.mesh.records import Record, public_view, view
 from alephscript.mesh.rooms import Rooms
+from alephscript.mesh.speech import Speech
 from alephscript.protocol import events
 from alephscript.protocol.events import HubEvent
 
@@ -38,11 +39,13 @@ class Audience:
 
     Args:
         rooms: Where peers and members are found.
+        speech: Where rooms are told.
         most: Tasks that one peer may wait for, and as many that it may watch.
     """
 
-    def __init__(self, rooms: Rooms, most: int) -> None:
+    def __init__(self, rooms: Rooms, speech: Speech, most: int) -> None:
         self._rooms = rooms
+        self._speech = speech
         self._most = most
         self._numbers = itertools.count(1)
         self._waiters: dict[int, _Waiter] = {}
@@ -164,7 +167,7 @@ class Audience:
             message = events.RoomMessage(HubEvent.TASK_CHANGED, record.room, None, {})
             others = [sid for sid in self._rooms.members(record.room) if sid not in watchers]
             if others or self._rooms.is_federated:
-                effects += self._rooms.say(others, message, {"task": public_view(record)}, "")
+                effects += self._speech.say(others, message, {"task": public_view(record)}, "")
         return effects
 
     def _tell_watchers(self, record: Record) -> list[Effect]:

@@ -19,10 +19,13 @@ from typing import Any
 
 from alephscript.mesh.limits import DEFAULT_LIMITS, Limits
 
-__all__ = ["REQUEST_BYTES", "ROOM_BYTES", "Account", "Budget", "weigh"]
+__all__ = ["NO_MEMORY", "REQUEST_BYTES", "ROOM_BYTES", "Account", "Budget", "weigh"]
 
 REQUEST_BYTES = 800
 """What an open request takes besides its message: itself, its places in tables, its deadline."""
+
+NO_MEMORY = "what this client makes the hub keep takes too much memory already"
+"""Says why a client is refused that has too much kept already."""
 
 ROOM_BYTES = 1000
 """What a room takes besides its name."""

@@ -196,6 +196,13 @@ class Crossing:
         self._requests.take_back(request)
         return self._requests.put_or_end(request) if is_decided else []
 
+    def on_cut(self, hub: str, number: int, sid: str) -> list[Effect]:
+        """Act on the run of a task whose master at another hub has lost its link."""
+        request = self._request_at(hub, number, sid)
+        if request is not None and request.master is not None:
+            request.master.peer.is_cut = True
+        return self.on_lost(hub, number, sid)
+
     def on_lost(self, hub: str, number: int, sid: str) -> list[Effect]:
         """Act on a request that has lost its master at another hub."""
         request = self._request_at(hub, number, sid)

@@ -31,6 +31,7 @@ from alephscript.mesh.effects import Acknowledge, Deliver, Effect, Emit, Ended, 
 from alephscript.mesh.frames import About, AboutIdentity
 from alephscript.mesh.peers import Dialect, Master, OpenRequest, Peer
 from alephscript.mesh.rooms import Rooms
+from alephscript.mesh.speech import Speech
 from alephscript.protocol import events
 from alephscript.protocol.events import Answer, HubEvent
 from alephscript.protocol.json import read_value
@@ -182,9 +183,10 @@ class Core(_AtThisHub):
 
     acknowledges = False
 
-    def __init__(self, rooms: Rooms, namespace: str) -> None:
+    def __init__(self, rooms: Rooms, speech: Speech, namespace: str) -> None:
         self.as_core = self
         self._rooms = rooms
+        self._speech = speech
         self._namespace = namespace.strip("/")
 
     def ask(
@@ -220,9 +222,9 @@ class Core(_AtThisHub):
         message = events.RoomMessage(event, request.room, None, {})
         fields = {**read_value(answer), "sender": master_sid}
         if request.master is None:
-            return self._rooms.say(to, message, fields, "")
+            return self._speech.say(to, message, fields, "")
         peer = request.master.peer
-        return self._rooms.say(to, message, fields, peer.name, peer.account)
+        return self._speech.say(to, message, fields, peer.name, peer.account)
 
     def refuse(
         self,
@@ -242,7 +244,7 @@ class Core(_AtThisHub):
         sid = request.asker.sid
         if sid == request.master_sid or sid in self._rooms.members(message.room):
             return []
-        return self._rooms.tell([sid], message, data, sender, is_echo=True)
+        return self._speech.tell([sid], message, data, sender, is_echo=True)
 
 
 class NativeAsCore(Core):
@@ -329,8 +331,10 @@ class Remote(_ShapesAnswers):
         return []
 
     def hand_back(self, request: OpenRequest) -> list[Effect]:
-        """Send `lost`: the asker's hub knows better whether, and whom, to ask again."""
-        return [ToHub(request.asker.hub, ("lost", request.ack, request.master_sid))]
+        """Send `lost`, or `cut`: the asker's hub knows better whether, and whom, to ask again."""
+        is_cut = request.master is not None and request.master.peer.is_cut
+        kind = "cut" if is_cut and "task" in request.meta.extras else "lost"
+        return [ToHub(request.asker.hub, (kind, request.ack, request.master_sid))]
 
 
 class TaskDiary(Protocol):
@@ -352,8 +356,8 @@ class TaskDiary(Protocol):
         """Take what the master of a request asks back; the question is a request in turn."""
         ...
 
-    def unasked(self, question: OpenRequest) -> list[Effect]:
-        """Take notice that nobody waits for the answer to a question any more."""
+    def unasked(self, question: OpenRequest, reason: str) -> list[Effect]:
+        """Take notice that nobody waits for the answer to a question any more, and why."""
         ...
 
 
@@ -403,7 +407,7 @@ class TaskDialect(Dialect):
 
     def cancel(self, request: OpenRequest, master: Master, reason: str) -> list[Effect]:
         """Tell the diary that a question needs no answer any more."""
-        return self._diary.unasked(request)
+        return self._diary.unasked(request, reason)
 
     def grant(self, request: OpenRequest, master: Master, parts: int) -> NoReturn:
         """See `Dialect.grant`."""
@@ -427,6 +431,7 @@ class Dialects:
 
     Args:
         rooms: The mesh's rooms.
+        speech: Where they are told.
         namespace: The mesh's namespace.
 
     Attributes:
@@ -434,9 +439,9 @@ class Dialects:
         documented: Of all others at this hub, and of those that have not registered yet.
     """
 
-    def __init__(self, rooms: Rooms, namespace: str) -> None:
-        self.native = Native(NativeAsCore(rooms, namespace))
-        self.documented = Documented(Core(rooms, namespace))
+    def __init__(self, rooms: Rooms, speech: Speech, namespace: str) -> None:
+        self.native = Native(NativeAsCore(rooms, speech, namespace))
+        self.documented = Documented(Core(rooms, speech, namespace))
         self._remote = {each: Remote(reads_meta=each) for each in (False, True)}
 
     def choose(self, registration: events.Registration) -> Dialect:

@@ -17,6 +17,7 @@ frame       fields                                                from … to
 `answer`    number, master, answer, room that heard a SET_        the master's hub, the asker's
 `moved`     number, master                                        the same: nothing was delivered
 `lost`      number, master                                        the same: it may have run
+`cut`       number, master                                        the same: a task's run goes on
 `note`      number, master, event, data                           the same: a part, or progress
 `task`      verb, task, answer                                    a hub whose peer cancels or
                                                                   answers a task, the task's
@@ -64,12 +65,14 @@ from alephscript.mesh.effects import (
     SurveyHubs,
 )
 from alephscript.mesh.foreign import read_kind, read_said
+from alephscript.mesh.mastering import Mastering
 from alephscript.mesh.peers import Master, Peer
 from alephscript.mesh.recording import Recording
 from alephscript.mesh.replicas import Replicas
 from alephscript.mesh.reports import Reports
 from alephscript.mesh.requests import Requests
 from alephscript.mesh.rooms import Rooms
+from alephscript.mesh.speech import Speech
 from alephscript.protocol import events
 
 __all__ = ["Entry", "Federation"]
@@ -102,6 +105,8 @@ class Federation:
     Args:
         hub: This hub's name.
         rooms: Its rooms and peers.
+        speech: Where its rooms are told.
+        mastering: Who masters them.
         requests: Its open requests.
         reports: The answers that it gives about itself.
         recording: Who records what happens in rooms.
@@ -118,6 +123,8 @@ class Federation:
         self,
         hub: str,
         rooms: Rooms,
+        speech: Speech,
+        mastering: Mastering,
         requests: Requests,
         reports: Reports,
         recording: Recording,
@@ -126,12 +133,14 @@ class Federation:
     ) -> None:
         self.hub = hub
         self.hubs: set[str] = set()
-        self.replicas = Replicas(hub, rooms)
-        rooms.keep = self.replicas.take
-        rooms.keep_quietly = functools.partial(self.replicas.take, is_quiet=True)
+        self.replicas = Replicas(hub, rooms, speech)
+        speech.keep = self.replicas.take
+        speech.keep_quietly = functools.partial(self.replicas.take, is_quiet=True)
         rooms.presences.hubs = recording.hubs = self.hubs
         recording.hub = hub
         self._rooms = rooms
+        self._speech = speech
+        self._mastering = mastering
         self._presences = rooms.presences
         self._requests = requests
         self._reports = reports
@@ -151,6 +160,7 @@ class Federation:
             **dict.fromkeys(("answer", "Answer"), crossing.on_answer),
             **dict.fromkeys(("moved", "Moved"), crossing.on_moved),
             **dict.fromkeys(("lost", "Lost"), crossing.on_lost),
+            **dict.fromkeys(("cut", "Cut"), crossing.on_cut),
             **dict.fromkeys(("note", "Note"), crossing.on_note),
             "task": lambda _, verb, task, answer: self.act_on_task(verb, task, answer),
             "kept": self._on_kept,
@@ -194,7 +204,7 @@ class Federation:
             for entry in entries
             if (peer := self._find_peer(entry)) is not None
         ]
-        effects, displaced = self._rooms.replace(room, masters, epoch)
+        effects, displaced = self._mastering.replace(room, masters, epoch)
         for peer in displaced:
             if not peer.hub:
                 effects += self._requests.displace(peer, name)
@@ -276,7 +286,7 @@ class Federation:
         if room is None or (name not in peer.mastered and name not in peer.displaced):
             peer.account.release(("master", name))
             return [Release(peer.sid, name)]
-        effects = self._rooms.withdraw(peer, room)
+        effects = self._mastering.withdraw(peer, room)
         self._rooms.drop_if_empty(room)
         return effects
 
@@ -354,10 +364,10 @@ class Federation:
             if not here or not (others or is_last):
                 continue
             for master in here:
-                effects += self._rooms.withdraw(master.peer, room)
+                effects += self._mastering.withdraw(master.peer, room)
                 if others and master in serving and master.declared.group == "single":
                     # So that it stands by when it is back, and takes nothing from the next one.
-                    effects += self._rooms.tell_displaced(master.peer, room, others[-1])
+                    effects += self._mastering.tell_displaced(master.peer, room, others[-1])
             self._rooms.drop_if_empty(room)
         return effects
 
@@ -411,7 +421,7 @@ class Federation:
         event, sender, at = read_said(event, sender, at)
         message = events.RoomMessage(event, name, None, {})
         # All that other hubs say takes one share: they do not tell who of their clients says it.
-        return self._rooms.tell(self._rooms.members(name), message, data, sender, self.hub, at=at)
+        return self._speech.tell(self._rooms.members(name), message, data, sender, self.hub, at=at)
 
     def _on_kept(self, _: str, sid: str, payload: Any) -> list[Effect]:
         peer = self._rooms.peers.get(sid)

@@ -222,6 +222,7 @@ _FRAMES: Mapping[str, Sequence[Callable[[Any], Any]]] = {
     "answer": (read_number, read_text, lambda answer: answer, read_text),
     "moved": (read_number, read_text),
     "lost": (read_number, read_text),
+    "cut": (read_number, read_text),
     "note": (read_number, read_text, _read_note, lambda data: data),
     "task": (read_text, read_text, lambda answer: answer),
     "kept": (read_text, _read_object),

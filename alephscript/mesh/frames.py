@@ -30,6 +30,7 @@ __all__ = [
     "Answer",
     "Ask",
     "Cancel",
+    "Cut",
     "Frame",
     "Lost",
     "More",
@@ -149,7 +150,11 @@ class Lost(_Frame):
     """A request has lost its master."""
 
 
-Frame = Ask | Answer | Note | More | Cancel | Moved | Lost
+class Cut(_Frame):
+    """The master of a task's run has lost its link, and may come back with the run."""
+
+
+Frame = Ask | Answer | Note | More | Cancel | Moved | Lost | Cut
 
 
 class Said(msgspec.Struct, array_like=True, forbid_unknown_fields=True, gc=False):

@@ -34,7 +34,7 @@ _Key = tuple[int, int]
 
 
 class PastEvent(NamedTuple):
-    """An event that was said in a room; ``size`` is in bytes of JSON, ``at`` as in `Rooms.tell`."""
+    """An event that was said in a room; ``size`` in bytes of JSON, ``at`` as in `Speech.tell`."""
 
     number: int
     event: str

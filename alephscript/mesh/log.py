@@ -33,6 +33,7 @@ from alephscript.mesh.pages import LogEntry, LogPage
 from alephscript.mesh.peers import Peer, acknowledge
 from alephscript.mesh.retained import RetainedValue
 from alephscript.mesh.rooms import Room, Rooms
+from alephscript.mesh.speech import Speech
 from alephscript.protocol import events
 from alephscript.protocol.json import write_json
 from alephscript.protocol.positions import Position, Since, parse_since
@@ -107,6 +108,7 @@ class Logs:
 
     Args:
         rooms: The rooms.
+        speech: Where rooms are told.
         names: Which of them are kept; ``*`` for all.
 
     Attributes:
@@ -114,10 +116,11 @@ class Logs:
         is_shared: Whether hubs share the log, and hear from it what is said.
     """
 
-    def __init__(self, rooms: Rooms, names: Iterable[str]) -> None:
+    def __init__(self, rooms: Rooms, speech: Speech, names: Iterable[str]) -> None:
         self.names = frozenset(names)
         self.is_shared = False
         self._rooms = rooms
+        self._speech = speech
         self._numbers = itertools.count(1)
         self._said: dict[int, _Said] = {}
         self._skips: dict[int, str] = {}  # by number, until the log tells of it
@@ -165,7 +168,7 @@ class Logs:
         self._said[number] = said
         effects: list[Effect] = [Append(number, message.room, entry)]
         if value is not None:
-            effects += self._rooms.keep_quietly(message.room, message.event, value)
+            effects += self._speech.keep_quietly(message.room, message.event, value)
         return effects
 
     def appended(
@@ -246,7 +249,7 @@ class Logs:
         if entry.lost or not to:
             return []
         message = events.RoomMessage(entry.event, room, None, {})
-        return self._rooms.tell(
+        return self._speech.tell(
             to,
             message,
             entry.data,
@@ -478,7 +481,7 @@ class Logs:
                 effects += _tell_gap(peer, room, entry.lost) if tells_gaps else []
                 continue
             message = events.RoomMessage(entry.event, room, None, {})
-            effects += self._rooms.tell(
+            effects += self._speech.tell(
                 to,
                 message,
                 entry.data,

@@ -5,7 +5,7 @@ The ones below are displaced: they stand by, and master the room again when the 
 (decision 0039). `claim.lua` and `common.lua` have the same rule for hubs that share a registry.
 
 May go in: which declarations a room keeps, and which master serves a capability. May not: who is
-told about that (`rooms`). Pure: no socket, no clock. Of requests only their number counts.
+told about that (`mastering`). Pure: no socket, no clock. Of requests only their number counts.
 """
 
 from __future__ import annotations

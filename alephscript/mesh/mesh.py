@@ -60,6 +60,7 @@ from alephscript.mesh.effects import Acknowledge, Effect
 from alephscript.mesh.federation import Federation
 from alephscript.mesh.limits import DEFAULT_LIMITS, Limits
 from alephscript.mesh.log import Logs
+from alephscript.mesh.mastering import Mastering
 from alephscript.mesh.meta import NO_META, parse_meta
 from alephscript.mesh.peers import Peer
 from alephscript.mesh.presence import Reason
@@ -67,6 +68,7 @@ from alephscript.mesh.recording import Recording
 from alephscript.mesh.reports import Reports
 from alephscript.mesh.requests import Requests
 from alephscript.mesh.rooms import Authorize, Rooms
+from alephscript.mesh.speech import Speech
 from alephscript.mesh.tasks import Tasks
 from alephscript.protocol import events
 
@@ -105,7 +107,7 @@ class Mesh:
         recording: Who records what happens in rooms.
         drops: What was not taken, and its sender was not told of.
         federation: The other hubs of this mesh, if there may be any.
-        speech: Where events come by that are said in rooms.
+        speech: What is said in rooms.
     """
 
     def __init__(
@@ -131,10 +133,11 @@ class Mesh:
             history_bytes=history_bytes,
             limits=limits,
             authorize=authorize,
-            retain=retain,
             incarnation=incarnation,
         )
-        self.logs = Logs(self.rooms, log)
+        self.speech = Speech(self.rooms, limits.retained_bytes, retain or {})
+        self._mastering = Mastering(self.rooms, self.speech, limits.rooms_per_client)
+        self.logs = Logs(self.rooms, self.speech, log)
         if self.logs.names:
             self.rooms.has_log = self.logs.keeps
         self.requests = Requests(
@@ -143,22 +146,24 @@ class Mesh:
             default_timeout=default_timeout,
             most=limits.requests_per_client,
         )
-        self.tasks = Tasks(namespace, self.rooms, self.requests, limits)
+        self.tasks = Tasks(namespace, self.rooms, self.speech, self.requests, limits)
         self.reports = Reports(self.rooms, namespace, limits.backlog_bytes)
         self.recording = Recording(self.rooms, self.requests)
+        self._mastering.report = self.recording.mastered
         self.drops = Drops()
         self.federation: Federation | None = None
-        self._dialects = Dialects(self.rooms, namespace)
+        self._dialects = Dialects(self.rooms, self.speech, namespace)
         self._peers = self.rooms.peers
         self._tasks_desk = TaskDesk(self.tasks, self.rooms)
         self._members_desk = MemberDesk(
-            self.rooms, self.logs, self._dialects, self._tasks_desk.greet
+            self.rooms, self.speech, self.logs, self._dialects, self._tasks_desk.greet
         )
-        self._masters_desk = MasterDesk(self.rooms, self.requests)
+        self._masters_desk = MasterDesk(self.rooms, self._mastering, self.requests)
         self._requests_desk = RequestDesk(self.rooms, self.requests, self.reports)
         self._reports_desk = ReportDesk(self.rooms, self.logs, self.reports, self.recording)
-        self.speech = SpeechDesk(
+        self._speech_desk = SpeechDesk(
             self.rooms,
+            self.speech,
             self.requests,
             self.logs,
             self._masters_desk,
@@ -167,14 +172,14 @@ class Mesh:
         handlers: dict[str, Handler] = {
             **self._members_desk.handlers,
             **self._masters_desk.handlers,
-            **self.speech.handlers,
+            **self._speech_desk.handlers,
             **self._requests_desk.handlers,
             **self._tasks_desk.handlers,
             **self._reports_desk.handlers,
         }
         # Bound once: each event needs one of them.
         self._find_handler = handlers.get
-        self._say = self.speech.say
+        self._say = self._speech_desk.say
 
     @property
     def clients(self) -> int:
@@ -196,6 +201,8 @@ class Mesh:
         self.federation = Federation(
             hub,
             self.rooms,
+            self.speech,
+            self._mastering,
             self.requests,
             self.reports,
             self.recording,
@@ -315,6 +322,7 @@ class Mesh:
         peer = self._peers.pop(sid, None)
         if peer is None:
             return []
+        peer.is_cut = peer.reads_meta and reason == "link_lost"
         effects = self.requests.abandon(peer) + self.tasks.audience.leave(sid)
         effects += self.recording.leave(sid)
         for name in list(peer.rooms):
@@ -322,7 +330,7 @@ class Mesh:
         mastered = (*peer.mastered, *peer.displaced)
         rooms = [room for name in mastered if (room := self.rooms.get(name))]
         for room in rooms:
-            effects += self.rooms.withdraw(peer, room)
+            effects += self._mastering.withdraw(peer, room)
         for request in list(peer.serving.values()):
             effects += self.requests.lose(request, f"the master of {request.room} is gone")
         for room in rooms:

@@ -45,6 +45,7 @@ class Peer:
 
     Attributes:
         hints: How many near names the peer may still be told.
+        is_cut: Whether its link was lost, so that the peer may come back with the runs of tasks.
         reads_meta: As `Dialect.reads_meta` of its dialect.
         registration: What the peer registered as; None before that.
         name: What other members see as its name: an authenticated ``usuario`` alone, since a
@@ -65,6 +66,7 @@ class Peer:
         "hints",
         "hub",
         "identity",
+        "is_cut",
         "mastered",
         "name",
         "reads_meta",
@@ -90,6 +92,7 @@ class Peer:
         self.account = account or Account()
         self.hub = hub
         self.hints = _MOST_HINTS
+        self.is_cut = False
         self.engine_id = engine_id
         self.identity = identity
         self.registration: events.Registration | None = None

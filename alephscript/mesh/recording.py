@@ -57,7 +57,7 @@ class _Open:
 
 
 class Recording:
-    """Who records which rooms at one hub (`alephscript.mesh.requests.Recorder`).
+    """Who records which rooms at one hub (`alephscript.mesh.witnesses.Recorder`).
 
     Args:
         rooms: The mesh's rooms.
@@ -80,7 +80,6 @@ class Recording:
         self._here: dict[str, frozenset[str]] = {}  # rooms, by socket id
         self._there: dict[str, frozenset[str]] = {}  # rooms, by hub
         self._open: dict[int, _Open] = {}
-        rooms.report_masters = self.mastered
 
     # Who records
 

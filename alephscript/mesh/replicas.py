@@ -31,6 +31,7 @@ from collections.abc import Mapping
 from alephscript.mesh.effects import Effect, Retain
 from alephscript.mesh.retained import RetainedValue
 from alephscript.mesh.rooms import Rooms
+from alephscript.mesh.speech import Speech
 from alephscript.protocol import events
 
 __all__ = ["Decided", "Replicas"]
@@ -46,13 +47,15 @@ class Replicas:
 
     Args:
         hub: This hub's name.
-        rooms: Its rooms, which keep the values.
+        rooms: Its rooms.
+        speech: Where the values are kept and told.
     """
 
-    def __init__(self, hub: str, rooms: Rooms) -> None:
+    def __init__(self, hub: str, rooms: Rooms, speech: Speech) -> None:
         self._hub = hub
         self._rooms = rooms
-        self._retained = rooms.retained
+        self._speech = speech
+        self._retained = speech.retained
         self._numbers = itertools.count(1)
 
     def take(
@@ -147,10 +150,10 @@ class Replicas:
         if not to:
             return []
         speaker = value.stamp.partition(".")[0]
-        effects = self._rooms.tell(to, message, data, value.sender, speaker, at=value.at)
-        self._rooms.note_place(room, value)
+        effects = self._speech.tell(to, message, data, value.sender, speaker, at=value.at)
+        self._speech.note_place(room, value)
         return effects
 
     def _tell(self, room: str, event: str, value: RetainedValue) -> list[Effect]:
         """Tell the members here a value that was said some time ago."""
-        return self._rooms.tell_value(self._rooms.members(room), room, event, value)
+        return self._speech.tell_value(self._rooms.members(room), room, event, value)

@@ -16,13 +16,12 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
 from alephscript.errors import (
-    Conflict,
     DeadlineExceeded,
     Internal,
     MasterLost,
@@ -31,23 +30,22 @@ from alephscript.errors import (
     Overloaded,
     RequestError,
 )
+from alephscript.mesh.believed import with_allowed_priority, with_known_chain
 from alephscript.mesh.budget import REQUEST_BYTES, Budget
 from alephscript.mesh.effects import Arm, ArmIdle, Effect, Ended, Resume
 from alephscript.mesh.hints import with_hint
-from alephscript.mesh.meta import RequestMeta, parse_number
+from alephscript.mesh.meta import RequestMeta
 from alephscript.mesh.peers import Master, OpenRequest, Peer
 from alephscript.mesh.rooms import Room, Rooms
 from alephscript.mesh.waiting import Group, Waiting
+from alephscript.mesh.witnesses import Recorder, Witness
 from alephscript.protocol import events
 from alephscript.protocol.events import Answer, HubEvent
 
-__all__ = ["OK", "Recorder", "Requests", "Witness", "stand_in"]
+__all__ = ["OK", "Requests", "stand_in"]
 
 OK = "ok"
 """The code of a request that was answered with a success."""
-
-_LONGEST_CHAIN = 16
-"""Requests inside each other, before they are taken for a loop."""
 
 _MOST_LOSSES = 3
 """Masters that a request may lose and still be asked of the next one: each time is dear for a hub,
@@ -58,45 +56,6 @@ _MOST_QUESTIONS = 16
 
 _SLICE = 256
 """Requests that one input puts to a new master, or takes from an old one, before others' turn."""
-
-
-class Witness(Protocol):
-    """Somebody who is told how each request ends; see `Requests.witness`."""
-
-    def ended(self, request: OpenRequest, code: str) -> None:
-        """Take note of an open request that ends just now."""
-        ...
-
-    def refused(self, asker: Peer, event: str, room: Any, code: str) -> None:
-        """Take note of a request that was never open.
-
-        Args:
-            asker: The peer that asks.
-            event: ``GET_`` and the capability.
-            room: The room that it named, any JSON; None if it named none.
-            code: The error's code.
-        """
-        ...
-
-
-class Recorder(Witness, Protocol):
-    """Somebody who is told all that becomes of requests; see `Requests.recorder`."""
-
-    def put(self, request: OpenRequest) -> None:
-        """Take note of a request that is put to a master, perhaps not to its first one."""
-        ...
-
-    def noted(self, request: OpenRequest, event: str, data: Any) -> None:
-        """Take note of what a master says of a request before its answer: a part, progress."""
-        ...
-
-    def answered(self, request: OpenRequest, answer: Answer | msgspec.Raw) -> None:
-        """Take note of the answer of a request, which ends just after that."""
-        ...
-
-    def said(self, peer: Peer, message: events.RoomMessage) -> None:
-        """Take note of an event that a peer says in a room."""
-        ...
 
 
 class Requests:
@@ -344,9 +303,9 @@ class Requests:
             raise Overloaded(message, [{"delivered": False}])
         if meta.extras:
             if "chain" in meta.extras:
-                meta = _with_known_chain(peer, meta)
+                meta = with_known_chain(peer, meta)
             if "priority" in meta.extras:
-                meta = _with_allowed_priority(peer, meta)
+                meta = with_allowed_priority(peer, meta)
         # Counted here, and in `forget`, without a call: see `Account`.
         account, size = peer.account, REQUEST_BYTES + self._budget.message_bytes
         kept = account.kept + size
@@ -692,47 +651,6 @@ _NOT_DELIVERED = [{"delivered": False}]
 def stand_in(member: Peer) -> Master:
     """Make the declaration of a member that is asked about itself: of no room, offering nothing."""
     return Master(member, events.Declaration("", ()), is_core=False)
-
-
-def _with_known_chain(peer: Peer, meta: RequestMeta) -> RequestMeta:
-    """Put what the hub knows of a chain in place of what the asker says of it.
-
-    An asker is believed which of the open requests that it serves has led to this one, and nothing
-    else: a master starts a request at once that comes of one of its own (decision 0018). The hub of
-    an asker elsewhere has done this already.
-
-    Raises:
-        Conflict: Too many requests stand inside each other.
-    """
-    if peer.hub:
-        return meta
-    extras = dict(meta.extras)
-    claims = extras.pop("chain")
-    parent = _find_parent(peer, claims)
-    if parent is not None:
-        chain = [*parent.meta.extras.get("chain", ()), str(parent.number)]
-        if len(chain) > _LONGEST_CHAIN:
-            raise Conflict(f"more than {_LONGEST_CHAIN} requests inside each other: a loop?")
-        extras["chain"] = chain
-    return msgspec.structs.replace(meta, extras=extras)
-
-
-def _with_allowed_priority(peer: Peer, meta: RequestMeta) -> RequestMeta:
-    """Lower a priority to what an asker may have; the hub of an asker elsewhere has done so."""
-    highest = 0 if peer.identity is None else peer.identity.highest_priority
-    if peer.hub or meta.extras["priority"] <= highest:
-        return meta
-    return msgspec.structs.replace(meta, extras={**meta.extras, "priority": highest})
-
-
-def _find_parent(peer: Peer, claims: Sequence[str]) -> OpenRequest | None:
-    """Find the open request of a peer's that is the last of those that the peer names."""
-    serving = peer.serving
-    for claim in reversed(claims[-_LONGEST_CHAIN:]):
-        number = parse_number(claim)
-        if number is not None and number in serving:
-            return serving[number]
-    return None
 
 
 def _release(request: OpenRequest, peer: Peer) -> None:

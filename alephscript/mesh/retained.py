@@ -6,7 +6,7 @@ bytes, and so has all that one member has said, by the name that others see: wha
 refused, so that nobody's value goes because of somebody else's. All together have so many bytes,
 too; there the oldest go, since rooms that nobody uses any more would fill them in the end.
 
-May go in: what is kept of a room, and its bounds. May not: who is told (`rooms`), which value is
+May go in: what is kept of a room, and its bounds. May not: who is told (`speech`), which value is
 the last where there are several hubs (`replicas`). Pure: no socket, no clock.
 """
 

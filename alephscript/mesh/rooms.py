@@ -1,22 +1,14 @@
-"""The rooms of a mesh: their members, their masters, and what was said in them.
+"""The rooms of a mesh: their members, their histories, and what is offered in them.
 
-May go in: who is in a room, who masters one, who hears an event, and which room is to answer a
-question. May not: what becomes of the question (`requests`). Pure: no socket, no clock.
-Over 500 lines, because who is in a room, who masters one and who hears of it change together.
+May go in: who is in a room, and which room is to answer a question. May not: how a peer comes to
+master a room (`mastering`), who hears what is said there (`speech`), what becomes of a question
+(`requests`). Pure: no socket, no clock.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import (
-    Callable,
-    Collection,
-    Hashable,
-    Iterable,
-    Iterator,
-    Mapping,
-    Sequence,
-)
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from alephscript.errors import (
@@ -29,36 +21,20 @@ from alephscript.errors import (
     RequestError,
 )
 from alephscript.mesh.access import Action, Identity
-from alephscript.mesh.budget import ROOM_BYTES, weigh
-from alephscript.mesh.effects import (
-    Denied,
-    Effect,
-    Emit,
-    Release,
-    Retain,
-    SubscribeRoom,
-    ToRoom,
-    UnsubscribeRoom,
-)
+from alephscript.mesh.budget import NO_MEMORY, ROOM_BYTES
+from alephscript.mesh.effects import Denied, Effect, SubscribeRoom, UnsubscribeRoom
 from alephscript.mesh.history import Archive, History
 from alephscript.mesh.limits import Limits
-from alephscript.mesh.masters import Change, Masters
-from alephscript.mesh.peers import Master, Peer
+from alephscript.mesh.masters import Masters
+from alephscript.mesh.peers import Peer
 from alephscript.mesh.presence import Presences, Reason
-from alephscript.mesh.retained import Retained, RetainedValue, is_told_again, make_value
 from alephscript.protocol import events
 from alephscript.protocol.events import HubEvent
-from alephscript.protocol.positions import Since
 
 __all__ = ["Authorize", "Room", "Rooms"]
 
 Authorize = Callable[[Identity, Action, str, str], bool]
 """Whether an identity may do something in a room, to an event or capability; see `Access`."""
-
-_FEATURE_BYTES = 600
-"""What a declared name takes besides its text: in the declaration, and where offers are found."""
-
-_NO_MEMORY = "what this client makes the hub keep takes too much memory already"
 
 _MOST_FORGOTTEN = 1024
 """Rooms that stand empty whose history is kept for clients that come back."""
@@ -96,18 +72,13 @@ class Rooms:
         history_bytes: How many bytes of them are kept, of each room.
         limits: How much one peer may have.
         authorize: The rule of what each identity may do; None lets all do everything.
-        retain: Events that are retained whoever says them; see `Retained`.
         incarnation: Names this hub's histories; see `alephscript.mesh.mesh.Mesh`.
 
     Attributes:
         peers: Connected peers, by socket id.
-        retained: The last values of events, for those who subscribe later.
         presences: Who is in the rooms of which somebody wants to know that.
-        report_masters: Told of each room that other masters serve from now on.
-        keep: Keeps a value of a room in place of the one before; `put_value`, unless hubs agree.
-        keep_quietly: The same where the room hears of the value in another way.
+        has_histories: Whether rooms have a history, unless they have a log.
         has_log: Says whether a room has a log, and so no history.
-        is_kept: Whether retained values outlive this hub, so that somebody wants to hear of them.
         is_federated: Whether there may be other hubs, so that a registry decides who masters what.
         now: When the input came that is being handled, seconds since 1970; the shell says so. 0
             without a clock: then nobody is told when something was said.
@@ -121,20 +92,15 @@ class Rooms:
         history_bytes: int,
         limits: Limits,
         authorize: Authorize | None,
-        retain: Mapping[str, frozenset[str]] | None = None,
         incarnation: str = "",
     ) -> None:
         self._limits = limits
         self._authorize = authorize
         self.peers: dict[str, Peer] = {}
-        self.retained = Retained(limits.retained_bytes, retain or {})
         self.presences = Presences(self.peers, self.milliseconds)
-        self.report_masters: Callable[[Room], None] = lambda _: None
-        self.keep: Callable[[str, str, RetainedValue], list[Effect]] = self.put_value
-        self.keep_quietly = self.keep
+        self.has_histories = history > 0
         self.has_log: Callable[[str], bool] = lambda _room: False
         self._incarnation = incarnation
-        self.is_kept = False
         self.is_federated = False
         self.now = 0.0
         self._require_subscription = require_subscription
@@ -245,33 +211,6 @@ class Rooms:
             return [Denied(peer.sid, "room required", None, action)]
         return []
 
-    def check_mastering(self, master: Master, room: Room, claimed: Collection[str] = ()) -> None:
-        """Raise if a peer that is to master a room masters too many; count what is kept of that.
-
-        Args:
-            master: The declaration.
-            room: The room.
-            claimed: Rooms that the peer is to master as well, which is not decided yet.
-
-        Raises:
-            LimitExceeded: The peer masters as many rooms as it may, or makes the hub keep too much.
-        """
-        peer = master.peer
-        most = self._limits.rooms_per_client
-        if (
-            not (room.name in peer.mastered or room.name in claimed)
-            and len(peer.mastered) + len(peer.displaced) + len(claimed) >= most
-            and room.name not in peer.displaced
-            and len(peer.mastered.keys() | peer.displaced.keys() | set(claimed)) >= most
-        ):
-            raise self._exceeded(room, f"a client may master {most} rooms; resign from one first")
-        declared = master.declared
-        size = ROOM_BYTES + len(room.name) + weigh(declared.descriptions)
-        size += weigh(declared.says) if declared.says else 0
-        size += sum(_FEATURE_BYTES + len(each) for each in declared.features)
-        if not peer.account.keep(("master", room.name), size):
-            raise self._exceeded(room, _NO_MEMORY)
-
     def _exceeded(self, room: Room, message: str) -> LimitExceeded:
         self.drop_if_empty(room)
         return LimitExceeded(message)
@@ -298,7 +237,7 @@ class Rooms:
         if len(room.members) >= self._limits.members_per_room:
             raise self._exceeded(room, f"{room.name} is full: {len(room.members)} are there")
         if not peer.account.keep(("room", room.name), ROOM_BYTES + len(room.name)):
-            raise self._exceeded(room, _NO_MEMORY)
+            raise self._exceeded(room, NO_MEMORY)
         is_first = not room.members
         room.active_at = self.now
         room.members[peer.sid] = None
@@ -328,98 +267,6 @@ class Rooms:
         if is_last:
             effects.append(UnsubscribeRoom(name))
         return effects
-
-    # Masters
-
-    def declare(self, room: Room, master: Master) -> tuple[list[Effect], Sequence[Peer]]:
-        """Let a peer master a room from now on.
-
-        Returns:
-            The effects that tell others, and the peers that master the room no more.
-
-        Raises:
-            LimitExceeded: See `check_mastering`.
-        """
-        self.check_mastering(master, room)
-        offered_before = room.masters.offers
-        change = room.masters.declare(master)
-        _note_masters(room, change)
-        self._index_offers(room, offered_before)
-        return self._announce(room, change, declared_by=[master.peer]), change.displaced
-
-    def replace(
-        self, room: Room, masters: Sequence[Master], epoch: int
-    ) -> tuple[list[Effect], Sequence[Peer]]:
-        """Let the masters that a registry has decided on master a room, and no others.
-
-        Returns:
-            As `declare`.
-        """
-        offered_before = room.masters.offers
-        newcomers = [
-            each.peer for each in masters if not each.peer.hub and each.peer.sid not in room.masters
-        ]
-        change = room.masters.replace(masters, epoch)
-        _note_masters(room, change)
-        self._index_offers(room, offered_before)
-        effects = self._announce(room, change, declared_by=newcomers)
-        return effects, (*change.displaced, *change.gone)
-
-    def withdraw(self, peer: Peer, room: Room) -> list[Effect]:
-        """Let a peer master a room no more, and tell others."""
-        _unmaster(peer, room.name)
-        offered_before = room.masters.offers
-        if self.is_federated:
-            room.masters.drop(peer.sid)
-            self._index_offers(room, offered_before)
-            return [Release(peer.sid, room.name)]
-        change = room.masters.withdraw(peer.sid)
-        _note_masters(room, change)
-        self._index_offers(room, offered_before)
-        return self._announce(room, change)
-
-    def _index_offers(self, room: Room, before: frozenset[str]) -> None:
-        """Index a room by the capabilities that are offered in it now, and by no others."""
-        for capability in before - room.masters.offers:
-            rooms = self._offers[capability]
-            del rooms[room.name]
-            if not rooms:
-                del self._offers[capability]
-        for capability in room.masters.offers - before:
-            self._offers.setdefault(capability, {})[room.name] = room
-
-    def _announce(
-        self, room: Room, change: Change, declared_by: Sequence[Peer] = ()
-    ) -> list[Effect]:
-        """Tell a room that others serve it now, and masters what that is to them."""
-        if not change.is_new:
-            return []
-        room.active_at = self.now
-        self.report_masters(room)
-        serving = room.masters.serving
-        payload = {
-            "room": room.name,
-            "usuario": serving[0].peer.name if serving else None,
-            "epoch": room.masters.epoch,
-        }
-        message = events.RoomMessage(HubEvent.MASTER_CHANGED, room.name, None, {})
-        watching = self.members(events.EVERY_ROOM)
-        to = dict.fromkeys([*room.members, *watching])
-        for peer in (*declared_by, *change.displaced, *change.restored):
-            to.pop(peer.sid, None)  # a declaration's acknowledgement says it
-        effects = self.tell(to, message, payload, "")
-        number = room.history.last if room.history else None
-        for peers, is_displaced in ((change.displaced, True), (change.restored, False)):
-            told = {**payload, "displaced": is_displaced}
-            sids = [peer.sid for peer in peers if peer.sid in self.peers]
-            effects += self.tell(sids, message, told, "", is_echo=True, number=number)
-        return effects
-
-    def tell_displaced(self, peer: Peer, room: Room, name: str) -> list[Effect]:
-        """Tell a peer that a master of this name takes its place in a room."""
-        payload = {"room": room.name, "usuario": name, "epoch": room.masters.epoch}
-        message = events.RoomMessage(HubEvent.MASTER_CHANGED, room.name, None, {})
-        return self.tell([peer.sid], message, {**payload, "displaced": True}, "", is_echo=True)
 
     # Which room answers
 
@@ -489,6 +336,16 @@ class Rooms:
             )
         return rooms[0]
 
+    def index_offers(self, room: Room, before: frozenset[str]) -> None:
+        """Index a room by the capabilities that are offered in it now, and by no others."""
+        for capability in before - room.masters.offers:
+            rooms = self._offers[capability]
+            del rooms[room.name]
+            if not rooms:
+                del self._offers[capability]
+        for capability in room.masters.offers - before:
+            self._offers.setdefault(capability, {})[room.name] = room
+
     @property
     def capabilities(self) -> Iterable[str]:
         """The names of the capabilities that are offered in any room."""
@@ -509,204 +366,15 @@ class Rooms:
         rooms = self._offers.get(capability, {}) if isinstance(capability, str) else {}
         return list(rooms.values())
 
-    # What is said
-
-    def say(
-        self,
-        to: Iterable[str],
-        message: events.RoomMessage,
-        data: Any,
-        sender: str,
-        speaker: Hashable = None,
-    ) -> list[Effect]:
-        """Say something to members here, and to the room at all other hubs; see `tell`."""
-        if not self.is_federated:
-            return self.tell(to, message, data, sender, speaker)
-        at = self.milliseconds()
-        effects = self.tell(to, message, data, sender, speaker, at=at)
-        said = (message.event, data, sender)
-        effects.append(ToRoom(message.room, (*said, at) if at else said))
-        return effects
-
-    def say_and_retain(
-        self,
-        to: Iterable[str],
-        message: events.RoomMessage,
-        data: Any,
-        sender: str,
-        speaker: Hashable = None,
-        *,
-        is_asked: bool = True,
-    ) -> list[Effect]:
-        """Say something as `say` does, and keep it for those who enter the room later.
-
-        Raises:
-            LimitExceeded: Too much is kept already, and the speaker has asked for it; nothing was
-                said. Without having asked a speaker is heard, and nothing is kept.
-        """
-        value, at = self.make_value(message, data, sender, is_asked=is_asked), self.milliseconds()
-        effects = self.tell(to, message, data, sender, speaker, at=at)
-        self.note_place(message.room, value)
-        return effects + self.keep(message.room, message.event, value)
-
-    def make_value(
-        self, message: events.RoomMessage, data: Any, sender: str, *, is_asked: bool
-    ) -> RetainedValue:
-        """Make the value that is kept of an event; arguments and errors as `say_and_retain`."""
-        value = make_value(data, sender, self.milliseconds())
-        try:
-            self.retained.check(message.room, message.event, value)
-        except LimitExceeded:
-            if is_asked:
-                raise
-            # What is kept is the last value, or none; never one before the last.
-            value = RetainedValue(None, sender, value.at)
-        return value
-
-    def note_place(self, room: str, value: RetainedValue) -> None:
-        """Note where the history of a room has the event of a value, which was said just now."""
-        history = self.history_of(room)
-        if history is not None:
-            value.place = (history.number, history.last)
-
-    def put_value(self, room: str, event: str, value: RetainedValue) -> list[Effect]:
-        """Keep a value at this hub alone, and have older ones forgotten for it."""
-        if value.data is None and self.retained.get(room, event) is None:
-            return []
-        changes = [(room, event, value)]
-        for other in self.retained.put(room, event, value):
-            self.retained.drop(*other)
-            changes.append((*other, RetainedValue(None, "")))
-        return [Retain(*each) for each in changes] if self.is_kept else []
-
-    def tell_retained(
-        self, peer: Peer, room: Room, since: int | None, log_since: Since | None = None
-    ) -> list[Effect]:
-        """Tell a peer the last values of a room.
-
-        Args:
-            peer: The peer.
-            room: The room.
-            since: The number in the room's history after which events are told anyway; None if
-                none are.
-            log_since: From where they are told from the room's log; None if none are.
-        """
-        effects: list[Effect] = []
-        for event, value in self.retained.of(room.name):
-            if log_since is not None and is_told_again(value, log_since, self.now):
-                continue
-            if since is None or not _is_kept_after(value, room.history, since):
-                effects += self.tell_value([peer.sid], room.name, event, value)
-        return effects
-
-    def tell_value(
-        self, to: Iterable[str], room: str, event: str, value: RetainedValue
-    ) -> list[Effect]:
-        """Tell members here the last value of an event, as one that was said before."""
-        message = events.RoomMessage(event, room, None, {})
-        at, data = value.at, value.data
-        return self.tell(to, message, data, value.sender, is_echo=True, at=at, is_retained=True)
-
     def milliseconds(self) -> int:
         """Tell `now` in milliseconds."""
         return int(self.now * 1000)
-
-    def tell(
-        self,
-        to: Iterable[str],
-        message: events.RoomMessage,
-        data: Any,
-        sender: str,
-        speaker: Hashable = None,
-        *,
-        is_echo: bool = False,
-        number: int | None = None,
-        at: int = 0,
-        is_retained: bool = False,
-        history: str = "",
-    ) -> list[Effect]:
-        """Tell members here an event of a room.
-
-        Peers that read the meta also learn which room it is and who says it (decision 0012).
-
-        Args:
-            to: Socket ids of those who hear it.
-            message: The event and the room.
-            data: What is said.
-            sender: Name of the peer that says it.
-            speaker: Whose share of the room's history it takes; None for the hub itself.
-            is_echo: Whether it was said before, to others.
-            number: The number under which the room's history has it, if it was said before.
-            at: When the event was said, in milliseconds since 1970; 0 for now.
-            is_retained: Whether it is told as the last value of what was said before.
-            history: Name of the room's log, if that has the event.
-        """
-        # Two events however many hear one: each is written as JSON and framed once.
-        plain: list[str] = []
-        with_meta: list[str] = []
-        peers = self.peers
-        for sid in to:
-            (with_meta if peers[sid].reads_meta else plain).append(sid)
-        keeps = self._archive.events and not is_echo  # no call where no history is kept
-        if keeps:
-            at = at or self.milliseconds()
-            number = self._remember(message, data, sender, speaker, at)
-        effects: list[Effect] = []
-        if plain:
-            effects.append(Emit(tuple(plain), message.event, (data,)))
-        if with_meta:
-            meta: dict[str, Any] = {"room": message.room, "sender": sender}
-            if number is not None:
-                meta["number"] = number
-            if at:
-                meta["at"] = at
-            elif self.now:
-                meta["at"] = int(self.now * 1000)
-            if is_retained:
-                meta["retained"] = True
-            if history:
-                meta["history"] = history
-            effects.append(Emit(tuple(with_meta), message.event, (data, meta)))
-        return effects
-
-    def _remember(
-        self, message: events.RoomMessage, data: Any, sender: str, speaker: Hashable, at: int
-    ) -> int | None:
-        """Keep an event in the history of its room, if there is one, and return its number."""
-        history = self.history_of(message.room)
-        return None if history is None else history.add(message.event, data, sender, speaker, at)
 
     def history_of(self, name: str) -> History | None:
         """Find the history of a room, if one is kept."""
         room = self._rooms.get(name)
         # A client that left an empty room for a moment is to hear what was said there, too.
         return self._forgotten.get(name) if room is None else room.history
-
-
-def _note_masters(room: Room, change: Change) -> None:
-    """Have each peer know of which rooms it is a master, and in which it stands by."""
-    for peer in change.gone:
-        _unmaster(peer, room.name)
-    for each in room.masters.acting:
-        each.peer.mastered[room.name] = None
-        each.peer.displaced.pop(room.name, None)
-    for each in room.masters.displaced:
-        each.peer.displaced[room.name] = None
-        each.peer.mastered.pop(room.name, None)
-
-
-def _unmaster(peer: Peer, name: str) -> None:
-    peer.mastered.pop(name, None)
-    peer.displaced.pop(name, None)
-    peer.account.release(("master", name))
-
-
-def _is_kept_after(value: RetainedValue, history: History | None, since: int) -> bool:
-    """Whether a history has the event of a value, after a number."""
-    if history is None or value.place is None or value.place[0] != history.number:
-        return False
-    number = value.place[1]
-    return number > since and number > since + history.missed(since)
 
 
 def _clear(history: History | None) -> None:

@@ -13,9 +13,9 @@ from typing import Any
 
 import msgspec
 
-from alephscript.errors import InvalidPayload, RequestError, UnknownEvent
+from alephscript.errors import InvalidPayload, PayloadTooLarge, RequestError, UnknownEvent
 from alephscript.protocol import events
-from alephscript.protocol.json import read_value, write_json
+from alephscript.protocol.json import MAX_DEPTH, is_shallow_utf8, read_value, write_json
 
 __all__ = [
     "ASKING",
@@ -31,6 +31,8 @@ __all__ = [
     "Lookup",
     "Submission",
     "TaskReply",
+    "check_checkpoint",
+    "check_depth",
     "parse_lookup",
     "parse_reply",
     "parse_runs",
@@ -54,6 +56,9 @@ LONGEST_TASK = 30 * 24 * 3600.0
 
 MAX_CHECKPOINT = 262_144
 """Bytes of a checkpoint as JSON: one is written at each step, and repeated in an error."""
+
+_LEVELS = 6
+"""Levels around what is told of a task: ``[{"task": {"error": {"details": [{"checkpoint": …``."""
 
 _ID = re.compile(r"[0-9a-zA-Z_-]{1,64}")
 _MOST_RUNS = 10_000
@@ -104,6 +109,32 @@ class TaskReply(msgspec.Struct, frozen=True):
 
     id: str
     payload: msgspec.Raw
+
+
+def check_checkpoint(text: bytes) -> None:
+    """Check the JSON text of a checkpoint.
+
+    Raises:
+        PayloadTooLarge: The checkpoint is too large, or nested too deeply.
+    """
+    if len(text) > MAX_CHECKPOINT:
+        raise PayloadTooLarge(f"a checkpoint has {MAX_CHECKPOINT} bytes at the most")
+    check_depth(text, "a checkpoint")
+
+
+def check_depth(text: bytes, what: str) -> None:
+    """Check that a part of a task can be told of inside of the whole, and in a list of tasks.
+
+    Args:
+        text: JSON text.
+        what: Names it, with its article.
+
+    Raises:
+        PayloadTooLarge: The text is nested too deeply for that.
+    """
+    if not is_shallow_utf8(b"[" * _LEVELS + text + b"]" * _LEVELS):
+        most = MAX_DEPTH - _LEVELS
+        raise PayloadTooLarge(f"{what} of a task is nested {most} levels at the most")
 
 
 def parse_submission(payload: Any) -> Submission:

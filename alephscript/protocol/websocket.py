@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FRAMES_A_WRITE",
+    "GOODBYE_CODES",
     "FrameReader",
     "check_handshake",
     "mask",
@@ -41,6 +42,9 @@ the marks in place of a size that takes two or eight."""
 _BROKEN, _NO_TEXT, _TOO_BIG = 1002, 1007, 1009
 _CODES = {1000, 1001, 1002, 1003, *range(1007, 1015), *range(3000, 5000)}
 """Codes that a close frame may carry (section 7.4, and IANA's registry)."""
+
+GOODBYE_CODES = (1000, 1001)
+"""Codes with which a program, or a page, closes that has nothing more to do here."""
 
 FRAMES_A_WRITE = 16
 """Frames that are gathered into one write. All frames of a turn of the loop in one would be less

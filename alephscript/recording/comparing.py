@@ -1,10 +1,11 @@
 """Answers of two versions beside each other: what differs, ids and times aside.
 
-An id is a value under a key such as ``id``, ``sessionId`` or ``session_id``, or a UUID wherever it
-stands. A new version may give another one, the same each time: the first pair settles what the old
-id is called from now on, in answers and in what is asked (`Comparison.translate`). An id that an
-asker has made up has to come back as it was. Times are ISO dates and times, and numbers under a key
-such as ``createdAt`` or ``executionTimeMs``: any is as good as any other.
+An id is a value under a key such as ``id``, ``sessionId`` or ``session_id``, the incident of a
+failure, or a UUID wherever it stands. A new version may give another one, the same each time: the
+first pair settles what the old id is called from now on, in answers and in what is asked
+(`Comparison.translate`). An id that an asker has made up has to come back as it was. Times are ISO
+dates and times, and numbers under a key such as ``createdAt`` or ``executionTimeMs``: any is as
+good as any other.
 
 May go in: what counts as the same. May not: how an answer came about (`player`). Pure: no socket,
 no clock.
@@ -50,6 +51,9 @@ class _Missing:
 MISSING = _Missing()
 
 _ID_KEY = re.compile(r"^(?:id|ids|uuid|guid|sid)$|(?:Id|ID|Ids|IDs|Uuid|UUID)$|_(?:id|ids|uuid)$")
+_INCIDENT = ["details", "incident"]
+"""Where a master's failure says how its log names it."""
+
 _UUID = re.compile(r"[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}", re.IGNORECASE)
 _TIME = re.compile(
     r"\d{4}-\d\d-\d\d(?:[Tt ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?:[Zz]|[+-]\d\d:?\d\d)?)?"
@@ -108,11 +112,12 @@ class Comparison:
     """Answers compared one after the other, with what is known of ids by then.
 
     Args:
-        ignored: Patterns of places that may differ; see `parse_path`.
+        ignored: Patterns of places that may differ; see `parse_path`. An empty one, of a variable
+            that is not set, is none: it would be all of each answer.
     """
 
     def __init__(self, ignored: Iterable[Path] = ()) -> None:
-        self._ignored = list(ignored)
+        self._ignored = [each for each in ignored if each]
         self._ids = _Ids()
 
     def translate(self, value: Any) -> Any:
@@ -234,7 +239,7 @@ def _owner(value: Any, path: Path) -> str:
 
 def _has_id_key(path: Path) -> bool:
     names = [each for each in path if isinstance(each, str)]
-    return bool(names) and _ID_KEY.search(names[-1]) is not None
+    return bool(names) and (names == _INCIDENT or _ID_KEY.search(names[-1]) is not None)
 
 
 def _is_id(then: Any, now: Any, path: Path) -> bool:

@@ -99,7 +99,7 @@ class InMemoryMesh(FaultInjector):
         await _turn()
         for carrier in self._carriers.values():
             carrier.close()
-            carrier.mesh.rooms.retained.clear()
+            carrier.mesh.speech.retained.clear()
 
     async def restart(self) -> None:
         """Come back, with an empty mesh, but with the tasks that had not ended."""

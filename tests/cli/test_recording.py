@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,24 @@ def test_a_version_that_answers_otherwise_is_1(capsys: pytest.CaptureFixture[str
     assert verify("Dearer", "--ignore", "price.euros", "--ignore", "price.cents") == 0
     assert verify("Empty") == 1
     assert "schema: SHOP has no BUY any more" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("cls", "status"), [("Shop", 0), ("Dearer", 1)])
+def test_the_status_is_of_the_version_whoever_reads_the_report(
+    folder: Path, cls: str, status: int
+) -> None:
+    """``verify … | head -1`` in CI; a report that cannot be written is no difference."""
+    command = [sys.executable, "-m", "alephscript", "verify", "r.jsonl"]
+    command += ["--against", f"{os.environ['SHOP']}:{cls}"]
+    reading, writing = os.pipe()
+    os.close(reading)
+    ended = subprocess.run(command, cwd=folder, stdout=writing, check=False)
+    os.close(writing)
+    assert ended.returncode == status
+    for path in FULL:
+        with path.open("wb") as full:
+            ended = subprocess.run(command, cwd=folder, stdout=full, check=False)
+        assert ended.returncode == 2
 
 
 @pytest.mark.parametrize(

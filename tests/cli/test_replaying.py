@@ -36,18 +36,20 @@ async def hub(tmp_path: Path) -> AsyncIterator[Hub]:
         yield hub
 
 
-async def replay(hub: Hub, *arguments: str) -> tuple[int, str, str]:
+async def replay(
+    hub: Hub, *arguments: str, out: int = asyncio.subprocess.PIPE
+) -> tuple[int, str, str]:
     """Run the command; its exit status, and what it has printed."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "alephscript", "replay", *arguments, "--url", hub.url),
         cwd=ROOT,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=asyncio.subprocess.PIPE,
+        stdout=out,
         stderr=asyncio.subprocess.PIPE,
     )
-    out, err = await process.communicate()
+    printed, err = await process.communicate()
     assert process.returncode is not None
-    return process.returncode, out.decode(), err.decode()
+    return process.returncode, (printed or b"").decode(), err.decode()
 
 
 async def test_each_line_is_an_event_as_it_was(hub: Hub) -> None:
@@ -90,7 +92,15 @@ async def test_a_room_without_a_log_is_said(hub: Hub) -> None:
     """With the option that gives it one."""
     status, out, err = await replay(hub, "OTHER")
     assert (status, out) == (1, "")
-    assert "the hub keeps no log of OTHER; start it with --log OTHER" in err
+    assert err == "alephscript: the hub keeps no log of OTHER; start it with --log OTHER\n"
+
+
+async def test_a_full_disk_is_said_in_a_sentence(hub: Hub) -> None:
+    """Of what is printed, as of what is read; there is no traceback."""
+    full = os.open("/dev/full", os.O_WRONLY)
+    status, _, err = await replay(hub, ROOM, out=full)
+    os.close(full)
+    assert (status, err) == (1, "alephscript: [Errno 28] No space left on device\n")
 
 
 async def test_events_come_as_far_apart_as_they_were_said(monkeypatch: pytest.MonkeyPatch) -> None:

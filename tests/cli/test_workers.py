@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
+import socket
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from alephscript import AlephScriptClient, capability
+from alephscript import AlephScriptClient, capability, cli
 from tests.support.processes import Start
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
@@ -81,6 +83,34 @@ async def test_a_worker_that_hangs_is_ended_and_started_again(
         assert await client.request("ECHO", 1, timeout=10) == {"said": 1}
     hub.send(signal.SIGTERM)
     assert await hub.ended() == 0
+
+
+@pytest.mark.slow
+async def test_workers_outlive_no_command(shared_redis: Any, start: Start) -> None:
+    """However it was ended: else they would have its port, and nobody would look after them."""
+    arguments = ("--workers", "2", "--redis", shared_redis.url())
+    command = ("-m", "alephscript", "hub", *arguments)
+    hub = await start(*command, "--port", "0", ready=b"listening on")
+    hub.send(signal.SIGKILL)
+    assert await hub.ended() == -signal.SIGKILL
+    async with asyncio.timeout(30):
+        while True:
+            with socket.socket() as listener, contextlib.suppress(OSError):
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                listener.bind(("127.0.0.1", int(hub.url.rpartition(":")[2])))
+                break
+            await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("count", ["0", "-1", "1000000", "9" * 5000, "two", "1.5", "", "²"])
+def test_a_number_of_workers_that_is_none_is_refused(
+    count: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Instead of one hub, or of so many processes that nothing else runs."""
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["hub", "--workers", count])
+    assert ended.value.code == 2
+    assert "no number from 1 to 256" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -160,6 +160,24 @@ async def test_what_is_no_position_of_the_log_is_a_gap(kind: str, tmp_path: Any)
             assert await next_of(stream, 1) == [2]
 
 
+async def test_what_is_said_before_a_stream_is_read_is_heard_by_it() -> None:
+    """Whatever it reads since: a clock that is ahead of the hub's makes nothing be missed."""
+    ahead = dt.datetime.now(dt.UTC) + dt.timedelta(hours=1)
+    async with InMemoryMesh(log=[ROOM]) as mesh, AlephScriptClient(mesh) as client:
+        (position,) = await say(client, 1)
+        await client.subscribe(ROOM)
+        future, other = Position(position.history, 99), "abc.0.7"
+        streams = [client.events(ROOM, since=each) for each in (ahead, future, other)]
+        await say(client, 2, 3)
+        assert await next_of(streams[0], 2) == [2, 3]
+        for stream in streams[1:]:
+            assert await next_of(stream, 3) == [Gap(None), 2, 3]
+        await say(client, 4)
+        for stream in streams:
+            assert await next_of(stream, 1) == [4]
+            assert len(stream) == 0
+
+
 @pytest.mark.parametrize("kind", ["file", "memory"])
 async def test_what_was_dropped_is_a_gap_with_its_count(kind: str, tmp_path: Any) -> None:
     """As far as it is known: since a time only whether there was any."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import aiohttp
 import pytest
 
 from alephscript import (
@@ -20,6 +21,7 @@ from alephscript import (
 from alephscript.errors import UnknownEvent
 from alephscript.testing import InMemoryMesh
 from tests.support.meshes import MeshUnderTest
+from tests.support.servers import hub_behind
 
 pytestmark = pytest.mark.anyio
 
@@ -144,6 +146,40 @@ async def test_a_cut_link_is_told_and_so_is_the_way_back() -> None:
         await bot.register("other")
         await observer.expect("MEMBER_LEFT", usuario="bot", reason="renamed")
         await observer.expect("MEMBER_JOINED", usuario="other")
+
+
+@pytest.mark.parametrize("door", ["own port", "uvicorn"])
+async def test_a_websocket_that_is_closed_by_the_rules_was_not_lost(door: str) -> None:
+    """A stock client for Python says no other goodbye; a page that is left, 1001 alone."""
+    goodbyes = {"1000": "disconnected", "1001": "disconnected", "1011": "link_lost"}
+    async with (
+        hub_behind(door) as hub,
+        AlephScriptClient(hub.url) as watcher,
+        aiohttp.ClientSession() as http,
+    ):
+        await watcher.subscribe(ROOM, presence=True)
+        stream = watcher.events(ROOM, "MEMBER_LEFT")
+        address = f"{hub.url}/socket.io/?EIO=4&transport=websocket"
+        for code, reason in goodbyes.items():
+            socket = await http.ws_connect(address)
+            await enter(socket, code)
+            await socket.close(code=int(code))
+            assert await change(stream) == (reason, f"stock{code}")
+        socket = await http.ws_connect(address)
+        await enter(socket, "-1")
+        await socket.send_str("1")  # Engine.IO's
+        assert await change(stream) == ("disconnected", "stock-1")
+        await socket.close()
+
+
+async def enter(socket: aiohttp.ClientWebSocketResponse, sesion: str) -> None:
+    """Come into the room, as a stock client does."""
+    await socket.send_str("40/runtime,")
+    registration = f'{{"usuario":"stock","sesion":"{sesion}"}}'
+    await socket.send_str(f'42/runtime,["CLIENT_REGISTER",{registration}]')
+    await socket.send_str(f'42/runtime,1["CLIENT_SUSCRIBE",{{"room":"{ROOM}"}}]')
+    while not (await socket.receive_str()).startswith("43/runtime,1"):
+        pass
 
 
 async def test_a_watcher_hears_again_after_its_own_reconnection() -> None:

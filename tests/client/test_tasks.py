@@ -20,6 +20,7 @@ from alephscript import (
     NotConnected,
     PayloadTooLarge,
     Request,
+    RequestError,
     RequestFor,
     State,
     Task,
@@ -101,6 +102,15 @@ class Bot(AlephScriptClient):
         approval = await request.ask(Approve(what="send it"), timeout=60)
         return {"sent": approval.yes}
 
+    @capability("SEND_ALL")
+    async def send_all(self, request: Request[list[str]]) -> list[bool | str]:
+        """Ask about several things at once, each for as long as the payload says."""
+        asked = [
+            request.ask(Approve(what=what), timeout=60 if what else 0.0) for what in request.payload
+        ]
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+        return [each.yes if isinstance(each, Approval) else repr(each) for each in answers]
+
     @capability("FAIL")
     async def fail(self, request: Request[dict[str, Any]]) -> dict[str, Any]:
         """Fail in its own words."""
@@ -115,6 +125,24 @@ class Bot(AlephScriptClient):
         except PayloadTooLarge as error:
             return {"refused": error.code}
         return {}
+
+    @capability("NEST")
+    async def nest(self, request: Request[dict[str, Any]]) -> dict[str, Any]:
+        """Keep, ask or answer what is nested as deeply as the payload says."""
+        nested: Any = []
+        for _ in range(request.payload["levels"]):
+            nested = [nested]
+        match request.payload["in"]:
+            case "checkpoint":
+                try:
+                    await request.checkpoint(nested)
+                except PayloadTooLarge as error:
+                    raise CapabilityError(error.code, error.message) from None
+            case "question":
+                await request.ask("APPROVE", nested, timeout=60)
+            case "error":
+                raise CapabilityError("nested", "it is nested", [nested])
+        return {"nested": nested}
 
 
 class Storyteller(AlephScriptClient):
@@ -508,3 +536,55 @@ async def test_many_wait_for_one_task_and_all_are_answered(mesh: MeshUnderTest) 
     await bot.begun.get()
     bot.go.set()
     assert await asyncio.gather(*waiting) == [{"fired": True}] * 200
+
+
+async def test_several_questions_are_put_one_after_the_other(mesh: MeshUnderTest) -> None:
+    """A task shows one at a time; the next one comes when that is answered, or given up."""
+    client = await mesh.open()
+    await mesh.open(Bot)
+    task = await client.submit("SEND_ALL", ["a", "", "b"])
+    for what, yes in (("a", True), ("b", False)):
+        async for status in task.updates():
+            if status.question is not None and status.question["payload"] == {"what": what}:
+                break
+        await task.answer(Approval(yes=yes))
+    first, second, third = (await task.result())["result"]
+    assert (first, third) == (True, False)
+    assert "APPROVE was not asked within 0 s" in second
+
+
+async def test_without_waiting_there_is_what_there_is(mesh: MeshUnderTest) -> None:
+    """The result of a task that has ended, and else the word that the task goes on."""
+    client, bot = await mesh.open(), await mesh.open(Bot)
+    task = await client.submit("FIRE", {})
+    with pytest.raises(TimeoutError, match="goes on"):
+        await task.result(timeout=0)
+    bot.go.set()
+    assert await task.result() == {"fired": True}
+    assert await task.result(timeout=0) == {"fired": True}
+
+
+async def test_a_run_whose_end_is_kept_goes_on_no_more(mesh: MeshUnderTest) -> None:
+    """A hub that was lost had ended the task before its master came back, and tells it so."""
+    client, bot = await mesh.open(), await mesh.open(Bot)
+    await client.submit(Count(to=3))
+    await bot.begun.get()
+    service, session = bot._alephscript_service, bot._alephscript_session
+    assert service is not None
+    assert session is not None
+    (name,) = service.runs._runs
+    service.runs.take(session, {"run": name})
+    assert await bot.stopped.get() == "count"
+
+
+@pytest.mark.parametrize("where", ["checkpoint", "question", "error", "result"])
+async def test_what_is_nested_too_deeply_to_be_told_of_ends_the_task(
+    mesh: MeshUnderTest, where: str
+) -> None:
+    """A plain request may be nested as deeply; a task is told inside of lists of others."""
+    client = await mesh.open()
+    await mesh.open(Bot)
+    task = await client.submit("NEST", {"in": where, "levels": 60})
+    with pytest.raises(RequestError, match=r"58 levels .*\[payload_too_large\]"):
+        await task.result()
+    assert [each.state for each in await client.tasks()] == ["failed"]

@@ -63,6 +63,10 @@ CALLS: dict[str, tuple[Callable[[Any], Any], str]] = {
         lambda c: c.drain("5"),
         "not a valid drain: timeout: a number of seconds, or None, and not a str",
     ),
+    "a duration in place of a position": (
+        lambda c: c.subscribe("R", since="10m"),
+        "not a valid subscribe: since: a Position, and not a str; events(room, since=…) takes more",
+    ),
 }
 
 

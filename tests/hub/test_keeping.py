@@ -35,6 +35,13 @@ def test_a_folder_and_a_redis_together_are_refused(tmp_path: Path) -> None:
         Hub(data=tmp_path, redis="redis://127.0.0.1:6379")
 
 
+@pytest.mark.parametrize("room", ["", "A\nB", "x" * 300])
+def test_a_log_is_of_rooms(room: str) -> None:
+    """An empty name comes of a variable that is not set: nothing would be kept."""
+    with pytest.raises(HubError, match=r"\(--log\) is no room"):
+        Hub(log=["AAIA_ROOM", room])
+
+
 @pytest.mark.parametrize("seconds", [0, -1, float("nan")])
 def test_tasks_are_kept_for_more_than_no_time(seconds: float) -> None:
     """A submitter would never see how its task has ended."""

@@ -16,6 +16,7 @@ from alephscript.mesh.limits import DEFAULT_LIMITS
 from alephscript.mesh.meta import RequestMeta
 from alephscript.mesh.peers import Dialect, Master, OpenRequest, Peer
 from alephscript.mesh.rooms import Rooms
+from alephscript.mesh.speech import Speech
 from alephscript.protocol import events
 
 ANSWER = {"success": True, "n": 2}
@@ -41,7 +42,7 @@ def about(*, meta: bool) -> About:
 
 
 @attrs.frozen
-class Speech:
+class Phrases:
     """What is said in one dialect.
 
     Attributes:
@@ -75,8 +76,8 @@ class Speech:
     unread: bool = False
 
 
-SPEECHES: Mapping[str, Speech] = {
-    "native": Speech(
+SPEECHES: Mapping[str, Phrases] = {
+    "native": Phrases(
         asked=Deliver("master", "GET_X", ({"n": 1}, META), 1, 1.5),
         cancelled=[Emit(("master",), "CANCEL_REQUEST", ({"id": "1", "reason": "why"},))],
         answered=[Acknowledge("asker", 7, ANSWER)],
@@ -86,14 +87,14 @@ SPEECHES: Mapping[str, Speech] = {
         unread=True,
         set_counts=(False, False),
     ),
-    "documented": Speech(
+    "documented": Phrases(
         asked=Deliver("master", "GET_X", ({"n": 1},), 1, 1.5),
         answered=[Acknowledge("asker", 7, ANSWER)],
         refused=Acknowledge("asker", 7, FAILURE),
         told=[Emit(("asker",), "NEWS", (1,))],
         set_counts=(False, True),
     ),
-    "core": Speech(
+    "core": Phrases(
         asked=Deliver("master", "GET_X", (ENVELOPE,), 1, 1.5),
         answered=[Emit(("member", "asker"), "SET_X", (SET_X,))],
         refused=Emit(("asker",), "SET_X", (FAILURE,)),
@@ -101,7 +102,7 @@ SPEECHES: Mapping[str, Speech] = {
         told=[Emit(("asker",), "NEWS", (1,))],
         set_counts=(True, True),
     ),
-    "native as core": Speech(
+    "native as core": Phrases(
         asked=Deliver("master", "GET_X", (ENVELOPE,), 1, 1.5),
         answered=[
             Emit(("member",), "SET_X", (SET_X,)),
@@ -113,7 +114,7 @@ SPEECHES: Mapping[str, Speech] = {
         unread=True,
         set_counts=(False, False),
     ),
-    "native at another hub": Speech(
+    "native at another hub": Phrases(
         asked=ToHub(
             "there", ("ask", 1, "master", "R", "GET_X", {"n": 1}, about(meta=True)), 1, 1.5
         ),
@@ -127,7 +128,7 @@ SPEECHES: Mapping[str, Speech] = {
         unread=True,
         set_counts=(False, False),
     ),
-    "documented at another hub": Speech(
+    "documented at another hub": Phrases(
         asked=ToHub(
             "there", ("ask", 1, "master", "R", "GET_X", {"n": 1}, about(meta=False)), 1, 1.5
         ),
@@ -154,7 +155,8 @@ class Exchange:
             limits=DEFAULT_LIMITS,
             authorize=None,
         )
-        dialects = Dialects(self.rooms, "/runtime")
+        self.speech = Speech(self.rooms, 0, {})
+        dialects = Dialects(self.rooms, self.speech, "/runtime")
         dialect: Dialect = {
             "native": dialects.native,
             "documented": dialects.documented,
@@ -194,7 +196,7 @@ def name(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def speech(name: str) -> Speech:
+def speech(name: str) -> Phrases:
     """What is said in it."""
     return SPEECHES[name]
 
@@ -205,7 +207,7 @@ def exchange(name: str) -> Exchange:
     return Exchange(name)
 
 
-def test_a_master_is_asked_cancelled_granted(exchange: Exchange, speech: Speech) -> None:
+def test_a_master_is_asked_cancelled_granted(exchange: Exchange, speech: Phrases) -> None:
     """By the dialect of its declaration."""
     request, master = exchange.request, exchange.master
     assert master.dialect.ask(request, master, 1.5, 1.5) == speech.asked
@@ -213,7 +215,7 @@ def test_a_master_is_asked_cancelled_granted(exchange: Exchange, speech: Speech)
     assert master.dialect.grant(request, master, 3) == speech.granted
 
 
-def test_an_asker_is_answered_refused_noted(exchange: Exchange, speech: Speech) -> None:
+def test_an_asker_is_answered_refused_noted(exchange: Exchange, speech: Phrases) -> None:
     """By the dialect of its request."""
     request, dialect = exchange.request, exchange.request.dialect
     message = events.RoomMessage("SET_X", "R", None, {})
@@ -226,16 +228,16 @@ def test_an_asker_is_answered_refused_noted(exchange: Exchange, speech: Speech) 
     assert dialect.hand_back(request) == speech.handed_back
 
 
-def test_a_member_is_told(exchange: Exchange, speech: Speech) -> None:
+def test_a_member_is_told(exchange: Exchange, speech: Phrases) -> None:
     """By the dialect of the peer; those at another hub by way of it."""
     message = events.RoomMessage("NEWS", "R", None, {})
     here = [] if exchange.asker.hub else [exchange.asker.sid]
-    assert exchange.rooms.say(here, message, 1, "Someone") == speech.told
+    assert exchange.speech.say(here, message, 1, "Someone") == speech.told
 
 
 @pytest.mark.parametrize("unread", [True, False], ids=["unread", "read"])
 def test_an_acknowledgement_is_read_unless_it_has_the_shape_of_answers(
-    exchange: Exchange, speech: Speech, unread: bool
+    exchange: Exchange, speech: Phrases, unread: bool
 ) -> None:
     """By the dialect of the peer; what it says is the same."""
     request, peer = exchange.request, exchange.master.peer
@@ -249,7 +251,7 @@ def test_an_acknowledgement_is_read_unless_it_has_the_shape_of_answers(
 
 
 def test_a_set_event_ends_a_request_of_masters_that_may_not_acknowledge(
-    exchange: Exchange, speech: Speech
+    exchange: Exchange, speech: Phrases
 ) -> None:
     """A documented one will acknowledge, so only a SET_ that is certain counts."""
     dialect = exchange.master.dialect
@@ -270,7 +272,7 @@ def test_an_answer_that_was_heard_is_not_said_again() -> None:
 def test_a_registration_chooses_the_dialect_even_of_what_was_declared_before() -> None:
     """Clients buffer events: a declaration may come before the registration."""
     exchange = Exchange("documented")
-    dialects = Dialects(exchange.rooms, "/runtime")
+    dialects = Dialects(exchange.rooms, exchange.speech, "/runtime")
     registration = events.parse_registration({"usuario": "m", "protocol": events.PROTOCOL})
     exchange.master.peer.register(registration, dialects.choose(registration))
     assert exchange.master.dialect is dialects.native

@@ -57,6 +57,7 @@ FRAMES: dict[str, tuple[Any, ...]] = {
     "answer": (1, "there~M", {"success": True}, ""),
     "moved": (1, "there~M"),
     "lost": (1, "there~M"),
+    "cut": (1, "there~M"),
     "note": (1, "there~M", "REQUEST_PROGRESS", {}),
 }
 """A frame of each kind that makes sense."""

@@ -16,7 +16,9 @@ from alephscript.protocol.events import PROTOCOL, Declaration
 from tests.support.properties import examples
 
 MESH = Mesh()
-PEERS = {sid: Peer(sid, sid, Dialects(MESH.rooms, "/runtime").documented) for sid in "ABCDE"}
+PEERS = {
+    sid: Peer(sid, sid, Dialects(MESH.rooms, MESH.speech, "/runtime").documented) for sid in "ABCDE"
+}
 STEPS = st.tuples(
     st.sampled_from("ABCDE"), st.sampled_from(["single", "standby", "shared", ""]), st.booleans()
 )

@@ -120,7 +120,7 @@ class Hub:
 
     def kept(self) -> dict[str, Any]:
         """What a member that comes now is told."""
-        return {event: read_value(each.data) for event, each in self.mesh.rooms.retained.of(ROOM)}
+        return {event: read_value(each.data) for event, each in self.mesh.speech.retained.of(ROOM)}
 
 
 class Hubs(RuleBasedStateMachine):
@@ -197,7 +197,7 @@ class Hubs(RuleBasedStateMachine):
         for each in self.hubs.values():
             assert each.kept() == kept
             assert {k: v for k, v in each.heard.items() if v is not None} == kept
-            assert not any(value.is_pending for *_, value in each.mesh.rooms.retained)
+            assert not any(value.is_pending for *_, value in each.mesh.speech.retained)
 
 
 TestHubs = Hubs.TestCase

@@ -255,7 +255,7 @@ def test_all_rooms_together_forget_the_oldest() -> None:
         connect(mesh, f"s{number}")
         retain(mesh, f"s{number}", "A", "x" * 8_000, room=f"r{number}")
         mesh.disconnected(f"s{number}")
-        assert mesh.rooms.retained._bytes <= 160_000
+        assert mesh.speech.retained._bytes <= 160_000
     connect(mesh, "late")
     kept = [number for number in range(100) if states(enter(mesh, "late", f"r{number}"), "late")]
     assert kept == list(range(100 - len(kept), 100))

@@ -178,3 +178,63 @@ def test_a_peer_has_so_much_looked_up_at_once_and_no_more(mesh: Mesh) -> None:
     assert answer_of(mesh.tasks.found(looks[0].number, []), 0)["tasks"] == []
     (again,) = mesh.received("a", "TASK_LIST", [{}], 10)
     assert isinstance(again, Look)
+
+
+def ask(mesh: Mesh, deliver: Deliver, number: int, ack: int) -> list[Effect]:
+    """Have the run of a task ask something back."""
+    question = {"number": number, "capability": "MAY_I", "payload": None}
+    meta = {"id": str(deliver.request)}
+    return mesh.received("m", "GET_ASKER_ANSWER", [question, meta], ack)
+
+
+def test_an_answer_is_never_that_of_the_next_question(mesh: Mesh) -> None:
+    """The run gives a question up, and asks the next one, while the answer is being written."""
+    declare(mesh)
+    effects = submit(mesh)
+    id_ = answer_of(effects)["task"]["id"]
+    (deliver,) = [each for each in effects if isinstance(each, Deliver)]
+    play(mesh, ask(mesh, deliver, 1, 11))
+    (late,) = mesh.received("a", "TASK_ANSWER", [{"id": id_, "payload": {"yes": True}}], 2)
+    play(mesh, mesh.received("m", "CANCEL_REQUEST", [{"ack": 11}]))
+    effects = play(mesh, ask(mesh, deliver, 2, 12)) + play(mesh, [late])
+    assert not [each for each in effects if isinstance(each, Acknowledge) and each.ack == 12]
+    effects = mesh.received("a", "TASK_ANSWER", [{"id": id_, "payload": {"yes": False}}], 3)
+    assert answer_of(play(mesh, effects), 12)["yes"] is False
+
+
+def test_a_master_that_comes_back_while_the_end_is_written_is_told(mesh: Mesh) -> None:
+    """To a hub that was lost, and has never seen that master."""
+    declare(mesh)
+    effects = submit(mesh)
+    (record,) = [each.record for each in effects if isinstance(each, Keep)][-1:]
+    again = Mesh()
+    for sid in ("a", "m"):
+        again.connected(sid)
+        again.received(sid, "CLIENT_REGISTER", [NATIVE])
+    play(again, again.tasks.load([record]))
+    (end, *_) = [
+        each
+        for each in again.received("a", "TASK_CANCEL", [{"id": record.id}], 1)
+        if isinstance(each, Keep)
+    ]
+    told = again.received("m", "TASK_RESUME", [{"runs": [record.run]}], 2)
+    assert answer_of(told, 2)["runs"] == {record.run: ""}
+    effects = play(again, [end])
+    (kept,) = [each for each in effects if isinstance(each, Emit) and each.event == "TASK_KEPT"]
+    assert kept.args[0] == {"run": record.run}
+
+
+def test_a_deadline_that_is_over_before_the_run_begins_says_so(mesh: Mesh) -> None:
+    """Nothing was put to the master."""
+    now = [1000.0]
+    mesh.tasks.clock = lambda: now[0]
+    declare(mesh)
+    (new,) = mesh.received("a", "TASK_SUBMIT", [{"capability": "X", "timeoutMs": 10}], 1)
+    assert isinstance(new, Keep)
+    (start,) = [each for each in mesh.tasks.kept(new.number) if isinstance(each, Keep)]
+    now[0] += 1.0
+    (end, *_) = [
+        each for each in play(mesh, [start]) if isinstance(each, Keep) and each.record.error
+    ]
+    assert end.record.error is not None
+    assert end.record.error["details"] == [{"delivered": False}]

@@ -172,6 +172,21 @@ class Tasks(RuleBasedStateMachine):
         self.runs = {run: each for run, each in self.runs.items() if each[1] != sid}
         self.carry(self.mesh.disconnected(sid))
 
+    @precondition(lambda self: self.masters)
+    @rule(data=st.data(), seconds=st.sampled_from([0.0, 0.5, 5.0]))
+    def cut(self, data: st.DataObject, seconds: float) -> None:
+        """A master loses its link, and comes back with its runs, perhaps too late."""
+        sid = data.draw(st.sampled_from(sorted(self.masters)))
+        group = self.masters.pop(sid)
+        self.runs = {
+            run: (id_, master, None if master == sid else number)
+            for run, (id_, master, number) in self.runs.items()
+        }
+        self.carry(self.mesh.disconnected(sid))
+        if seconds:
+            self.wait(seconds)
+        self.come_back(sid, group)
+
     @precondition(lambda self: self.pending)
     @rule(count=st.integers(1, 5))
     def write(self, count: int) -> None:
@@ -272,18 +287,22 @@ class Tasks(RuleBasedStateMachine):
         alive = [each for each in self.journal.values() if not each.has_ended]
         self.carry(self.mesh.tasks.load(alive))
         for old, group in masters.items():
-            self.come(group)
-            new = list(self.masters)[-1]
-            mine = [run for run, each in self.runs.items() if each[1] == old]
-            ack = next(self.acks)
-            effects = self.mesh.received(new, "TASK_RESUME", [{"runs": mine}], ack)
-            assert isinstance(effects[0], Acknowledge)
-            numbers = read_value(effects[0].answer)["runs"]
-            for run in mine:
-                id_ = self.runs.pop(run)[0]
-                if numbers.get(run):
-                    self.runs[run] = (id_, new, int(numbers[run]))
-            self.carry(effects[1:])
+            self.come_back(old, group)
+
+    def come_back(self, old: str, group: str) -> None:
+        """A master comes back from a link that was lost, with its runs."""
+        self.come(group)
+        new = list(self.masters)[-1]
+        mine = [run for run, each in self.runs.items() if each[1] == old]
+        ack = next(self.acks)
+        effects = self.mesh.received(new, "TASK_RESUME", [{"runs": mine}], ack)
+        assert isinstance(effects[0], Acknowledge)
+        numbers = read_value(effects[0].answer)["runs"]
+        for run in mine:
+            id_ = self.runs.pop(run)[0]
+            if numbers.get(run):
+                self.runs[run] = (id_, new, int(numbers[run]))
+        self.carry(effects[1:])
 
     # What always holds
 

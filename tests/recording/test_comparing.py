@@ -94,6 +94,13 @@ def test_an_id_is_called_the_same_from_then_on() -> None:
     assert len(comparison.compare({"sessionId": "s2"}, {"sessionId": "s7"})) == 1
 
 
+def test_a_failure_is_the_same_whatever_its_log_calls_it() -> None:
+    """What an application calls an incident is compared."""
+    then, now = ({"details": [{"incident": each}]} for each in ("2569020563a0", "53e9538010a7"))
+    assert places(then, now) == []
+    assert places(then["details"][0], now["details"][0]) == ["incident"]
+
+
 def test_an_id_of_the_asker_has_to_come_back() -> None:
     """Who made it up knows it."""
     comparison = Comparison()
@@ -138,6 +145,8 @@ def test_objects_by_id_are_paired() -> None:
         ("cost", False),
         ("steps.0.cost.more", False),
         ("step", False),
+        ("", False),
+        (".", False),
     ],
 )
 def test_a_place_is_ignored_by_its_path(path: str, is_ignored: bool) -> None:

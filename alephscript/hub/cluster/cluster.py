@@ -211,7 +211,7 @@ class Cluster:
 
         def undone() -> None:
             # Adrift all of them are put again, else the queue was full for a moment.
-            retained = carrier.mesh.rooms.retained
+            retained = carrier.mesh.speech.retained
             if not self._is_adrift and retained.get(room, event) is value:
                 loop = asyncio.get_running_loop()
                 loop.call_later(_AGAIN_SECONDS, self._retain, carrier, effect)

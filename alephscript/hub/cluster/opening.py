@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import redis.asyncio as redis
 from redis.asyncio.retry import Retry
@@ -25,7 +26,15 @@ _RESP = 2
 
 
 def database_of(url: str) -> int:
-    """Return the number of the database that an address names."""
+    """Return the number of the database that an address names.
+
+    Raises:
+        ValueError: The address is none.
+    """
+    parts = urlsplit(url)
+    path = unquote(parts.path).strip("/")
+    if path and parts.scheme != "unix" and not (path.isascii() and path.isdecimal()):
+        raise ValueError("a database is a number")  # redis-py would take the first one
     return int(redis.ConnectionPool.from_url(url).connection_kwargs.get("db", 0))
 
 

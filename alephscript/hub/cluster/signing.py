@@ -49,15 +49,27 @@ class Untrusted(AlephScriptError, ValueError):
 def read_keys(file: Path) -> list[bytes]:
     """Read the keys in a file, one a line: the first signs, each is accepted.
 
+    A file that is no text is one key: its bytes may look like ends of lines, and what lies between
+    two of them may be short enough to be guessed.
+
     Raises:
         OSError: The file cannot be read.
         ValueError: The file has no key.
     """
-    keys = [line.strip() for line in file.read_bytes().split(b"\n")]
+    data = file.read_bytes()
+    keys = [line.strip() for line in data.split(b"\n")] if _is_text(data) else [data]
     keys = [key for key in keys if key]
     if not keys:
         raise ValueError(f"{file} holds no key; `openssl rand -hex 32` makes one")
     return keys
+
+
+def _is_text(data: bytes) -> bool:
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        return False
+    return all(each.isprintable() or each in "\t\r\n" for each in text)
 
 
 class Seals:

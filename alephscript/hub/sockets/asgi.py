@@ -23,6 +23,7 @@ from alephscript.hub.sockets.handover import Handover
 from alephscript.hub.sockets.lobby import Arrival, Lobby
 from alephscript.hub.turns import AT_ONCE
 from alephscript.protocol.packets import Packet
+from alephscript.protocol.websocket import GOODBYE_CODES
 from alephscript.protocol.wire import FrameReader
 
 __all__ = ["AsgiArrival", "AsgiWebSocket", "Receive", "Scope", "Send", "refuse_websocket"]
@@ -42,7 +43,7 @@ _END_SECONDS = 0.2
 """Longest wait for a server to take the end of a websocket that is nobody's yet."""
 
 _ENDLESS = 1 << 62
-_OK, _REFUSED = 1000, 1008
+_OK, _REFUSED, _NO_CODE = 1000, 1008, 1005
 
 _HTTP_RESPONSE = "websocket.http.response"
 """ASGI's extension by which a websocket can be refused with a status and a reason."""
@@ -173,6 +174,7 @@ class AsgiWebSocket:
         self._backlog = 0  # their bytes, and those of the one that the server is given just now
         self._has_news = asyncio.Event()
         self._is_gone = False
+        self._is_goodbye = False
         self._reason: str | None = None  # for which it is to be closed
 
     async def serve(self) -> None:
@@ -191,7 +193,7 @@ class AsgiWebSocket:
         finally:
             self._is_gone = True
             reading.cancel()
-            self._handover.end()
+            self._handover.end(is_goodbye=self._is_goodbye)
             await asyncio.wait({reading})
 
     async def _send_end(self) -> None:
@@ -255,6 +257,7 @@ class AsgiWebSocket:
                 taken += 1
                 if taken % AT_ONCE == 0:  # a server may have many more at hand
                     await asyncio.sleep(0)
+            self._is_goodbye = event.get("code", _NO_CODE) in (*GOODBYE_CODES, _NO_CODE)
         except _GONE:
             pass
         finally:

@@ -111,8 +111,12 @@ class Handover:
             self._connection = self._engine.open(self._handshake)
             self._attach(self._connection, websocket)
 
-    def end(self) -> None:
-        """Tell the lobby and the connection, if there is one, that the websocket is gone."""
+    def end(self, *, is_goodbye: bool) -> None:
+        """Tell the lobby and the connection, if there is one, that the websocket is gone.
+
+        Args:
+            is_goodbye: Whether the client has closed the websocket by the rules.
+        """
         self._arrival.leave()
         if self._connection is None or not self._is_begun:
             return
@@ -120,6 +124,7 @@ class Handover:
             self._stop_probing()
             self._connection.unprobe()
         else:
+            self._connection.has_said_goodbye |= is_goodbye
             self._connection.close("its websocket is gone")
 
     def spend(self, frames: int, binaries: int) -> None:

@@ -27,12 +27,14 @@ from alephscript.hub.senders import Senders
 from alephscript.hub.sockets.handover import Handover
 from alephscript.hub.turns import AT_ONCE, TURN_SECONDS
 from alephscript.protocol.packets import Packet
-from alephscript.protocol.websocket import FRAMES_A_WRITE, write_close_frame
+from alephscript.protocol.websocket import FRAMES_A_WRITE, GOODBYE_CODES, write_close_frame
 from alephscript.protocol.wire import FrameReader
 
 __all__ = ["websocket_protocol"]
 
 _OK = 1000
+_GOODBYES = (b"\x88\0", *map(write_close_frame, GOODBYE_CODES))
+"""How frames end that answer the close of a client that leaves of its own accord."""
 
 _HIGH_WATER = 4_096
 """Bytes that a transport may keep in pieces of its own: each write goes through all of them."""
@@ -91,6 +93,7 @@ class _WebSocket(asyncio.Protocol):
         self._left: Iterator[bytes | Packet] | None = None  # messages of a read that took its turn
         self._is_half = False  # much of a message is there, but not all
         self._has_to_wait = False  # with that, for room
+        self._is_goodbye = False
         # Of a peer that does not read: bytes that the transport has, and those that wait for it.
         self._stuck_bytes = 0
         self._held: list[bytes] = []  # pieces that others may wait for, too
@@ -192,6 +195,8 @@ class _WebSocket(asyncio.Protocol):
             reader.extras = reader.binaries = 0
             self._keep_half()
         if reader.reply:
+            # What a client closes with is echoed, unless it broke the rules.
+            self._is_goodbye = reader.closed and reader.reply.endswith(_GOODBYES)
             self.write(reader.reply)
             reader.reply = b""
             if reader.closed and self._transport.get_write_buffer_size():
@@ -204,7 +209,7 @@ class _WebSocket(asyncio.Protocol):
     def connection_lost(self, _: Exception | None) -> None:
         self._connections.discard(self)
         self._engine.halves.release(self)
-        self._handover.end()
+        self._handover.end(is_goodbye=self._is_goodbye)
 
     # WebSocket
 

@@ -255,7 +255,7 @@ class SqliteStore:
             self._tell(_setter(opened, error=exc))
             return
         try:
-            database = connect_or_begin_anew(self._connect, self._begin_anew)
+            database = self._open_file()
             self._tell(_setter(opened, list(self._alive.values())))
             self._write_until_closed(database)
         except StoreUnavailable as exc:
@@ -267,10 +267,20 @@ class SqliteStore:
                 extra={"file": str(self._path)},
             )
             self.trouble = f"the journal of tasks has ended: {exc}"
-            error = StoreUnavailable(f"cannot keep tasks in {self._folder.path}: {exc}")
-            self._tell(_setter(opened, error=error))
+            while (entry := self._entries.get()) is not None:
+                self._refuse([entry] if entry.is_new else [], exc)
         finally:
             self._folder.close()
+
+    def _open_file(self) -> sqlite3.Connection:
+        try:
+            return connect_or_begin_anew(self._connect, self._begin_anew)
+        except StoreUnavailable:
+            raise
+        except (sqlite3.Error, OSError) as exc:
+            raise StoreUnavailable(
+                f"cannot keep tasks in {self._path}: {exc}; choose another folder (--data)"
+            ) from exc
 
     def _connect(self) -> sqlite3.Connection:
         database = connect(self._path)
@@ -342,6 +352,9 @@ class SqliteStore:
                 if time.monotonic() >= swept + _SWEEP_SECONDS:
                     swept = time.monotonic()
                     self._sweep(database)
+        except BaseException as exc:
+            self._refuse(backlog.refuse_new(), exc)
+            raise
         finally:
             database.close()
         if backlog.ready:
@@ -434,7 +447,9 @@ class SqliteStore:
         """Refuse the new tasks that wait; what is to be kept of others waits on."""
         if self.trouble is None:
             self.trouble = report_trouble(exc)
-        refused = backlog.refuse_new()
+        self._refuse(backlog.refuse_new(), exc)
+
+    def _refuse(self, refused: Sequence[_Entry], exc: BaseException) -> None:
         error = Overloaded(f"the hub cannot keep tasks at the moment: {exc}", _NOT_DELIVERED)
 
         def tell() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 from alephscript.mesh.desks.desk import Handler, read_first
 from alephscript.mesh.effects import Effect
 from alephscript.mesh.federation import Federation
+from alephscript.mesh.mastering import Mastering
 from alephscript.mesh.peers import Master, Peer, acknowledge
 from alephscript.mesh.requests import Requests
 from alephscript.mesh.rooms import Room, Rooms
@@ -26,15 +27,17 @@ class MasterDesk:
     """What masters declare.
 
     Args:
-        rooms: The rooms and their masters.
+        rooms: The rooms.
+        mastering: Who masters them.
         requests: The open requests.
 
     Attributes:
         federation: The other hubs of this mesh, which have a say; None if there are none.
     """
 
-    def __init__(self, rooms: Rooms, requests: Requests) -> None:
+    def __init__(self, rooms: Rooms, mastering: Mastering, requests: Requests) -> None:
         self._rooms = rooms
+        self._mastering = mastering
         self._requests = requests
         self.federation: Federation | None = None
         self.handlers: dict[str, Handler] = {HubEvent.MAKE_MASTER: self._make_master}
@@ -51,10 +54,10 @@ class MasterDesk:
         self._rooms.check(peer, "master", declared.room)
         room = self._rooms.get_or_create(declared.room)
         if self.federation is not None:
-            self._rooms.check_mastering(master, room, self.federation.claimed_rooms(peer))
+            self._mastering.check(master, room, self.federation.claimed_rooms(peer))
             self._rooms.drop_if_empty(room)
             return self.federation.claim(master, ack)
-        announced, displaced = self._rooms.declare(room, master)
+        announced, displaced = self._mastering.declare(room, master)
         fields: dict[str, Any] = {
             "room": room.name,
             "features": list(declared.features),
@@ -74,7 +77,7 @@ class MasterDesk:
             self.federation.resign(peer, name)  # a claim may be on its way
         room = self._rooms.get(name)
         if room is not None and (name in peer.mastered or name in peer.displaced):
-            effects += self._rooms.withdraw(peer, room) + self.after_withdrawal(room)
+            effects += self._mastering.withdraw(peer, room) + self.after_withdrawal(room)
         return effects
 
     def after_withdrawal(self, room: Room) -> list[Effect]:

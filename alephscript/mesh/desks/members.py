@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from alephscript.errors import LimitExceeded
-from alephscript.mesh.budget import weigh
+from alephscript.mesh.budget import NO_MEMORY, weigh
 from alephscript.mesh.desks.desk import Handler, read_first
 from alephscript.mesh.dialects import Dialects
 from alephscript.mesh.effects import Effect, Emit
@@ -21,6 +21,7 @@ from alephscript.mesh.log import Logs
 from alephscript.mesh.peers import Peer, acknowledge
 from alephscript.mesh.presence import Reason, member_of
 from alephscript.mesh.rooms import Room, Rooms
+from alephscript.mesh.speech import Speech
 from alephscript.protocol import events
 from alephscript.protocol.events import HubEvent
 from alephscript.protocol.positions import Position, Since
@@ -33,15 +34,22 @@ class MemberDesk:
 
     Args:
         rooms: The rooms and their members.
+        speech: Where members are told what is kept.
         logs: The rooms of which all is kept.
         dialects: Chooses how a peer is spoken to.
         greet: Called with each peer that has registered.
     """
 
     def __init__(
-        self, rooms: Rooms, logs: Logs, dialects: Dialects, greet: Callable[[Peer], None]
+        self,
+        rooms: Rooms,
+        speech: Speech,
+        logs: Logs,
+        dialects: Dialects,
+        greet: Callable[[Peer], None],
     ) -> None:
         self._rooms = rooms
+        self._speech = speech
         self._logs = logs
         self._dialects = dialects
         self._greet = greet
@@ -65,7 +73,7 @@ class MemberDesk:
             payload = {**payload, "usuario": usuario}
         registration = events.parse_registration(payload)
         if not peer.account.keep("registration", weigh(registration.extras)):
-            raise LimitExceeded("what this client makes the hub keep takes too much memory already")
+            raise LimitExceeded(NO_MEMORY)
         before = member_of(peer)
         peer.register(registration, self._dialects.choose(registration))
         self._greet(peer)
@@ -86,7 +94,7 @@ class MemberDesk:
         replays = is_new and since is not None and self._knows(history, since)
         # Before the room is entered: where that takes other hubs, what comes after it waits.
         heard = since.number if replays and since else None
-        entering = self._rooms.tell_retained(peer, room, heard) + self._rooms.enter(peer, room)
+        entering = self._speech.tell_retained(peer, room, heard) + self._rooms.enter(peer, room)
         payload = {"room": room.name}
         effects: list[Effect] = [
             Emit((peer.sid,), HubEvent.SUBSCRIBE_OK, (payload,)),
@@ -131,7 +139,7 @@ class MemberDesk:
         is_new: bool,
     ) -> list[Effect]:
         since = subscription.since
-        entering = self._rooms.tell_retained(peer, room, None, since)
+        entering = self._speech.tell_retained(peer, room, None, since)
         entering += self._rooms.enter(peer, room)
         payload = {"room": room.name}
         effects: list[Effect] = [

@@ -1,7 +1,7 @@
 """The desk of what is said in rooms.
 
 May go in: events in envelopes and by their own name, answers that are said, and whether what is
-said is kept. May not: who hears of it (`rooms`), how it is kept (`history`, `log`, `retained`),
+said is kept. May not: who hears of it (`speech`), how it is kept (`history`, `log`, `retained`),
 which request an answer is for (`answers`). Pure: no socket, no clock.
 """
 
@@ -21,6 +21,7 @@ from alephscript.mesh.peers import Master, Peer, acknowledge
 from alephscript.mesh.requests import Requests
 from alephscript.mesh.retained import wants_retaining
 from alephscript.mesh.rooms import Rooms
+from alephscript.mesh.speech import Speech
 from alephscript.protocol import events
 from alephscript.protocol.events import HubEvent
 from alephscript.protocol.json import read_value
@@ -29,7 +30,7 @@ from alephscript.protocol.positions import Position
 __all__ = ["SpeechDesk"]
 
 _Saying = Callable[[Collection[str], events.RoomMessage, Any, str, Hashable], list[Effect]]
-"""Says something in a room: `Rooms.say`, or what does more."""
+"""Says something in a room: `Speech.say`, or what does more."""
 
 # Kept: a member of an enum costs 0.1 µs and more to look up where Python is older than 3.12.
 _GET_SERVER_STATE, _MAKE_MASTER = HubEvent.GET_SERVER_STATE, HubEvent.MAKE_MASTER
@@ -41,19 +42,17 @@ class SpeechDesk:
 
     Args:
         rooms: The rooms and their members.
+        speech: Where rooms are told.
         requests: The open requests.
         logs: The rooms of which all is kept.
         masters: Where masters are declared.
         report_state: Handles the question of how the hub is, which may come in an envelope.
-
-    Attributes:
-        report_unheard: Told of each event that is said in a room where nobody of this hub is, and
-            of the room.
     """
 
     def __init__(
         self,
         rooms: Rooms,
+        speech: Speech,
         requests: Requests,
         logs: Logs,
         masters: MasterDesk,
@@ -64,8 +63,8 @@ class SpeechDesk:
         self._logs = logs
         self._masters = masters
         self._report_state = report_state
-        self._retained = rooms.retained
-        self.report_unheard: Callable[[str, str], None] = lambda _event, _room: None
+        self._speech = speech
+        self._retained = speech.retained
         self.handlers: dict[str, Handler] = {
             HubEvent.ROOM_MESSAGE: self._open_envelope,
             HubEvent.RELEASE_MASTER: self._release_master,
@@ -76,7 +75,7 @@ class SpeechDesk:
         self._rooms.check(peer, "speak", message.room, message.event)
         if self._requests.recorder is not None:
             self._requests.recorder.said(peer, message)
-        say: _Saying = self._rooms.say
+        say: _Saying = self._speech.say
         if self._logs.names and self._logs.keeps(message.room):
             say, ack = self._log_saying(peer, message, ack), None  # acknowledged by the log
         elif "retain" in message.extras or self._retained.rules:  # of most events neither is true
@@ -91,7 +90,7 @@ class SpeechDesk:
         if room is not None:
             room.active_at, members = self._rooms.now, room.members
         if not members:
-            self.report_unheard(message.event, message.room)
+            self._speech.report_unheard(message.event, message.room)
         effects += say(members, message, message.data, peer.name, peer.account)
         if ack is None:  # as with most events: no call to add nothing
             return effects
@@ -133,16 +132,16 @@ class SpeechDesk:
         if "retain" in message.extras or self._retained.rules:
             is_asked = wants_retaining(message)
             if is_asked or self._retained.has_rule(message):
-                value = functools.partial(self._rooms.make_value, is_asked=is_asked)
+                value = functools.partial(self._speech.make_value, is_asked=is_asked)
         return functools.partial(self._logs.say, peer, ack, value)
 
     def _choose_saying(self, message: events.RoomMessage) -> _Saying:
         """Choose whether an event is only said, or retained as well."""
         if wants_retaining(message):
-            return self._rooms.say_and_retain
+            return self._speech.say_and_retain
         if self._retained.has_rule(message):
-            return functools.partial(self._rooms.say_and_retain, is_asked=False)
-        return self._rooms.say
+            return functools.partial(self._speech.say_and_retain, is_asked=False)
+        return self._speech.say
 
     def _ask_room(self, peer: Peer, message: events.RoomMessage, ack: int | None) -> list[Effect]:
         capability = events.capability_name(message.event)

@@ -26,7 +26,15 @@ from alephscript.mesh.tasks.task import Task, has_not_run, make_answer, make_err
 from alephscript.protocol import events
 from alephscript.protocol.events import Answer, HubEvent
 from alephscript.protocol.json import read_value
-from alephscript.protocol.tasks import ASKING, DONE, FAILED, MAX_CHECKPOINT, RUNNING, split_fields
+from alephscript.protocol.tasks import (
+    ASKING,
+    DONE,
+    FAILED,
+    RUNNING,
+    check_checkpoint,
+    check_depth,
+    split_fields,
+)
 
 __all__ = ["Diary"]
 
@@ -75,8 +83,12 @@ class Diary(TaskDiary):
             return []
         place = ("room", request.room)
         again = self._dispatch.fill(place, ("capability", request.capability))
-        text = bytes(answer) if isinstance(answer, msgspec.Raw) else None
-        if text is not None and text.startswith(_SUCCESS):
+        text = bytes(answer) if isinstance(answer, msgspec.Raw) else msgspec.json.encode(answer)
+        try:
+            check_depth(text, "an answer")
+        except PayloadTooLarge as error:
+            return self._steps.fail(task, error) + again
+        if text.startswith(_SUCCESS):
             # Without reading it: `{"success":true,…}` loses its first field.
             rest = text[len(_SUCCESS) :].lstrip(b", \t\r\n")
             return self._steps.end(task, DONE, result=msgspec.Raw(b"{" + rest)) + again
@@ -96,7 +108,7 @@ class Diary(TaskDiary):
         task = self._task_of(request)
         task.request = task.question = None
         assert request.master is not None
-        return self._returning.lose(task, request.master.peer.hub)
+        return self._returning.lose(task, request.master.peer)
 
     def noted(self, request: OpenRequest, event: str, data: Any) -> list[Effect]:
         """Keep progress and checkpoints."""
@@ -119,8 +131,9 @@ class Diary(TaskDiary):
         told = {"run": task.record.run, "number": number}
         if not isinstance(checkpoint, msgspec.Raw):
             checkpoint = msgspec.Raw(msgspec.json.encode(checkpoint))
-        if len(bytes(checkpoint)) > MAX_CHECKPOINT:
-            error = PayloadTooLarge(f"a checkpoint has {MAX_CHECKPOINT} bytes at the most")
+        try:
+            check_checkpoint(bytes(checkpoint))
+        except PayloadTooLarge as error:
             return self._steps.confirm(task, {**told, **error.answer()})
         return self._steps.keep(
             task,
@@ -156,10 +169,12 @@ class Diary(TaskDiary):
         (effect,) = self._steps.keep(task, go_on, **changes)
         return effect
 
-    def unasked(self, question: OpenRequest) -> list[Effect]:
+    def unasked(self, question: OpenRequest, reason: str) -> list[Effect]:
         """Have a task ask nothing any more: its run has given the question up."""
-        if question.about is None:
-            return []  # the run has ended, and whoever ended it says what becomes of the task
+        if question.about is None or reason == "asker_lost":
+            # The run has ended, or its master is lost: whoever takes notice of that says what
+            # becomes of the task, and of its question, which may be answered meanwhile.
+            return []
         task = self._task_of(question.about)
         if task.question is not question or task.is_over:
             return []
@@ -178,9 +193,10 @@ class Diary(TaskDiary):
             answer: JSON text of the answer.
             then: Called when the answer cannot be lost any more.
         """
+        # The run may give this question up, and ask the next one, before the answer is kept.
+        question = task.question
 
         def go_on() -> list[Effect]:
-            question, task.question = task.question, None
             effects = then() + self._audience.tell(task.shown)
             if question is None or self._requests.get(question.number) is not question:
                 return effects

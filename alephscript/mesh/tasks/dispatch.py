@@ -184,13 +184,13 @@ class Dispatch:
     def _deliver(self, task: Task) -> list[Effect]:
         """Put a task to its master, now that this is written down."""
         self._queue.started(task)  # unless it is another hub's since
-        task.is_busy = False
         record = task.record
         if task.is_over or self._ledger.is_resting:
             return self.pump()
         left = record.deadline - self._ledger.clock()
         if left <= 0:
             return self._steps.expire(task) + self.pump()
+        task.is_busy = False
         try:
             room, master = self._choose(task)
         except RequestError:

@@ -33,6 +33,10 @@ _RETURN_SECONDS = 22.0
 _SUCCESSOR_SECONDS = 3.0
 """The same where another master of that name has come, which seems to be that one, started anew."""
 
+_CUT_SECONDS = 3.0
+"""The time in which a master has to be back whose link was lost and whose hub was not. A killed
+process looks the same, so its task waits as long for the next one."""
+
 
 class Returning:
     """How tasks go on that have lost their hub or their master.
@@ -83,16 +87,15 @@ class Returning:
             return None
         effects: list[Effect] = []
         record = task.record
+        # The master's new declaration may come later, or never: its run is what counts.
+        master = Master(peer, events.Declaration(record.room, (record.capability,)), is_core=False)
         if task.is_over:
-            if task.at is not None:
-                task.at = Master(peer, task.at.declared, is_core=False)
+            task.at = master  # which is told when the end is kept
             return [], ""
         left = record.deadline - self._ledger.clock()
         if left <= 0:
             return None
         effects += self._steps.let_go(task, "moved")  # a link is gone, which was not noticed yet
-        # The master's new declaration may come later, or never: its run is what counts.
-        master = Master(peer, events.Declaration(record.room, (record.capability,)), is_core=False)
         meta = RequestMeta(record.room, left, extras={"answers": True} | record.trace)
         question = self._dispatch.make_question(record)
         effects += self._requests.take_up(task.peer, question, master, ACK, meta)
@@ -122,16 +125,12 @@ class Returning:
             return []
         return self._lose(task)
 
-    def lose(self, task: Task, hub: str) -> list[Effect]:
-        """Count the master of a task as lost, unless its hub is what is gone.
-
-        Args:
-            task: The task.
-            hub: The hub that its master was at; empty for this one.
-        """
-        if hub and not self._has_hub(hub) and not task.is_over:
-            # The master may come to another hub, with the run.
-            return self._await_master(task)
+    def lose(self, task: Task, master: Peer) -> list[Effect]:
+        """Count the master of a task as lost, unless its link, or its hub, is what is gone."""
+        if not task.is_over and master.hub and not self._has_hub(master.hub):
+            return self._await_master(task)  # who may come to another hub, with the run
+        if not task.is_over and master.is_cut:
+            return self._await_master(task, _CUT_SECONDS)
         return self._lose(task)
 
     def _lose(self, task: Task) -> list[Effect]:
@@ -140,7 +139,7 @@ class Returning:
             return [Wake(("return", task.record.id), None)]
         return self._dispatch.lose(task)
 
-    def _await_master(self, task: Task) -> list[Effect]:
-        """Wait for the master of a lost hub, who may come back with its run."""
+    def _await_master(self, task: Task, seconds: float = _RETURN_SECONDS) -> list[Effect]:
+        """Wait for the master of a lost hub, or link, who may come back with its run."""
         self._ledger.awaited[task.record.id] = task
-        return [Wake(("return", task.record.id), _RETURN_SECONDS)]
+        return [Wake(("return", task.record.id), seconds)]

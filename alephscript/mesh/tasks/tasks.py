@@ -22,6 +22,7 @@ from alephscript.mesh.peers import Peer
 from alephscript.mesh.records import Record
 from alephscript.mesh.requests import Requests
 from alephscript.mesh.rooms import Room, Rooms
+from alephscript.mesh.speech import Speech
 from alephscript.mesh.tasks.diary import Diary
 from alephscript.mesh.tasks.dispatch import Dispatch
 from alephscript.mesh.tasks.ledger import Found, Kept, Ledger
@@ -39,6 +40,7 @@ class Tasks:
     Args:
         namespace: The mesh's.
         rooms: Where masters are found.
+        speech: Where rooms are told.
         requests: Through which tasks ask.
         limits: How much one submitter may have.
 
@@ -51,13 +53,15 @@ class Tasks:
         ended: How many tasks have ended here, by state and code, ``ok`` for those done.
     """
 
-    def __init__(self, namespace: str, rooms: Rooms, requests: Requests, limits: Limits) -> None:
+    def __init__(
+        self, namespace: str, rooms: Rooms, speech: Speech, requests: Requests, limits: Limits
+    ) -> None:
         self.namespace = namespace
         self.clock: Callable[[], float] = lambda: 0.0
         self.make_id: Callable[[], str] = lambda: secrets.token_hex(16)
         self.hub = ""
         self.hubs: Collection[str] = ()
-        self.audience = audience = Audience(rooms, limits.requests_per_client)
+        self.audience = audience = Audience(rooms, speech, limits.requests_per_client)
         # The shell gives its clock, and tests their ids, later: hence not these themselves.
         self._ledger = ledger = Ledger(limits, lambda: self.clock())  # noqa: PLW0108
         self._queue = queue = TaskQueue()

@@ -176,7 +176,7 @@ async def test_two_authorities_at_once_end_with_one_value(shared_redis: Any, ope
             """Whether each hub has the value, and nothing of what was said is under way."""
             said = [await each.server_state() for each in authorities]
             meshes = [each._engine.meshes["/runtime"] for each in (one, two)]
-            pending = [v.is_pending for mesh in meshes for *_, v in mesh.rooms.retained]
+            pending = [v.is_pending for mesh in meshes for *_, v in mesh.speech.retained]
             return len(said) == len(pending) and not any(pending)
 
         await until(is_decided)

@@ -73,6 +73,13 @@ def test_the_first_key_signs_and_each_is_accepted(tmp_path: Path) -> None:
         read_keys(file)
 
 
+@pytest.mark.parametrize("data", [b"\xffa\nb\n\n", b"a\0\nb\0\n", b"\n\x01\n"])
+def test_a_file_that_is_no_text_is_one_key(tmp_path: Path, data: bytes) -> None:
+    """What lies between two of its bytes that look like ends of lines could be guessed."""
+    (tmp_path / "key").write_bytes(data)
+    assert read_keys(tmp_path / "key") == [data]
+
+
 def test_without_a_key_all_is_as_it_is() -> None:
     """Nothing is added, and nothing is asked."""
     assert OPEN.sign("message", "x", b"[]") == OPEN.sign_once("message", "x", b"[]") == b"[]"

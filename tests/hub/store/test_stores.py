@@ -17,6 +17,7 @@ import msgspec
 import pytest
 
 from alephscript.errors import Overloaded, RequestError
+from alephscript.hub.store import sqlite
 from alephscript.hub.store.memory import MemoryStore
 from alephscript.hub.store.redis import RedisStore
 from alephscript.hub.store.sqlite import SqliteStore
@@ -250,6 +251,35 @@ async def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreUnavailable, match="choose another folder"):
         await SqliteStore(tmp_path / "file" / "data").open()
+
+
+async def test_a_file_that_cannot_be_opened_says_what_to_do(tmp_path: Path) -> None:
+    """And is left as it is."""
+    (tmp_path / "tasks.db").mkdir()
+    with pytest.raises(StoreUnavailable, match=r"cannot keep tasks in .*tasks\.db: .*--data"):
+        await SqliteStore(tmp_path).open()
+    assert (tmp_path / "tasks.db").is_dir()
+
+
+async def test_a_writer_that_has_failed_refuses_new_tasks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """At once, where nobody would ever be answered else; the log has the traceback."""
+    store = SqliteStore(tmp_path)
+    await store.open()
+
+    def fail(*_: object) -> bool:
+        raise ZeroDivisionError("a mistake of ours")
+
+    monkeypatch.setattr(sqlite, "_put", fail)
+    store.keep(record("a"), None, is_new=False)
+    _, error = await keep(store, record("b"), is_new=True)
+    assert isinstance(error, Overloaded)
+    _, error = await keep(store, record("c"), is_new=True)
+    assert isinstance(error, Overloaded)
+    assert store.trouble == "the journal of tasks has ended: a mistake of ours"
+    assert "the journal of tasks has ended" in caplog.text
+    await store.close()
 
 
 @pytest.mark.parametrize("damage", ["no database", "torn"])
