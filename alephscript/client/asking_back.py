@@ -76,7 +76,7 @@ async def _put(job: Job, name: str, question: bytes, timeout: float | None) -> e
     left = job.ends - asyncio.get_running_loop().time()
     seconds = min(left, events.LONGEST_TIMEOUT, left if timeout is None else timeout)
     late = DeadlineExceeded(
-        f"{name} was not answered within {max(seconds, 0):g} s", [{"delivered": True}]
+        f"{name} was not answered within {max(round(seconds, 3), 0):g} s", [{"delivered": True}]
     )
     if seconds <= 0:
         raise late

@@ -215,7 +215,10 @@ class Task(Generic[R]):
             RequestError: There is no such task, or there was no answer.
         """
         payload = answer.answer() if isinstance(answer, RequestError) else answer
-        return await self._ask(HubEvent.TASK_ANSWER, payload=msgspec.Raw(contracts.write(payload)))
+        text = msgspec.Raw(contracts.write(payload))
+        # Without a key, an answer that is sent again when a link was lost could be that of the
+        # next question.
+        return await self._ask(HubEvent.TASK_ANSWER, payload=text, key=uuid.uuid4().hex)
 
     async def _ask(
         self, event: str, *, patience: float | None = events.DEFAULT_TIMEOUT, **fields: Any

@@ -228,12 +228,19 @@ class Engine:
         for carrier in self.carriers.values():
             carrier.keeper.load(records)
 
-    def take_tasks(self, hubs: Collection[str]) -> None:
-        """Take over the tasks that none of these hubs works on, where hubs share a journal."""
+    def take_tasks(self, hubs: Collection[str], failed: Callable[[], None]) -> None:
+        """Take over the tasks that none of these hubs works on, where hubs share a journal.
+
+        Args:
+            hubs: The hubs that there are.
+            failed: Called if the journal cannot say just now which tasks these are.
+        """
         if not isinstance(self.store, SharedStore):
             return
 
-        def taken(records: Sequence[Record], _: RequestError | None) -> None:
+        def taken(records: Sequence[Record], error: RequestError | None) -> None:
+            if error is not None:
+                failed()
             for carrier in self.carriers.values():
                 carrier.keeper.load(records)
 
@@ -242,7 +249,7 @@ class Engine:
     def share_store(self, store: SharedStore, hub: str) -> None:
         """Keep tasks in a journal that other hubs share; before it is opened."""
         store.hub = hub
-        store.notice = self._notice
+        store.notice, store.deaf = self._notice, self._catch_up
         self.use_store(store)
         self.is_opening = True
 
@@ -250,6 +257,10 @@ class Engine:
         carrier = self.carriers.get(namespace)
         if carrier is not None:
             carrier.keeper.notice(id, hub)
+
+    def _catch_up(self) -> None:
+        for carrier in self.carriers.values():
+            carrier.keeper.catch_up()
 
     async def close_store(self) -> None:
         """Close the journal of tasks, which keeps them as they stand, and that of values."""

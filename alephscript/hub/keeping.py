@@ -73,6 +73,10 @@ class Keeper:
         """Hear that some hub has kept a task."""
         self._carry(self._tasks.noticed(id, hub))
 
+    def catch_up(self) -> None:
+        """Look after what other hubs may have kept, and nobody has told."""
+        self._carry(self._tasks.catch_up())
+
     def wake(self, effect: Wake) -> None:
         """Set a time, or forget one."""
         if effect.seconds is None:

@@ -85,6 +85,10 @@ class Audience:
         self._waiting_for.setdefault(id, {})[number] = None
         return [] if seconds is None else [Wake(("wait", number), seconds)]
 
+    def ids(self) -> list[str]:
+        """List the tasks that anybody waits for, or watches."""
+        return list(self._waiting_for.keys() | self._watchers.keys())
+
     def awaits(self, id: str) -> bool:
         """Whether anybody waits for a task, or watches it."""
         return id in self._waiting_for or id in self._watchers

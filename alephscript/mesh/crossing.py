@@ -84,20 +84,21 @@ class Crossing:
             effects += self._requests.abandon(peer)
             self._askers.pop(peer.sid, None)
         self._accounts.pop(hub, None)
+        for peer in self._rooms.peers.values():
+            # Also those that have answered all: of the last results nobody knows whether they
+            # have reached that hub.
+            if peer.has_runs and peer.reads_meta:
+                effects.append(Emit((peer.sid,), events.HubEvent.TASK_RESUME, ({},)))
         return effects
 
     def _let_tasks_go(self, peer: Peer) -> list[Effect]:
         """Let the runs of a task go on whose hub is gone: their masters offer them to this one."""
         effects: list[Effect] = []
         for request in list(peer.requests.values()):
-            master = request.master
-            if master is None or "task" not in request.meta.extras:
-                continue
-            for question in list((request.questions or {}).values()):
-                effects += self._requests.forget(question, "moved")
-            effects += self._requests.forget(request, "moved")
-            if master.peer.reads_meta and not master.peer.hub:
-                effects.append(Emit((master.peer.sid,), events.HubEvent.TASK_RESUME, ({},)))
+            if request.master is not None and "task" in request.meta.extras:
+                for question in list((request.questions or {}).values()):
+                    effects += self._requests.forget(question, "moved")
+                effects += self._requests.forget(request, "moved")
         return effects
 
     def undelivered(self, hub: str, frame: Sequence[Any]) -> list[Effect]:
@@ -133,6 +134,8 @@ class Crossing:
         extras = about.extras
         if extras:
             extras = self._own_chain(hub, extras)
+            if "task" in extras:
+                master.peer.has_runs = True
         meta = RequestMeta(name or None, about.seconds, extras=extras)
         question = events.RoomMessage(event, name or "", data, about.envelope)
         return self._requests.ask_master(asker, question, master, number, meta)

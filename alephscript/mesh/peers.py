@@ -56,6 +56,7 @@ class Peer:
         requests: Its open requests, by acknowledgement id, or by minus their number.
         serving: Open requests that it is to answer, by number.
         served: The same by what they ask, if that was ever needed; see `find_served`.
+        has_runs: Whether it was asked for a task of another hub, and may have the result.
     """
 
     __slots__ = (
@@ -63,6 +64,7 @@ class Peer:
         "dialect",
         "displaced",
         "engine_id",
+        "has_runs",
         "hints",
         "hub",
         "identity",
@@ -102,6 +104,7 @@ class Peer:
         self.requests: dict[int, OpenRequest] = {}
         self.serving: dict[int, OpenRequest] = {}
         self.served: Serving | None = None
+        self.has_runs = False
         self.speak(dialect)
         self.rename("--")
 

@@ -72,6 +72,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
         asked: The number of the question that the present run has asked last.
         replied: The number of the question that was answered last.
         reply: JSON text of that answer, for a master that was away.
+        reply_key: What a repetition of that answer is known by; empty for none.
         checkpoint: JSON text of what the next run begins with; null for nothing.
         result: JSON text of the answer, an object without ``success``; null before.
         error: ``{error, code, details}`` of a task that has failed, or was cancelled.
@@ -100,6 +101,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     asked: int = 0
     replied: int = 0
     reply: msgspec.Raw = NOTHING
+    reply_key: str = ""
     checkpoint: msgspec.Raw = NOTHING
     result: msgspec.Raw = NOTHING
     error: dict[str, Any] | None = None

@@ -99,16 +99,22 @@ class Lookup(msgspec.Struct, frozen=True):
     is_own: bool = False
 
 
-class TaskReply(msgspec.Struct, frozen=True):
+class TaskReply(msgspec.Struct, frozen=True, omit_defaults=True):
     """TASK_ANSWER: the answer to a task's question.
 
     Attributes:
         id: The task.
         payload: JSON text of the answer.
+        key: What makes a repetition the same answer, as native peers say; empty for nothing.
     """
 
     id: str
     payload: msgspec.Raw
+    key: str = ""
+
+    def repeats(self, key: str) -> bool:
+        """Whether this is the answer of that key, once more: a link was lost in between."""
+        return self.key != "" and self.key == key
 
 
 def check_checkpoint(text: bytes) -> None:
@@ -151,9 +157,7 @@ def parse_submission(payload: Any) -> Submission:
     event = events.request_event(capability)
     if event in events.ANSWERED_BY_HUB:
         raise UnknownEvent(f"{event} is answered at once, and is no task")
-    room, key = read_value(fields.get("room")), read_value(fields.get("key"))
-    if key is not None and not (isinstance(key, str) and 0 < len(key) <= events.MAX_NAME):
-        raise _invalid("key", f"expected a string of 1 to {events.MAX_NAME} characters")
+    room, key = read_value(fields.get("room")), _parse_key(fields)
     milliseconds = read_value(fields.get("timeoutMs"))
     seconds = None
     if milliseconds is not None:
@@ -214,13 +218,14 @@ def wants_own(payload: Any) -> bool:
 
 
 def parse_reply(payload: Any) -> TaskReply:
-    """Parse TASK_ANSWER ``{id, payload}``.
+    """Parse TASK_ANSWER ``{id, payload, key?}``.
 
     Raises:
         InvalidPayload: The payload is no object, or a field of it is not valid.
     """
     fields = split_fields(payload)
-    return TaskReply(_parse_id(fields), _raw(fields.get("payload", msgspec.Raw(b"{}"))))
+    payload = _raw(fields.get("payload", msgspec.Raw(b"{}")))
+    return TaskReply(_parse_id(fields), payload, _parse_key(fields) or "")
 
 
 def parse_runs(payload: Any) -> list[str]:
@@ -253,6 +258,13 @@ def split_fields(payload: Any) -> Mapping[str, Any]:
         except msgspec.DecodeError:
             pass
     raise _invalid("", "expected an object")
+
+
+def _parse_key(fields: Mapping[str, Any]) -> str | None:
+    key = read_value(fields.get("key"))
+    if key is None or (isinstance(key, str) and 0 < len(key) <= events.MAX_NAME):
+        return key
+    raise _invalid("key", f"expected a string of 1 to {events.MAX_NAME} characters")
 
 
 def _parse_id(fields: Mapping[str, Any]) -> str:

@@ -202,6 +202,31 @@ def test_an_answer_is_never_that_of_the_next_question(mesh: Mesh) -> None:
     assert answer_of(play(mesh, effects), 12)["yes"] is False
 
 
+def test_an_answer_that_is_sent_again_is_not_that_of_the_next_question(mesh: Mesh) -> None:
+    """A link was lost before its acknowledgement came; nothing happens twice."""
+    declare(mesh)
+    effects = submit(mesh)
+    id_ = answer_of(effects)["task"]["id"]
+    (deliver,) = [each for each in effects if isinstance(each, Deliver)]
+    play(mesh, ask(mesh, deliver, 1, 11))
+    reply = {"id": id_, "payload": {"yes": True}, "key": "k"}
+    first = mesh.received("a", "TASK_ANSWER", [reply], 2)
+    early = mesh.received("a", "TASK_ANSWER", [reply], 3)
+    assert not [each for each in early if isinstance(each, Acknowledge)]  # it is not kept yet
+    assert answer_of(play(mesh, first), 11)["yes"] is True
+    assert answer_of(play(mesh, early), 3)["task"]["state"] == "running"
+    play(mesh, ask(mesh, deliver, 2, 12))
+    again = play(mesh, mesh.received("a", "TASK_ANSWER", [reply], 4))
+    assert answer_of(again, 4)["task"]["state"] == "asking"
+    assert not [each for each in again if isinstance(each, Acknowledge) and each.ack == 12]
+    refused = mesh.received("a", "TASK_ANSWER", [{**reply, "key": ""}], 5)
+    assert answer_of(refused, 5)["code"] == "invalid_payload"
+    end = mesh.acknowledged("m", deliver.request, [{"success": True}])
+    late = mesh.received("a", "TASK_ANSWER", [reply], 6)
+    assert not late
+    assert answer_of(play(mesh, end), 6)["task"]["state"] == "done"
+
+
 def test_a_master_that_comes_back_while_the_end_is_written_is_told(mesh: Mesh) -> None:
     """To a hub that was lost, and has never seen that master."""
     declare(mesh)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import redis
 from redis.crc import key_slot
 
 from tests.support.processes import choose_port
@@ -146,11 +147,15 @@ class RedisCluster:
         return self.nodes[min(key_slot(name.encode()) // 5461, 2)]
 
     def move(self, name: str, to: RedisClusterNode) -> None:
-        """Move the slot of a name, which has no keys, to another node."""
+        """Move the slot of a name, and the keys in it, to another node."""
         slot, owner = str(key_slot(name.encode())), to.command("cluster", "myid")
         before = self._moved.get(slot, self.node_of(name))
         to.command("cluster", "setslot", slot, "importing", before.command("cluster", "myid"))
         before.command("cluster", "setslot", slot, "migrating", owner)
+        with redis.Redis(port=before.port) as client:  # redis-cli splits names at ends of lines
+            while keys := client.execute_command("CLUSTER", "GETKEYSINSLOT", slot, 100):
+                for key in keys:
+                    client.execute_command("MIGRATE", "127.0.0.1", to.port, key, 0, 5000)
         for node in (to, before, *(each for each in self.nodes if each not in {to, before})):
             node.command("cluster", "setslot", slot, "node", owner)
         self._moved[slot] = to

@@ -26,6 +26,6 @@ while total > tonumber(most) do -- of the largest room the oldest, as many as ma
   redis.call('ZINCRBY', log .. 'sizes', -freed, largest)
   total = redis.call('DECRBY', log .. 'total', freed)
 end
-redis.call('PUBLISH', prefix .. ':in:' .. field,
+redis.call(is_sharded and 'SPUBLISH' or 'PUBLISH', prefix .. ':in:' .. field,
   'L' .. name .. '\n' .. number .. '\n' .. lost .. '\n' .. item)
 return {name, tonumber(number)}

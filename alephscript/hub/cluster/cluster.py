@@ -175,7 +175,7 @@ class Cluster:
             self._take_tasks()  # a hub joins the others first, and either may take its time
         elif not self._is_adrift and not self._is_closed:
             hubs = [self.hub, *next(iter(self.federations.values())).hubs]
-            self._engine.take_tasks(hubs)
+            self._engine.take_tasks(hubs, self._take_tasks)
 
     # Effects
 

@@ -6,7 +6,7 @@ message says (`frames`, `cluster`), or what a notice does (`notices`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from alephscript.hub.cluster.frames import (
@@ -23,6 +23,9 @@ from alephscript.hub.cluster.subscriptions import Subscriptions
 
 __all__ = ["Hearing"]
 
+_ROOMS = b":in:"
+"""What stands between the text that all channels begin with and a room."""
+
 _MESSAGES, _SUBSCRIBED = (b"message", b"smessage"), (b"subscribe", b"ssubscribe")
 
 
@@ -36,10 +39,13 @@ class Hearing:
         refuse: Told why something does not count.
         follow: Gets each notice.
         subscribed: Called with each channel that counts from now on.
+        log: The rooms that have a log, whose entries a script puts and tells in one step; ``*``
+            for all.
 
     Attributes:
         mine: The channel of what is for this hub alone.
         notices: The channel of what the registry has decided.
+        home: The text that the channels begin with which are where the registry is.
         listener: Gets what other hubs say.
     """
 
@@ -51,11 +57,14 @@ class Hearing:
         refuse: Callable[[Exception], None],
         follow: Callable[[bytes], None],
         subscribed: Callable[[bytes], None],
+        log: Collection[str],
     ) -> None:
         self.mine = b""
         self.notices = b""
+        self.home = prefix.encode()
         self.listener: RegistryListener
-        self._rooms = f"{prefix}:in:".encode()
+        self._prefix = self.home
+        self._log = log
         self._seals = seals
         self._has_key = bool(seals)
         self._subscriptions = subscriptions
@@ -66,7 +75,9 @@ class Hearing:
 
     def channel_of(self, namespace: str, room: str) -> bytes:
         """Return the channel of a room."""
-        return self._rooms + write_field(namespace, room).encode()
+        log = self._log
+        prefix = self.home if log and (room in log or "*" in log) else self._prefix
+        return prefix + _ROOMS + write_field(namespace, room).encode()
 
     def take(self, message: list[Any]) -> None:
         """Take what comes by a channel."""
@@ -101,14 +112,14 @@ class Hearing:
         if channel == self.mine:
             self.listener.handle_frames(data)
         elif channel in self._subscriptions:
-            namespace, room = read_field(channel.removeprefix(self._rooms).decode())
+            namespace, room = read_field(_field_of(channel))
             self.listener.handle_announcements(namespace, room, data)
 
     def _take_logged(self, channel: bytes, data: bytes) -> None:
         """Take an entry of a log, which is signed as it stands there."""
         if channel not in self._subscriptions:
             return
-        field = channel.removeprefix(self._rooms).decode()
+        field = _field_of(channel)
         try:
             logged = read_logged(data, field, self._seals)
             self._logged_seen.take(logged.hub, logged.stamp)
@@ -116,3 +127,7 @@ class Hearing:
             self._refuse(exc)
         else:
             self.listener.handle_logged(*read_field(field), logged)
+
+
+def _field_of(channel: bytes) -> str:
+    return channel.partition(_ROOMS)[2].decode()

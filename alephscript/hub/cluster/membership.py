@@ -48,14 +48,13 @@ class Membership:
         log: LogOptions,
     ) -> None:
         self._url = url
-        self._has_log = bool(log.rooms)
         try:
             keys = [] if cluster_key is None else read_keys(Path(cluster_key))
         except (OSError, ValueError) as exc:
             raise HubError(f"cluster_key=… (--cluster-key): {exc}") from None
         try:
-            registry = RedisRegistry(url, seals=Seals(keys), version=engine.about()["version"])
-            self._registry = registry
+            version = engine.about()["version"]
+            registry = RedisRegistry(url, seals=Seals(keys), version=version, log=log.rooms)
             self.cluster = Cluster(engine, registry)
             store = RedisStore(url, keep_seconds=keep_tasks, seals=Seals(keys))
             store.refuse = self.cluster.refuse
@@ -83,7 +82,7 @@ class Membership:
         """Join the other hubs.
 
         Raises:
-            HubError: Redis cannot be reached, or does not keep a log.
+            HubError: Redis cannot be reached.
         """
         try:
             await self.cluster.open()
@@ -94,9 +93,3 @@ class Membership:
                 f"cannot reach Redis at {where}; start one there, or leave redis=… (--redis) out "
                 "to run one hub alone"
             ) from None
-        if self._has_log and self._registry.is_spread:
-            await self.cluster.close()
-            raise HubError(
-                "log=… (--log) needs a Redis that is no cluster: an entry, and the word of it to "
-                "all hubs, are one step there"
-            )

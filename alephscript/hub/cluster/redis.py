@@ -21,7 +21,7 @@ import asyncio
 import contextlib
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from alephscript.diagnostics.redaction import redacted
@@ -67,6 +67,7 @@ class RedisRegistry:
             meet.
         seals: Signs what is written, and looks at what is read.
         version: This hub's version, which the others are told.
+        log: The rooms that have a log there; ``*`` for all.
     """
 
     def __init__(
@@ -76,6 +77,7 @@ class RedisRegistry:
         prefix: str = "alephscript",
         seals: Seals = OPEN,
         version: str = "",
+        log: Collection[str] = (),
     ) -> None:
         self.url = url
         self.refuse: Callable[[Exception], None] = lambda _: None
@@ -95,9 +97,10 @@ class RedisRegistry:
             self._refuse,
             self._notices.follow,
             self._subscribed,
+            log,
         )
         self._shards: Shards | None = None  # in a Redis Cluster
-        self._subscribe = SUBSCRIBE
+        self._sharded = ""  # S, what commands of channels begin with in a cluster
         self._is_known = False  # whether the Redis is a cluster
         self.is_busy: Callable[[], bool] = lambda: False
         self._hub = ""
@@ -129,11 +132,6 @@ class RedisRegistry:
             await self._hang_up()
             raise ConnectionError(str(exc) or type(exc).__name__) from exc
         self._start(0)
-
-    @property
-    def is_spread(self) -> bool:
-        """Whether the Redis is a cluster, which has each room at one of its nodes."""
-        return self._shards is not None
 
     async def close(self) -> None:
         """Leave; see `Registry`."""
@@ -235,7 +233,11 @@ class RedisRegistry:
         channel = self._hearing.channel_of(namespace, room)
         if self._notices.before:
             self._put(("PUBLISH", channel, write_single(self._hub, data)), None)
-        elif self._is_up and self._shards is not None:
+        elif (
+            self._is_up
+            and self._shards is not None
+            and not channel.startswith(self._hearing.home)  # `_is_elsewhere`, without the call
+        ):
             self._shards.say(channel, self._head, data)
         elif self._is_up and not self._queue.is_full:
             self._queue.put_announcement(channel, self._head, data)
@@ -349,8 +351,7 @@ class RedisRegistry:
             self._hearing.mine = f"{self._queue.hubs}{self._hub}".encode()
             self._hearing.notices = f"{self._scripts.prefix}:notices".encode()
             listened = [self._hearing.mine, self._hearing.notices]
-            if self._shards is None:
-                listened += self._subscriptions
+            listened += [each for each in self._subscriptions if not self._is_elsewhere(each)]
             writer = await open_connection(self.url, _TIMEOUT_SECONDS, place)
             self._commands = commands = Commands(self._answered, writer)
             writer = await open_connection(self.url, _TIMEOUT_SECONDS, place)
@@ -358,7 +359,7 @@ class RedisRegistry:
             commands.resume()
             self._unconfirmed = len(listened)
             self._confirmed = asyncio.get_running_loop().create_future()
-            channels.write((self._subscribe, *listened))
+            channels.write((self._sharded + SUBSCRIBE, *listened))
             channels.resume()
             await channels.wait_for(self._confirmed)
             await self._scripts.load(commands)
@@ -397,17 +398,22 @@ class RedisRegistry:
             # All of the registry is in one slot, with the channels of hubs, so that what is said
             # there keeps its order; rooms' channels are wherever they are.
             self._scripts.prefix = f"{{{self._scripts.prefix}}}"
-            self._subscribe, self._queue.publish = "SSUBSCRIBE", "SPUBLISH"
+            self._hearing.home = self._scripts.prefix.encode()
+            self._sharded, self._queue.publish = "S", "SPUBLISH"
             self._shards = Shards(
                 self.url,
                 _TIMEOUT_SECONDS,
-                self._subscriptions,
+                lambda: filter(self._is_elsewhere, self._subscriptions),
                 self._hearing.take_from_room,
                 self._subscriptions.confirm,
                 self._sign_message if self._seals else None,
             )
         await self._shards.open(slots)
         return find_place(slots, self._scripts.prefix.encode())
+
+    def _is_elsewhere(self, channel: bytes) -> bool:
+        """Whether a room's channel is wherever its own slot is, and not where the registry is."""
+        return self._shards is not None and not channel.startswith(self._hearing.home)
 
     def _go_adrift(self) -> None:
         self._is_up = False
@@ -461,13 +467,12 @@ class RedisRegistry:
                 joined, left = self._subscriptions.reduce(self._steps)
                 self._steps.clear()
                 if self._shards is not None:
-                    self._shards.subscribe(joined)
-                    self._shards.unsubscribe(left)
-                    joined = left = []
-                if joined:
-                    channels.write((SUBSCRIBE, *joined))
-                if left:
-                    channels.write((UNSUBSCRIBE, *left))
+                    self._shards.subscribe(filter(self._is_elsewhere, joined))
+                    self._shards.unsubscribe(filter(self._is_elsewhere, left))
+                for verb, steps in ((SUBSCRIBE, joined), (UNSUBSCRIBE, left)):
+                    here = [each for each in steps if not self._is_elsewhere(each)]
+                    if here:
+                        channels.write((self._sharded + verb, *here))
             batch = self._queue.take(len(commands.awaited), commands.bytes)
             if batch:
                 commands.send(batch)

@@ -116,6 +116,7 @@ class RedisConnection(asyncio.Protocol):
         gets, take = self._gets, self._take
         is_waiting, self._turn = self._turn is not None, None
         count, until = 0, time.monotonic() + TURN_SECONDS
+        value = None
         try:
             while not self._is_paused:
                 value = gets()
@@ -128,7 +129,8 @@ class RedisConnection(asyncio.Protocol):
                     self._transport.pause_reading()
                     return
         except Exception as exc:  # noqa: BLE001 - whatever it was, the connection is not usable
-            self.fail(exc)
+            is_refusal = isinstance(value, hiredis.ReplyError)
+            self.fail(Refused(str(value)) if is_refusal else exc)
         if is_waiting and not self._is_paused:
             self._transport.resume_reading()
 
@@ -193,10 +195,10 @@ class Commands(RedisConnection):
     def _answer(self, reply: Any) -> None:
         self._heard = self._loop.time()
         if self.awaited:
+            if isinstance(reply, hiredis.ReplyError):
+                raise Refused(str(reply))  # the command stays with those that have no result
             command = self.awaited.popleft()
             self.bytes -= command.size
-            if isinstance(reply, hiredis.ReplyError):
-                raise Refused(str(reply))
             self._answered(command, reply)
 
     def _check(self) -> None:

@@ -69,8 +69,9 @@ class Scripts:
         Args:
             seq: The last decision that this hub knows.
         """
-        coming = self._seals.sign_once("came", self.hub)
+        # In the order in which the script tells of them: stamps have to grow.
         removal = self._sign_removal(self.hub)
+        coming = self._seals.sign_once("came", self.hub)
         return self._call(
             "join", self.hub, _LEASE_MILLISECONDS, seq, removal, coming, self._version
         )

@@ -158,7 +158,7 @@ class Shards:
     Args:
         url: The address of the cluster.
         timeout: Seconds that each step of connecting may take.
-        wanted: The channels that this hub subscribes to; looked at again and again.
+        wanted: Tells the channels that this hub subscribes to.
         take: Gets each message.
         confirm: Told of each subscription that counts from now on.
         sign: Signs messages; None leaves them as they are.
@@ -168,7 +168,7 @@ class Shards:
         self,
         url: str,
         timeout: float,
-        wanted: Iterable[bytes],
+        wanted: Callable[[], Iterable[bytes]],
         take: Take,
         confirm: Callable[[bytes], None],
         sign: Sign | None,
@@ -251,7 +251,7 @@ class Shards:
                 except (OSError, TimeoutError) as exc:
                     self._complain(exc)
                     self._stale.set()
-        moved = [each for each in self._wanted if not self._is_heard(each)]
+        moved = [each for each in self._wanted() if not self._is_heard(each)]
         self.subscribe(moved)
         for node in self._nodes.values():
             self._flush_soon(node)

@@ -18,7 +18,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
-import importlib.resources
 import logging
 import time
 from collections import deque
@@ -26,13 +25,10 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterable, Seque
 from typing import Any
 
 import msgspec
-import redis.asyncio as redis
-from redis.exceptions import ConnectionError as RedisConnectionError, NoScriptError, RedisError
 
 from alephscript.errors import Internal, Overloaded, RequestError
-from alephscript.hub.cluster.opening import Place
-from alephscript.hub.cluster.shards import find_place, find_slots
 from alephscript.hub.cluster.signing import OPEN, Freshness, Seals, Untrusted
+from alephscript.hub.store.redis_node import TROUBLE, RedisNode
 from alephscript.hub.store.store import (
     KEEP_BYTES,
     KEEP_SECONDS,
@@ -69,11 +65,12 @@ _SWEEP_SECONDS = 60.0
 _CANCEL_SECONDS = 0.1
 """How long a task that was cancelled may take before that is said again."""
 
+_LOOKS = 16
+"""Questions that are put at once."""
+
 _SWEEP_TASKS = 1000
 _PAGE = 200
 """Records that are read at once for a list."""
-
-_TROUBLE = (RedisError, OSError, TimeoutError)
 
 
 class RedisStore:
@@ -91,6 +88,7 @@ class RedisStore:
         trouble: What is wrong with the journal, None if nothing is.
         hub: The name of this hub; set before `open`.
         notice: Told of each record that any hub has kept; set before `open`.
+        deaf: Called when notices may have been missed, and are heard again; set before `open`.
         refuse: Told why something does not count that others have written.
     """
 
@@ -108,20 +106,17 @@ class RedisStore:
         self.refuse: Callable[[Exception], None] = lambda _: None
         self._seals = seals
         self._kept_seen, self._taken_seen = Freshness(), Freshness()
+        self._turn = asyncio.Semaphore(_LOOKS)  # each has a connection of its own
         self._taking = asyncio.Lock()  # whose signatures come in their order
         self.trouble: str | None = None
         self.hub = ""
         self.notice: Notice = lambda _namespace, _id, _hub: None
-        self._url = url
-        database = redis.ConnectionPool.from_url(url).connection_kwargs.get("db", 0)
-        self._prefix = f"{prefix}:{database}"
-        self._place: Place | None = None
-        self._places: list[Place] = []  # in a Redis Cluster: any of them knows which one it is
+        self.deaf: Callable[[], None] = lambda: None
+        self._node = RedisNode(url, _SCRIPTS, prefix)
+        self._is_open = False
         self._keep_seconds = keep_seconds
         self._clock = make_clock()
         self._keep_bytes = keep_bytes
-        self._client: Any = None
-        self._shas: dict[str, str] = {}
         self._entries: deque[Entry] = deque()
         self._lazy: dict[str, Record] = {}
         self._wake = asyncio.Event()
@@ -131,19 +126,13 @@ class RedisStore:
     async def open(self) -> Sequence[Record]:
         """See `Store.open`; tasks are taken from hubs that are gone, once it is known which."""
         self._is_closing = False
-        self._client = redis.Redis.from_url(
-            self._url,
-            socket_timeout=_TIMEOUT_SECONDS,
-            socket_connect_timeout=_TIMEOUT_SECONDS,
-        )
         try:
-            await self._find_node()
-            await self._load_scripts()
-        except _TROUBLE as exc:
-            await self._client.aclose()
+            await self._node.open()
+        except TROUBLE as exc:
             raise StoreUnavailable(
                 f"cannot keep tasks in Redis: {_say(exc)}; start one there"
             ) from exc
+        self._is_open = True
         for work in (self._write(), self._hear(), self._sweep()):
             self._begin(work)
         return []
@@ -179,8 +168,9 @@ class RedisStore:
 
     async def close(self) -> None:
         """See `Store.close`."""
-        if self._client is None:
+        if not self._is_open:
             return
+        self._is_open = False
         self._ripen()
         self._is_closing = True
         with contextlib.suppress(TimeoutError):
@@ -191,9 +181,8 @@ class RedisStore:
             for task in self._tasks:
                 task.cancel()
             await asyncio.wait(self._tasks, timeout=_CANCEL_SECONDS)
-        client, self._client = self._client, None
-        with contextlib.suppress(*_TROUBLE):
-            await client.aclose()
+        with contextlib.suppress(*TROUBLE):
+            await self._node.client.aclose()
 
     def _begin(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -209,12 +198,12 @@ class RedisStore:
             while self._entries:
                 batch = list(self._entries)[:_MOST_IN_A_BATCH]
                 try:
-                    results = await self._execute([self._command(each) for each in batch])
-                except _TROUBLE as exc:
+                    results = await self._node.execute([self._command(each) for each in batch])
+                except TROUBLE as exc:
                     self._refuse_new(exc)
                     await asyncio.sleep(_AGAIN_SECONDS)
-                    with contextlib.suppress(*_TROUBLE):
-                        await self._find_node()
+                    with contextlib.suppress(*TROUBLE):
+                        await self._node.find()
                     continue
                 if self.trouble is not None:
                     report_recovery("Redis")
@@ -311,35 +300,38 @@ class RedisStore:
         records: Sequence[Record] = ()
         error: RequestError | None = None
         try:
-            if query.id is not None:
-                name = f"{self._prefix}:task:{query.id}"
-                text, hub = await self._client.hmget(name, "record", "hub")
-                found = self._read_all([text], lambda record: record.id == query.id)
-                records = [msgspec.structs.replace(each, hub=hub.decode()) for each in found]
-            else:
-                records = [each async for each in self._list(namespace, query)]
-        except (*_TROUBLE, msgspec.DecodeError) as exc:
+            async with self._turn:
+                records = await self._node.ask(functools.partial(self._find, namespace, query))
+        except (*TROUBLE, msgspec.DecodeError) as exc:
             error = report_unreadable(_say(exc))
         done(records, error)
 
-    async def _list(self, namespace: str, query: Look) -> AsyncIterator[Record]:
+    async def _find(self, namespace: str, query: Look, client: Any) -> Sequence[Record]:
+        if query.id is None:
+            return [each async for each in self._list(namespace, query, client)]
+        name = f"{self._node.prefix}:task:{query.id}"
+        text, hub = await client.hmget(name, "record", "hub")
+        found = self._read_all([text], lambda record: record.id == query.id)
+        return [msgspec.structs.replace(each, hub=hub.decode()) for each in found]
+
+    async def _list(self, namespace: str, query: Look, client: Any) -> AsyncIterator[Record]:
         """List the records that a question means, the newest first."""
-        key, begin, found = f"{self._prefix}:tasks-of:{namespace}", 0, 0
+        key, begin, found = f"{self._node.prefix}:tasks-of:{namespace}", 0, 0
         if query.state is not None:
             key += f":state:{query.state}"
         elif query.room is not None:
             key += f":room:{query.room}"
         most = "+inf" if query.before is None else repr(query.before[0])
         while True:
-            ids = await self._client.zrange(
+            ids = await client.zrange(
                 key, most, "-inf", desc=True, byscore=True, offset=begin, num=_PAGE
             )
             if not ids:
                 return
             begin += len(ids)
-            async with self._client.pipeline(transaction=False) as pipe:
+            async with client.pipeline(transaction=False) as pipe:
                 for each in ids:
-                    pipe.hget(f"{self._prefix}:task:{each.decode()}", "record")
+                    pipe.hget(f"{self._node.prefix}:task:{each.decode()}", "record")
                 texts = await pipe.execute()
             for record in self._read_all(texts, functools.partial(_is_one_of, ids)):
                 if (
@@ -356,9 +348,9 @@ class RedisStore:
         try:
             async with self._taking:
                 seal = self._seals.sign_once("taken", self.hub)
-                (texts,) = await self._execute([("take", self.hub, seal, *words)])
+                (texts,) = await self._node.execute([("take", self.hub, seal, *words)])
             records = self._read_all(texts, lambda record: _is_to_be_taken(record, words))
-        except (*_TROUBLE, msgspec.DecodeError) as exc:
+        except (*TROUBLE, msgspec.DecodeError) as exc:
             done([], report_unreadable(_say(exc)))
         else:
             done([msgspec.structs.replace(each, hub=self.hub) for each in records], None)
@@ -380,82 +372,35 @@ class RedisStore:
         """Hear what all hubs keep."""
         while not self._is_closing:
             try:
-                async with self._client.pubsub() as pubsub:
-                    await pubsub.subscribe(f"{self._prefix}:tasks")
+                async with self._node.client.pubsub() as pubsub:
+                    await pubsub.subscribe(f"{self._node.prefix}:tasks")
                     async for message in pubsub.listen():
-                        if message["type"] == "message":
+                        if message["type"] == "subscribe":  # redis-py may do so by itself
+                            self.deaf()
+                        elif message["type"] == "message":
                             try:
                                 self._hear_notice(message["data"])
                             except (msgspec.DecodeError, ValueError) as exc:
                                 self.refuse(exc)
-            except _TROUBLE as exc:
+            except TROUBLE as exc:
                 logger.debug(
                     "the journal of tasks is not heard: %s", exc, extra={"error": str(exc)}
                 )
             if not self._is_closing:
                 await asyncio.sleep(_AGAIN_SECONDS)
-                with contextlib.suppress(*_TROUBLE):
-                    await self._find_node()
+                with contextlib.suppress(*TROUBLE):
+                    await self._node.find()
 
     async def _sweep(self) -> None:
         """Forget tasks that ended long ago, and the oldest of those that take too much."""
         while not self._is_closing:
             count = 0
-            with contextlib.suppress(*_TROUBLE):
+            with contextlib.suppress(*TROUBLE):
                 since = repr(self._clock() - self._keep_seconds)
                 command = ("forget", since, self._keep_bytes, _SWEEP_TASKS)
-                (count,) = await self._execute([command])
+                (count,) = await self._node.execute([command])
             if not self._is_closing:
                 await asyncio.sleep(0 if count == _SWEEP_TASKS else _SWEEP_SECONDS)
-
-    # Commands
-
-    async def _find_node(self) -> bool:
-        """In a Redis Cluster, use the node that has the journal: all of it is in one slot.
-
-        Returns:
-            Whether that is another one than before.
-        """
-        slots = await find_slots(self._url, _TIMEOUT_SECONDS, self._places)
-        if slots is None:
-            return False
-        self._places = list(dict.fromkeys(place for *_, place in slots))
-        if not self._prefix.startswith("{"):
-            self._prefix = f"{{{self._prefix}}}"
-        place = find_place(slots, self._prefix.encode())
-        if place is not None and place != self._place:
-            self._place = place
-            pool = self._client.connection_pool
-            pool.connection_kwargs["host"], pool.connection_kwargs["port"] = place
-            await pool.disconnect()
-            return True
-        return False
-
-    async def _load_scripts(self) -> None:
-        folder = importlib.resources.files("alephscript.hub.store")
-        for name in _SCRIPTS:
-            text = folder.joinpath(f"{name}.lua").read_text(encoding="utf-8")
-            self._shas[name] = await self._client.script_load(text)
-
-    async def _execute(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """Run scripts in one round trip."""
-        try:
-            return await self._evaluate(commands)
-        except RedisConnectionError:
-            if not (self._places and await self._find_node()):
-                raise
-            await self._load_scripts()
-            return await self._evaluate(commands)
-        except NoScriptError:
-            await self._load_scripts()  # a Redis that was started again
-            return await self._evaluate(commands)
-
-    async def _evaluate(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
-        async with self._client.pipeline(transaction=False) as pipe:
-            for name, *arguments in commands:
-                pipe.evalsha(self._shas[name], 1, self._prefix, *arguments)
-            results: list[Any] = await pipe.execute()
-            return results
 
 
 def _stands_for(record: Record, kept: Record) -> bool:

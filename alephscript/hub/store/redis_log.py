@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.resources
 import logging
 import secrets
 import time
@@ -27,8 +26,6 @@ from collections.abc import Callable
 from typing import Any
 
 import msgspec
-import redis.asyncio as redis
-from redis.exceptions import ConnectionError, NoScriptError, RedisError  # noqa: A004
 
 from alephscript.hub.cluster.frames import MALFORMED, read_item, write_logged
 from alephscript.hub.cluster.signing import OPEN, Seals
@@ -44,6 +41,7 @@ from alephscript.hub.store.logs import (
     report_log_trouble,
     weigh_entry,
 )
+from alephscript.hub.store.redis_node import TROUBLE, RedisNode
 from alephscript.hub.store.store import StoreUnavailable
 from alephscript.mesh.effects import ReadLog
 from alephscript.mesh.pages import LogEntry, LogPage
@@ -59,10 +57,8 @@ _SCRIPTS = ("read_log", "trim_log")
 _READS = 4
 """Pages that are read at once."""
 
-_TIMEOUT_SECONDS = 5.0
 _SWEEP_SECONDS = 60.0
 _SWEEP_ROWS = 500
-_TROUBLE = (RedisError, OSError, TimeoutError)
 
 
 class RedisLog:
@@ -96,31 +92,21 @@ class RedisLog:
         prefix: str = "alephscript",
     ) -> None:
         self.trouble: str | None = None
-        self._url = url
+        self._node = RedisNode(url, _SCRIPTS, prefix)
         self._append = append
         self._hub = hub
         self._seals = seals
         self._keep_seconds = keep_seconds
         self._keep_bytes = keep_bytes
-        database = redis.ConnectionPool.from_url(url).connection_kwargs.get("db", 0)
-        self._prefix = f"{prefix}:{database}"
         self._lost: Counter[tuple[str, str]] = Counter()
-        self._client: Any = None
-        self._shas: dict[str, str] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._turn = asyncio.Semaphore(_READS)
 
     async def open(self) -> None:
         """See `Log.open`."""
-        self._client = redis.Redis.from_url(
-            self._url,
-            socket_timeout=_TIMEOUT_SECONDS,
-            socket_connect_timeout=_TIMEOUT_SECONDS,
-        )
         try:
-            await self._load_scripts()
-        except _TROUBLE as exc:
-            await self._client.aclose()
+            await self._node.open()
+        except TROUBLE as exc:
             raise StoreUnavailable(f"cannot keep a log in Redis: {exc}; start one there") from exc
         self._begin(self._sweep())
 
@@ -157,10 +143,9 @@ class RedisLog:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        client, self._client = self._client, None
-        if client is not None:
-            with contextlib.suppress(*_TROUBLE):
-                await client.aclose()
+        if self._node.client is not None:
+            with contextlib.suppress(*TROUBLE):
+                await self._node.client.aclose()
 
     def _fill(self, namespace: str, room: str) -> None:
         """Put the hole of a room into its log, if it has one."""
@@ -198,7 +183,7 @@ class RedisLog:
         try:
             async with self._turn:
                 page = await self._read_page(namespace, query)
-        except _TROUBLE as exc:
+        except TROUBLE as exc:
             logger.error("the log of rooms cannot be read: %s", exc, extra={"error": str(exc)})
         done(page)
 
@@ -207,16 +192,9 @@ class RedisLog:
             return "" if number is None else str(number)
 
         field = f"{namespace}\n{query.room}"
-        name, last, gone, first, begin, found = await self._run(
-            "read_log",
-            field,
-            _propose_name(),
-            word(query.after),
-            word(query.at),
-            word(query.before),
-            query.most,
-            PAGE_BYTES,
-        )
+        places = word(query.after), word(query.at), word(query.before)
+        command = ("read_log", field, _propose_name(), *places, query.most, PAGE_BYTES)
+        ((name, last, gone, first, begin, found),) = await self._node.execute([command])
         entries = [self._read_entry(field, *each) for each in found]
         if query.before is not None:
             entries.reverse()
@@ -240,29 +218,18 @@ class RedisLog:
     async def _sweep(self) -> None:
         """Drop what is older than is kept."""
         while True:
-            with contextlib.suppress(*_TROUBLE):
+            with contextlib.suppress(*TROUBLE):
                 since = int((time.time() - self._keep_seconds) * 1000)
-                async for field, _ in self._client.zscan_iter(f"{self._prefix}:log:sizes"):
+                for field in await self._node.ask(self._list_rooms):
                     is_more = True
                     while is_more:
-                        is_more = await self._run("trim_log", field, since, _SWEEP_ROWS)
+                        command = ("trim_log", field, since, _SWEEP_ROWS)
+                        (is_more,) = await self._node.execute([command])
             await asyncio.sleep(_SWEEP_SECONDS)
 
-    async def _load_scripts(self) -> None:
-        folder = importlib.resources.files("alephscript.hub.store")
-        for name in _SCRIPTS:
-            text = folder.joinpath(f"{name}.lua").read_text(encoding="utf-8")
-            self._shas[name] = await self._client.script_load(text)
-
-    async def _run(self, name: str, *arguments: Any) -> Any:
-        for _ in range(2):
-            try:
-                return await self._client.evalsha(self._shas[name], 1, self._prefix, *arguments)
-            except NoScriptError:
-                await self._load_scripts()  # a Redis that was started again
-            except ConnectionError:
-                pass  # the connection was one to the Redis before
-        return await self._client.evalsha(self._shas[name], 1, self._prefix, *arguments)
+    async def _list_rooms(self, client: Any) -> list[bytes]:
+        key = f"{self._node.prefix}:log:sizes"
+        return [field async for field, _ in client.zscan_iter(key)]
 
 
 def _propose_name() -> str:

@@ -169,10 +169,12 @@ class SharedStore(Store, Protocol):
     Attributes:
         hub: The name of this hub; set before `open`.
         notice: Told of each record that any hub has kept; set before `open`.
+        deaf: Called when notices may have been missed, and are heard again; set before `open`.
     """
 
     hub: str
     notice: Notice
+    deaf: Callable[[], None]
 
     def take_runs(self, runs: Sequence[str], done: Found) -> None:
         """Take over the tasks of these runs, whoever works on them."""

@@ -35,6 +35,7 @@ from alephscript.protocol.tasks import (
     ASKING,
     Lookup,
     Submission,
+    TaskReply,
     parse_lookup,
     parse_reply,
     parse_runs,
@@ -205,21 +206,23 @@ class TaskDesk:
         return self._with_record(peer, id, ack, tell)
 
     def _act_elsewhere(
-        self, peer: Peer, id: str, ack: int | None, verb: str, payload: msgspec.Raw
+        self, peer: Peer, id: str, ack: int | None, reply: TaskReply | None = None
     ) -> list[Effect]:
-        """Have another hub do something with a task that is at work there."""
+        """Have another hub cancel a task that is at work there, or answer what the task asks."""
 
         def act(present: Peer, record: Record) -> list[Effect]:
-            if verb == "answer" and record.state != ASKING:
+            is_known = reply is not None and reply.repeats(record.reply_key)
+            if reply is not None and not is_known and record.state != ASKING:
                 return self._refuse(present, ack, _nothing_asked())
-            if record.has_ended:
+            if record.has_ended or is_known:
                 return acknowledge(present, ack, {"task": view(record)})
             if record.hub not in self._tasks.hubs:
                 error = Overloaded("the hub of this task is gone; another one takes it over soon")
                 return self._refuse(present, ack, error)
-            any_ = verb == "answer"
+            any_ = reply is not None
             waiting = self._tasks.audience.wait(present, ack, id, 10.0, is_for_any_change=any_)
-            return [*waiting, ToHub(record.hub, ("task", verb, id, payload))]
+            what = ("cancel", NOTHING) if reply is None else ("answer", msgspec.json.encode(reply))
+            return [*waiting, ToHub(record.hub, ("task", what[0], id, msgspec.Raw(what[1])))]
 
         return self._with_record(peer, id, ack, act)
 
@@ -231,7 +234,7 @@ class TaskDesk:
         if verb == "cancel":
             return self._tasks.cancel(task)
         if verb == "answer" and task.record.state == ASKING:
-            return self._tasks.reply(task, msgspec.Raw(bytes(payload)), list)
+            return self._tasks.reply(task, parse_reply(payload), list)
         return []
 
     def _with_record(
@@ -262,7 +265,7 @@ class TaskDesk:
         name, _, _ = parse_wait(_first(args))
         task = self._tasks.get(name)
         if task is None:
-            return self._act_elsewhere(peer, name, ack, "cancel", NOTHING)
+            return self._act_elsewhere(peer, name, ack)
         self._check(peer, task.shown)
         waiting = self._tasks.audience.wait(peer, ack, name, None)
         return waiting + self._tasks.cancel(task)
@@ -271,9 +274,12 @@ class TaskDesk:
         reply = parse_reply(_first(args))
         task = self._tasks.get(reply.id)
         if task is None:
-            return self._act_elsewhere(peer, reply.id, ack, "answer", reply.payload)
+            return self._act_elsewhere(peer, reply.id, ack, reply)
         self._check(peer, task.shown)
-        if task.is_over or task.record.state != ASKING:
+        is_known = reply.repeats(task.record.reply_key)
+        if is_known and task.is_over:
+            return self._tasks.audience.wait(peer, ack, reply.id, None)
+        if not is_known and (task.is_over or task.record.state != ASKING):
             raise _nothing_asked()
         sid = peer.sid
 
@@ -283,7 +289,7 @@ class TaskDesk:
                 return []
             return acknowledge(present, ack, {"task": view(task.shown)})
 
-        return self._tasks.reply(task, reply.payload, kept)
+        return self._tasks.reply(task, reply, kept)
 
     # Asking about many
 

@@ -31,6 +31,7 @@ from alephscript.protocol.tasks import (
     DONE,
     FAILED,
     RUNNING,
+    TaskReply,
     check_checkpoint,
     check_depth,
     split_fields,
@@ -183,16 +184,16 @@ class Diary(TaskDiary):
             task, lambda: self._audience.tell(task.shown), state=RUNNING, question=None
         )
 
-    def reply(
-        self, task: Task, answer: msgspec.Raw, then: Callable[[], list[Effect]]
-    ) -> list[Effect]:
+    def reply(self, task: Task, reply: TaskReply, then: Callable[[], list[Effect]]) -> list[Effect]:
         """Give a run the answer to its question, now or when its master is back.
 
         Args:
             task: A task that asks something.
-            answer: JSON text of the answer.
+            reply: The answer.
             then: Called when the answer cannot be lost any more.
         """
+        if reply.repeats(task.record.reply_key):
+            return self._steps.keep(task, then)
         # The run may give this question up, and ask the next one, before the answer is kept.
         question = task.question
 
@@ -200,11 +201,16 @@ class Diary(TaskDiary):
             effects = then() + self._audience.tell(task.shown)
             if question is None or self._requests.get(question.number) is not question:
                 return effects
-            return effects + self._requests.end(question, make_answer(answer))
+            return effects + self._requests.end(question, make_answer(reply.payload))
 
-        number = task.record.asked
         return self._steps.keep(
-            task, go_on, state=RUNNING, question=None, replied=number, reply=answer
+            task,
+            go_on,
+            state=RUNNING,
+            question=None,
+            replied=task.record.asked,
+            reply=reply.payload,
+            reply_key=reply.key,
         )
 
     def _task_of(self, request: OpenRequest) -> Task:

@@ -116,7 +116,8 @@ class Returning:
         return [
             Wake(("return", each.record.id), _SUCCESSOR_SECONDS)
             for each in self._ledger.awaited.values()
-            if each.record.room == room.name and each.record.master == usuario != ""
+            if each.record.room == room.name
+            and (each.record.master == usuario != "" or _is_at(each, serving.peer))
         ]
 
     def give_up(self, task: Task) -> list[Effect]:
@@ -143,3 +144,8 @@ class Returning:
         """Wait for the master of a lost hub, or link, who may come back with its run."""
         self._ledger.awaited[task.record.id] = task
         return [Wake(("return", task.record.id), seconds)]
+
+
+def _is_at(task: Task, peer: Peer) -> bool:
+    """Whether a run is at a peer, whose hub others had lost for a moment."""
+    return task.at is not None and task.at.peer.sid == peer.sid

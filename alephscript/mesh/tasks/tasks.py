@@ -11,8 +11,6 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
-import msgspec
-
 from alephscript.errors import Overloaded, RequestError
 from alephscript.mesh.audience import Audience
 from alephscript.mesh.dialects import TaskDialect
@@ -30,6 +28,7 @@ from alephscript.mesh.tasks.queue import TaskQueue
 from alephscript.mesh.tasks.returning import Returning
 from alephscript.mesh.tasks.steps import Steps
 from alephscript.mesh.tasks.task import Place, Task
+from alephscript.protocol.tasks import TaskReply
 
 __all__ = ["Tasks"]
 
@@ -201,6 +200,21 @@ class Tasks:
 
         return self.look(found, id=id)
 
+    def catch_up(self) -> list[Effect]:
+        """Look after all tasks here, and those waited for here: what `noticed` says may be lost."""
+
+        def found(records: Sequence[Record], _: RequestError | None) -> list[Effect]:
+            effects: list[Effect] = []
+            for each in records:
+                if each.hub != self.hub:
+                    task = self._ledger.get(each.id)
+                    effects += [] if task is None else self._steps.leave(task)
+                    effects += self.audience.follow(each)
+            return effects
+
+        ids = dict.fromkeys([*(task.record.id for task in self._ledger), *self.audience.ids()])
+        return [effect for each in ids for effect in self.look(found, id=each)]
+
     def _wait_no_longer(self, waiter: int) -> list[Effect]:
         """Answer a peer that has waited long enough for a task, here or at another hub."""
         name = self.audience.task_of(waiter)
@@ -246,17 +260,15 @@ class Tasks:
         """End a task that nobody wants any more, and tell its master at once."""
         return [] if task.is_over else self._steps.cancel(task) + self._dispatch.pump()
 
-    def reply(
-        self, task: Task, answer: msgspec.Raw, then: Callable[[], list[Effect]]
-    ) -> list[Effect]:
+    def reply(self, task: Task, reply: TaskReply, then: Callable[[], list[Effect]]) -> list[Effect]:
         """Give a run the answer to its question, now or when its master is back.
 
         Args:
             task: A task that asks something.
-            answer: JSON text of the answer.
+            reply: The answer.
             then: Called when the answer cannot be lost any more.
         """
-        return self._diary.reply(task, answer, then)
+        return self._diary.reply(task, reply, then)
 
     def has_run(self, run: str) -> bool:
         """Whether a run is one of a task here."""

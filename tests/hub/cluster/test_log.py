@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import signal
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
@@ -13,7 +14,7 @@ import attrs
 import pytest
 
 from alephscript import AlephScriptClient, EventStream, Gap, Overloaded, Position
-from alephscript.hub import Hub, HubError
+from alephscript.hub import Hub
 from tests.support.meshes import at_once
 from tests.support.redis import RedisCluster, RedisServer
 
@@ -173,7 +174,76 @@ async def test_a_log_is_signed_where_hubs_have_a_key(
         assert other._engine.refusals["hub_signature"] >= 1
 
 
-async def test_a_redis_that_is_a_cluster_is_refused(redis_cluster: RedisCluster) -> None:
-    """In a sentence, before any client has come."""
-    with pytest.raises(HubError, match="no cluster"):
-        await Hub(port=0, redis=redis_cluster.url, log=["*"]).__aenter__()
+async def test_what_redis_refuses_is_said_at_once(pair: Pair, own_redis: RedisServer) -> None:
+    """As its memory is full; nobody waits for an answer that never comes."""
+    own_redis.command("config", "set", "maxmemory", "1")
+    async with asyncio.timeout(5):
+        with pytest.raises(Overloaded):
+            await pair.members[0].broadcast("TICK", 1, room=ROOM, confirm=True)
+    own_redis.command("config", "set", "maxmemory", "0")
+    async with asyncio.timeout(10):
+        while pair.hubs[0]._engine.why_not_ready:  # noqa: ASYNC110 - nobody says when
+            await asyncio.sleep(0.01)
+    await pair.members[0].broadcast("TICK", 2, room=ROOM, confirm=True)
+
+
+async def _speak(member: AlephScriptClient, number: int, confirmed: list[int]) -> None:
+    while True:
+        number += 1
+        with contextlib.suppress(Overloaded):
+            await member.broadcast("TICK", number, room=ROOM, confirm=True)
+            confirmed.append(number)
+        await asyncio.sleep(0.001)
+
+
+async def _hear(stream: EventStream) -> list[int]:
+    """What the log has of a stream until END."""
+    told: list[int] = []
+    async with asyncio.timeout(20):
+        async for event in stream:
+            if event.name == "END":
+                break
+            if event.name == "TICK" and event.position is not None:
+                told.append(event.data)
+    return told
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("key", [False, True], ids=["without a key", "with a key"])
+async def test_a_cluster_keeps_a_log_whose_slot_may_move(
+    redis_cluster: RedisCluster, tmp_path: Path, key: bool
+) -> None:
+    """All hear one order, with all that was confirmed in it."""
+    (tmp_path / "key").write_text("a secret of hubs")
+    options: dict[str, Any] = {
+        "redis": redis_cluster.url,
+        "log": [ROOM],
+        "cluster_key": tmp_path / "key" if key else None,
+    }
+    async with AsyncExitStack() as stack:
+        hubs = [await stack.enter_async_context(Hub(port=0, **options)) for _ in "ab"]
+        members = [await stack.enter_async_context(AlephScriptClient(hub.url)) for hub in hubs]
+        for each in members:
+            await each.subscribe(ROOM)
+        streams = [each.events(ROOM) for each in members]
+        confirmed: list[int] = []
+        speaking = [
+            asyncio.create_task(_speak(each, 100_000 * number, confirmed))
+            for number, each in enumerate(members, 1)
+        ]
+        for to in (*redis_cluster.nodes[1:], None):
+            enough = len(confirmed) + 100
+            async with asyncio.timeout(20):
+                while len(confirmed) < enough:  # noqa: ASYNC110 - until all goes on again
+                    await asyncio.sleep(0.01)
+            if to is not None:
+                await asyncio.to_thread(redis_cluster.move, "{alephscript:0}", to)
+        for task in speaking:
+            task.cancel()
+        await asyncio.gather(*speaking, return_exceptions=True)
+        await members[0].broadcast("END", None, room=ROOM, confirm=True)
+        told = [await _hear(each) for each in streams]
+        kept = await _hear(members[1].events(ROOM, since="1h"))
+        assert set(confirmed) <= set(kept)
+        assert told == [kept, kept]
+        assert [hub._engine.refusals for hub in hubs] == [{}, {}]

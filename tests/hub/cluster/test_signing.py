@@ -267,6 +267,25 @@ async def test_all_that_hubs_write_is_signed_and_all_works(cluster: Cluster) -> 
     assert refusals(one, two, three) == {}
 
 
+@pytest.mark.anyio
+async def test_a_hub_that_joins_again_before_it_was_missed_is_known(
+    shared_redis: Any, tmp_path: Path
+) -> None:
+    """What it says of its going and its coming counts in that order."""
+    async with cluster_of(shared_redis, tmp_path) as cluster:
+        one, two, asker = await cluster.pair()
+        assert two._membership is not None
+        registry: Any = two._membership.cluster._registry
+        for _ in range(2):
+            joined = registry._scripts.generation
+            registry._commands.fail(ConnectionError("cut"))
+            await until(lambda was=joined: registry._scripts.generation != was)  # type: ignore[misc]
+            await until(lambda: two._engine.why_not_ready is None)
+            await goes_on(asker)
+            assert {each.usuario for each in await asker.members("R")} == {"bot"}
+        assert one._engine.refusals == two._engine.refusals == {}
+
+
 @pytest.mark.peers
 async def test_whoever_writes_to_redis_is_no_hub(
     cluster: Cluster, caplog: pytest.LogCaptureFixture

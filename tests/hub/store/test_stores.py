@@ -173,7 +173,7 @@ async def test_what_ended_long_ago_leaves_nothing_in_redis(shared_redis: RedisSe
     for room, state in (("", "queued"), ("R", "running"), ("R", "done")):
         old = record("old", key="k", room=room, state=state, run=state, updated=1.0)
         await keep(store, old, is_new=state == "queued")
-    await store._execute([("forget", "2.0", 10**9, 10)])  # unless it has swept by itself
+    await store._node.execute([("forget", "2.0", 10**9, 10)])  # unless it has swept by itself
     await store.close()
     left = shared_redis.command("-n", url.rpartition("/")[2], "keys", "*")
     assert [key.rpartition(":")[2] for key in left.split()] == ["tasks-bytes"]
