@@ -56,13 +56,7 @@ async def run(command: Sequence[str], text: bytes) -> Outcome:
         OSError: There is no such program.
         OutputTooLarge: The program wrote too much.
     """
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        start_new_session=True,
-    )
+    process = await _start(command)
     assert process.stdin is not None
     assert process.stdout is not None
     assert process.stderr is not None
@@ -85,6 +79,25 @@ async def run(command: Sequence[str], text: bytes) -> Outcome:
         for each in (writing, errors, output, ended):
             each.cancel()
         await asyncio.gather(writing, errors, output, ended, return_exceptions=True)
+
+
+async def _start(command: Sequence[str]) -> asyncio.subprocess.Process:
+    """Start a program; if that is cancelled, end also what the program has started by then."""
+    starting = asyncio.ensure_future(
+        asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            start_new_session=True,
+        )
+    )
+    try:
+        return await asyncio.shield(starting)
+    except asyncio.CancelledError:
+        with contextlib.suppress(OSError):
+            await _end(await starting)
+        raise
 
 
 async def _write(stream: asyncio.StreamWriter, text: bytes) -> None:

@@ -67,6 +67,7 @@ class Engine:
         store: The journal of tasks, of all namespaces.
         values: Where retained values are kept, so that they outlive the hub; None if they do not.
         log: The log of rooms, of all namespaces.
+        is_opening: Whether there is a journal that other hubs share and that is not open yet.
         find_obstacle: Tells why no clients should be sent here just now, None if they may come.
     """
 
@@ -92,6 +93,7 @@ class Engine:
         self.carriers = {namespace: Carrier(mesh) for namespace, mesh in meshes.items()}
         self.namespaces: dict[str, Namespace] = {**self.carriers}
         self.use_store(MemoryStore())
+        self.is_opening = False
         self.values: Values | None = None
         self.use_log(MemoryLog())
         self.refusal_log = RefusalLog()
@@ -222,6 +224,7 @@ class Engine:
                         self.meshes[namespace].speech.retained.put(room, event, value)
             await self.log.open()
             opened.pop_all()
+        self.is_opening = False
         for carrier in self.carriers.values():
             carrier.keeper.load(records)
 
@@ -248,6 +251,7 @@ class Engine:
         store.hub = hub
         store.notice, store.deaf = self._notice, self._catch_up
         self.use_store(store)
+        self.is_opening = True
 
     def _notice(self, namespace: str, id: str, hub: str) -> None:
         carrier = self.carriers.get(namespace)
@@ -266,6 +270,7 @@ class Engine:
         if self.values is not None:
             await self.values.close()
         await self.store.close()
+        self.is_opening = isinstance(self.store, SharedStore)  # if the hub is opened again
 
     @property
     def trouble(self) -> str | None:

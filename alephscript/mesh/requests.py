@@ -425,8 +425,12 @@ class Requests:
         """Let the master of a request send so many further parts of its answer."""
         if request.master is None:
             return []
-        request.credit += parts
-        return request.master.dialect.grant(request, request.master, parts)
+        was_slow, request.credit = request.credit <= 0, request.credit + parts
+        effects = request.master.dialect.grant(request, request.master, parts)
+        if was_slow and request.meta.idle is not None and not request.questions:
+            # The turn of its master begins, with all its time.
+            return [*effects, ArmIdle(request.number, request.meta.idle)]
+        return effects
 
     def spend(self, request: OpenRequest) -> list[Effect] | None:
         """Count a part that a master here sends; end the request if nobody has granted the part.

@@ -13,11 +13,12 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from alephscript import AlephScriptClient, CapabilityError
-from alephscript.cli import main
+from alephscript.cli import main, programs
 from alephscript.cli.programs import MOST_OUTPUT
 from alephscript.hub import Hub
 from tests.cli.test_commands import run, started
@@ -119,6 +120,35 @@ async def test_a_cancelled_request_ends_the_command_and_what_it_started(
         processes = [int(each) for each in pids.read_text().split()]
         while any(map(is_alive, processes)):  # noqa: ASYNC110 - they say nothing
             await asyncio.sleep(0.01)
+
+
+async def test_a_program_that_is_cancelled_as_it_starts_is_ended_with_what_it_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It runs before whoever starts it hears so."""
+    create, has_started, goes_on = asyncio.create_subprocess_exec, asyncio.Event(), asyncio.Event()
+
+    async def create_late(*arguments: Any, **options: Any) -> asyncio.subprocess.Process:
+        process = await create(*arguments, **options)
+        has_started.set()
+        await goes_on.wait()
+        return process
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", create_late)
+    pids = tmp_path / "pids"
+    script = f"sleep 300 & echo $$ $! > {pids}.new; mv {pids}.new {pids}; wait"
+    running = asyncio.ensure_future(programs.run(["sh", "-c", script], b""))
+    await has_started.wait()
+    while not pids.exists():  # noqa: ASYNC110 - another process makes it
+        await asyncio.sleep(0.01)
+    running.cancel()
+    await asyncio.sleep(0)
+    goes_on.set()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    processes = [int(each) for each in pids.read_text().split()]
+    while any(map(is_alive, processes)):  # noqa: ASYNC110 - they say nothing
+        await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize(

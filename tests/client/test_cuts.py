@@ -266,7 +266,7 @@ async def test_a_hundred_requests_on_a_cut_link_end_at_once(wires: Wires) -> Non
     asked = [asyncio.create_task(asker.request("FOREVER", timeout=60)) for _ in range(100)]
     await worker.is_serving(100)
     wires.cut(asker)
-    async with asyncio.timeout(1):
+    async with asyncio.timeout(10):  # long before a heartbeat is missed
         ended = await asyncio.gather(*asked, return_exceptions=True)
     assert {type(each) for each in ended} == {LinkLost}
     assert len({id(each) for each in ended}) == 100
@@ -285,7 +285,7 @@ async def test_a_master_whose_link_is_cut_is_lost_to_its_askers_at_once(wires: W
     asked = asyncio.create_task(asker.request("FOREVER", timeout=60))
     await worker.is_serving(1)
     wires.cut(worker)
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(10):
         with pytest.raises(MasterLost) as caught:
             await asked
     assert caught.value.details == [{"delivered": True}]
@@ -370,7 +370,7 @@ async def test_closing_while_a_link_is_being_made_leaves_nothing(wired: Wires) -
     for moment in range(40):
         client = wired.make(relay, Worker)
         opening = asyncio.create_task(client.__aenter__())
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(10):
             await asyncio.wait({opening}, timeout=moment / 2000)
             await client.close()
             await asyncio.gather(opening, return_exceptions=True)

@@ -253,6 +253,29 @@ async def test_what_waits_ends_with_the_link_and_with_its_time(kind: type[Dialec
         await end_of(kind).dialect.ask(Call("GET_X", b"{}", "R", 0.01))
 
 
+async def test_a_reader_that_comes_back_gives_its_master_the_whole_time() -> None:
+    """Not what was left of it when parts began to wait for the reader."""
+    end = end_of(Native)
+    assert isinstance(end.dialect, Native)
+    stream = end.dialect.stream(Call("GET_X", b"{}", "R", 60, idle=30))
+    reading = asyncio.ensure_future(anext(stream))
+    await asyncio.sleep(0)
+    end.dialect.receive(write_json(["REQUEST_PART", 1, {"request": 1}]), None)
+    assert await reading == 1
+    patience = end.dialect._watches[1]._patience
+    assert patience is not None
+    patience._heard -= 1000  # for so long the reader was elsewhere
+    reading = asyncio.ensure_future(anext(stream))
+    await asyncio.sleep(0)
+    patience._ring()
+    await asyncio.wait({reading}, timeout=0.01)
+    assert not reading.done()
+    patience._heard -= 1000
+    patience._ring()
+    with pytest.raises(DeadlineExceeded, match="nothing was heard"):
+        await reading
+
+
 @pytest.mark.parametrize("kind", [Native, Documented, Core])
 async def test_what_only_a_native_hub_is_asked(kind: type[Dialect]) -> None:
     """Others are not left to wait for."""

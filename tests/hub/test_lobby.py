@@ -226,6 +226,27 @@ async def test_out_of_descriptors_is_said_once_and_who_comes_waits(
     assert said[0].__dict__["error"] == "Too many open files"
 
 
+async def test_who_is_accepted_in_the_moment_of_the_close_is_hung_up_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Not kept open by nobody."""
+    loop = asyncio.get_running_loop()
+    here, there = socket.socketpair()
+    comes: asyncio.Future[Any] = loop.create_future()
+
+    async def accept(_: socket.socket) -> Any:
+        return await comes
+
+    monkeypatch.setattr(loop, "sock_accept", accept)
+    async with Hub(port=0) as hub:
+        await asyncio.sleep(0)
+        comes.set_result((here, None))
+        await hub.close()
+    await asyncio.sleep(0)
+    assert here.fileno() == -1
+    there.close()
+
+
 FEW, MANY = 100, 50_000
 DESCRIPTORS = [
     # soft, hard, clients -> what is asked for, whether a line is logged

@@ -291,6 +291,9 @@ class TestPatience:
         number = effects[0].request  # type: ignore[union-attr]
         mesh.received("M", "REQUEST_PART", [{}, {"id": str(number)}])
         assert mesh.idled(number) == [ArmIdle(number, 0.5)]
+        for arms in ([ArmIdle(number, 0.5)], []):  # the turn of its master begins, and goes on
+            effects = mesh.received("A", "REQUEST_MORE", [{"request": 2, "parts": 1}])
+            assert [each for each in effects if isinstance(each, ArmIdle)] == arms
 
     def test_a_request_that_waits_for_a_master_is_watched_as_well(self) -> None:
         """Nothing is heard of it either."""

@@ -532,9 +532,14 @@ class Peers(RuleBasedStateMachine):
         rivals = [
             q
             for q in self.open.values()
-            # Where the room is a guess, so is the one of the requests that the event answers.
+            # Where the room is a guess, so is the one of the requests that the event answers; and
+            # a number that is echoed says which, wherever the event is said.
             if (q.master, q.event) == (sid, question.event)
-            and (question.room is None or q.room in (room, None))
+            and (
+                question.room is None
+                or q.room in (room, None)
+                or message.get("requestId") == str(q.number)
+            )
         ]
         effects, ended = self.send(sid, name, args, ack=data.draw(st.booleans()))
         if ended:

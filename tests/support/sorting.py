@@ -6,7 +6,9 @@ named runs whole, and `python -m pytest tests` runs everything.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable
+import functools
+from collections.abc import Generator
+from pathlib import Path
 from typing import Final
 
 import pytest
@@ -63,9 +65,10 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> Generator[None, int,
     return cores + (1 if is_loop(config) else 2)
 
 
-def is_in(path: str, places: Iterable[str]) -> bool:
-    """Whether a file is one of these, or in one of these folders."""
-    return any(path == place or path.startswith(f"{place}/") for place in places)
+@functools.cache  # thousands of tests are in hundreds of files
+def is_in(path: Path, places: tuple[str, ...]) -> bool:
+    """Whether a file or folder is one of these, or in one of these folders."""
+    return any(path.is_relative_to(ROOT / place) for place in places)
 
 
 def is_loop(config: pytest.Config) -> bool:
@@ -80,6 +83,13 @@ def pytest_configure(config: pytest.Config) -> None:
         config.option.markexpr = LOOP
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Import nothing for the loop of which no test is in it."""
+    is_left_out = config.option.markexpr == LOOP and is_in(collection_path, tuple(SLOW))
+    return is_left_out or None
+
+
 @pytest.hookimpl(tryfirst=True)  # before marks select
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark tests by their folder, and by the programs that their fixtures look for; order them.
@@ -87,15 +97,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     Raises:
         UsageError: An id holds an object's address, which differs from process to process.
     """
+    slow = tuple(SLOW)
     for item in items:
-        path = item.path.relative_to(ROOT).as_posix()
         if " at 0x" in item.nodeid:
             raise pytest.UsageError(f"give the parameters of {item.nodeid} names, by ids=")
-        if is_in(path, SLOW):
+        if is_in(item.path, slow):
             item.add_marker(pytest.mark.slow)
-        if is_in(path, REPEATING):
+        if is_in(item.path, REPEATING):
             item.add_marker("no_cover")
         if PROGRAMS.intersection(getattr(item, "fixturenames", ())):
             item.add_marker(pytest.mark.peers)
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: item.path not in slow)  # lest one worker has a long file at the end
+    long = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in long)  # lest one worker has a long file at the end

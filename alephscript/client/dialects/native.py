@@ -136,6 +136,9 @@ class Native(Documented):
             call.data = b""
             while parts.unread or not future.done():
                 if not parts.unread:
+                    watch = self._watches.get(number)
+                    if watch is not None:
+                        watch.hear()  # no time has passed while parts waited to be read
                     parts.wake.clear()
                     await parts.wake.wait()
                     continue

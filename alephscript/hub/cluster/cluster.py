@@ -171,7 +171,9 @@ class Cluster:
             loop.call_later(_TAKE_SECONDS, self._take_tasks_now)
 
     def _take_tasks_now(self) -> None:
-        if not self._is_adrift and not self._is_closed:
+        if self._engine.is_opening and not self._is_closed:
+            self._take_tasks()  # a hub joins the others first, and either may take its time
+        elif not self._is_adrift and not self._is_closed:
             hubs = [self.hub, *next(iter(self.federations.values())).hubs]
             self._engine.take_tasks(hubs, self._take_tasks)
 

@@ -123,7 +123,8 @@ class Listener:
         """Listen no longer; safe to call twice."""
         if self._listener.fileno() == -1:
             return
-        self._accepting.cancel()
+        # In the next turn: who is accepted in this one would be nobody's.
+        asyncio.get_running_loop().call_soon(self._accepting.cancel)
         if self._siblings is not None:
             self._siblings.close()
         # At once, not when the task has ended: the port is free when the hub is closed.
@@ -139,7 +140,7 @@ class Listener:
     async def _accept(self) -> None:
         loop = asyncio.get_running_loop()
         accepted = 0
-        while True:
+        while self._listener.fileno() != -1:
             if not self._lobby.make_room():
                 await asyncio.sleep(_PAUSE_SECONDS)
                 continue
@@ -152,6 +153,9 @@ class Listener:
                 self._lobby.end_longest()
                 await asyncio.sleep(_PAUSE_SECONDS)
                 continue
+            if self._listener.fileno() == -1:
+                client.close()
+                return
             self._open(client, self._siblings)
             accepted += 1
             if accepted % _ACCEPTS_A_TURN == 0:

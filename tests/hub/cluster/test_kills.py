@@ -126,7 +126,7 @@ async def test_a_killed_master_ends_what_it_had_across_hubs(
     asker = await opened(AlephScriptClient, one.url)
     waiting = [asyncio.create_task(asker.request("HANG", {}, timeout=60)) for _ in range(20)]
     assert await answers(asker, "worker")  # they are there by now: order is kept
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(10):
         worker.send(signal.SIGKILL)
         ends = await asyncio.gather(*waiting, return_exceptions=True)
     assert {type(end) for end in ends} == {MasterLost}
@@ -162,7 +162,7 @@ async def test_redis_is_killed_and_comes_back_empty(
     hanging = asyncio.create_task(there.request("HANG", {}, timeout=60))
     await bot.began.wait()
     own_redis.kill()
-    async with asyncio.timeout(3):
+    async with asyncio.timeout(10):
         with pytest.raises(MasterLost):
             await hanging
         with pytest.raises((NoMaster, MasterLost)):

@@ -387,6 +387,8 @@ async def test_what_somebody_puts_into_the_registry_is_left_out(cluster: Cluster
     record["masters"] += [forged, [hub, sid, group, entry[33:]]]
     redis.hset(f"{key}:rooms", "/runtime\nR", json.dumps(record))
     redis.hset(f"{key}:rooms", "/runtime\nS", json.dumps({"epoch": 1, "masters": [master]}))
+    # Somebody listens for the hub that there is not, or the next beat of another would remove it.
+    cluster.tap.subscribe(f"{key}:to:m000000000000")
     redis.sadd(f"{key}:hubs", "m000000000000")
     redis.set(f"{key}:hub:m000000000000", 5)
     value = redis.hget(f"{key}:retained", "/runtime\nR\nSTATE")

@@ -17,6 +17,8 @@ import msgspec
 import pytest
 
 from alephscript.errors import Overloaded, RequestError
+from alephscript.hub import Hub
+from alephscript.hub.cluster.cluster import Cluster
 from alephscript.hub.store import redis, sqlite
 from alephscript.hub.store.memory import MemoryStore
 from alephscript.hub.store.redis import RedisStore
@@ -531,6 +533,36 @@ def _fill(store: SqliteStore) -> Callable[[], None]:
 
     store._write = write_no_more  # type: ignore[method-assign]
     return free
+
+
+@pytest.mark.peers
+async def test_a_hub_whose_journal_opens_late_takes_over_what_others_have_left(
+    shared_redis: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has joined them before, and knows who is gone."""
+    load, take_now, take = RedisStore._load_scripts, Cluster._take_tasks_now, RedisStore.take_lost
+    is_asked, is_taken = asyncio.Event(), asyncio.Event()
+
+    async def load_late(self: Any) -> None:
+        await is_asked.wait()
+        await load(self)
+
+    def ask(self: Any) -> None:
+        take_now(self)
+        is_asked.set()
+
+    def note(self: Any, hubs: Any, done: Any) -> None:
+        def found(records: Sequence[Record], error: RequestError | None) -> None:
+            done(records, error)
+            is_taken.set()
+
+        take(self, hubs, found)
+
+    monkeypatch.setattr(RedisStore, "_load_scripts", load_late)
+    monkeypatch.setattr(Cluster, "_take_tasks_now", ask)
+    monkeypatch.setattr(RedisStore, "take_lost", note)
+    async with asyncio.timeout(20), Hub(port=0, redis=shared_redis.url()):
+        await is_taken.wait()
 
 
 @pytest.mark.slow
