@@ -116,6 +116,8 @@ class HubSession:
             ConnectionRefused: There is no hub, it refused, or it did not finish in the time.
             RequestError: The hub refused a room.
         """
+        positions = self._channel.positions
+        before = dict(positions)
         try:
             async with asyncio.timeout(timeout):
                 link = await transport.connect(
@@ -144,6 +146,9 @@ class HubSession:
                     await self.dialect.settle()
         except BaseException as exc:
             await self.close()
+            # What the rooms have told is held, and handed on to nobody: the next session hears it.
+            positions.clear()
+            positions.update(before)
             if isinstance(exc, TimeoutError | LinkLost | NotConnected) and not isinstance(
                 exc, ConnectionRefused
             ):
@@ -185,11 +190,15 @@ class HubSession:
         message = self.dialect.subscription(room)
         if presence:
             message["presence"] = True
-        answer = await self.dialect.tell(HubEvent.CLIENT_SUBSCRIBE, message)
+        self._channel.entering[room] = 0
+        try:
+            answer = await self.dialect.tell(HubEvent.CLIENT_SUBSCRIBE, message)
+        finally:
+            heard = self._channel.entering.pop(room, 0)
         self._channel.rooms[room] = None
         history, number = answer.get("history"), answer.get("number")
         if isinstance(history, str) and isinstance(number, int):
-            self._channel.positions[room] = Position(history, number)
+            self._channel.positions[room] = Position(history, max(number, heard))
         else:
             self._channel.positions.pop(room, None)
         missed = answer.get("missed")

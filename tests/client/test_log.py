@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime as dt
 from typing import Any
 
@@ -16,10 +17,11 @@ from alephscript import (
     EventStream,
     Gap,
     Position,
+    RequestError,
     State,
 )
 from alephscript.hub import Hub
-from alephscript.testing import InMemoryMesh
+from alephscript.testing import InMemoryMesh, SimulatedMesh, simulate
 from tests.support.meshes import MeshUnderTest, at_once
 
 pytestmark = pytest.mark.anyio
@@ -250,6 +252,33 @@ async def test_a_time_that_is_none_is_said_at_once(since: Any) -> None:
             client.events(ROOM, since=since)
         with pytest.raises(ContractError, match="room"):
             client.events(since="10m")
+
+
+@pytest.mark.slow
+def test_a_client_whose_links_are_cut_at_any_moment_hears_all_once() -> None:
+    """Also while it subscribes, when it has been told a part of what it missed."""
+
+    async def listen(mesh: SimulatedMesh) -> None:
+        async with (
+            AlephScriptClient(mesh, backoff=at_once, usuario="speaker") as speaker,
+            AlephScriptClient(mesh, backoff=at_once, usuario="listener") as listener,
+        ):
+            await listener.subscribe(ROOM)
+            stream = listener.events(ROOM)
+            async with mesh.chaos(cuts=6, within=5) as chaos:
+                for number in range(25):
+                    with contextlib.suppress(RequestError):
+                        await speaker.broadcast("FIA_STEP", number, room=ROOM, confirm=True)
+                    await asyncio.sleep(0.2)
+                await chaos
+            await asyncio.sleep(60)  # each end has noticed each cut
+            end = await speaker.broadcast("FIA_STEP", None, room=ROOM, confirm=True)
+            assert end is not None
+            heard = [(await anext(stream)).position for _ in range(end.number)]
+            assert heard == [Position(end.history, 1 + each) for each in range(end.number)]
+
+    for seed in range(30):
+        simulate(listen, seed, log=[ROOM])
 
 
 async def test_a_client_that_moves_to_another_hub_misses_nothing(shared_redis: Any) -> None:

@@ -38,6 +38,8 @@ class Channel:
         pending: The acknowledgements that are awaited.
         rooms: The rooms that the client is in, in the order in which it subscribed.
         positions: As given.
+        entering: The number of the last event of each room that the session is subscribing to:
+            what comes right behind the answer is read before that is.
         cancel: As given.
         grant: As given.
         take_kept: As given.
@@ -56,6 +58,7 @@ class Channel:
         self.pending = Pending()
         self.rooms: dict[str, None] = {}
         self.positions = positions
+        self.entering: dict[str, int] = {}
         self.cancel = cancel
         self.grant = grant
         self.take_kept = take_kept

@@ -238,6 +238,8 @@ class Native(Documented):
             self._control(packet.event, packet.data, meta)
             return None
         if meta.number is not None:
+            if meta.room in self._channel.entering:
+                self._channel.entering[meta.room] = meta.number
             position = self._channel.positions.get(meta.room)
             if position is not None:
                 history = meta.history or position.history
