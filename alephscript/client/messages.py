@@ -230,7 +230,8 @@ class Event(msgspec.Struct, Generic[P], frozen=True, eq=False):
             `AlephScriptClient.broadcast`.
         sent: When it was said, as `at`, in seconds since 1970.
         position: Where it stands in the history of its room, if the hub keeps one; see
-            `AlephScriptClient.subscribe`.
+            `AlephScriptClient.subscribe`. None of a retained one, which may be older than all that
+            is kept: `at` is where to read on from.
     """
 
     room: str
