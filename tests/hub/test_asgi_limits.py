@@ -55,7 +55,7 @@ def get_websocket(query: str = "") -> bytes:
 @pytest.fixture
 async def hub(serve: Serve) -> AsyncIterator[MountedHub]:
     """A hub that is impatient, and takes little."""
-    limits = Limits(join_seconds=0.3, connections=4, message_bytes=20_000, backlog_bytes=300_000)
+    limits = Limits(join_seconds=0.5, connections=4, message_bytes=20_000, backlog_bytes=300_000)
     async with mounted(serve, limits=limits) as hub, asyncio.timeout(20):
         yield hub
 
