@@ -22,6 +22,7 @@ from alephscript.hub.cluster.cluster import Cluster
 from alephscript.hub.store import sqlite
 from alephscript.hub.store.memory import MemoryStore
 from alephscript.hub.store.redis import RedisStore
+from alephscript.hub.store.redis_node import RedisNode
 from alephscript.hub.store.sqlite import SqliteStore
 from alephscript.hub.store.store import Store, StoreUnavailable
 from alephscript.mesh.effects import Look
@@ -460,7 +461,7 @@ async def test_a_hub_whose_journal_opens_late_takes_over_what_others_have_left(
     shared_redis: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It has joined them before, and knows who is gone."""
-    load, take_now, take = RedisStore._load_scripts, Cluster._take_tasks_now, RedisStore.take_lost
+    load, take_now, take = RedisNode._load_scripts, Cluster._take_tasks_now, RedisStore.take_lost
     is_asked, is_taken = asyncio.Event(), asyncio.Event()
 
     async def load_late(self: Any) -> None:
@@ -478,7 +479,7 @@ async def test_a_hub_whose_journal_opens_late_takes_over_what_others_have_left(
 
         take(self, hubs, found)
 
-    monkeypatch.setattr(RedisStore, "_load_scripts", load_late)
+    monkeypatch.setattr(RedisNode, "_load_scripts", load_late)
     monkeypatch.setattr(Cluster, "_take_tasks_now", ask)
     monkeypatch.setattr(RedisStore, "take_lost", note)
     async with asyncio.timeout(20), Hub(port=0, redis=shared_redis.url()):
