@@ -495,7 +495,7 @@ async def test_a_missing_extra_is_named(missing: set[str], said: str) -> None:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(50):
         out, errors = await process.communicate()
     assert errors == b""
     assert said in out.decode()
