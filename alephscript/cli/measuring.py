@@ -203,7 +203,8 @@ async def _measure(options: argparse.Namespace, ask: Callable[[], Awaitable[Any]
                 times.append(clock() - began)
 
     began = clock()
-    await asyncio.gather(*(work() for _ in range(options.concurrency)))
+    at_once = min(options.concurrency, options.requests)  # more would only be waited for
+    await asyncio.gather(*(work() for _ in range(at_once)))
     seconds = clock() - began
     if times:
         put_line(f"{len(times)} answers in {write_duration(seconds)}: {len(times) / seconds:.0f}/s")

@@ -292,7 +292,8 @@ async def _hub(options: argparse.Namespace) -> None:
     )
     if options.workers > 1 and options.worker is None:
         # Only now: what no worker could be with is said once, and not by each of them.
-        await workers.run(options.workers, options.host, options.port)
+        scheme = "http" if options.tls_cert is None else "https"
+        await workers.run(options.workers, options.host, options.port, scheme)
         return
     this = asyncio.current_task()
     assert this is not None

@@ -33,13 +33,14 @@ _MISSED_BEATS = 10
 that slept finds its workers as they were."""
 
 
-async def run(count: int, host: str, port: int) -> None:
+async def run(count: int, host: str, port: int, scheme: str) -> None:
     """Run workers until a signal comes; a worker that ends by itself is started again.
 
     Args:
         count: How many workers.
         host: The address that they listen on.
         port: The port; 0 takes a free one.
+        scheme: What the address begins with under which clients find them.
 
     Raises:
         CliError: The port is taken, or a worker never listened.
@@ -59,7 +60,7 @@ async def run(count: int, host: str, port: int) -> None:
             loop.create_task(_look_after(_Post(chosen, folder, number, count), each, pulse, ending))
             for number, each in enumerate(ready)
         ]
-        report = loop.create_task(_report(host, chosen, ready))
+        report = loop.create_task(_report(f"{scheme}://{_shown(host)}:{chosen}", ready))
         stopping = loop.create_task(ending.wait())
         # Before that, a task ends only if its worker could not be started.
         await asyncio.wait([stopping, *tasks], return_when=asyncio.FIRST_COMPLETED)
@@ -86,12 +87,15 @@ def outlive_nobody(end: Callable[[], None]) -> None:
     loop.add_reader(sys.stdin.fileno(), look)
 
 
-async def _report(host: str, port: int, ready: Sequence[asyncio.Event]) -> None:
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
+
+
+async def _report(url: str, ready: Sequence[asyncio.Event]) -> None:
     """Print where the workers listen, when all do."""
     for each in ready:
         await each.wait()
-    shown = f"[{host}]" if ":" in host else host
-    print(f"alephscript hub listening on http://{shown}:{port}", file=sys.stderr, flush=True)
+    print(f"alephscript hub listening on {url}", file=sys.stderr, flush=True)
 
 
 def _reserved(host: str, port: int) -> socket.socket:

@@ -105,8 +105,11 @@ class Connector:
             RequestError: The hub refused a room.
         """
         transport = self._watch(self._transport([*masters, *rooms]))
+        acknowledges = self._acknowledges
         if self._session is not None and self._session.has_acknowledged:
             self._silence = LONG_SILENCE
+            # Silence is a dead link's first of all; of a stock hub if the next link is silent, too.
+            acknowledges = True
         session = self._session = HubSession(handler, positions, redacts=self._redact)
         auth = await self._credentials(registration["usuario"])
         try:
@@ -119,7 +122,7 @@ class Connector:
                 masters=masters,
                 displaced=displaced,
                 timeout=self._timeout,
-                acknowledges=self._acknowledges,
+                acknowledges=acknowledges,
                 silence=self._silence,
             )
         except ConnectionRefused as error:

@@ -69,6 +69,7 @@ class LogStream(EventStream):
         self._place: Position | None = None  # how far events are unread here, or were read
         self._heard: Position | None = None  # of what was left to the log
         self._first: Position | None = None  # of what was heard before anything was read
+        self._has_begun = False  # to read: what was said before comes first
         self._is_behind = True
         self._has_log = True
         self._unplaced = 0  # events without a position since the last that had one
@@ -106,13 +107,13 @@ class LogStream(EventStream):
             PermissionDenied: The client may not hear the room.
             RequestError: The hub does not tell.
         """
-        while not self._events:
+        while not (self._events and self._has_begun):
             if self._closed:
-                return False
+                return bool(self._events)
             if not self._is_behind:
                 await self._sleep()
             elif not await self._read_on():
-                return False
+                return bool(self._events)
         return True
 
     @property
@@ -166,7 +167,12 @@ class LogStream(EventStream):
             return False
         except UnknownEvent:  # a hub of another package
             answer = {"missed": None}
+        heard = [] if self._has_begun else [*self._events]
+        if heard:
+            self._events.clear()
+        self._has_begun = True
         self._take(answer)
+        self._events.extend(heard)
         return True
 
     def _take(self, answer: Mapping[str, Any]) -> None:

@@ -133,13 +133,15 @@ class HubSession:
                 self.registration = registration
                 for room, presence in rooms.items():
                     await self.subscribe(room, presence=presence)
+                # First, as the hub may not have noticed yet that the link before is gone: whoever
+                # masters a room anew displaces what seems to be another one, with all its runs.
+                await self._handler.resume(self)
                 for room, mastery in masters.items():
                     yields = room in displaced
                     if not await self.dialect.make_master(room, mastery, yields=yields):
                         self.standing_by.add(room)
                 if masters:
                     await self.dialect.settle()
-                await self._handler.resume(self)
         except BaseException as exc:
             await self.close()
             if isinstance(exc, TimeoutError | LinkLost | NotConnected) and not isinstance(

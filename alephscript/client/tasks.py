@@ -33,7 +33,7 @@ from alephscript.errors import (
 )
 from alephscript.protocol import events
 from alephscript.protocol.events import Answer, HubEvent
-from alephscript.protocol.tasks import DONE, ENDED, LONGEST_TASK
+from alephscript.protocol.tasks import DONE, ENDED, LONGEST_TASK, name_question
 
 __all__ = ["Task", "TaskState", "TaskStatus", "Tasks"]
 
@@ -101,6 +101,7 @@ class Task(Generic[R]):
         self.id = id
         self._client = client
         self._reply = reply
+        self._question: dict[str, Any] | None = None  # as it was seen last
 
     def __repr__(self) -> str:
         return f"<Task {self.id}>"
@@ -184,7 +185,7 @@ class Task(Generic[R]):
                         continue
                     if fields["state"] in ENDED:
                         break  # members of the room hear of the end without the result
-                    status = _status(fields)
+                    status = self._note(_status(fields))
                     if status.updated <= last.updated:
                         continue  # it was said before the hub was asked
                     last = status
@@ -204,21 +205,24 @@ class Task(Generic[R]):
         return await self._ask(HubEvent.TASK_CANCEL)
 
     async def answer(self, answer: Any) -> TaskStatus:
-        """Answer what the task's method asks.
+        """Answer what the task's method asks: what this object has last told that it asks, if any.
 
         Args:
             answer: A contract or a JSON value; or an error, which the method's `Request.ask` is to
                 raise in its place.
 
         Raises:
-            Conflict: The method asks nothing.
+            Conflict: The method asks nothing, or something else by now.
             RequestError: There is no such task, or there was no answer.
         """
         payload = answer.answer() if isinstance(answer, RequestError) else answer
-        text = msgspec.Raw(contracts.write(payload))
+        fields: dict[str, Any] = {"payload": msgspec.Raw(contracts.write(payload))}
         # Without a key, an answer that is sent again when a link was lost could be that of the
         # next question.
-        return await self._ask(HubEvent.TASK_ANSWER, payload=text, key=uuid.uuid4().hex)
+        fields["key"] = uuid.uuid4().hex
+        if self._question is not None:
+            fields["about"] = name_question(self._question)
+        return await self._ask(HubEvent.TASK_ANSWER, **fields)
 
     async def _ask(
         self, event: str, *, patience: float | None = events.DEFAULT_TIMEOUT, **fields: Any
@@ -226,7 +230,12 @@ class Task(Generic[R]):
         answer = await self._client._alephscript_ask_task(  # noqa: SLF001 - its half
             event, {"id": self.id, **fields}, seconds=events.DEFAULT_TIMEOUT, patience=patience
         )
-        return _status(_task_of(answer))
+        return self._note(_status(_task_of(answer)))
+
+    def _note(self, status: TaskStatus) -> TaskStatus:
+        question = status.question  # without its payload if it came as a member of the room
+        self._question = question if question and "payload" in question else None
+        return status
 
     def _read(self, result: Any) -> Any:
         result = {} if result is None else result

@@ -44,6 +44,7 @@ _JSON = b"application/json"
 
 # Engine.IO's error codes, as stock clients show them.
 _UNKNOWN_TRANSPORT = (0, "Transport unknown")
+_NO_POLLING = (0, "Transport unknown: this hub serves websockets only")
 _UNKNOWN_SID = (1, "Session ID unknown")
 _BAD_REQUEST = (3, "Bad request")
 _FORBIDDEN = (4, "Forbidden")
@@ -236,8 +237,10 @@ class HubApp:
         query = parse_qs(scope["query_string"].decode("latin-1"))
         if query.get("EIO") != ["4"]:
             return _OLD_PROTOCOL
-        if query.get("transport") != ["polling"] or not self._polls:
+        if query.get("transport") != ["polling"]:
             return _UNKNOWN_TRANSPORT
+        if not self._polls:
+            return _NO_POLLING
         if scope["method"] not in ("GET", "POST"):
             return _BAD_REQUEST
         if "sid" in query:

@@ -215,6 +215,8 @@ class Hub:
                 "hubs that share a Redis keep tasks and retained values there: leave data (--data) "
                 "out"
             )
+        if self._data == "":
+            raise HubError("data='' (--data) names no folder; the present one is '.'")
         self._engine.use_store(make_store(self._data, self._keep_tasks))
         if self._data is not None and self._redis is None:  # else Redis has what hubs share
             self._engine.use_values(make_values(self._data))

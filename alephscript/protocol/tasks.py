@@ -7,6 +7,7 @@ socket, no clock.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -33,6 +34,7 @@ __all__ = [
     "TaskReply",
     "check_checkpoint",
     "check_depth",
+    "name_question",
     "parse_lookup",
     "parse_reply",
     "parse_runs",
@@ -106,11 +108,14 @@ class TaskReply(msgspec.Struct, frozen=True, omit_defaults=True):
         id: The task.
         payload: JSON text of the answer.
         key: What makes a repetition the same answer, as native peers say; empty for nothing.
+        about: The question that it is the answer to, by `name_question`, as native peers say; empty
+            for whatever is asked.
     """
 
     id: str
     payload: msgspec.Raw
     key: str = ""
+    about: str = ""
 
     def repeats(self, key: str) -> bool:
         """Whether this is the answer of that key, once more: a link was lost in between."""
@@ -218,14 +223,15 @@ def wants_own(payload: Any) -> bool:
 
 
 def parse_reply(payload: Any) -> TaskReply:
-    """Parse TASK_ANSWER ``{id, payload, key?}``.
+    """Parse TASK_ANSWER ``{id, payload, key?, about?}``.
 
     Raises:
         InvalidPayload: The payload is no object, or a field of it is not valid.
     """
     fields = split_fields(payload)
     payload = _raw(fields.get("payload", msgspec.Raw(b"{}")))
-    return TaskReply(_parse_id(fields), payload, _parse_key(fields) or "")
+    about = _parse_key(fields, "about") or ""
+    return TaskReply(_parse_id(fields), payload, _parse_key(fields) or "", about)
 
 
 def parse_runs(payload: Any) -> list[str]:
@@ -260,11 +266,17 @@ def split_fields(payload: Any) -> Mapping[str, Any]:
     raise _invalid("", "expected an object")
 
 
-def _parse_key(fields: Mapping[str, Any]) -> str | None:
-    key = read_value(fields.get("key"))
+def name_question(question: Mapping[str, Any]) -> str:
+    """Name what a task asks; what asks the same has the same name."""
+    text = msgspec.json.encode(question, order="sorted")
+    return hashlib.blake2b(text, digest_size=16).hexdigest()
+
+
+def _parse_key(fields: Mapping[str, Any], name: str = "key") -> str | None:
+    key = read_value(fields.get(name))
     if key is None or (isinstance(key, str) and 0 < len(key) <= events.MAX_NAME):
         return key
-    raise _invalid("key", f"expected a string of 1 to {events.MAX_NAME} characters")
+    raise _invalid(name, f"expected a string of 1 to {events.MAX_NAME} characters")
 
 
 def _parse_id(fields: Mapping[str, Any]) -> str:

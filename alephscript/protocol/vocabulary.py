@@ -167,9 +167,11 @@ class HubEvent(StrEnum):
     large. With ``own`` only the client's own are told, each with its ``key``."""
 
     TASK_ANSWER = "TASK_ANSWER"
-    """client → hub → master: ``{id, payload, key?}`` The answer to the question of a task; the
-    answer has the ``task``. Without a question it is ``conflict``. A payload ``{success: false,
-    error, code, details}`` refuses to answer. The same ``key`` is the same answer, sent again."""
+    """client → hub → master: ``{id, payload, key?, about?}`` The answer to the question of a
+    task; the answer has the ``task``. Without a question it is ``conflict``. A payload
+    ``{success: false, error, code, details}`` refuses to answer. The same ``key`` is the same
+    answer, sent again; ``about`` names the question, for it to be ``conflict`` when the task asks
+    something else by now."""
 
     TASK_CHANGED = "TASK_CHANGED"
     """hub → client, hub → room: ``{task}`` A task has changed. Its submitter hears that, and

@@ -74,6 +74,7 @@ def surround(loop: VirtualLoop, seed: int) -> Iterator[None]:
         put(time, "sleep", _sleep(loop, time.sleep))
         put(os, "urandom", chance.randbytes)
         put(random, "_urandom", chance.randbytes)  # what `secrets` draws from
+        put(random.Random, "seed", _seed(chance, random.Random.seed))  # C asks the machine itself
         put(anyio.to_thread, "run_sync", _run_sync(loop, anyio.to_thread.run_sync))
         random.seed(seed)
         gc.disable()  # what it finds, and calls, would depend on what ran before
@@ -86,6 +87,13 @@ def surround(loop: VirtualLoop, seed: int) -> Iterator[None]:
         if collects:
             gc.enable()
         _present.discard(loop)
+
+
+def _seed(chance: random.Random, real: Callable[..., None]) -> Callable[..., None]:
+    def seed(self: random.Random, a: Any = None, version: int = 2) -> None:
+        real(self, chance.randbytes(32) if a is None else a, version)
+
+    return seed
 
 
 class _Calendar:

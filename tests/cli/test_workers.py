@@ -7,6 +7,7 @@ import contextlib
 import os
 import signal
 import socket
+import ssl
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 import pytest
 
 from alephscript import AlephScriptClient, capability, cli
+from alephscript.errors import ConnectionRefused
 from tests.support.processes import Start
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
@@ -100,6 +102,22 @@ async def test_workers_outlive_no_command(shared_redis: Any, start: Start) -> No
                 listener.bind(("127.0.0.1", int(hub.url.rpartition(":")[2])))
                 break
             await asyncio.sleep(0.05)
+
+
+@pytest.mark.slow
+async def test_workers_with_a_certificate_say_where_they_listen_and_what_they_serve(
+    shared_redis: Any, start: Start, certificate: Path
+) -> None:
+    """An encrypted poll does not tell to which of them it belongs."""
+    files = ("--tls-cert", certificate / "cert.pem", "--tls-key", certificate / "key.pem")
+    arguments = ("--workers", "2", "--redis", shared_redis.url(), *map(str, files))
+    hub = await start("-m", "alephscript", "hub", "--port", "0", *arguments, ready=b"listening on")
+    assert hub.url.startswith("https://")
+    known = ssl.create_default_context(cafile=certificate / "cert.pem")
+    async with Bot(hub.url, tls=known), AlephScriptClient(hub.url, tls=known) as client:
+        assert await client.request("ECHO", 1, timeout=10) == {"said": 1}
+    with pytest.raises(ConnectionRefused, match="serves websockets only"):
+        await AlephScriptClient(hub.url, tls=known, transports=("polling",)).__aenter__()
 
 
 @pytest.mark.parametrize("count", ["0", "-1", "1000000", "9" * 5000, "two", "1.5", "", "²"])

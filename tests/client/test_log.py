@@ -160,6 +160,21 @@ async def test_what_is_no_position_of_the_log_is_a_gap(kind: str, tmp_path: Any)
             assert await next_of(stream, 1) == [2]
 
 
+async def test_what_a_room_without_a_log_misses_comes_before_what_it_hears() -> None:
+    """Nothing is missing between two events that were heard."""
+    async with InMemoryMesh() as mesh, AlephScriptClient(mesh) as client:
+        await client.subscribe(ROOM)
+        stream = client.events(ROOM, since="10m")
+        await client.broadcast("FIA_STEP", 1, room=ROOM, confirm=True)
+        assert await next_of(stream, 2) == [Gap(None), 1]
+        await client.broadcast("FIA_STEP", 2, room=ROOM, confirm=True)
+        assert await next_of(stream, 1) == [2]
+        stream = client.events(ROOM, since="10m")
+        await client.broadcast("FIA_STEP", 3, room=ROOM, confirm=True)
+    assert await next_of(stream, 1) == [3]
+    assert await anext(stream, None) is None
+
+
 async def test_what_is_said_before_a_stream_is_read_is_heard_by_it() -> None:
     """Whatever it reads since: a clock that is ahead of the hub's makes nothing be missed."""
     ahead = dt.datetime.now(dt.UTC) + dt.timedelta(hours=1)

@@ -553,6 +553,27 @@ async def test_several_questions_are_put_one_after_the_other(mesh: MeshUnderTest
     assert "APPROVE was not asked within 0 s" in second
 
 
+async def test_an_answer_is_to_the_question_that_was_seen(mesh: MeshUnderTest) -> None:
+    """Not to what the task asks by now; without a look, it is to whatever is asked."""
+    client = await mesh.open()
+    await mesh.open(Bot)
+    task = await client.submit("SEND_ALL", ["a", "b", "c"])
+    seen = await until(task, "asking")
+    other = client.task(task.id)
+    await other.answer(Approval(yes=True))
+    async for status in other.updates():
+        if status.question not in (None, seen.question):
+            break
+    with pytest.raises(Conflict):
+        await task.answer(Approval(yes=True))
+    await client.task(task.id).answer(Approval(yes=False))
+    async for status in task.updates():
+        if status.question is not None and status.question["payload"] == {"what": "c"}:
+            break
+    await task.answer(Approval(yes=True))
+    assert await task.result() == {"result": [True, False, True]}
+
+
 async def test_without_waiting_there_is_what_there_is(mesh: MeshUnderTest) -> None:
     """The result of a task that has ended, and else the word that the task goes on."""
     client, bot = await mesh.open(), await mesh.open(Bot)
@@ -588,3 +609,21 @@ async def test_what_is_nested_too_deeply_to_be_told_of_ends_the_task(
     with pytest.raises(RequestError, match=r"58 levels .*\[payload_too_large\]"):
         await task.result()
     assert [each.state for each in await client.tasks()] == ["failed"]
+
+
+@pytest.mark.parametrize("mesh", ["memory"], indirect=True)
+async def test_a_master_that_displaces_its_own_dead_link_keeps_its_runs(
+    mesh: MeshUnderTest,
+) -> None:
+    """The client is back before the hub has noticed that the link before is gone."""
+    client, bot = await mesh.open(), await mesh.open(Bot)
+    task = await client.submit("FIRE", {})
+    await bot.begun.get()
+    session = bot._alephscript_session
+    assert session is not None
+    (sid,) = [sid for sid, each in mesh.hub._links.items() if each is session._channel.link]
+    del mesh.hub._links[sid]  # and nobody tells the hub
+    session.lost("it fell silent")
+    bot.go.set()
+    assert await task.result() == {"fired": True}
+    assert (await task.status()).attempts == 1

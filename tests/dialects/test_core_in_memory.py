@@ -204,6 +204,26 @@ def test_a_hub_that_says_after_a_while_that_it_is_none_is_spoken_to_anew() -> No
     simulate(be_slow, 0)
 
 
+def test_a_dead_link_makes_no_stock_hub_of_one_that_has_acknowledged() -> None:
+    """What is confirmed then would have been lost; a hub whose next link is silent, too, is one."""
+
+    async def lose(mesh: SimulatedMesh) -> None:
+        async with Master(mesh, backoff=at_once) as master:
+            life = master._alephscript_life
+            for dialect in (Native, Core):
+                mesh.drop("CLIENT_REGISTER")
+                mesh.cut()
+                await life.until(State.RECONNECTING)
+                await asyncio.sleep(8)
+                assert life.state is State.RECONNECTING
+                if dialect is Native:
+                    mesh.drop()
+                session = await life.ready()
+                assert type(session.dialect) is dialect
+
+    simulate(lose, 0)
+
+
 async def test_a_hub_that_says_nothing_in_the_time_is_refused() -> None:
     """One that is told to acknowledge, and does not."""
     client = AlephScriptClient(Silent(), acknowledges=True, connect_timeout=0.05)

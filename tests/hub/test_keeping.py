@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from alephscript import AlephScriptClient, Task, UnknownTask, capability
+from alephscript import AlephScriptClient, Request, Task, UnknownTask, capability
 from alephscript.hub import Hub, HubError
 
 pytestmark = pytest.mark.anyio
@@ -22,6 +23,11 @@ class Bot(AlephScriptClient):
     async def do(self) -> None:
         """Do nothing."""
 
+    @capability("ASK")
+    async def ask(self, request: Request[Any]) -> Any:
+        """Ask, and wait."""
+        return await request.ask("HOW")
+
 
 async def poll(task: Task[Any]) -> None:
     """Ask as long as there is an answer."""
@@ -33,6 +39,12 @@ def test_a_folder_and_a_redis_together_are_refused(tmp_path: Path) -> None:
     """There is one journal; the message says which of the two to leave out."""
     with pytest.raises(HubError, match=r"leave data \(--data\) out"):
         Hub(data=tmp_path, redis="redis://127.0.0.1:6379")
+
+
+def test_an_empty_name_is_no_folder() -> None:
+    """It comes of a variable that is not set: files would be strewn about."""
+    with pytest.raises(HubError, match=r"\(--data\) names no folder"):
+        Hub(data="")
 
 
 @pytest.mark.parametrize("room", ["", "A\nB", "x" * 300])
@@ -56,3 +68,14 @@ async def test_tasks_that_have_ended_are_kept_so_long_and_no_longer() -> None:
         await task.result()
         with pytest.raises(UnknownTask):
             await poll(task)
+
+
+async def test_a_hub_that_closes_waits_for_no_run_of_a_task(tmp_path: Path) -> None:
+    """Nor for what one asks: both go on at the next hub."""
+    async with Hub(port=0, data=tmp_path) as hub, Bot(hub.url), AlephScriptClient(hub.url) as me:
+        task = await me.submit("ASK")
+        async for status in task.updates():
+            if status.state == "asking":
+                break
+        async with asyncio.timeout(20):
+            await hub.drain(60)

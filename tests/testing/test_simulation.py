@@ -88,6 +88,7 @@ async def step_under_chaos(mesh: SimulatedMesh) -> None:
     async with chaos, client:
         for n in range(6):
             names = [str(uuid.uuid4()), secrets.token_hex(8), str(random.random())]
+            names += [str(random.Random().random()), str(random.SystemRandom().random())]
             try:
                 await client.request("STEP", {"n": n, "names": names}, timeout=1)
                 await client.request("BLOCK", random.choice((0.0, 0.2)), timeout=1)

@@ -27,7 +27,7 @@ from alephscript.hub.cluster.pace import Pace
 from alephscript.hub.cluster.registry import RegistryListener
 from alephscript.hub.cluster.signing import Freshness, Seals, Untrusted
 
-__all__ = ["Adrift", "Notices"]
+__all__ = ["Adrift", "Notices", "Uncertain"]
 
 logger = logging.getLogger("alephscript.hub.redis")
 
@@ -37,6 +37,10 @@ _MOST_SKIPPED = 1000
 
 class Adrift(Exception):
     """This hub is cut off from the others, and has to join again."""
+
+
+class Uncertain(Adrift):
+    """This hub was cut off before Redis has said whether a command was carried out."""
 
 
 class Notices:

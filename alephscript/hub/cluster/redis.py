@@ -37,7 +37,7 @@ from alephscript.hub.cluster.frames import (
     write_single,
 )
 from alephscript.hub.cluster.hearing import Hearing
-from alephscript.hub.cluster.notices import Adrift, Notices
+from alephscript.hub.cluster.notices import Adrift, Notices, Uncertain
 from alephscript.hub.cluster.opening import Place, database_of, open_connection
 from alephscript.hub.cluster.registry import RegistryListener
 from alephscript.hub.cluster.resp import Commands, RedisConnection, Refused
@@ -109,6 +109,7 @@ class RedisRegistry:
         self._channels: RedisConnection | None = None
         self._head = b""
         self._heads: dict[str, bytes] = {}  # of messages of frames, by namespace
+        self._released: list[tuple[str, Release]] | None = None  # while the hub joins
         self._unconfirmed = 0
         self._confirmed: asyncio.Future[None]
         self._steps: list[tuple[str, bytes]] = []
@@ -163,6 +164,8 @@ class RedisRegistry:
         """Make a peer master of a room no longer; see `Registry`."""
         if self._is_up:
             self._put(self._scripts.release(namespace, release), None)
+        elif self._released is not None:
+            self._released.append((namespace, release))
 
     def retain(self, namespace: str, effect: Retain, undone: Callable[[], None]) -> None:
         """Decide that a value is the last one of its event; see `Registry`."""
@@ -350,8 +353,8 @@ class RedisRegistry:
             self._queue.hubs = f"{self._scripts.prefix}:to:"
             self._hearing.mine = f"{self._queue.hubs}{self._hub}".encode()
             self._hearing.notices = f"{self._scripts.prefix}:notices".encode()
-            listened = [self._hearing.mine, self._hearing.notices]
-            listened += [each for each in self._subscriptions if not self._is_elsewhere(each)]
+            heard = {each for each in self._subscriptions if not self._is_elsewhere(each)}
+            listened = [self._hearing.mine, self._hearing.notices, *heard]
             writer = await open_connection(self.url, _TIMEOUT_SECONDS, place)
             self._commands = commands = Commands(self._answered, writer)
             writer = await open_connection(self.url, _TIMEOUT_SECONDS, place)
@@ -365,12 +368,13 @@ class RedisRegistry:
             await self._scripts.load(commands)
             (generation,) = await commands.execute([self._scripts.join(self._notices.seq)])
             self._scripts.generation = str(generation).encode()
+            self._released = []  # what is claimed now may be given up before all is known here
             claims = [self._scripts.claim(*each) for each in self._listener.reclaims()]
             dump = self._scripts.dump()
             *_, (seq, rooms, hubs, kept, came) = await commands.execute([*claims, dump])
         self._queue.take_all()
-        self._steps.clear()
         self._is_up = True
+        self._catch_up(heard)
         notices = self._notices
         others = read_trusted_hubs(hubs, came, self._seals, notices.skip) - {self._hub}
         notices.begin(seq, others)
@@ -378,8 +382,19 @@ class RedisRegistry:
         is_lost, notices.source = source != notices.source, source
         standings = read_standings(rooms, self._seals, notices.skip)
         self._listener.resynchronise(others, standings, values, is_lost=is_lost)
+        released, self._released = self._released or (), None
+        for namespace, release in released:
+            self.release(namespace, release)
         for waiting in self._claims:
             self._put_claim(waiting)
+
+    def _catch_up(self, heard: set[bytes]) -> None:
+        """Hear the rooms that members have entered, and no other, since the hub began to join."""
+        wanted = {each for each in self._subscriptions if not self._is_elsewhere(each)}
+        self._steps = [(SUBSCRIBE, each) for each in wanted - heard]
+        self._steps += [(UNSUBSCRIBE, each) for each in heard - wanted]
+        if self._shards is not None:
+            self._shards.catch_up()
 
     async def _look_for_nodes(self) -> Place | None:
         """Find the node that has the registry, and connect to those that have rooms.
@@ -417,18 +432,21 @@ class RedisRegistry:
 
     def _go_adrift(self) -> None:
         self._is_up = False
-        left = self._queue.take_all()
+        sent: list[Command] = []
         if self._commands is not None:
-            left[:0] = self._commands.awaited
+            sent.extend(self._commands.awaited)
             self._commands.awaited.clear()
+        left = self._queue.take_all()
         self._claims.reset()
         self._listener.go_adrift()
-        for command in left:
-            if command.done is not None:
-                command.done(Adrift())
+        for commands, error in ((sent, Uncertain()), (left, Adrift())):
+            for command in commands:
+                if command.done is not None:
+                    command.done(error)
         self._subscriptions.reset()
 
     async def _hang_up(self) -> None:
+        self._released = None
         if self._shards is not None:
             self._shards.close()
         connections = (self._commands, self._channels)

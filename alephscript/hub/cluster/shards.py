@@ -209,6 +209,10 @@ class Shards:
             node.queue.put_announcement(channel, head, data)
             self._flush_soon(node)
 
+    def catch_up(self) -> None:
+        """Subscribe to what is not heard yet: nobody has asked, or its node is another one now."""
+        self.subscribe([each for each in self._wanted() if not self._is_heard(each)])
+
     def subscribe(self, channels: Iterable[bytes]) -> None:
         """Subscribe to channels, each at its node."""
         for node, theirs in self._by_node(channels).items():
@@ -251,8 +255,7 @@ class Shards:
                 except (OSError, TimeoutError) as exc:
                     self._complain(exc)
                     self._stale.set()
-        moved = [each for each in self._wanted() if not self._is_heard(each)]
-        self.subscribe(moved)
+        self.catch_up()
         for node in self._nodes.values():
             self._flush_soon(node)
 

@@ -259,7 +259,7 @@ class RedisStore:
             record.id,
             self._seals.sign("task", "", msgspec.json.encode(record)),
             self.hub,
-            int(entry.is_new),
+            "new" if entry.is_new else "refused" if record.error is _NOT_KEPT else "next",
             mark,
             record.namespace,
             repr(record.created),
@@ -278,13 +278,11 @@ class RedisStore:
         late = time.monotonic() - _PATIENCE_SECONDS
         refused = [each for each in self._entries if each.is_new and each.at < late]
         self._entries = deque(each for each in self._entries if each not in refused)
-        # Redis may have taken some, and have had no time to say so: nobody wants these now.
+        # Redis may have taken some, and have had no time to say so: nobody wants these now, and
+        # their keys are free for the next attempt.
+        ends = {"state": CANCELLED, "error": _NOT_KEPT, "key": None}
         self._entries.extend(
-            Entry(
-                msgspec.structs.replace(each.record, state=CANCELLED, error=_NOT_KEPT),
-                None,
-                is_new=False,
-            )
+            Entry(msgspec.structs.replace(each.record, **ends), None, is_new=False)
             for each in refused
         )
         error = Overloaded(

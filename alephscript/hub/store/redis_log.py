@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import secrets
 import time
@@ -28,6 +29,7 @@ from typing import Any
 import msgspec
 
 from alephscript.hub.cluster.frames import MALFORMED, read_item, write_logged
+from alephscript.hub.cluster.notices import Uncertain
 from alephscript.hub.cluster.signing import OPEN, Seals
 from alephscript.hub.store.logs import (
     LOG_BYTES,
@@ -57,8 +59,26 @@ _SCRIPTS = ("read_log", "trim_log")
 _READS = 4
 """Pages that are read at once."""
 
+_HELD_SECONDS = 1.0
+"""How long an event of which nobody knows waits for Redis before it is told without a position."""
+
 _SWEEP_SECONDS = 60.0
 _SWEEP_ROWS = 500
+
+
+class _Held:
+    """An event of which nobody knows whether Redis has put it into the log.
+
+    Args:
+        put_again: Puts it there unless it is there.
+        lose: Counts it as lost.
+    """
+
+    timer: asyncio.TimerHandle
+
+    def __init__(self, put_again: Callable[[], None], lose: Callable[[], None]) -> None:
+        self.put_again = put_again
+        self.lose = lose
 
 
 class RedisLog:
@@ -99,6 +119,7 @@ class RedisLog:
         self._keep_seconds = keep_seconds
         self._keep_bytes = keep_bytes
         self._lost: Counter[tuple[str, str]] = Counter()
+        self._held: list[_Held] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._turn = asyncio.Semaphore(_READS)
 
@@ -113,33 +134,53 @@ class RedisLog:
     def append(self, namespace: str, room: str, entry: LogEntry, done: Appended) -> None:
         """See `Log.append`; the numbers of entries are heard by all hubs."""
         self._fill(namespace, room)
+        # By its number the hub knows what it said itself.
+        words = self._make_words(namespace, room, entry, entry.number)
 
-        def told(result: Any) -> None:
+        def told(result: Any, *, is_first: bool = True) -> None:
             if isinstance(result, list):
                 if self.trouble is not None:
                     report_log_recovery("Redis")
                     self.trouble = None
                 done(name_history(result[0].decode(), namespace, room), result[1], None)
                 return
+            if isinstance(result, Uncertain) and is_first:  # Redis may refuse it each time
+                again, once = (*words, "again"), functools.partial(told, is_first=False)
+                held = _Held(lambda: self._append(namespace, room, again, once), lose)
+                held.timer = asyncio.get_running_loop().call_later(_HELD_SECONDS, lose_held, held)
+                self._held.append(held)
+            else:
+                lose()
+
+        def lose_held(held: _Held) -> None:
+            self._held.remove(held)
+            held.lose()
+
+        def lose() -> None:
             if self.trouble is None:
                 self.trouble = report_log_trouble("Redis is out of reach")
             self._lost[namespace, room] += 1
             done("", 0, not_kept("Redis is out of reach"))
 
-        # By its number the hub knows what it said itself.
-        self._put(namespace, room, entry, entry.number, told)
+        self._append(namespace, room, words, told)
 
     def read(self, namespace: str, query: ReadLog, done: PageRead) -> None:
         """See `Log.read`."""
         self._begin(self._read(namespace, query, done))
 
     def resume(self) -> None:
-        """Note the holes, now that Redis can be reached again."""
+        """Put into the log what may be there, and note the holes: Redis can be reached again."""
+        held, self._held = self._held, []
+        for each in held:
+            each.timer.cancel()
+            each.put_again()
         for namespace, room in list(self._lost):
             self._fill(namespace, room)
 
     async def close(self) -> None:
         """See `Log.close`."""
+        for held in self._held:
+            held.timer.cancel()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -158,20 +199,14 @@ class RedisLog:
                 self._lost[namespace, room] += lost
 
         hole = LogEntry(0, "", msgspec.Raw(b"null"), "", int(time.time() * 1000), lost)
-        self._put(namespace, room, hole, 0, told)
+        self._append(namespace, room, self._make_words(namespace, room, hole, 0), told)
 
-    def _put(
-        self,
-        namespace: str,
-        room: str,
-        entry: LogEntry,
-        ticket: int,
-        told: Callable[[Any], None],
-    ) -> None:
+    def _make_words(
+        self, namespace: str, room: str, entry: LogEntry, ticket: int
+    ) -> tuple[Any, ...]:
         item = write_logged(entry, self._hub, ticket, f"{namespace}\n{room}", self._seals)
         size = weigh_entry(entry)
-        words = (_propose_name(), item, entry.at, entry.lost, size, self._keep_bytes)
-        self._append(namespace, room, words, told)
+        return (_propose_name(), item, entry.at, entry.lost, size, self._keep_bytes)
 
     def _begin(self, work: Any) -> None:
         task = asyncio.get_running_loop().create_task(work)

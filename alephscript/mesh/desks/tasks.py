@@ -36,6 +36,7 @@ from alephscript.protocol.tasks import (
     Lookup,
     Submission,
     TaskReply,
+    name_question,
     parse_lookup,
     parse_reply,
     parse_runs,
@@ -212,7 +213,7 @@ class TaskDesk:
 
         def act(present: Peer, record: Record) -> list[Effect]:
             is_known = reply is not None and reply.repeats(record.reply_key)
-            if reply is not None and not is_known and record.state != ASKING:
+            if reply is not None and not is_known and not _asks(record, reply):
                 return self._refuse(present, ack, _nothing_asked())
             if record.has_ended or is_known:
                 return acknowledge(present, ack, {"task": view(record)})
@@ -233,8 +234,9 @@ class TaskDesk:
             return []
         if verb == "cancel":
             return self._tasks.cancel(task)
-        if verb == "answer" and task.record.state == ASKING:
-            return self._tasks.reply(task, parse_reply(payload), list)
+        reply = parse_reply(payload) if verb == "answer" else None
+        if reply is not None and _asks(task.record, reply):
+            return self._tasks.reply(task, reply, list)
         return []
 
     def _with_record(
@@ -279,7 +281,7 @@ class TaskDesk:
         is_known = reply.repeats(task.record.reply_key)
         if is_known and task.is_over:
             return self._tasks.audience.wait(peer, ack, reply.id, None)
-        if not is_known and (task.is_over or task.record.state != ASKING):
+        if not is_known and (task.is_over or not _asks(task.record, reply)):
             raise _nothing_asked()
         sid = peer.sid
 
@@ -428,6 +430,13 @@ def _own_view(record: Record) -> dict[str, Any]:
 
 def _unknown() -> UnknownTask:
     return UnknownTask("there is no such task, or none that this client may use")
+
+
+def _asks(record: Record, reply: TaskReply) -> bool:
+    """Whether a task asks what a reply is the answer to."""
+    if record.state != ASKING or record.question is None:
+        return False
+    return reply.about in ("", name_question(record.question))
 
 
 def _nothing_asked() -> Conflict:

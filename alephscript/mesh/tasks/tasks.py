@@ -87,8 +87,9 @@ class Tasks:
 
     @property
     def at_masters(self) -> int:
-        """How many requests of tasks there are."""
-        return sum(each.request is not None for each in self._ledger)
+        """How many requests of tasks there are, with what their masters ask back."""
+        requests = (each.request for each in self._ledger if each.request is not None)
+        return sum(1 + len(each.questions or ()) for each in requests)
 
     def get(self, id: str) -> Task | None:
         """Get a task that has not ended, or whose end is not kept yet."""

@@ -187,6 +187,36 @@ async def test_what_redis_refuses_is_said_at_once(pair: Pair, own_redis: RedisSe
     await pair.members[0].broadcast("TICK", 2, room=ROOM, confirm=True)
 
 
+@pytest.mark.parametrize("is_there", [True, False], ids=["there", "not there"])
+async def test_an_event_of_which_redis_has_said_nothing_yet_is_heard_once(
+    pair: Pair, is_there: bool
+) -> None:
+    """Its hub looks for it when the link stands again, and puts it there if it is not."""
+    here, there = (each.events(ROOM) for each in pair.members)
+    assert pair.hubs[0]._membership is not None
+    registry: Any = pair.hubs[0]._membership.cluster._registry
+    commands = registry._commands
+    if is_there:
+        commands.pause()
+    else:
+        commands.send = commands.awaited.extend
+    saying = asyncio.create_task(pair.members[0].broadcast("TICK", 1, room=ROOM, confirm=True))
+    if is_there:
+        assert [data for data, _ in await heard(there, 1)] == [1]
+    else:
+        async with asyncio.timeout(10):
+            while not commands.awaited:  # noqa: ASYNC110 - until it was as good as sent
+                await asyncio.sleep(0.01)
+    commands.fail(ConnectionError("cut"))
+    async with asyncio.timeout(10):
+        position = await saying
+    await pair.members[1].broadcast("TICK", 2, room=ROOM, confirm=True)
+    assert [data for data, _ in await heard(there, 2 - is_there)] == [1, 2][is_there:]
+    told = await heard(here, 2)
+    assert [data for data, _ in told] == [1, 2]
+    assert told[0][1] == position
+
+
 async def _speak(member: AlephScriptClient, number: int, confirmed: list[int]) -> None:
     while True:
         number += 1

@@ -19,7 +19,7 @@ import pytest
 from alephscript.errors import Overloaded, RequestError
 from alephscript.hub import Hub
 from alephscript.hub.cluster.cluster import Cluster
-from alephscript.hub.store import sqlite
+from alephscript.hub.store import redis, sqlite
 from alephscript.hub.store.memory import MemoryStore
 from alephscript.hub.store.redis import RedisStore
 from alephscript.hub.store.redis_node import RedisNode
@@ -178,6 +178,86 @@ async def test_what_ended_long_ago_leaves_nothing_in_redis(shared_redis: RedisSe
     await store.close()
     left = shared_redis.command("-n", url.rpartition("/")[2], "keys", "*")
     assert [key.rpartition(":")[2] for key in left.split()] == ["tasks-bytes"]
+
+
+@pytest.mark.peers
+async def test_what_redis_took_and_had_no_time_to_say_is_kept(
+    shared_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is put again; what this hub has kept is not taken for that of another one."""
+    stores, url = [], shared_redis.url()
+    for name in ("one", "other"):
+        store = RedisStore(url)
+        store.hub = name
+        await store.open()
+        stores.append(store)
+    one, other = stores
+    await keep(one, record("a", updated=1.0), is_new=True)
+    await keep(one, record("b", updated=1.0), is_new=True)
+    execute = one._node.execute
+    lost: list[Sequence[Any]] = []
+
+    async def lose_an_answer(commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        results = await execute(commands)
+        if not lost and commands[0][0] == "keep":
+            lost.append(commands)
+            await take(other, "run b")
+            raise TimeoutError
+        return results
+
+    async def take(store: RedisStore, run: str) -> None:
+        taken = asyncio.get_running_loop().create_future()
+        store.take_runs([run], lambda *said: taken.set_result(said))
+        await taken
+
+    monkeypatch.setattr(one._node, "execute", lose_an_answer)
+    running = record("b", state="running", run="run b", updated=2.0)
+    said = await asyncio.gather(
+        keep(one, record("a", state="running", updated=2.0)),
+        keep(one, running),
+        keep(one, record("a", state="done", updated=3.0)),
+    )
+    assert len(lost[0]) == 3
+    assert [standing is None for standing, _ in said] == [True, False, True]
+    assert [each.state for each in await look(other, id="a")] == ["done"]
+    for store in stores:
+        await store.close()
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("is_taken", [True, False])
+@pytest.mark.parametrize("is_standing", [True, False])
+async def test_the_key_of_a_task_that_was_refused_is_free(
+    shared_redis: RedisServer, monkeypatch: pytest.MonkeyPatch, *, is_taken: bool, is_standing: bool
+) -> None:
+    """Whether Redis had taken the task or not; and a task that had the key before keeps it."""
+    monkeypatch.setattr(redis, "_PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(redis, "_AGAIN_SECONDS", 0.0)
+    store = RedisStore(shared_redis.url())
+    store.hub = "hub"
+    await store.open()
+    if is_standing:
+        await keep(store, record("first", key="k"), is_new=True)
+    execute = store._node.execute
+    lost: list[Sequence[Any]] = []
+
+    async def fail_once(commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        if lost or commands[0][0] != "keep":
+            return await execute(commands)
+        lost.append(commands)
+        if is_taken:
+            await execute(commands)
+        raise TimeoutError
+
+    monkeypatch.setattr(store._node, "execute", fail_once)
+    _, error = await keep(store, record("refused", key="k"), is_new=True)
+    assert isinstance(error, Overloaded)
+    standing, error = await keep(store, record("again", key="k"), is_new=True)
+    assert error is None
+    assert (standing and standing.id) == ("first" if is_standing else None)
+    known = [each.id for each in await look(store, id="refused")]
+    assert known == (["refused"] if is_taken and not is_standing else [])
+    await store.close()
 
 
 @pytest.mark.peers
