@@ -155,7 +155,7 @@ async def test_a_request_crosses_with_all_that_belongs_to_it(
             await shop.stopped.wait()
         shop.stopped.clear()
         with pytest.raises(DeadlineExceeded):
-            await asker.request("WAIT", timeout=0.1)
+            await asker.request("WAIT", timeout=1.0)  # in which it begins
         async with asyncio.timeout(10):
             await shop.stopped.wait()
 

@@ -162,7 +162,7 @@ async def test_who_does_not_answer_is_named(mesh: Any) -> None:
     slow = await mesh.open(usuario="slow", sesion="1")
     slow._alephscript_session._hand_on = lambda *_: None
     client = await mesh.open(usuario="me", sesion="1")
-    survey = await client.survey("ping", timeout=0.3)
+    survey = await client.survey("ping", timeout=1.0)
     assert (set(survey.answers), survey.missing) == ({"me1"}, ("slow1",))
 
 

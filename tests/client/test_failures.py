@@ -134,7 +134,7 @@ class Shop(AlephScriptClient):
         """Never answer."""
         await self._never()
 
-    @capability("BRIEF", timeout=0.05)
+    @capability("BRIEF", timeout=0.3)
     async def brief(self) -> None:
         """Never answer, in a time that the shop sets itself."""
         await self._never()
@@ -288,7 +288,7 @@ async def test_the_asker_s_time_ends_a_request(mesh: Any) -> None:
     client = await mesh.open()
     async with asyncio.timeout(5):
         with pytest.raises(DeadlineExceeded):
-            await client.request("FOREVER", timeout=0.05)
+            await client.request("FOREVER", timeout=0.5)  # in which it begins
         await shop.cancelled.wait()
 
 
@@ -416,7 +416,7 @@ async def test_who_has_no_time_left_asks_nobody(mesh: Any) -> None:
     class Late(AlephScriptClient):
         rooms = ("LATE",)
 
-        @capability("LATE", timeout=0.05)
+        @capability("LATE", timeout=0.3)
         async def late(self) -> None:
             try:
                 await asyncio.Event().wait()

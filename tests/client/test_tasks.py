@@ -399,7 +399,7 @@ async def test_the_deadline_is_the_tasks(mesh: MeshUnderTest) -> None:
         await waits.result()
     assert caught.value.details[0]["delivered"] is False
     bot = await mesh.open(Bot)
-    runs = await client.submit(Count(to=1), timeout=0.3)
+    runs = await client.submit(Count(to=1), timeout=1.0)  # in which it begins
     await bot.begun.get()
     with pytest.raises(DeadlineExceeded) as caught:
         await runs.result()

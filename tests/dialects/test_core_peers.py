@@ -365,7 +365,7 @@ async def test_the_server_state_is_told_by_core_and_kept_by_zeus(
     hub: StockHub, stack: AsyncExitStack
 ) -> None:
     """Who is not told learns it in time."""
-    client = await client_of(stack, hub, InR, usuario="ada", sesion="1", timeout=0.3)
+    client = await client_of(stack, hub, InR, usuario="ada", sesion="1", timeout=1.0)
     if hub.dialect == "core":
         assert "ada" in str(await client.server_state())
     else:
@@ -377,8 +377,8 @@ async def test_what_stock_hubs_cannot_do_is_absent_and_harms_nothing(
     hub: StockHub, stack: AsyncExitStack
 ) -> None:
     """An event to be retained is heard by those who are there; members are in core's state."""
-    one = await client_of(stack, hub, InR, usuario="one", sesion="1", timeout=0.3)
-    two = await client_of(stack, hub, InR, usuario="two", sesion="2", timeout=0.3)
+    one = await client_of(stack, hub, InR, usuario="one", sesion="1", timeout=1.0)
+    two = await client_of(stack, hub, InR, usuario="two", sesion="2", timeout=1.0)
     stream = one.events("R")
     await two.subscribe("R", presence=True)
     if hub.dialect == "core":
@@ -392,7 +392,7 @@ async def test_what_stock_hubs_cannot_do_is_absent_and_harms_nothing(
         event = await anext(stream)
     assert (event.name, event.data, event.retained, event.position) == ("SAID", 7, False, None)
     assert abs(dt.datetime.now(dt.UTC) - event.at) < dt.timedelta(minutes=1)
-    late = await client_of(stack, hub, InR, usuario="late", timeout=0.3)
+    late = await client_of(stack, hub, InR, usuario="late", timeout=1.0)
     heard = late.events("R")
     await late.subscribe("R")
     await late.broadcast("SAID", 8, room="R", confirm=True)

@@ -136,7 +136,7 @@ async def test_a_stopped_hub_is_noticed_by_its_silence(start: Start, port: int) 
         "import asyncio, sys\n"
         "from alephscript.hub import Hub\n"
         "async def main():\n"
-        f"    async with Hub(port={port}, ping_interval=0.3, ping_timeout=0.3) as hub:\n"
+        f"    async with Hub(port={port}, ping_interval=1, ping_timeout=1) as hub:\n"
         "        print('listening', file=sys.stderr, flush=True)\n"
         "        await hub.serve_forever()\n"
         "asyncio.run(main())\n"

@@ -231,7 +231,7 @@ async def test_a_stalled_line_is_noticed_although_much_waits_to_be_sent(
     make: Make, line_to: LineTo
 ) -> None:
     """python-socketio's client never does: it waits for its own sending."""
-    async with Hub(port=0, ping_interval=0.3, ping_timeout=0.3) as hub:
+    async with Hub(port=0, ping_interval=0.8, ping_timeout=0.8) as hub:
         line = await line_to(hub._port)
         async with make(line.url) as client:
             line.stall()

@@ -55,8 +55,8 @@ def get_websocket(query: str = "") -> bytes:
 @pytest.fixture
 async def hub(serve: Serve) -> AsyncIterator[MountedHub]:
     """A hub that is impatient, and takes little."""
-    limits = Limits(join_seconds=0.3, connections=4, message_bytes=20_000, backlog_bytes=300_000)
-    async with mounted(serve, limits=limits) as hub, asyncio.timeout(20):
+    limits = Limits(join_seconds=0.5, connections=4, message_bytes=20_000, backlog_bytes=300_000)
+    async with mounted(serve, limits=limits) as hub, asyncio.timeout(50):
         yield hub
 
 
@@ -196,7 +196,7 @@ async def test_a_flood_is_handled_in_slices_and_ends_its_sender(
     hub: MountedHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Pings, binary messages, much in one body; the other servers are slower than a flood."""
-    monkeypatch.setattr(connections, "_FRAME_CREDIT", 500)  # so that any machine is fast enough
+    monkeypatch.setattr(connections, "_FRAME_CREDIT", 100)  # so that any machine is fast enough
     async with raw_peer(hub) as member, aiohttp.ClientSession() as http:
         for piece in ("2", b"x"):
             async with raw_peer(hub) as raw:

@@ -582,8 +582,8 @@ async def test_a_message_may_have_so_many_bytes_and_no_more() -> None:
 
 async def test_who_never_joins_or_answers_no_ping_is_put_out_and_counted() -> None:
     """An idle poller as well as an idle websocket."""
-    limits = Limits(join_seconds=0.2)
-    async with Hub(port=0, limits=limits, ping_interval=0.2, ping_timeout=0.2) as hub:
+    limits = Limits(join_seconds=0.5)
+    async with Hub(port=0, limits=limits, ping_interval=0.4, ping_timeout=0.4) as hub:
         await fetched(hub.url + "/socket.io/?EIO=4&transport=polling")
         url = f"ws{hub.url[4:]}/socket.io/?EIO=4&transport=websocket"
         async with connect(url, compression=None) as idle, asyncio.timeout(5):

@@ -113,7 +113,7 @@ async def test_a_request_that_drips_does_not_stay() -> None:
 
 async def test_a_websocket_that_is_tried_out_and_left_does_not_stay() -> None:
     """The session goes on polling; and it has a clock, too."""
-    async with Hub(port=0, limits=Limits(join_seconds=0.3)) as hub, asyncio.timeout(10):
+    async with Hub(port=0, limits=Limits(join_seconds=0.6)) as hub, asyncio.timeout(10):
         reader, writer = await opened(hub)
         writer.write(b"GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\n" + HOST + b"\r\n")
         head = await reader.readuntil(b'"sid":"')

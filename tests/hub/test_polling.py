@@ -84,7 +84,7 @@ async def test_an_idle_poll_ends_with_a_ping() -> None:
 async def test_a_poller_that_falls_silent_is_given_up() -> None:
     """Its last poll is told so, and its id is forgotten."""
     async with (
-        Hub(port=0, ping_interval=0.1, ping_timeout=0.1) as hub,
+        Hub(port=0, ping_interval=0.3, ping_timeout=0.3) as hub,
         aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as http,
     ):
         poller = Poller(http, hub.url)

@@ -233,7 +233,7 @@ async def test_cancelling_a_call_cancels_the_request_and_progress_comes_in_order
 
 async def test_a_deadline_is_a_failure(mesh: InMemoryMesh) -> None:
     """Of the mesh's, told to the model."""
-    async with Slow(mesh) as slow, client_of(mesh, timeout=0.2) as client:
+    async with Slow(mesh) as slow, client_of(mesh, timeout=1.0) as client:
         late = await client.call_tool("WAIT_LONG", {})
         assert text_of(late.content[0]).startswith("deadline_exceeded: ")
         await slow.stopped.wait()

@@ -74,7 +74,7 @@ class Raw:
 
     async def until_closed(self) -> None:
         """Wait for the hub to end the connection."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(_SOON):
             await self.websocket.wait_closed()
 
     async def answer(self, ack: int, namespace: str = "/runtime") -> Any:

@@ -15,15 +15,11 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from tests.support.thrift import unmeasured
 from tests.support.tools import ROOT
 
 
 class Process:
-    """A program of this package in a process of its own, to be signalled and killed.
-
-    Its lines are not counted, which a process that is killed could not tell anyway.
-    """
+    """A program of this package in a process of its own, to be signalled and killed."""
 
     def __init__(self, *arguments: str, ready: bytes) -> None:
         self._arguments = arguments
@@ -48,7 +44,7 @@ class Process:
             sys.executable,
             *self._arguments,
             cwd=ROOT,
-            env={**unmeasured(), "PYTHONPATH": str(ROOT)},
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
             stdin=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
         )

@@ -31,23 +31,11 @@ SLOW: Final = {
 """Folders and files whose tests take seconds each, and by what."""
 
 REPEATING: Final = (
-    "tests/a2a/test_fuzz.py",
-    "tests/a2a/test_parts.py",
-    "tests/benchmarks",
-    "tests/examples",
-    "tests/faults",
-    "tests/hub/cluster/test_bursts.py",
-    "tests/hub/cluster/test_kills.py",
+    "tests/faults/test_log_reading.py",
+    "tests/faults/test_planted.py",
     "tests/hub/cluster/test_scale.py",
-    "tests/hub/rest/test_strangers.py",
-    "tests/hub/test_floods.py",
     "tests/hub/test_fuzz.py",
-    "tests/hub/test_mesh_page.py",
     "tests/mesh/test_mesh_properties.py",
-    "tests/mesh/test_presence.py",
-    "tests/mesh/test_replicas.py",
-    "tests/mesh/test_tasks_properties.py",
-    "tests/testing/test_simulation.py",
 )
 """Folders and files whose tests go a thousand times through lines that others go through, too.
 

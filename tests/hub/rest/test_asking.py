@@ -352,7 +352,7 @@ async def test_a_hub_that_drains_says_when_to_come_again(
     hub: Hub, bot: Bot, http: httpx2.AsyncClient
 ) -> None:
     """What is open ends in peace."""
-    asking = asyncio.create_task(http.post(f"{ROOM}/WAIT?timeoutMs=300", json={}))
+    asking = asyncio.create_task(http.post(f"{ROOM}/WAIT?timeoutMs=1500", json={}))
     await bot.entered.wait()
     # Two connections that are kept: a hub that drains takes no further ones.
     await asyncio.gather(*(http.get("/health") for _ in range(2)))
