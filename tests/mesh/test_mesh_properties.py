@@ -529,17 +529,18 @@ class Peers(RuleBasedStateMachine):
         name, args = "ROOM_MESSAGE", [message]
         if self.alive[sid] and not echo and data.draw(st.booleans(), label="direct"):
             name, args = question.answer_event, [payload, {"room": room}]
+        served = [q for q in self.open.values() if (q.master, q.event) == (sid, question.event)]
+        is_guest = room not in self.mesh.rooms.peers[sid].mastered
         rivals = [
             q
-            for q in self.open.values()
+            for q in served
             # Where the room is a guess, so is the one of the requests that the event answers; and
-            # a number that is echoed says which, wherever the event is said.
-            if (q.master, q.event) == (sid, question.event)
-            and (
-                question.room is None
-                or q.room in (room, None)
-                or message.get("requestId") == str(q.number)
-            )
+            # a number that is echoed says which, wherever the event is said. Who masters another
+            # room may answer here what it was asked there.
+            if question.room is None
+            or q.room in (room, None)
+            or message.get("requestId") == str(q.number)
+            or (is_guest and room not in {each.room for each in served})
         ]
         effects, ended = self.send(sid, name, args, ack=data.draw(st.booleans()))
         if ended:
@@ -664,6 +665,9 @@ class Peers(RuleBasedStateMachine):
     def no_trace_of_the_gone_stays(self) -> None:
         """Nowhere in all that the mesh remembers."""
         remembered = set(strings_in(self.mesh, set()))
+        # A master may have answered into a room that is called like somebody; the request, as long
+        # as it is open, knows where.
+        remembered -= {each.answer_room for each in self.mesh.requests._open.values()}
         assert not remembered & (self.gone | {f"engine-of-{sid}" for sid in self.gone})
 
     def teardown(self) -> None:
