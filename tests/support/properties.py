@@ -1,7 +1,7 @@
 """Sizes of property tests: a few examples in the minute's loop, all of them with everything else.
 
-``--hypothesis-profile=ci`` chooses the full sizes. In CI the examples are the same each time, so that
-no change is refused for what another one has brought; everywhere else each run tries other ones.
+``--hypothesis-profile=ci`` chooses the full sizes. In CI the examples are the same each time, so
+that no change is refused for what another one has brought; elsewhere each run tries other ones.
 """
 
 from __future__ import annotations
