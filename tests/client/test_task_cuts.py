@@ -16,7 +16,11 @@ from tests.support.meshes import MeshUnderTest
 pytestmark = [
     pytest.mark.anyio,
     # A poll that is cut is no link that is lost.
-    pytest.mark.parametrize("mesh", ["memory", "websocket", "hubs"], indirect=True),
+    pytest.mark.parametrize(
+        "mesh",
+        ["memory", "websocket", pytest.param("hubs", marks=pytest.mark.peers)],
+        indirect=True,
+    ),
 ]
 
 
