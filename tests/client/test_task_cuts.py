@@ -11,16 +11,12 @@ import pytest
 from alephscript import AlephScriptClient, MasterLost, Request, State, capability
 from alephscript.mesh.tasks import returning
 from tests.support.lines import Line
-from tests.support.meshes import MeshUnderTest
+from tests.support.meshes import HUBS, MeshUnderTest
 
 pytestmark = [
     pytest.mark.anyio,
     # A poll that is cut is no link that is lost.
-    pytest.mark.parametrize(
-        "mesh",
-        ["memory", "websocket", pytest.param("hubs", marks=pytest.mark.peers)],
-        indirect=True,
-    ),
+    pytest.mark.parametrize("mesh", ["memory", "websocket", HUBS], indirect=True),
 ]
 
 
