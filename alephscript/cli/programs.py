@@ -127,11 +127,11 @@ async def _read_end(stream: asyncio.StreamReader) -> bytes:
 async def _end(process: asyncio.subprocess.Process) -> None:
     """End a program and all that it has started, in peace if that is quick."""
     _signal(process, signal.SIGTERM)
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_GRACE_SECONDS):
-            await process.wait()
+    ended = asyncio.ensure_future(process.wait())
+    # Not asyncio.timeout: before Python 3.11.3 that raises no TimeoutError in a cancelled task.
+    await asyncio.wait([ended], timeout=_GRACE_SECONDS)
     _signal(process, signal.SIGKILL)
-    await process.wait()
+    await ended
 
 
 def _signal(process: asyncio.subprocess.Process, number: signal.Signals) -> None:

@@ -170,9 +170,9 @@ async def _end(process: asyncio.subprocess.Process) -> None:
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
             process.terminate()
-        try:
-            async with asyncio.timeout(_DRAIN_SECONDS + 2):
-                await process.wait()
-        except TimeoutError:
+        ended = asyncio.ensure_future(process.wait())
+        # Not asyncio.timeout: before Python 3.11.3 that raises no TimeoutError in a cancelled task.
+        await asyncio.wait([ended], timeout=_DRAIN_SECONDS + 2)
+        if not ended.done():
             process.kill()
     await process.wait()

@@ -359,12 +359,12 @@ class Hub:
         state = self._state
         for connection in list(state.connections):
             connection.shutdown()
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_CLOSE_SECONDS):
-                while (  # noqa: ASYNC110 - it says nothing
-                    state.connections or state.tasks or (serving is not None and serving.clocks)
-                ):
-                    await asyncio.sleep(0.005)
+        # Not asyncio.timeout: before Python 3.11.3 that raises no TimeoutError in a cancelled task.
+        until = loop.time() + _CLOSE_SECONDS
+        while loop.time() < until and (  # noqa: ASYNC110 - it says nothing
+            state.connections or state.tasks or (serving is not None and serving.clocks)
+        ):
+            await asyncio.sleep(0.005)
         for task in state.tasks:
             task.cancel()
         self._engine.close()  # connections that were opened meanwhile

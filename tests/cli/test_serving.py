@@ -22,6 +22,7 @@ import pytest
 from alephscript import AlephScriptClient, cli
 from alephscript.errors import ConnectionRefused
 from tests.support.peers import Stock, errors_logged  # noqa: F401 - a fixture of every test here
+from tests.support.thrift import unmeasured
 
 COMMAND = Path(sys.executable).with_name("alephscript")
 LISTENING = re.compile(r"alephscript hub listening on (http://127\.0\.0\.1:[0-9]+)\n")
@@ -34,6 +35,7 @@ async def command(*arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
     process = await asyncio.create_subprocess_exec(
         COMMAND,
         *arguments,
+        env=unmeasured(),  # what counts lines is interrupted by a second signal
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

@@ -233,7 +233,9 @@ async def test_ten_thousand_cancelled_requests_leave_nothing_behind(mesh: Any) -
     await bot.until(running=0)
     assert await client.request("REPORT") == {"done": True}
     assert await nothing_waits(bot, client)
-    assert len(asyncio.all_tasks()) <= before
+    async with asyncio.timeout(10):  # a hub may be about its own business just now
+        while len(asyncio.all_tasks()) > before:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
 
 
 async def test_a_lost_asker_cancels_unless_it_is_to_be_finished(mesh: Any) -> None:

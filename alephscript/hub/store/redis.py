@@ -173,10 +173,11 @@ class RedisStore:
         self._is_open = False
         self._ripen()
         self._is_closing = True
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_TIMEOUT_SECONDS):
-                while self._entries:  # noqa: ASYNC110 - once in a hub's life
-                    await asyncio.sleep(0.01)
+        # Not asyncio.timeout: before Python 3.11.3 that raises no TimeoutError in a cancelled task.
+        clock = asyncio.get_running_loop().time
+        until = clock() + _TIMEOUT_SECONDS
+        while self._entries and clock() < until:  # noqa: ASYNC110 - once in a hub's life
+            await asyncio.sleep(0.01)
         while self._tasks:  # again: redis-py may swallow a cancellation
             for task in self._tasks:
                 task.cancel()
