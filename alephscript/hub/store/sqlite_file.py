@@ -17,23 +17,13 @@ __all__ = ["connect", "connect_or_begin_anew", "files_of", "is_damaged", "put_as
 _DAMAGED = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
-def connect(path: Path, *, cached_statements: int = 128) -> sqlite3.Connection:
+def connect(path: Path) -> sqlite3.Connection:
     """Open a file for one writer and readers beside it; transactions are the caller's.
-
-    Args:
-        path: The file.
-        cached_statements: How many statements are kept as they were prepared.
 
     Raises:
         sqlite3.Error: The file cannot be opened, or is none of SQLite.
     """
-    database = sqlite3.connect(
-        path,
-        timeout=10.0,
-        isolation_level=None,
-        check_same_thread=False,
-        cached_statements=cached_statements,
-    )
+    database = sqlite3.connect(path, timeout=10.0, isolation_level=None, check_same_thread=False)
     try:
         database.execute("PRAGMA journal_mode = WAL")
     except BaseException:

@@ -4,11 +4,6 @@ Theory of operation. One thread writes, another one reads; the event loop waits 
 has come since the last transaction makes the next one, so that many events share the disk's slowest
 step; an event is reported when its transaction is on the disk (WAL, synchronous).
 
-The threads share Python with the loop, which lets go of it for the writer some milliseconds after
-the writer asks for it. So events are handed over a turn of the loop at once and written by one
-statement, which asks once; and reported some at a time, so that the loop writes to its sockets in
-between, while the writer writes the next.
-
 If the disk takes nothing, events are reported as not kept, at once, and counted. Their hole is an
 entry of its own, in their place, as soon as the disk takes something. A file that is damaged is put
 aside, and a fresh log begun, which has another name.
@@ -26,7 +21,7 @@ import queue
 import secrets
 import sqlite3
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Sequence
 from operator import length_hint
 from pathlib import Path
@@ -86,9 +81,7 @@ INSERT INTO rooms VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET
     first = excluded.first, last = excluded.last, bytes = excluded.bytes, gone = excluded.gone
 """
 _ROOMS = "SELECT namespace, name, id, first, last, bytes, gone FROM rooms"
-_PUT = "INSERT INTO events VALUES "
-_ROW = "(?, ?, ?, ?, ?, ?)"
-_COLUMN_COUNT = _ROW.count("?")
+_PUT = "INSERT INTO events VALUES (?, ?, ?, ?, ?, ?)"
 _COLUMNS = "SELECT place, event, data, sender, at, lost FROM events WHERE place"
 _AFTER = f"{_COLUMNS} > ? AND place < ? ORDER BY place LIMIT ?"
 _BEFORE = f"{_COLUMNS} < ? AND place > ? ORDER BY place DESC LIMIT ?"
@@ -97,11 +90,7 @@ _ROOM = 1 << 44
 """What the number of a room counts in the place of an entry, beside the number of the entry: a key
 that is one number takes half the time of two."""
 
-_TURNS_IN_A_BATCH = 100
-_CACHED_STATEMENTS = 16
-"""Each number of rows is a statement of its own, of some 100 bytes a row."""
-
-_REPORTED_AT_ONCE = 128
+_MOST_IN_A_BATCH = 2000
 _MOST_WAITING = 64_000_000
 """Bytes that may wait for the disk; what comes beyond is not kept."""
 
@@ -127,13 +116,6 @@ class _Waiting(NamedTuple):
     entry: LogEntry
     size: int
     done: Appended | None
-
-
-_Taken = list[_Waiting] | BaseException | None
-"""What the writer is given: what came in a turn; damage that the reader found; the end."""
-
-_Report = tuple[str, Iterator[_Waiting], RequestError | None]
-"""The log's name, what was written into it, and why not."""
 
 
 @attrs.define(eq=False)
@@ -173,11 +155,8 @@ class SqliteLog:
         self._path = folder / _FILE
         self._keep_seconds = keep_seconds
         self._keep_bytes = keep_bytes
-        self._entries: queue.SimpleQueue[_Taken] = queue.SimpleQueue()
-        # The loop's alone.
-        self._turn: list[_Waiting] = []  # to be handed over
-        self._reports: deque[_Report] = deque()
-        self._waiting_bytes = 0
+        self._entries: queue.SimpleQueue[_Waiting | BaseException | None] = queue.SimpleQueue()
+        self._waiting_bytes = 0  # the loop's
         self._threads = Threads(self._path, "log", lambda: self._entries.put(None))
         self._name = ""
         self._read_name = ""  # of the log that the reader has open
@@ -209,11 +188,11 @@ class SqliteLog:
             done("", 0, not_kept(f"it has {MOST_ROOMS} rooms, and takes no other one"))
             return
         if self._waiting_bytes + size > _MOST_WAITING:
-            self._put_into_turn(_Waiting(key, entry, size, None))
+            self._entries.put(_Waiting(key, entry, size, None))
             done("", 0, not_kept("too much waits for the disk"))
             return
         self._waiting_bytes += size
-        self._put_into_turn(_Waiting(key, entry, size, done))
+        self._entries.put(_Waiting(key, entry, size, done))
 
     def read(self, namespace: str, query: ReadLog, done: PageRead) -> None:
         """See `Log.read`."""
@@ -221,46 +200,12 @@ class SqliteLog:
 
     async def close(self) -> None:
         """See `Log.close`."""
-        self._hand_over()
         await self._threads.close()
-        while self._reports:
-            self._report_some()
-
-    def _put_into_turn(self, waiting: _Waiting) -> None:
-        if not self._turn:
-            asyncio.get_running_loop().call_soon(self._hand_over)
-        self._turn.append(waiting)
-
-    def _hand_over(self) -> None:
-        """Give the writer what has come in this turn of the loop."""
-        if self._turn:
-            self._entries.put(self._turn)
-            self._turn = []
-
-    def _report_some(self) -> None:
-        """Report what was written, and the rest in the loop's next turns."""
-        if not self._reports:
-            return  # the log was closed
-        name, batch, error = self._reports[0]
-        try:
-            for (namespace, room), entry, size, done in itertools.islice(batch, _REPORTED_AT_ONCE):
-                if done is None:
-                    continue
-                self._waiting_bytes -= size
-                if error is None:
-                    done(name_history(name, namespace, room), entry.number, None)
-                else:
-                    done("", 0, error)
-        finally:
-            if not length_hint(batch):
-                self._reports.popleft()
-            if self._reports:
-                asyncio.get_running_loop().call_soon(self._report_some)
 
     # The writer's thread, once the file is open
 
     def _connect(self) -> sqlite3.Connection:
-        database = connect(self._path, cached_statements=_CACHED_STATEMENTS)
+        database = connect(self._path)
         try:
             database.execute("PRAGMA synchronous = FULL")
             database.executescript(_SCHEMA)
@@ -299,9 +244,9 @@ class SqliteLog:
 
     def _refuse_all(self, exc: BaseException) -> None:
         """Report all that comes as not kept, until the log is closed."""
-        while (taken := self._entries.get()) is not None:
-            if isinstance(taken, list):
-                self._report(taken, not_kept(exc))
+        while (waiting := self._entries.get()) is not None:
+            if isinstance(waiting, _Waiting):
+                self._report([waiting], not_kept(exc))
 
     def _write_until_closed(self, database: sqlite3.Connection) -> None:
         swept = time.monotonic()
@@ -316,7 +261,7 @@ class SqliteLog:
                         database.close()
                         database = self._begin_anew(each)
                     else:
-                        batch += each
+                        batch.append(each)
                 if batch or self._lost:
                     database = self._write(database, batch)
                 if time.monotonic() >= swept + _SWEEP_SECONDS:
@@ -326,7 +271,7 @@ class SqliteLog:
         finally:
             database.close()
 
-    def _take(self) -> Sequence[_Taken]:
+    def _take(self) -> Sequence[_Waiting | BaseException | None]:
         """Take what is to be kept, all that has come, after having waited for the first."""
         wait = 0.02 if length_hint(self._sweeping) else _SWEEP_SECONDS
         if self._stuck_until:
@@ -337,7 +282,7 @@ class SqliteLog:
         except queue.Empty:
             return []
         # All that has come: nobody else takes any.
-        count = min(entries.qsize(), _TURNS_IN_A_BATCH)
+        count = min(entries.qsize(), _MOST_IN_A_BATCH)
         return [first, *(entries.get_nowait() for _ in range(count))]
 
     def _write(self, database: sqlite3.Connection, batch: list[_Waiting]) -> sqlite3.Connection:
@@ -405,11 +350,7 @@ class SqliteLog:
             data = bytes(entry.data)
             rows.append((begin + number, entry.at, entry.event, entry.sender, data, None))
         self._bytes += total
-        most = database.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER) // _COLUMN_COUNT
-        for start in range(0, len(rows), most):
-            some = rows[start : start + most]
-            values = ", ".join([_ROW] * len(some))
-            database.execute(_PUT + values, list(itertools.chain.from_iterable(some)))
+        database.executemany(_PUT, rows)
         changed = ((key, self._rooms[key]) for key in keys)
         database.executemany(
             _PUT_ROOM,
@@ -437,12 +378,17 @@ class SqliteLog:
         self._report(batch, not_kept(why))
 
     def _report(self, batch: list[_Waiting], error: RequestError | None) -> None:
-        report = (self._name, iter(batch), error)
+        name = self._name
 
         def tell() -> None:
-            self._reports.append(report)
-            if len(self._reports) == 1:
-                self._report_some()
+            self._waiting_bytes -= sum(each.size for each in batch if each.done is not None)
+            for (namespace, room), entry, _, done in batch:
+                if done is None:
+                    continue
+                if error is None:
+                    done(name_history(name, namespace, room), entry.number, None)
+                else:
+                    done("", 0, error)
 
         self._threads.tell(tell)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -109,31 +108,6 @@ async def test_entries_are_numbered_one_by_one_and_read_from_any_place(make: Mak
     assert (nothing.entries, nothing.last) == ([], 0)
     assert nothing.history != page.history
     await log.close()
-
-
-async def test_a_burst_is_reported_in_order_while_others_have_their_turns(tmp_path: Path) -> None:
-    """Whatever fails of it; and all of it before the log is closed."""
-    log, told, turns = SqliteLog(tmp_path), list[int](), [0]
-    await log.open()
-    loop, is_over = asyncio.get_running_loop(), asyncio.Event()
-    loop.set_exception_handler(lambda *_: None)
-
-    def done(_: str, number: int, __: RequestError | None) -> None:
-        told.append(number)
-        loop.call_soon(lambda: turns.append(len(told)))
-        if number == 3000:
-            is_over.set()
-        if number == 1000:
-            raise ValueError(number)
-
-    for number in range(3000):
-        log.append(RUNTIME, ROOM, entry(number), done)
-    async with asyncio.timeout(10):
-        await is_over.wait()
-    assert max(now - before for before, now in itertools.pairwise(turns)) < 1000
-    log.append(RUNTIME, ROOM, entry(3000), done)
-    await log.close()
-    assert told == list(range(1, 3002))
 
 
 async def test_a_page_has_so_many_bytes_or_one_entry(make: Make) -> None:
