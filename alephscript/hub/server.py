@@ -33,6 +33,7 @@ from alephscript.hub.options import (
 )
 from alephscript.hub.pages import MeshPage
 from alephscript.hub.senders import Senders
+from alephscript.hub.settling import settle
 from alephscript.hub.sockets.listening import Listener, bind, raise_descriptor_limit
 from alephscript.hub.sockets.lobby import Arrival, Lobby
 from alephscript.hub.store.choice import make_log, make_store, make_values
@@ -359,12 +360,12 @@ class Hub:
         state = self._state
         for connection in list(state.connections):
             connection.shutdown()
-        # Not asyncio.timeout: before Python 3.11.3 that raises no TimeoutError in a cancelled task.
-        until = loop.time() + _CLOSE_SECONDS
-        while loop.time() < until and (  # noqa: ASYNC110 - it says nothing
-            state.connections or state.tasks or (serving is not None and serving.clocks)
-        ):
-            await asyncio.sleep(0.005)
+        await settle(
+            lambda: (
+                not (state.connections or state.tasks or (serving is not None and serving.clocks))
+            ),
+            _CLOSE_SECONDS,
+        )
         for task in state.tasks:
             task.cancel()
         self._engine.close()  # connections that were opened meanwhile

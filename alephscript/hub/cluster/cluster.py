@@ -36,6 +36,7 @@ from alephscript.hub.cluster.registry import Logged, Registry, Standings, Values
 from alephscript.hub.cluster.signing import Untrusted
 from alephscript.hub.cluster.surveys import Surveys
 from alephscript.hub.engine import Engine
+from alephscript.hub.settling import settle
 from alephscript.hub.store.logs import name_history
 from alephscript.mesh.census import Censuses
 from alephscript.mesh.effects import (
@@ -151,11 +152,7 @@ class Cluster:
         self._unsettled = set(federation.hubs)
         for hub in federation.hubs:
             self._registry.send(hub, namespace, ("survey", _LAST_SURVEY))
-        # Not asyncio.timeout: before Python 3.11.3 that raises no TimeoutError in a cancelled task.
-        clock = asyncio.get_running_loop().time
-        until = clock() + _SETTLE_SECONDS
-        while self._unsettled & federation.hubs and clock() < until:  # noqa: ASYNC110 - once
-            await asyncio.sleep(0.005)
+        await settle(lambda: not self._unsettled & federation.hubs, _SETTLE_SECONDS)
 
     def _call_when_read(self, call: Callable[[], None]) -> None:
         """Call when what is read now is handled, which is before the loop's next turn."""

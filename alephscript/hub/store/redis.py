@@ -28,6 +28,7 @@ import msgspec
 
 from alephscript.errors import Internal, Overloaded, RequestError
 from alephscript.hub.cluster.signing import OPEN, Freshness, Seals, Untrusted
+from alephscript.hub.settling import settle
 from alephscript.hub.store.redis_node import TROUBLE, RedisNode
 from alephscript.hub.store.store import (
     KEEP_BYTES,
@@ -173,11 +174,7 @@ class RedisStore:
         self._is_open = False
         self._ripen()
         self._is_closing = True
-        # Not asyncio.timeout: before Python 3.11.3 that raises no TimeoutError in a cancelled task.
-        clock = asyncio.get_running_loop().time
-        until = clock() + _TIMEOUT_SECONDS
-        while self._entries and clock() < until:  # noqa: ASYNC110 - once in a hub's life
-            await asyncio.sleep(0.01)
+        await settle(lambda: not self._entries, _TIMEOUT_SECONDS)
         while self._tasks:  # again: redis-py may swallow a cancellation
             for task in self._tasks:
                 task.cancel()
